@@ -1,0 +1,44 @@
+"""Hierarchical linear regression in notebooks, where every report proves its own posterior.
+
+Names are loaded when first used, so that an exact fit never pays for importing PyMC and the
+command line never pays for either.
+"""
+
+from importlib import import_module
+from typing import Any
+
+#: Public name -> the module it lives in; a module's own name stands for itself.
+EXPORTS = {
+    "load": "tables",
+    "Model": "fitting",
+    "record": "batch",
+    "show": "plots",
+    **{
+        module: module
+        for module in (
+            "simulate",
+            "tables",
+            "design",
+            "priors",
+            "models",
+            "exact",
+            "fitting",
+            "checks",
+            "studies",
+            "plots",
+            "batch",
+        )
+    },
+}
+__all__ = sorted(EXPORTS)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in EXPORTS:
+        raise AttributeError(f"module 'partialpool' has no attribute {name!r}")
+    module = import_module(f"partialpool.{EXPORTS[name]}")
+    return module if EXPORTS[name] == name else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
