@@ -12,7 +12,7 @@ EXPORTS = {
     "load": "tables",
     "Model": "fitting",
     "record": "batch",
-    "show": "plots",
+    "show": "theme",
     **{
         module: module
         for module in (
@@ -26,11 +26,14 @@ EXPORTS = {
             "checks",
             "studies",
             "plots",
+            "theme",
+            "importance",
+            "crossproducts",
             "batch",
         )
     },
 }
-__all__ = sorted(EXPORTS)  # noqa: PLE0605
+__all__ = sorted(EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

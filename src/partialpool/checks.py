@@ -1,0 +1,272 @@
+"""Diagnostics with a verdict, and the distance of a fit from the exact posterior.
+
+The diagnostics are ArviZ's; here they get thresholds, plain words, and one word for the whole.
+"""
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import arviz_stats as azs
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.stats import norm, wasserstein_distance
+
+#: Thresholds and what it means to miss them (Vehtari et al. 2021, 2024; Betancourt 2017).
+MAX_RHAT, MIN_ESS, MIN_BFMI, MAX_KHAT, MAX_GAP = 1.01, 400, 0.3, 0.7, 4.0
+#: Farthest that a marginal may lie from the exact one, in posterior standard deviations.
+MAX_WASSERSTEIN = 0.1
+#: Probability that a right fit is called far from the exact one.
+FALSE_ALARM = 1e-3
+#: Checks that warn rather than fail: they say "look", not "wrong".
+WARNINGS = {"Tree depth", "Energy (BFMI)"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Checks of one fit; shows itself as a table in Jupyter.
+
+    Attributes
+    ----------
+    checks : list of dict
+        Each with ``name``, ``value``, ``threshold``, ``passed`` and ``help``.
+    comparison : pandas.DataFrame or None
+        Distance from the exact posterior, parameter by parameter.
+    """
+
+    checks: list[dict[str, Any]]
+    comparison: pd.DataFrame | None = None
+
+    @property
+    def status(self) -> str:
+        """``"passed"``, ``"warned"`` or ``"failed"``."""
+        missed = {check["name"] for check in self.checks if not check["passed"]}
+        return "failed" if missed - WARNINGS else "warned" if missed else "passed"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        missed = [check for check in self.checks if not check["passed"]]
+        if not missed:
+            return f"All {len(self.checks)} checks passed."
+        reasons = "; ".join(f"{c['name']}: {c['help']}" for c in missed)
+        return f"{len(missed)} of {len(self.checks)} checks were missed. {reasons}"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{'✓' if c['passed'] else '✗'}</td><td>{html.escape(c['name'])}</td>"
+            f"<td>{c['value']:.4g}</td><td>{html.escape(str(c['threshold']))}</td>"
+            f"<td>{html.escape(c['help'])}</td></tr>"
+            for c in self.checks
+        )
+        return (
+            f"<p><strong>Verdict: {self.status}.</strong></p><table><thead><tr><th></th>"
+            f"<th>check</th><th>value</th><th>threshold</th><th>meaning</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
+
+
+def _check(name: str, value: float, sense: str, limit: float, meaning: str) -> dict[str, Any]:
+    passed = value <= limit if sense == "≤" else value >= limit
+    return {
+        "name": name,
+        "value": float(value),
+        "threshold": f"{sense} {limit:g}",
+        "passed": bool(passed),
+        "help": meaning,
+    }
+
+
+def flat(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Every scalar of a posterior: name such as ``1|Subject[308]`` -> draws (chain, draw)."""
+    result = {}
+    for name, variable in dataset.data_vars.items():
+        if variable.ndim == 2:
+            result[str(name)] = variable.to_numpy()
+        else:
+            dim = variable.dims[-1]
+            for k, level in enumerate(variable[dim].to_numpy()):
+                result[f"{name}[{level}]"] = variable.to_numpy()[..., k]
+    return result
+
+
+def summarize(posterior: xr.DataTree) -> pd.DataFrame:
+    """Figures of every scalar parameter: the ``parameters`` of a run's summary.
+
+    Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median), ess_bulk,
+    ess_tail, rhat, mcse_mean; one row per name.
+    """
+    dataset = posterior["posterior"].to_dataset()
+    rhat, bulk = azs.rhat(dataset), azs.ess(dataset, method="bulk")
+    tail, mcse = azs.ess(dataset, method="tail"), azs.mcse(dataset, method="mean")
+    columns = {}
+    for name, figures in (
+        ("ess_bulk", bulk),
+        ("ess_tail", tail),
+        ("rhat", rhat),
+        ("mcse_mean", mcse),
+    ):
+        columns[name] = np.concatenate(
+            [np.atleast_1d(figures[v].to_numpy()) for v in dataset.data_vars]
+        )
+    draws = flat(dataset)
+    values = np.stack([value.reshape(-1) for value in draws.values()])
+    q05, q50, q95 = np.quantile(values, [0.05, 0.5, 0.95], axis=1)
+    table = pd.DataFrame(
+        {"mean": values.mean(1), "sd": values.std(1), "q05": q05, "q50": q50, "q95": q95},
+        index=list(draws),
+    )
+    return table.assign(**columns)
+
+
+def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
+    """Distance of a fit from the exact posterior, parameter by parameter.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: parameter names. ``mean`` and ``exact`` are posterior means; ``z`` their
+        difference in units of its Monte Carlo error; ``shift`` the difference in exact posterior
+        standard deviations; ``wasserstein`` the 1-Wasserstein distance of the marginals in the
+        same unit.
+    """
+    ours, theirs = summarize(posterior), summarize(reference)
+    draws = flat(posterior["posterior"].to_dataset())
+    exact_draws = flat(reference["posterior"].to_dataset())
+    names = [name for name in ours.index if name in theirs.index and theirs.at[name, "sd"] > 0]
+    ours, theirs = ours.loc[names], theirs.loc[names]
+    gap = ours["mean"] - theirs["mean"]
+    return pd.DataFrame(
+        {
+            "mean": ours["mean"],
+            "exact": theirs["mean"],
+            "z": gap / np.hypot(ours["mcse_mean"], theirs["mcse_mean"]),
+            "shift": gap / theirs["sd"],
+            "wasserstein": [
+                wasserstein_distance(draws[n].reshape(-1), exact_draws[n].reshape(-1))
+                / theirs.at[n, "sd"]
+                for n in names
+            ],
+        }
+    )
+
+
+def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Verdict:
+    """Check a fit.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        From `Model.fit`.
+    reference : xarray.DataTree, optional
+        The exact fit of the same model, for a fit by another method.
+    """
+    table = summarize(posterior)
+    figures = table[table["sd"] > 0]
+    checks = [
+        _check(
+            "R-hat",
+            figures["rhat"].max(),
+            "≤",
+            MAX_RHAT,
+            f"chains agree; worst is {figures['rhat'].idxmax()}",
+        ),
+        _check(
+            "Bulk ESS",
+            figures["ess_bulk"].min(),
+            "≥",
+            MIN_ESS,
+            f"effective draws for the centre; worst is {figures['ess_bulk'].idxmin()}",
+        ),
+        _check(
+            "Tail ESS",
+            figures["ess_tail"].min(),
+            "≥",
+            MIN_ESS,
+            f"effective draws for the 5 % and 95 % quantiles; worst is "
+            f"{figures['ess_tail'].idxmin()}",
+        ),
+    ]
+    stats = posterior["sample_stats"].to_dataset() if "sample_stats" in posterior else xr.Dataset()
+    if "diverging" in stats:
+        checks.append(
+            _check(
+                "Divergences",
+                int(stats["diverging"].sum()),
+                "≤",
+                0,
+                "transitions that left the typical set; the posterior has a part that the "
+                "sampler cannot enter",
+            )
+        )
+    depth = next((n for n in ("reached_max_treedepth", "maxdepth_reached") if n in stats), None)
+    if depth:
+        checks.append(
+            _check(
+                "Tree depth",
+                int(stats[depth].sum()),
+                "≤",
+                0,
+                "transitions cut off at the largest tree; the sampler is slow, not wrong",
+            )
+        )
+    if "energy" in stats:
+        checks.append(
+            _check(
+                "Energy (BFMI)",
+                float(azs.bfmi(posterior)["energy"].min()),
+                "≥",
+                MIN_BFMI,
+                "how well momentum refreshes explore the energy",
+            )
+        )
+    attrs = posterior.attrs
+    if "pareto_khat" in attrs:
+        checks += [
+            _check(
+                "Pareto k̂",
+                attrs["pareto_khat"],
+                "≤",
+                MAX_KHAT,
+                "tail of the importance weights of the exact fit",
+            ),
+            _check(
+                "Effective draws",
+                attrs["effective_draws"],
+                "≥",
+                MIN_ESS,
+                "importance sampling's own count for the exact fit",
+            ),
+            _check(
+                "Evidence twice",
+                abs(attrs["evidence_gap"]),
+                "≤",
+                MAX_GAP,
+                "two proposals agree on the evidence, difference in standard errors",
+            ),
+        ]
+    if reference is None:
+        return Verdict(checks)
+    comparison = compare(posterior, reference)
+    limit = float(norm.isf(FALSE_ALARM / 2 / len(comparison)))
+    shown = comparison.index.str.endswith("]")
+    checks += [
+        _check(
+            "Exact: means",
+            comparison["z"].abs().max(),
+            "≤",
+            round(limit, 2),
+            f"largest difference from the exact posterior means in Monte Carlo errors, at "
+            f"{comparison['z'].abs().idxmax()}",
+        ),
+        _check(
+            "Exact: marginals",
+            comparison.loc[~shown, "wasserstein"].max(),
+            "≤",
+            MAX_WASSERSTEIN,
+            f"largest Wasserstein distance from an exact marginal in posterior standard "
+            f"deviations, at {comparison.loc[~shown, 'wasserstein'].idxmax()}",
+        ),
+    ]
+    return Verdict(checks, comparison)

@@ -1,0 +1,162 @@
+"""Cross-products: all that a Gaussian model needs to know of its rows.
+
+Rows are read once. What is kept for group j is the triangular factor of
+``[Z X y]_jᵀ [Z X y]_j``; everything downstream costs by groups, never by rows.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from partialpool.design import Design
+
+
+@dataclass(frozen=True)
+class CrossProducts:
+    """Per-group triangular factors of the columns ``[Z X y]``, centred and scaled.
+
+    Inside, columns are ``(column - shift) / scale``, so that predictors on any scale keep their
+    digits; `T`, `A` and `a` translate coefficients. Shapes: J groups, q varying coefficients, p
+    population coefficients.
+
+    Attributes
+    ----------
+    R : (J, q, q) array
+        Upper triangular, ``R_jᵀ R_j = Z_jᵀ Z_j``; rows of zeros where a group cannot tell its
+        columns apart.
+    G : (J, q, p + 1) array
+        ``Q_jᵀ [X_j y_j]`` for ``Z_j = Q_j R_j``.
+    E : (p + 1, p + 1) array
+        Cross-products of what is left of ``[X y]`` after projection on each ``Z_j``, summed over
+        groups.
+    counts : (J,) array
+        Rows in each group.
+    T : (q, q) array
+        Group effects: ``b_inside = T b / y_scale``.
+    A : (p, p) array
+    a : (p,) array
+        Population coefficients: ``beta_inside = (A beta - a) / y_scale``.
+    y_scale : float
+        Unit of the response inside.
+    """
+
+    R: np.ndarray
+    G: np.ndarray
+    E: np.ndarray
+    counts: np.ndarray
+    T: np.ndarray
+    A: np.ndarray
+    a: np.ndarray
+    y_scale: float
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows N."""
+        return int(self.counts.sum())
+
+
+def crossproducts(design: Design) -> CrossProducts:
+    """Reduce a design to its cross-products: one pass over the rows.
+
+    Shifts are taken out only where an intercept column can absorb them, which leaves the model
+    what it was.
+    """
+    q, p = design.Z.shape[1], design.X.shape[1]
+    shift_z, scale_z, T = _standardization(design.Z, design.z_names, "1")
+    shift_x, scale_x, A = _standardization(design.X, design.x_names, "Intercept")
+    y_scale = float(np.std(design.y)) or 1.0
+    a = np.zeros(p)
+    y_shift = 0.0
+    if "Intercept" in design.x_names:
+        y_shift = float(np.mean(design.y))
+        a[design.x_names.index("Intercept")] = y_shift
+    gram, counts = _accumulate(
+        design.codes,
+        np.ascontiguousarray(design.Z),
+        np.ascontiguousarray(design.X),
+        design.y,
+        np.concatenate([shift_z, shift_x, [y_shift]]),
+        np.concatenate([scale_z, scale_x, [y_scale]]),
+        design.n_groups,
+    )
+    R, G, E = _factor(gram, counts, q)
+    return CrossProducts(R, G, E, counts, T, A, a, y_scale)
+
+
+def _standardization(
+    columns: np.ndarray, names: tuple[str, ...], intercept: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shift and scale of each column, and the matrix that takes coefficients along."""
+    k = columns.shape[1]
+    shift, matrix = np.zeros(k), np.eye(k)
+    scale = np.array([np.sqrt(np.mean(column**2)) or 1.0 for column in columns.T])
+    if intercept in names:
+        at = names.index(intercept)
+        for i, column in enumerate(columns.T):
+            if i != at:
+                shift[i] = np.mean(column)
+                scale[i] = np.std(column) or 1.0
+                matrix[at, i] = shift[i]
+    matrix[np.diag_indices(k)] = scale
+    return shift, scale, matrix
+
+
+@numba.njit(cache=True)
+def _accumulate(codes, Z, X, y, shift, scale, n_groups):
+    """Sums of products of the shifted and scaled columns ``[Z X y]``, group by group."""
+    n, q = Z.shape
+    p = X.shape[1]
+    k = q + p + 1
+    gram = np.zeros((n_groups, k, k))
+    counts = np.zeros(n_groups, dtype=np.int64)
+    row = np.empty(k)
+    inverse = 1 / scale
+    for i in range(n):
+        for c in range(q):
+            row[c] = (Z[i, c] - shift[c]) * inverse[c]
+        for c in range(p):
+            row[q + c] = (X[i, c] - shift[q + c]) * inverse[q + c]
+        row[k - 1] = (y[i] - shift[k - 1]) * inverse[k - 1]
+        j = codes[i]
+        counts[j] += 1
+        for c in range(k):
+            for d in range(c, k):
+                gram[j, c, d] += row[c] * row[d]
+    return gram, counts
+
+
+@numba.njit(cache=True)
+def _factor(gram, counts, q):
+    """Semi-definite Cholesky of each group's first q columns, and what remains of the others."""
+    J, k, _ = gram.shape
+    R = np.zeros((J, q, q))
+    G = np.zeros((J, q, k - q))
+    E = np.zeros((k - q, k - q))
+    for j in range(J):
+        S = gram[j].copy()
+        rank = 0
+        for c in range(q):
+            if S[c, c] <= 1e-13 * gram[j, c, c] or S[c, c] == 0.0:
+                continue  # this column is a combination of the ones before it in this group
+            rank += 1
+            pivot = np.sqrt(S[c, c])
+            for d in range(c, k):
+                value = S[c, d] / pivot
+                if d < q:
+                    R[j, c, d] = value
+                else:
+                    G[j, c, d - q] = value
+            for d in range(c + 1, k):
+                left = R[j, c, d] if d < q else G[j, c, d - q]
+                for e in range(d, k):
+                    right = R[j, c, e] if e < q else G[j, c, e - q]
+                    S[d, e] -= left * right
+        if counts[j] > rank:  # otherwise nothing is left but rounding error
+            for d in range(q, k):
+                for e in range(d, k):
+                    E[d - q, e - q] += S[d, e]
+    for d in range(k - q):
+        for e in range(d):
+            E[d, e] = E[e, d]
+    return R, G, E

@@ -1,0 +1,397 @@
+"""From a formula and a table to matrices and group codes.
+
+formulae reads the formula; what is done here is the part it leaves out: group terms keep lme4's
+meaning (one block per written term, correlated inside, ``||`` for separate blocks), and the
+rows-by-groups matrix that formulae would build for ``(x | g)`` is never made.
+"""
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulae import design_matrices, model_description
+from formulae.environment import Environment
+from formulae.scanner import Scanner
+
+#: Functions a formula may call besides formulae's own (center, scale, bs, C, I, ...).
+FUNCTIONS = {
+    "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "exp": np.exp,
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+}
+ENVIRONMENT = Environment([FUNCTIONS])
+
+
+@dataclass(frozen=True)
+class GroupTerm:
+    """One written group term ``(expression | factor)``; `correlated` unless written with ``||``."""
+
+    expression: str
+    factor: str
+    correlated: bool
+
+
+@dataclass(frozen=True)
+class Design:
+    """The matrices of ``y = X beta + Z_j b_j + e`` (design, section 2), rows in the table's order.
+
+    Attributes
+    ----------
+    formula, response : str
+        As written, and the response's name.
+    y : (N,) array
+    X : (N, p) array
+        Population columns; may have p = 0.
+    x_names : tuple of str
+        Name of each column of `X`: the names of the population coefficients.
+    Z : (N, q) array
+        Columns whose coefficients vary by group; q = 0 for a model without groups.
+    z_names : tuple of str
+        Name of each column of `Z`, ``"1"`` for the intercept.
+    blocks : tuple of tuple of int
+        Columns of `Z` whose coefficients are correlated with each other, block by block.
+    group : str
+        Name of the grouping factor, empty for a model without groups.
+    codes : (N,) int array
+        Group of each row, an index into `levels`.
+    levels : (J,) array
+        Labels of the groups.
+    """
+
+    formula: str
+    response: str
+    y: np.ndarray
+    X: np.ndarray
+    x_names: tuple[str, ...]
+    Z: np.ndarray
+    z_names: tuple[str, ...]
+    blocks: tuple[tuple[int, ...], ...]
+    group: str
+    codes: np.ndarray
+    levels: np.ndarray
+    _common: Any = field(default=None, repr=False)
+    _varying: tuple[Any, ...] = field(default=(), repr=False)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups J."""
+        return len(self.levels)
+
+    def effect(self, k: int) -> str:
+        """Name of the group effects of column `k` of `Z`, such as ``Days|Subject``."""
+        return f"{self.z_names[k]}|{self.group}"
+
+    @property
+    def sd_names(self) -> list[str]:
+        """Names of the q standard deviations, such as ``Days|Subject_sigma``."""
+        return [f"{self.effect(k)}_sigma" for k in range(len(self.z_names))]
+
+    @property
+    def correlated_pairs(self) -> list[tuple[int, int]]:
+        """Pairs of columns of `Z` with a correlation, row by row of the lower triangle."""
+        return [
+            (block[j], block[i])
+            for block in self.blocks
+            for i in range(1, len(block))
+            for j in range(i)
+        ]
+
+    @property
+    def cor_names(self) -> list[str]:
+        """Names of the correlations, such as ``cor(1,Days|Subject)``."""
+        return [
+            f"cor({self.z_names[i]},{self.z_names[j]}|{self.group})"
+            for i, j in self.correlated_pairs
+        ]
+
+    @property
+    def group_dim(self) -> str:
+        """Dimension of the group effects: the factor's name, unless a coefficient has that name."""
+        return f"{self.group}__factor_dim" if self.group in self.x_names else self.group
+
+    def rows(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """X, Z and group codes of new rows; the code of a level unseen in fitting is -1.
+
+        Transformations such as ``scale(x)`` keep the state they had in fitting.
+        """
+        needed = (
+            set().union(*(term.var_names for term in self._common.terms.values()))
+            if (self._common is not None)
+            else set()
+        )
+        require_columns(table, [str(name) for name in needed])
+        X = _columns(self._common, table, len(table))
+        Z = np.hstack(
+            [np.empty((len(table), 0)), *(_columns(v, table, len(table)) for v in self._varying)]
+        )
+        if not self.group:
+            return X, Z, np.zeros(len(table), dtype=np.int64)
+        labels = _factor(table, self.group)
+        return X, Z, pd.Index(self.levels).get_indexer(labels)
+
+
+def split_formula(formula: str) -> tuple[str, str, list[GroupTerm]]:
+    """Split a formula into response, population part and written group terms.
+
+    Only top-level parentheses with a bar are taken out; the rest is formulae's.
+
+    Raises
+    ------
+    ValueError
+        Where the formula cannot be read, or says something that is not supported.
+    """
+    try:
+        tokens = Scanner(formula).scan(add_intercept=False)[:-1]
+    except Exception as error:
+        raise ValueError(f"The formula {formula!r} cannot be read: {error}") from None
+    kinds = [token.kind for token in tokens]
+    if kinds.count("TILDE") != 1:
+        raise ValueError(f"The formula {formula!r} needs the form 'response ~ predictors'.")
+    tilde = kinds.index("TILDE")
+    common: list[str] = []
+    terms: list[GroupTerm] = []
+    i = tilde + 1
+    while i < len(tokens):
+        end = _closing(kinds, i) if kinds[i] == "LEFT_PAREN" else None
+        starts_term = kinds[i - 1] in ("TILDE", "PLUS")
+        if end is not None and starts_term and _bar(kinds, i, end) is not None:
+            terms.append(_group_term([t.lexeme for t in tokens[i + 1 : end]], formula))
+            if common and common[-1] == "+":
+                common.pop()
+            i = end + 1
+            if i < len(tokens) and kinds[i] not in ("PLUS", "MINUS"):
+                raise ValueError(
+                    f"In {formula!r}, a group term (x | g) can only be added, not combined by "
+                    f"{tokens[i].lexeme!r}."
+                )
+            continue
+        if kinds[i] == "PIPE":
+            raise ValueError(
+                f"In {formula!r}, write a group term in parentheses of its own and add it: "
+                "'+ (x | g)'."
+            )
+        common.append(tokens[i].lexeme)
+        i += 1
+    response = " ".join(token.lexeme for token in tokens[:tilde])
+    if common and common[0] == "+":
+        common = common[1:]
+    return response, " ".join(common) or "1", terms
+
+
+def _closing(kinds: list[str], start: int) -> int | None:
+    depth = 0
+    for i in range(start, len(kinds)):
+        depth += (kinds[i] == "LEFT_PAREN") - (kinds[i] == "RIGHT_PAREN")
+        if depth == 0:
+            return i
+    return None
+
+
+def _bar(kinds: list[str], start: int, end: int) -> int | None:
+    depth = 0
+    for i in range(start, end):
+        depth += (kinds[i] == "LEFT_PAREN") - (kinds[i] == "RIGHT_PAREN")
+        if depth == 1 and kinds[i] == "PIPE":
+            return i
+    return None
+
+
+def _group_term(lexemes: list[str], formula: str) -> GroupTerm:
+    bar = lexemes.index("|")
+    double = lexemes[bar + 1 : bar + 2] == ["|"]
+    expression, factor = lexemes[:bar], lexemes[bar + 1 + double :]
+    if not expression or not factor:
+        raise ValueError(f"In {formula!r}, a group term needs both sides: (x | g).")
+    if any(symbol in factor for symbol in ("/", "+", "*", "|", "(")):
+        raise ValueError(
+            f"In {formula!r}, '{' '.join(factor)}' stands for several grouping factors or an "
+            "expression; one factor, or an interaction a:b of factors, is supported."
+        )
+    name = ":".join(part.strip("`") for part in factor if part != ":")
+    return GroupTerm(" ".join(expression), name, correlated=not double)
+
+
+def build(formula: str, table: pd.DataFrame) -> Design:
+    """Evaluate a formula on a table.
+
+    Parameters
+    ----------
+    formula : str
+        Such as ``"Reaction ~ Days + (Days | Subject)"``.
+    table : pandas.DataFrame
+        One row per observation.
+
+    Returns
+    -------
+    Design
+
+    Raises
+    ------
+    ValueError
+        With one sentence that names what is wrong with formula or table, and the remedy.
+    """
+    response, common, terms = split_formula(formula)
+    factors = {term.factor for term in terms}
+    if len(factors) > 1:
+        raise ValueError(
+            f"{formula!r} has the grouping factors {', '.join(sorted(factors))}; "
+            "one grouping factor is supported."
+        )
+    group = next(iter(factors), "")
+    used = _variables(f"{response} ~ {common}", formula)
+    for term in terms:
+        used |= _variables(term.expression, formula) | set(term.factor.split(":"))
+    require_columns(table, sorted(used))
+    require_complete(table, sorted(used))
+
+    matrices = _evaluate(f"{response} ~ {common}", table, formula)
+    y = _response(matrices, formula)
+    blocks: list[tuple[int, ...]] = []
+    varying, names = [], []
+    for term in terms:
+        columns = _evaluate(term.expression, table, formula).common
+        if columns is None:
+            raise ValueError(f"In {formula!r}, the group term on {term.factor} has no columns.")
+        labels = ["1" if label == "Intercept" else label for label in _labels(columns)]
+        start = len(names)
+        members = range(start, start + len(labels))
+        blocks += [tuple(members)] if term.correlated else [(k,) for k in members]
+        names += labels
+        varying.append(columns)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"In {formula!r}, the effect of {twice!r} by {group} is written twice.")
+    if group:
+        codes, levels = pd.factorize(_factor(table, group), sort=True)
+    else:
+        codes, levels = np.zeros(len(table), dtype=np.int64), np.array(["all"])
+    design = Design(
+        formula=formula,
+        response=matrices.response.name,
+        y=y,
+        X=_columns(matrices.common, None, len(table)),
+        x_names=tuple(_labels(matrices.common)) if matrices.common is not None else (),
+        Z=np.hstack([np.empty((len(table), 0)), *(_columns(v, None, len(table)) for v in varying)]),
+        z_names=tuple(names),
+        blocks=tuple(blocks),
+        group=group,
+        codes=np.asarray(codes, dtype=np.int64),
+        levels=np.asarray(levels),
+        _common=matrices.common,
+        _varying=tuple(varying),
+    )
+    _require_estimable(design)
+    return design
+
+
+def require_columns(table: pd.DataFrame, names: list[str]) -> None:
+    """Raise a ValueError that names the first column `table` lacks and the closest it has."""
+    for name in names:
+        if name not in table.columns:
+            close = difflib.get_close_matches(name, list(map(str, table.columns)), n=1, cutoff=0.5)
+            hint = (
+                f"did you mean {close[0]!r}?"
+                if close
+                else f"it has {', '.join(map(repr, table.columns))}."
+            )
+            raise ValueError(f"The table has no column {name!r}; {hint}")
+
+
+def require_complete(table: pd.DataFrame, names: list[str]) -> None:
+    """Raise a ValueError that counts rows with missing or infinite values, column by column."""
+    bad = {}
+    for name in names:
+        column = table[name]
+        missing = column.isna()
+        if pd.api.types.is_float_dtype(column):
+            missing |= np.isinf(column)
+        if missing.any():
+            bad[name] = int(missing.sum())
+    if bad:
+        where = ", ".join(f"{count} in {name!r}" for name, count in bad.items())
+        raise ValueError(
+            f"Rows with missing or infinite values: {where}. Drop these rows or fill them in."
+        )
+
+
+def _variables(part: str, formula: str) -> set[str]:
+    try:
+        return {str(name) for name in model_description(part).var_names if name}  # "" for literals
+    except Exception as error:
+        raise ValueError(f"The formula {formula!r} cannot be read: {error}") from None
+
+
+def _evaluate(part: str, table: pd.DataFrame, formula: str) -> Any:
+    try:
+        return design_matrices(part, table, na_action="error", env=ENVIRONMENT)
+    except KeyError as error:
+        raise ValueError(
+            f"In {formula!r}, {error} is not a known function; beside formulae's own there are "
+            f"{', '.join(FUNCTIONS)}."
+        ) from None
+    except Exception as error:
+        raise ValueError(f"{part!r} cannot be evaluated on the table: {error}") from None
+
+
+def _response(matrices: Any, formula: str) -> np.ndarray:
+    y = np.asarray(matrices.response.design_matrix)
+    if matrices.response.kind != "numeric" or y.ndim != 1:
+        raise ValueError(
+            f"The response of {formula!r} is {matrices.response.kind}; it must be one numeric column."
+        )
+    return y.astype(float)
+
+
+def _columns(matrix: Any, table: pd.DataFrame | None, n: int) -> np.ndarray:
+    if matrix is None:
+        return np.empty((n, 0))
+    source = matrix if table is None else matrix.evaluate_new_data(table)
+    return np.asarray(source.design_matrix, dtype=float).reshape(n, -1)
+
+
+def _labels(matrix: Any) -> list[str]:
+    return [str(label) for term in matrix.terms.values() for label in term.labels]
+
+
+def _factor(table: pd.DataFrame, group: str) -> pd.Series:
+    parts = group.split(":")
+    require_columns(table, parts)
+    if len(parts) == 1:
+        return table[group]
+    return table[parts].astype(str).agg(":".join, axis=1)
+
+
+def _require_estimable(design: Design) -> None:
+    n, p = design.X.shape
+    if design.group and design.n_groups < 2:
+        raise ValueError(
+            f"The grouping column {design.group!r} has one level; a hierarchy needs at least two. "
+            "Leave the group term out, or check the column."
+        )
+    if n < p:
+        raise ValueError(
+            f"There are {n} rows for {p} coefficients; give more rows or fewer predictors."
+        )
+    for name, column in zip(design.x_names, design.X.T, strict=True):
+        if name != "Intercept" and np.ptp(column) == 0 and "Intercept" in design.x_names:
+            raise ValueError(
+                f"The predictor {name!r} is constant ({column[0]:g}) and cannot be told from the "
+                "intercept; leave it out."
+            )
+    if p > 1:
+        scaled = design.X / np.linalg.norm(design.X, axis=0)
+        _, triangle = np.linalg.qr(scaled)
+        dependent = np.flatnonzero(np.abs(np.diag(triangle)) < 1e-10)
+        if len(dependent):
+            raise ValueError(
+                f"The predictor {design.x_names[dependent[0]]!r} is a linear combination of the "
+                "ones before it (collinear); leave one of them out."
+            )
+    if np.ptp(design.y) == 0:
+        raise ValueError(f"The response {design.response!r} is constant ({design.y[0]:g}).")

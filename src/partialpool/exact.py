@@ -1,0 +1,409 @@
+"""The closed form of the Gaussian model (design, section 2).
+
+Given ``theta = (sigma, standard deviations, correlations)`` the coefficients are Gaussian and
+integrate out; `ThetaPosterior` is the log density of what is left; `conditional_coefficients` and
+`conditional_effects` put them back. Group j enters through the triangular factor of its cross-products:
+
+    V_j = sigma² I + R_j Sigma R_jᵀ
+    C   = E / sigma² + Σ_j G_jᵀ V_j⁻¹ G_j
+    log p(y | theta) = -(N/2) log 2π - (N - J q) log sigma - ½ Σ_j log|V_j|
+                       - ½ log|S| - ½ log|P| - ½ (C_yy + mᵀS⁻¹m - rᵀP⁻¹r)
+
+which is the design's expression with ``M_j`` rewritten by the matrix inversion lemma, so that
+nothing cancels when sigma or Sigma goes to zero.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy.special import betaln, expit, log_expit, logit
+
+from partialpool.crossproducts import CrossProducts
+from partialpool.design import Design
+from partialpool.priors import Prior
+
+
+@dataclass(frozen=True)
+class ThetaPosterior:
+    """Log density of theta given y, on coordinates without bounds.
+
+    A coordinate is ``log`` of a standard deviation (``logit`` within bounds for a uniform prior)
+    or ``atanh`` of a canonical partial correlation; the order is sigma, standard deviations,
+    correlations. `blocks` are the columns that are correlated with each other.
+    """
+
+    cross: CrossProducts
+    blocks: tuple[tuple[int, ...], ...]
+    scales: tuple[Prior, ...]
+    eta: tuple[float, ...]
+    mean: np.ndarray
+    precision: np.ndarray
+    constant: float
+
+    @property
+    def free(self) -> list[int]:
+        """Indices of the scales that are not fixed: one coordinate each, before correlations."""
+        return [k for k, prior in enumerate(self.scales) if prior.family != "Fixed"]
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates d."""
+        return len(self.free) + sum(len(b) * (len(b) - 1) // 2 for b in self.blocks)
+
+    def scale_values(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviations (S, 1 + q) in the user's units, and the log Jacobian (S,)."""
+        values = np.empty((len(u), len(self.scales)))
+        jacobian = np.zeros(len(u))
+        for k, prior in enumerate(self.scales):
+            if prior.family == "Fixed":
+                values[:, k] = prior.arguments[0]
+        for at, k in enumerate(self.free):
+            prior = self.scales[k]
+            if np.isfinite(prior.upper):
+                width = prior.upper - prior.lower
+                values[:, k] = prior.lower + width * expit(u[:, at])
+                jacobian += np.log(width) + log_expit(u[:, at]) + log_expit(-u[:, at])
+            else:
+                values[:, k] = np.exp(u[:, at])
+                jacobian += u[:, at]
+        return values, jacobian
+
+    def coordinates(self, values: np.ndarray) -> np.ndarray:
+        """Coordinates (d,) of standard deviations (1 + q,), with correlations zero."""
+        u = np.zeros(self.dimension)
+        for at, k in enumerate(self.free):
+            prior = self.scales[k]
+            if np.isfinite(prior.upper):
+                share = (values[k] - prior.lower) / (prior.upper - prior.lower)
+                u[at] = logit(np.clip(share, 1e-3, 1 - 1e-3))
+            else:
+                u[at] = np.log(values[k])
+        return u
+
+    def correlation_factors(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cholesky factors (S, q, q) of the correlation matrix, and the log density over `u`.
+
+        Row by row from partial correlations ``z = tanh(u)``, which under LKJ(eta) are independent
+        and ``(z + 1) / 2 ~ Beta(alpha, alpha)`` with ``alpha = eta + (q - 2 - j) / 2`` for the one
+        that conditions on j columns (Lewandowski, Kurowicka & Joe 2009, section 2.4).
+        """
+        q = len(self.scales) - 1
+        factors = np.zeros((len(u), q, q))
+        log_density = np.zeros(len(u))
+        at = len(self.free)
+        for block, eta in zip(self.blocks, self.eta, strict=True):
+            for i, row in enumerate(block):
+                log_left = np.zeros(len(u))
+                for j in range(i):
+                    log_rest = 2 * (np.log(2) - np.logaddexp(u[:, at], -u[:, at]))  # log(1 - z²)
+                    factors[:, row, block[j]] = np.tanh(u[:, at]) * np.exp(log_left / 2)
+                    alpha = eta + (len(block) - 2 - j) / 2
+                    log_density += alpha * log_rest
+                    log_density -= (2 * alpha - 1) * np.log(2) + betaln(alpha, alpha)
+                    log_left = log_left + log_rest
+                    at += 1
+                factors[:, row, row] = np.exp(log_left / 2)
+        return factors, log_density
+
+    def covariance_factor(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sigma (S,) and L (S, q, q) inside, and the log prior with Jacobian (S,)."""
+        values, log_prior = self.scale_values(u)
+        for k, prior in enumerate(self.scales):
+            log_prior += prior.logpdf(values[:, k])
+        factors, log_cor = self.correlation_factors(u)
+        L = self.cross.T @ (values[:, 1:, None] * factors) / self.cross.y_scale
+        return values[:, 0] / self.cross.y_scale, L, log_prior + log_cor
+
+    def __call__(self, u: np.ndarray) -> np.ndarray:
+        """Log of prior times likelihood at coordinates (S, d), with the Jacobian: shape (S,)."""
+        u = np.atleast_2d(u)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            sigma, L, log_prior = self.covariance_factor(u)
+            value = log_prior + self.constant
+            value += _log_likelihood(
+                sigma,
+                np.ascontiguousarray(L),
+                self.cross.R,
+                self.cross.G,
+                self.cross.E,
+                self.cross.n_rows,
+                self.mean,
+                self.precision,
+            )
+        return np.where(np.isnan(value), -np.inf, value)
+
+    def parameters(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviations (S, 1 + q), sigma first, and correlation matrices (S, q, q)."""
+        values, _ = self.scale_values(u)
+        factors, _ = self.correlation_factors(u)
+        return values, factors @ np.swapaxes(factors, 1, 2)
+
+
+def theta_posterior(
+    design: Design, cross: CrossProducts, priors: dict[str, Prior]
+) -> ThetaPosterior:
+    """The posterior of theta for a design under resolved priors.
+
+    A flat prior on a coefficient enters as precision zero; then `constant` leaves its
+    normalization out, and there is no evidence.
+    """
+    p = len(design.x_names)
+    mean, precision = np.zeros(p), np.zeros(p)
+    log_sd = 0.0
+    for k, name in enumerate(design.x_names):
+        if priors[name].family == "Normal":
+            mean[k], sd = priors[name].arguments
+            precision[k] = sd**-2
+            log_sd += np.log(sd)
+    # beta_inside = (A beta - a) / y_scale takes the prior along.
+    back = np.linalg.inv(cross.A)
+    constant = (
+        -0.5 * cross.n_rows * np.log(2 * np.pi)
+        - cross.n_rows * np.log(cross.y_scale)
+        - log_sd
+        - np.linalg.slogdet(cross.A)[1]
+        + p * np.log(cross.y_scale)
+    )
+    return ThetaPosterior(
+        cross=cross,
+        blocks=design.blocks,
+        scales=(priors["sigma"], *(priors[name] for name in design.sd_names)),
+        eta=tuple(_eta(design, priors, block) for block in design.blocks),
+        mean=(cross.A @ mean - cross.a) / cross.y_scale,
+        precision=cross.y_scale**2 * back.T @ (precision[:, None] * back),
+        constant=constant,
+    )
+
+
+def _eta(design: Design, priors: dict[str, Prior], block: tuple[int, ...]) -> float:
+    for name, (i, _) in zip(design.cor_names, design.correlated_pairs, strict=True):
+        if i in block:
+            return priors[name].arguments[0]
+    return 1.0
+
+
+def start(design: Design, posterior: ThetaPosterior) -> np.ndarray:
+    """Coordinates (d,) of a rough guess: the spread of y shared by noise and group effects."""
+    spread = posterior.cross.y_scale
+    sizes = np.sqrt(np.mean(design.Z**2, axis=0)) if len(design.Z) else np.ones(0)
+    return posterior.coordinates(np.array([0.7 * spread, *(0.3 * spread / sizes)]))
+
+
+def conditional_coefficients(
+    posterior: ThetaPosterior, u: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """One draw of beta (S, p) for each theta, in the user's units: ``N(P⁻¹ r, P⁻¹)``."""
+    cross = posterior.cross
+    sigma, L, _ = posterior.covariance_factor(u)
+    beta = _draw_beta(
+        sigma,
+        np.ascontiguousarray(L),
+        cross.R,
+        cross.G,
+        cross.E,
+        posterior.mean,
+        posterior.precision,
+        rng.standard_normal((len(u), len(posterior.mean))),
+    )
+    return np.linalg.solve(cross.A, (beta * cross.y_scale + cross.a).T).T
+
+
+def conditional_effects(
+    cross: CrossProducts,
+    sigma: np.ndarray,
+    L: np.ndarray,
+    beta: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """One draw of the group effects for each draw of everything else, in the user's units.
+
+    By Matheron's rule: a draw from ``N(0, L Lᵀ)``, corrected by what the data say beyond it.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    sigma : (S,) array
+    L : (S, q, q) array
+        Any square root of the covariance of the effects.
+    beta : (S, p) array
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (S, J, q) array
+    """
+    J, q = cross.R.shape[:2]
+    b = _draw_effects(
+        sigma / cross.y_scale,
+        np.ascontiguousarray(cross.T @ L / cross.y_scale),
+        cross.R,
+        cross.G,
+        (beta @ cross.A.T - cross.a) / cross.y_scale,
+        rng.standard_normal((len(sigma), J, q)),
+        rng.standard_normal((len(sigma), J, q)),
+    )
+    return b @ (cross.y_scale * np.linalg.inv(cross.T)).T
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _whiten(R, G, L, sigma, V, H):
+    """Cholesky of ``V_j`` in place in V, ``H = V_j^(-1/2) G_j``; returns the product of pivots."""
+    q, m = G.shape
+    A = V[q:]  # scratch rows: A = R_j L
+    for i in range(q):
+        for k in range(q):
+            value = 0.0
+            for c in range(i, q):
+                value += R[i, c] * L[c, k]
+            A[i, k] = value
+    product = 1.0
+    for i in range(q):
+        for k in range(i + 1):
+            value = sigma * sigma if i == k else 0.0
+            for c in range(q):
+                value += A[i, c] * A[k, c]
+            for c in range(k):
+                value -= V[i, c] * V[k, c]
+            if i == k:
+                V[i, i] = np.sqrt(value)
+                product *= V[i, i]
+            else:
+                V[i, k] = value / V[k, k]
+        for d in range(m):
+            value = G[i, d]
+            for c in range(i):
+                value -= V[i, c] * H[c, d]
+            H[i, d] = value / V[i, i]
+    return product
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _collect(R, G, E, L, sigma, V, H, C):
+    """Fill C = E / sigma² + Σ_j G_jᵀ V_j⁻¹ G_j; return ½ Σ_j log|V_j|."""
+    J, q, m = G.shape
+    for c in range(m):
+        for d in range(c, m):
+            C[c, d] = E[c, d] / (sigma * sigma)
+    half_log_det = 0.0
+    product = 1.0
+    for j in range(J):
+        product *= _whiten(R[j], G[j], L, sigma, V, H)
+        if not 1e-100 < product < 1e100:
+            half_log_det += np.log(product)
+            product = 1.0
+        for i in range(q):
+            for c in range(m):
+                for d in range(c, m):
+                    C[c, d] += H[i, c] * H[i, d]
+    for c in range(m):
+        for d in range(c):
+            C[c, d] = C[d, c]
+    return half_log_det + np.log(product)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _posterior_beta(C, mean, precision, F):
+    """Lower Cholesky factor of ``[[P, r], [rᵀ, C_yy + mᵀS⁻¹m]]`` in F."""
+    p = len(mean)
+    for c in range(p + 1):
+        for d in range(p + 1):
+            F[c, d] = C[c, d]
+    for c in range(p):
+        pull = 0.0
+        for d in range(p):
+            F[c, d] += precision[c, d]
+            pull += precision[c, d] * mean[d]
+        F[c, p] += pull
+        F[p, c] += pull
+        F[p, p] += mean[c] * pull
+    for i in range(p + 1):
+        for k in range(i + 1):
+            value = F[i, k]
+            for c in range(k):
+                value -= F[i, c] * F[k, c]
+            if i == k:
+                F[i, i] = np.sqrt(max(value, 0.0))
+            else:
+                F[i, k] = value / F[k, k]
+
+
+@numba.njit(cache=True, error_model="numpy", parallel=True)
+def _log_likelihood(sigma, L, R, G, E, n_rows, mean, precision):
+    """``log p(y | theta)`` without its constants, for S values of theta."""
+    S = len(sigma)
+    J, q, m = G.shape
+    out = np.empty(S)
+    for s in numba.prange(S):
+        V = np.empty((2 * q, q))
+        H = np.empty((q, m))
+        C = np.empty((m, m))
+        F = np.empty((m, m))
+        half_log_det = _collect(R, G, E, L[s], sigma[s], V, H, C)
+        _posterior_beta(C, mean, precision, F)
+        value = -(n_rows - J * q) * np.log(sigma[s]) - half_log_det - 0.5 * F[m - 1, m - 1] ** 2
+        for c in range(m - 1):
+            value -= np.log(F[c, c])
+        out[s] = value
+    return out
+
+
+@numba.njit(cache=True, error_model="numpy", parallel=True)
+def _draw_beta(sigma, L, R, G, E, mean, precision, z):
+    S = len(sigma)
+    q, m = G.shape[1:]
+    beta = np.empty((S, m - 1))
+    for s in numba.prange(S):
+        V = np.empty((2 * q, q))
+        H = np.empty((q, m))
+        C = np.empty((m, m))
+        F = np.empty((m, m))
+        _collect(R, G, E, L[s], sigma[s], V, H, C)
+        _posterior_beta(C, mean, precision, F)
+        for c in range(m - 2, -1, -1):  # solve F_ppᵀ beta = F_yp + z
+            value = F[m - 1, c] + z[s, c]
+            for d in range(c + 1, m - 1):
+                value -= F[d, c] * beta[s, d]
+            beta[s, c] = value / F[c, c]
+    return beta
+
+
+@numba.njit(cache=True, error_model="numpy", parallel=True)
+def _draw_effects(sigma, L, R, G, beta, z_b, z_e):
+    S = len(sigma)
+    J, q, m = G.shape
+    b = np.empty((S, J, q))
+    for s in numba.prange(S):
+        V = np.empty((2 * q, q))
+        H = np.empty((q, m))
+        prior = np.empty(q)
+        gap = np.empty(q)
+        for j in range(J):
+            _whiten(R[j], G[j], L[s], sigma[s], V, H)
+            for i in range(q):
+                prior[i] = 0.0
+                for c in range(q):
+                    prior[i] += L[s, i, c] * z_b[s, j, c]
+            for i in range(q):
+                gap[i] = G[j, i, m - 1] - sigma[s] * z_e[s, j, i]
+                for c in range(m - 1):
+                    gap[i] -= G[j, i, c] * beta[s, c]
+                for c in range(i, q):
+                    gap[i] -= R[j, i, c] * prior[c]
+            for i in range(q):  # gap <- V_j⁻¹ gap by its Cholesky factor in V
+                for c in range(i):
+                    gap[i] -= V[i, c] * gap[c]
+                gap[i] /= V[i, i]
+            for i in range(q - 1, -1, -1):
+                for c in range(i + 1, q):
+                    gap[i] -= V[c, i] * gap[c]
+                gap[i] /= V[i, i]
+            for i in range(q):  # b = prior + L (R L)ᵀ gap
+                value = prior[i]
+                for c in range(q):
+                    pull = 0.0
+                    for d in range(q):
+                        pull += V[q + d, c] * gap[d]
+                    value += L[s, i, c] * pull
+                b[s, j, i] = value
+    return b

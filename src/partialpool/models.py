@@ -1,0 +1,151 @@
+"""The model in PyMC, in three forms of one posterior (design, section 2).
+
+``centered`` and ``noncentered`` carry every group effect as a parameter and read every row;
+``marginal`` has the group effects integrated out and reads cross-products only, so that its cost
+does not grow with the rows and there is no funnel. Parameters have the same names in each.
+"""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from partialpool.crossproducts import CrossProducts
+from partialpool.design import Design
+from partialpool.marginal import MarginalLogLikelihood
+from partialpool.priors import Prior
+
+PARAMETRIZATIONS = ("centered", "noncentered", "marginal")
+
+
+def build(
+    design: Design, cross: CrossProducts, priors: dict[str, Prior], parametrization: str
+) -> pm.Model:
+    """A PyMC model of the design.
+
+    Parameters
+    ----------
+    design : Design
+    cross : CrossProducts
+        Of the same design; the marginal model reads nothing else.
+    priors : dict
+        One for every parameter, from `priors.resolve`.
+    parametrization : {"centered", "noncentered", "marginal"}
+    """
+    if parametrization not in PARAMETRIZATIONS:
+        raise ValueError(
+            f"There is no parametrization {parametrization!r}; choose from "
+            f"{', '.join(PARAMETRIZATIONS)}."
+        )
+    coords = {design.group_dim: design.levels} if design.group else {}
+    with pm.Model(coords=coords) as model:
+        beta = [_variable(name, priors[name]) for name in design.x_names]
+        sigma = _variable("sigma", priors["sigma"])
+        L = _covariance_factor(design, priors)
+        if parametrization == "marginal":
+            _marginal_likelihood(cross, beta, sigma, L)
+        else:
+            effects = _effects(design, L, centered=parametrization == "centered")
+            _row_likelihood(design, beta, sigma, effects)
+    return model
+
+
+def _variable(name: str, prior: Prior) -> pt.TensorVariable:
+    if prior.family == "Fixed":
+        return pm.Deterministic(name, pt.as_tensor_variable(prior.arguments[0]))
+    return getattr(pm, prior.family)(name, **prior.keywords)
+
+
+def _covariance_factor(design: Design, priors: dict[str, Prior]) -> list[list[pt.TensorVariable]]:
+    """Lower Cholesky factor of Sigma as rows of scalars, zeros left out of later sums.
+
+    Correlations come from partial correlations, which are independent under an LKJ prior
+    (Lewandowski et al. 2009); the graph stays small, where `LKJCholeskyCov` compiles for a minute.
+    """
+    q = len(design.z_names)
+    sds = [_variable(name, priors[name]) for name in design.sd_names]
+    L: list[list[pt.TensorVariable]] = [[pt.zeros(()) for _ in range(q)] for _ in range(q)]
+    names = dict(zip(design.correlated_pairs, design.cor_names, strict=True))
+    for block in design.blocks:
+        for i, row in enumerate(block):
+            left = pt.ones(())
+            for j in range(i):
+                name = names[block[j], row]
+                alpha = priors[name].arguments[0] + (len(block) - 2 - j) / 2
+                share = pm.Beta(f"{name}_partial", alpha, alpha)
+                z = 2 * share - 1
+                L[row][block[j]] = sds[row] * z * pt.sqrt(left)
+                left = left * 4 * share * (1 - share)
+            L[row][row] = sds[row] * pt.sqrt(left)
+    for (i, j), name in names.items():
+        cor = sum(L[i][k] * L[j][k] for k in range(q)) / (sds[i] * sds[j])
+        pm.Deterministic(name, cor)
+    return L
+
+
+def _effects(
+    design: Design, L: list[list[pt.TensorVariable]], *, centered: bool
+) -> list[pt.TensorVariable]:
+    """Group effects (J,) of each column of Z.
+
+    The centred form draws b_k given b_1 ... b_(k-1), the non-centred one standard normals.
+    """
+    dim = design.group_dim
+    whitened: list[pt.TensorVariable] = []
+    effects = []
+    for k in range(len(design.z_names)):
+        block = next(b for b in design.blocks if k in b)
+        mean = sum((L[k][j] * whitened[j] for j in block if j < k), start=pt.zeros(()))
+        name = design.effect(k)
+        if centered:
+            mean = mean + pt.zeros(design.n_groups)
+            effect = pm.Normal(name, mean, L[k][k], dims=dim)
+            whitened.append((effect - mean) / L[k][k])
+        else:
+            z = pm.Normal(f"{name}_offset", 0, 1, dims=dim)
+            whitened.append(z)
+            effect = pm.Deterministic(name, mean + L[k][k] * z, dims=dim)
+        effects.append(effect)
+    return effects
+
+
+def _row_likelihood(
+    design: Design,
+    beta: list[pt.TensorVariable],
+    sigma: pt.TensorVariable,
+    effects: list[pt.TensorVariable],
+) -> None:
+    # Arrays enter as data, so that compiled code can be reused for other data of the same shape.
+    X, Z = pm.Data("X", design.X), pm.Data("Z", design.Z)
+    codes, y = pm.Data("codes", design.codes), pm.Data("y", design.y)
+    mean = sum((b * X[:, k] for k, b in enumerate(beta)), start=pt.zeros(()))
+    mean = mean + sum(effect[codes] * Z[:, k] for k, effect in enumerate(effects))
+    pm.Normal(design.response, mean, sigma, observed=y)
+
+
+def _marginal_likelihood(
+    cross: CrossProducts,
+    beta: list[pt.TensorVariable],
+    sigma: pt.TensorVariable,
+    L: list[list[pt.TensorVariable]],
+) -> None:
+    """``log p(y | theta, beta)`` from cross-products; see `marginal`."""
+    q, scale = cross.R.shape[1], cross.y_scale
+    c = pt.ones((1,))
+    if beta:
+        inside = pt.constant(cross.A / scale) @ pt.stack(beta) - cross.a / scale
+        c = pt.concatenate([-inside, c])
+    root = pt.zeros((0, 0))
+    if q:
+        root = pt.constant(cross.T / scale) @ pt.stack([pt.stack(row) for row in L])
+    value, *_ = MarginalLogLikelihood()(
+        sigma / scale,
+        root,
+        c,
+        pm.Data("R", cross.R),
+        pm.Data("G", cross.G),
+        pm.Data("E", cross.E),
+        pm.Data("n_rows", cross.n_rows),
+    )
+    pm.Potential(
+        "log_likelihood_marginal", value - cross.n_rows * np.log(np.sqrt(2 * np.pi) * scale)
+    )

@@ -1,0 +1,251 @@
+"""One vocabulary of priors, for PyMC and for the exact fit.
+
+A prior is written ``"HalfNormal(100)"``; `parse` reads it, and the result knows its log density
+(scipy's), its support, and the PyMC distribution of the same name. `resolve` turns what a person
+wrote, ``{"sd": "HalfNormal(100)"}``, into a prior for every parameter of a design.
+"""
+
+import ast
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from partialpool.design import Design
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of priors: argument names (PyMC's), where it is used, and its scipy form."""
+
+    arguments: tuple[str, ...]
+    use: str
+    frozen: Callable[..., Any] | None
+
+
+#: Family -> arguments, use ("coefficient", "scale" or "correlation") and scipy distribution.
+FAMILIES = {
+    "Normal": Family(("mu", "sigma"), "coefficient", stats.norm),
+    "Flat": Family((), "coefficient", None),
+    "HalfNormal": Family(("sigma",), "scale", lambda sigma: stats.halfnorm(scale=sigma)),
+    "HalfStudentT": Family(("nu", "sigma"), "scale", lambda nu, sigma: _HalfStudentT(nu, sigma)),
+    "HalfCauchy": Family(("beta",), "scale", lambda beta: stats.halfcauchy(scale=beta)),
+    "Exponential": Family(("lam",), "scale", lambda lam: stats.expon(scale=1 / lam)),
+    "Gamma": Family(
+        ("alpha", "beta"), "scale", lambda alpha, beta: stats.gamma(alpha, scale=1 / beta)
+    ),
+    "Uniform": Family(
+        ("lower", "upper"), "scale", lambda lower, upper: stats.uniform(lower, upper - lower)
+    ),
+    "HalfFlat": Family((), "scale", None),
+    "Fixed": Family(("value",), "scale", None),
+    "LKJ": Family(("eta",), "correlation", None),
+}
+
+#: Keys that speak for a whole kind of parameter.
+KINDS = {"coefficients": "coefficient", "sd": "scale", "sigma": "scale", "cor": "correlation"}
+
+
+class _HalfStudentT:
+    """A Student t folded at zero, which scipy lacks."""
+
+    def __init__(self, nu: float, sigma: float) -> None:
+        self.t = stats.t(nu, scale=sigma)
+
+    def logpdf(self, x: np.ndarray) -> np.ndarray:
+        return np.where(np.asarray(x) >= 0, np.log(2) + self.t.logpdf(x), -np.inf)
+
+    def ppf(self, u: np.ndarray) -> np.ndarray:
+        return self.t.ppf(0.5 + np.asarray(u) / 2)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A prior of the vocabulary: family name and arguments in the family's order."""
+
+    family: str
+    arguments: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"{self.family}({', '.join(f'{a:g}' for a in self.arguments)})"
+
+    @property
+    def keywords(self) -> dict[str, float]:
+        """Arguments by PyMC's names."""
+        return dict(zip(FAMILIES[self.family].arguments, self.arguments, strict=True))
+
+    @property
+    def proper(self) -> bool:
+        """Whether the prior is a probability distribution, so that there is an evidence."""
+        return self.family not in ("Flat", "HalfFlat")
+
+    @property
+    def upper(self) -> float:
+        """Upper end of a scale's support; the lower one is `lower`."""
+        return self.arguments[1] if self.family == "Uniform" else np.inf
+
+    @property
+    def lower(self) -> float:
+        """Lower end of a scale's support."""
+        return self.arguments[0] if self.family == "Uniform" else 0.0
+
+    def logpdf(self, x: np.ndarray) -> np.ndarray:
+        """Log density at `x`; 0 for the flat families and a fixed value, which have none."""
+        frozen = _frozen(self)
+        if frozen is None:
+            return np.zeros_like(np.asarray(x, dtype=float))
+        return frozen.logpdf(x)
+
+    def sample(self, rng: np.random.Generator, size: Any = None) -> np.ndarray:
+        """Draws, by inversion; a ValueError for the flat families, which cannot be drawn from."""
+        frozen = _frozen(self)
+        if frozen is None:
+            raise ValueError(f"One cannot draw from the prior {self}; give a proper one.")
+        return frozen.ppf(rng.uniform(size=size))
+
+
+@lru_cache(maxsize=256)
+def _frozen(prior: Prior) -> Any:
+    """The scipy distribution of a prior; kept, for scipy takes its time to make one."""
+    make = FAMILIES[prior.family].frozen
+    return None if make is None else make(*prior.arguments)
+
+
+def parse(text: str) -> Prior:
+    """Read ``"HalfStudentT(4, 10)"`` or ``"Normal(mu=0, sigma=1)"``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown family, a wrong number of arguments, or a scale that is not positive.
+    """
+    try:
+        call = ast.parse(str(text).strip(), mode="eval").body
+        if isinstance(call, ast.Name):
+            call = ast.Call(func=call, args=[], keywords=[])
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError
+        family = call.func.id
+        values = [float(ast.literal_eval(a)) for a in call.args]
+        named = {str(k.arg): float(ast.literal_eval(k.value)) for k in call.keywords}
+    except (SyntaxError, ValueError, TypeError):
+        raise ValueError(
+            f"The prior {text!r} cannot be read; write a family and its arguments, such as "
+            "'Normal(0, 10)'."
+        ) from None
+    if family not in FAMILIES:
+        close = difflib.get_close_matches(family, FAMILIES, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ValueError(
+            f"The prior {text!r} is of no known family (there are {', '.join(FAMILIES)}).{hint}"
+        )
+    names = FAMILIES[family].arguments
+    given = dict(zip(names, values, strict=False)) | named
+    if (
+        len(values) > len(names)
+        or set(given) != set(names)
+        or len(values) + len(named) > len(names)
+    ):
+        raise ValueError(f"The prior {text!r} needs the arguments {family}({', '.join(names)}).")
+    for name in ("sigma", "nu", "beta", "lam", "alpha", "eta", "value"):
+        if name in given and not (given[name] > 0 and np.isfinite(given[name])):
+            raise ValueError(f"In the prior {text!r}, {name} must be positive.")
+    if family == "Uniform" and not 0 <= given["lower"] < given["upper"] < np.inf:
+        raise ValueError(f"The prior {text!r} needs 0 <= lower < upper, for it is one on a scale.")
+    return Prior(family, tuple(given[name] for name in names))
+
+
+def defaults(design: Design) -> dict[str, Prior]:
+    """Weakly informative priors on the data's own scale, one for each parameter.
+
+    Coefficients ``Normal(0, 2.5 sd(y) / sd(x))``, the intercept widened for predictors that are
+    not centred, as in Bambi (Capretto et al. 2022) and rstanarm (Goodrich et al.); standard
+    deviations of groups ``HalfNormal(2.5 sd(y) / sd(z))``; sigma ``HalfStudentT(4, sd(y))``;
+    correlations LKJ(2), which has its mode at zero.
+    """
+    spread = float(np.std(design.y))
+    wide: dict[str, Prior] = {}
+    shift = 0.0
+    for name, column in zip(design.x_names, design.X.T, strict=True):
+        if name != "Intercept":
+            sd = 2.5 * spread / (np.std(column) or np.abs(column).max())
+            wide[name] = Prior("Normal", (0.0, _round(sd)))
+            shift += (sd * np.mean(column)) ** 2
+    result: dict[str, Prior] = {}
+    for name in design.x_names:
+        if name == "Intercept":
+            sd = np.sqrt((2.5 * spread) ** 2 + shift)
+            result[name] = Prior("Normal", (_round(np.mean(design.y)), _round(sd)))
+        else:
+            result[name] = wide[name]
+    for name, column in zip(design.sd_names, design.Z.T, strict=True):
+        width = np.std(column) or np.abs(column).max()
+        result[name] = Prior("HalfNormal", (_round(2.5 * spread / width),))
+    for name in design.cor_names:
+        result[name] = Prior("LKJ", (2.0,))
+    result["sigma"] = Prior("HalfStudentT", (4.0, _round(spread)))
+    return result
+
+
+def resolve(design: Design, given: Mapping[str, str] | None = None) -> dict[str, Prior]:
+    """A prior for every parameter of a design: what was given, and defaults for the rest.
+
+    Parameters
+    ----------
+    design : Design
+    given : mapping of str to str
+        Keys are parameter names (``"Days"``, ``"1|Subject_sigma"``, ``"sigma"``) or kinds:
+        ``"coefficients"``, ``"sd"`` (all group standard deviations), ``"cor"``. A name wins over
+        a kind.
+
+    Raises
+    ------
+    ValueError
+        For a key that names no parameter, or a family that does not fit its parameter.
+    """
+    result = defaults(design)
+    kinds = (
+        dict.fromkeys(design.x_names, "coefficients")
+        | dict.fromkeys(design.sd_names, "sd")
+        | dict.fromkeys(design.cor_names, "cor")
+    )
+    known = [*result, *KINDS]
+    for key, text in sorted((given or {}).items(), key=lambda item: item[0] not in KINDS):
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}."
+            raise ValueError(f"The prior for {key!r} belongs to no parameter; {hint}")
+        prior = parse(text)
+        use = KINDS[kinds.get(key, key)]
+        if FAMILIES[prior.family].use != use:
+            fitting = [name for name, family in FAMILIES.items() if family.use == use]
+            raise ValueError(
+                f"The prior {text!r} does not suit {key!r}, which is a {use}: choose from "
+                f"{', '.join(fitting)}."
+            )
+        targets = [key] if key in result else [n for n, kind in kinds.items() if kind == key]
+        result |= dict.fromkeys(targets, prior)
+    for block in design.blocks:
+        etas = {result[name] for name in _block_cors(design, block)}
+        if len(etas) > 1:
+            raise ValueError(
+                f"The correlations of {design.group} share one LKJ prior; give it as 'cor'."
+            )
+    return result
+
+
+def _block_cors(design: Design, block: tuple[int, ...]) -> list[str]:
+    return [
+        name
+        for name, pair in zip(design.cor_names, design.correlated_pairs, strict=True)
+        if pair[0] in block
+    ]
+
+
+def _round(value: float) -> float:
+    """Three significant digits: a default prior should be readable."""
+    return float(f"{value:.3g}")
