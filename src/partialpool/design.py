@@ -253,7 +253,8 @@ def build(formula: str, table: pd.DataFrame) -> Design:
     matrices = _evaluate(f"{response} ~ {common}", table, formula)
     y = _response(matrices, formula)
     blocks: list[tuple[int, ...]] = []
-    varying, names = [], []
+    varying: list[Any] = []
+    names: list[str] = []
     for term in terms:
         columns = _evaluate(term.expression, table, formula).common
         if columns is None:
@@ -343,7 +344,8 @@ def _response(matrices: Any, formula: str) -> np.ndarray:
     y = np.asarray(matrices.response.design_matrix)
     if matrices.response.kind != "numeric" or y.ndim != 1:
         raise ValueError(
-            f"The response of {formula!r} is {matrices.response.kind}; it must be one numeric column."
+            f"The response of {formula!r} is {matrices.response.kind}; "
+            "it must be one numeric column."
         )
     return y.astype(float)
 
@@ -369,6 +371,11 @@ def _factor(table: pd.DataFrame, group: str) -> pd.Series:
 
 def _require_estimable(design: Design) -> None:
     n, p = design.X.shape
+    if "sigma" in design.x_names:
+        raise ValueError(
+            "A predictor cannot be called 'sigma', the name of the residual standard deviation; "
+            "rename the column."
+        )
     if design.group and design.n_groups < 2:
         raise ValueError(
             f"The grouping column {design.group!r} has one level; a hierarchy needs at least two. "

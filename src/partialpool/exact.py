@@ -2,7 +2,8 @@
 
 Given ``theta = (sigma, standard deviations, correlations)`` the coefficients are Gaussian and
 integrate out; `ThetaPosterior` is the log density of what is left; `conditional_coefficients` and
-`conditional_effects` put them back. Group j enters through the triangular factor of its cross-products:
+`conditional_effects` put them back. Group j enters through the triangular factor of its
+cross-products:
 
     V_j = sigma² I + R_j Sigma R_jᵀ
     C   = E / sigma² + Σ_j G_jᵀ V_j⁻¹ G_j
@@ -131,7 +132,8 @@ class ThetaPosterior:
                 self.mean,
                 self.precision,
             )
-        return np.where(np.isnan(value), -np.inf, value)
+        # Where a scale under- or overflows the density is zero, whatever came of the arithmetic.
+        return np.where(np.isfinite(value), value, -np.inf)
 
     def parameters(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations (S, 1 + q), sigma first, and correlation matrices (S, q, q)."""

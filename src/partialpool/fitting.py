@@ -173,7 +173,7 @@ class Model:
             if coefficient in design.x_names:
                 drop.append("1" if name == "1" else f"`{name}`" if " " in name else name)
                 prior = self.priors[coefficient]
-                width = float(np.hypot(*prior.arguments)) if prior.proper else np.inf
+                width = float(np.linalg.norm(prior.arguments)) if prior.proper else np.inf
             else:
                 width = np.inf
             if not np.isfinite(width):
@@ -264,7 +264,7 @@ class Model:
         import pymc as pm
 
         with self.pymc(parametrization) as model:
-            common = {
+            common: dict[str, Any] = {
                 "draws": draws,
                 "tune": tune,
                 "chains": chains,

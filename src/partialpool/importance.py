@@ -20,7 +20,8 @@ LogDensity = Callable[[np.ndarray], np.ndarray]
 
 #: Degrees of freedom of every proposal kernel: tails heavier than any posterior on these scales.
 NU = 4.0
-#: Limits of a good answer: Pareto k̂ (Vehtari et al. 2024), share of effective draws, gap of two evidences in errors.
+#: Limits of a good answer: Pareto k̂ (Vehtari et al. 2024), share of effective draws, and the gap
+#: between two evidences in standard errors.
 MAX_KHAT, MIN_SHARE, MAX_GAP = 0.7, 0.15, 4.0
 
 

@@ -103,7 +103,7 @@ class MarginalLogLikelihood(Op):
         variables = [pt.as_tensor_variable(value) for value in inputs]
         return Apply(self, variables, [pt.dscalar(), pt.dscalar(), pt.dmatrix(), pt.dvector()])
 
-    def perform(self, node: Apply, inputs: list[Any], output_storage: list[Any]) -> None:
+    def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
         """Run the kernel from Python."""
         for storage, value in zip(
             output_storage, log_likelihood_and_gradient(*inputs), strict=True

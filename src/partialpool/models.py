@@ -5,6 +5,8 @@
 does not grow with the rows and there is no funnel. Parameters have the same names in each.
 """
 
+from typing import Any
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -115,11 +117,11 @@ def _row_likelihood(
     effects: list[pt.TensorVariable],
 ) -> None:
     # Arrays enter as data, so that compiled code can be reused for other data of the same shape.
-    X, Z = pm.Data("X", design.X), pm.Data("Z", design.Z)
-    codes, y = pm.Data("codes", design.codes), pm.Data("y", design.y)
+    X, Z = pm.Data("data_X", design.X), pm.Data("data_Z", design.Z)
+    codes, y = pm.Data("data_codes", design.codes), pm.Data("data_y", design.y)
     mean = sum((b * X[:, k] for k, b in enumerate(beta)), start=pt.zeros(()))
     mean = mean + sum(effect[codes] * Z[:, k] for k, effect in enumerate(effects))
-    pm.Normal(design.response, mean, sigma, observed=y)
+    pm.Normal(f"{design.response} (observed)", mean, sigma, observed=y)
 
 
 def _marginal_likelihood(
@@ -137,15 +139,15 @@ def _marginal_likelihood(
     root = pt.zeros((0, 0))
     if q:
         root = pt.constant(cross.T / scale) @ pt.stack([pt.stack(row) for row in L])
-    value, *_ = MarginalLogLikelihood()(
+    outputs: Any = MarginalLogLikelihood()(
         sigma / scale,
         root,
         c,
-        pm.Data("R", cross.R),
-        pm.Data("G", cross.G),
-        pm.Data("E", cross.E),
-        pm.Data("n_rows", cross.n_rows),
+        pm.Data("data_R", cross.R),
+        pm.Data("data_G", cross.G),
+        pm.Data("data_E", cross.E),
+        pm.Data("data_n_rows", cross.n_rows),
     )
     pm.Potential(
-        "log_likelihood_marginal", value - cross.n_rows * np.log(np.sqrt(2 * np.pi) * scale)
+        "log_likelihood_marginal", outputs[0] - cross.n_rows * np.log(np.sqrt(2 * np.pi) * scale)
     )

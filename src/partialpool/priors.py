@@ -74,9 +74,10 @@ class Prior:
         return f"{self.family}({', '.join(f'{a:g}' for a in self.arguments)})"
 
     @property
-    def keywords(self) -> dict[str, float]:
-        """Arguments by PyMC's names."""
-        return dict(zip(FAMILIES[self.family].arguments, self.arguments, strict=True))
+    def keywords(self) -> dict[str, np.float64]:
+        """Arguments by PyMC's names, typed so that PyTensor does not take them for float32."""
+        values = map(np.float64, self.arguments)
+        return dict(zip(FAMILIES[self.family].arguments, values, strict=True))
 
     @property
     def proper(self) -> bool:

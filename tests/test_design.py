@@ -1,0 +1,146 @@
+"""Formulas keep lme4's meaning; bad ones get one clear sentence."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from formulae import design_matrices
+
+import partialpool as pp
+from partialpool.design import build, split_formula
+
+SLEEP = pp.load("sleepstudy")
+
+
+@pytest.mark.parametrize(
+    ("formula", "z_names", "blocks"),
+    [
+        ("Reaction ~ Days + (Days | Subject)", ("1", "Days"), ((0, 1),)),
+        ("Reaction ~ Days + (1 + Days | Subject)", ("1", "Days"), ((0, 1),)),
+        ("Reaction ~ Days + (Days || Subject)", ("1", "Days"), ((0,), (1,))),
+        ("Reaction ~ Days + (1 | Subject) + (0 + Days | Subject)", ("1", "Days"), ((0,), (1,))),
+        ("Reaction ~ (1 | Subject) + Days", ("1",), ((0,),)),
+        ("Reaction ~ Days + (0 + Days | Subject)", ("Days",), ((0,),)),
+        ("Reaction ~ Days", (), ()),
+    ],
+)
+def test_group_terms_keep_their_meaning(formula, z_names, blocks):
+    design = build(formula, SLEEP)
+    assert design.x_names == ("Intercept", "Days")
+    assert design.z_names == z_names
+    assert design.blocks == blocks
+
+
+def test_names_follow_the_contract():
+    design = build("Reaction ~ Days + (Days | Subject)", SLEEP)
+    assert design.sd_names == ["1|Subject_sigma", "Days|Subject_sigma"]
+    assert design.cor_names == ["cor(1,Days|Subject)"]
+    assert design.effect(1) == "Days|Subject"
+    assert design.group_dim == "Subject"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "standLRT * sex",
+        "C(type) + standLRT",
+        "0 + sex",
+        "center(standLRT)",
+        "scale(standLRT) + I(standLRT**2)",
+        "bs(standLRT, df=4)",
+        "log(school)",
+        "standLRT:sex",
+    ],
+)
+def test_matrices_are_those_of_formulae(part):
+    exam = pp.load("Exam")
+    design = build(f"normexam ~ {part} + (1 | school)", exam)
+    log = np.log  # noqa: F841  used by formulae through its caller's names
+    expected = design_matrices(f"normexam ~ {part}", exam)
+    np.testing.assert_array_equal(design.X, expected.common.design_matrix)
+    np.testing.assert_array_equal(design.y, expected.response.design_matrix)
+    np.testing.assert_array_equal(design.levels[design.codes], exam["school"])
+
+
+def test_new_rows_keep_the_state_of_transformations():
+    design = build("Reaction ~ scale(Days) + (scale(Days) | Subject)", SLEEP)
+    new = pd.DataFrame({"Days": [3, 30], "Subject": [309, 999]})
+    X, Z, codes = design.rows(new)
+    mean, sd = SLEEP["Days"].mean(), SLEEP["Days"].std(ddof=0)
+    np.testing.assert_allclose(X[:, 1], (new["Days"] - mean) / sd)
+    np.testing.assert_allclose(Z, X)
+    assert design.levels[codes[0]] == 309
+    assert codes[1] == -1
+
+
+def test_interaction_of_factors_groups():
+    table = pd.DataFrame({"y": range(8), "a": list("aabbaabb"), "b": list("xyxyxyxy")})
+    design = build("y ~ 1 + (1 | a:b)", table)
+    assert list(design.levels) == ["a:x", "a:y", "b:x", "b:y"]
+    assert design.effect(0) == "1|a:b"
+
+
+def test_predictor_and_group_of_the_same_name():
+    table = pd.DataFrame({"y": [1.0, 3, 2, 5], "g": [1, 1, 2, 2]})
+    assert build("y ~ g + (1 | g)", table).group_dim == "g__factor_dim"
+
+
+def test_quoted_names():
+    table = SLEEP.rename(columns={"Days": "days <of> test", "Subject": "subject's id"})
+    design = build("Reaction ~ `days <of> test` + (1 | `subject's id`)", table)
+    assert design.x_names == ("Intercept", "days <of> test")
+    assert design.group == "subject's id"
+
+
+def test_split():
+    response, common, terms = split_formula("log(y) ~ a*(b + c) - 1 + (0 + x || g)")
+    assert (response, common) == ("log ( y )", "a * ( b + c ) - 1")
+    assert [(t.expression, t.factor, t.correlated) for t in terms] == [("0 + x", "g", False)]
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("Reaction ~ Day + (1 | Subject)", "no column 'Day'; did you mean 'Days'"),
+        ("Reaction ~ Days + (1 | Subjct)", "no column 'Subjct'; did you mean 'Subject'"),
+        ("Reaction", "needs the form 'response ~ predictors'"),
+        ("Reaction ~ Days | Subject", "in parentheses of its own"),
+        ("Reaction ~ Days * (1 | Subject)", "parentheses of its own"),
+        ("Reaction ~ (1 | Subject) * Days", "can only be added"),
+        ("Reaction ~ Days + (1 | Subject / Days)", "several grouping factors"),
+        ("Reaction ~ Days + (1 | Subject) + (1 | Days)", "one grouping factor"),
+        ("Reaction ~ (1 | Subject) + (Days | Subject)", "written twice"),
+        ("Reaction ~ foo(Days) + (1 | Subject)", "'foo' is not a known function"),
+        ("Reaction ~ Days + I(2 * Days) + (1 | Subject)", "collinear"),
+        ("Reaction ~ `Days + (1 | Subject)", "cannot be read"),
+        ("Reaction ~ Days + (| Subject)", "needs both sides"),
+    ],
+)
+def test_bad_formulas(formula, words):
+    with pytest.raises(ValueError, match=words):
+        build(formula, SLEEP)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"Days": [np.nan] * 2 + [1.0] * 178}, "2 in 'Days'"),
+        ({"Reaction": [np.inf] + [1.0] * 179}, "1 in 'Reaction'"),
+        ({"Reaction": ["a"] * 90 + ["b"] * 90}, "must be one numeric column"),
+        ({"Reaction": 3.0}, "is constant"),
+        ({"Subject": 1}, "has one level"),
+        ({"Days": 7}, "'Days' is constant"),
+    ],
+)
+def test_bad_tables(change, words):
+    with pytest.raises(ValueError, match=words):
+        build("Reaction ~ Days + (1 | Subject)", SLEEP.assign(**change))
+
+
+def test_a_predictor_called_sigma():
+    with pytest.raises(ValueError, match="rename the column"):
+        build("Reaction ~ sigma", SLEEP.rename(columns={"Days": "sigma"}))
+
+
+def test_too_few_rows():
+    with pytest.raises(ValueError, match="2 rows for 3 coefficients"):
+        build("y ~ x + z", pd.DataFrame({"y": [1.0, 2], "x": [1.0, 3], "z": [2.0, 1]}))

@@ -1,0 +1,391 @@
+"""The exact posterior against dense algebra, independent quadrature, and published values."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+import partialpool as pp
+from partialpool import checks, exact, importance
+from partialpool.crossproducts import crossproducts
+
+SLEEP_PRIORS = {
+    "Intercept": "Normal(0, 1000)",
+    "Days": "Normal(0, 100)",
+    "sd": "HalfNormal(100)",
+    "sigma": "HalfNormal(100)",
+    "cor": "LKJ(2)",
+}
+ORIGIN_PRIORS = {
+    "Intercept": "Normal(0, 100)",
+    "x": "Normal(0, 100)",
+    "sd": "Uniform(0, 100)",
+    "sigma": "Uniform(0, 10)",
+}
+
+
+def dense_covariance(design, sigma, Sigma, S):
+    """``sigma² I + Z Sigma Zᵀ + X S Xᵀ``, rows by rows."""
+    same_group = design.codes[:, None] == design.codes[None, :]
+    return (
+        sigma**2 * np.eye(len(design.y))
+        + same_group * (design.Z @ Sigma @ design.Z.T)
+        + design.X @ S @ design.X.T
+    )
+
+
+def normal_logpdf(y, mean, covariance):
+    root = np.linalg.cholesky(covariance)
+    z = np.linalg.solve(root, y - mean)
+    return -0.5 * z @ z - np.log(np.diag(root)).sum() - len(y) / 2 * np.log(2 * np.pi)
+
+
+def prior_moments(model):
+    arguments = [model.priors[name].arguments for name in model.design.x_names]
+    return np.array([a[0] for a in arguments]), np.diag([a[1] ** 2 for a in arguments])
+
+
+FORMULAS = {
+    # p and q from 1 to 4 and 1 to 3; blocks joint, separate and mixed
+    "y ~ 1 + (1 | g)": 1,
+    "y ~ 0 + x + (0 + x | g)": 1,
+    "y ~ x + (x | g)": 2,
+    "y ~ x + (x || g)": 2,
+    "y ~ x + w + (1 | g) + (0 + x + w | g)": 3,
+    "y ~ x + w + v + (x + w | g)": 3,
+    "y ~ 0 + w + (x | g)": 2,
+}
+
+
+@st.composite
+def problems(draw):
+    formula = draw(st.sampled_from(sorted(FORMULAS)))
+    sizes = draw(st.lists(st.integers(1, 7), min_size=3, max_size=6).filter(lambda n: sum(n) > 5))
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(len(sizes)), sizes)
+    table = pd.DataFrame({name: rng.normal(size=len(g)) for name in "yxwv"}).assign(g=g)
+    return formula, table, rng
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_density_of_theta_is_that_of_the_dense_normal(problem):
+    formula, table, rng = problem
+    model = pp.Model(formula, table)
+    target = model.theta_posterior
+    u = rng.normal(size=(3, target.dimension))
+    scales, correlation = target.parameters(u)
+    _, _, log_prior = target.covariance_factor(u)
+    m, S = prior_moments(model)
+    for s in range(3):
+        D = np.diag(scales[s, 1:])
+        V = dense_covariance(model.design, scales[s, 0], D @ correlation[s] @ D, S)
+        expected = normal_logpdf(model.design.y, model.design.X @ m, V)
+        assert target(u)[s] - log_prior[s] == pytest.approx(expected, rel=1e-9, abs=1e-7)
+
+
+@settings(max_examples=25, deadline=None)
+@given(problems(), st.integers(-6, 6), st.integers(-6, 6))
+def test_units_do_not_matter(problem, x_power, w_power):
+    """Rescaled predictors with rescaled priors give the same density, from 1e-6 to 1e6."""
+    formula, table, rng = problem
+    factor = {"x": 10.0**x_power, "w": 10.0**w_power}
+    model = pp.Model(formula, table)
+    scaled = table.assign(**{k: table[k] * f for k, f in factor.items()})
+    given_priors = {}
+    for name, prior in model.priors.items():
+        unit = factor.get(name.split("|")[0], 1.0)
+        arguments = [a / unit for a in prior.arguments]
+        if prior.family in ("Normal", "HalfNormal"):
+            given_priors[name] = f"{prior.family}({', '.join(f'{a!r}' for a in arguments)})"
+        elif prior.family != "LKJ":
+            given_priors[name] = str(prior)
+    other = pp.Model(formula, scaled, given_priors)
+    # exp(u) is a standard deviation in its own units
+    u = rng.normal(size=(3, model.theta_posterior.dimension))
+    v = u.copy()
+    for k, name in enumerate(model.design.sd_names, start=1):
+        v[:, k] -= np.log(factor.get(name.split("|")[0], 1.0))
+    np.testing.assert_allclose(model.theta_posterior(u), other.theta_posterior(v), atol=1e-4)
+
+
+def test_lkj_is_a_density_for_three_columns():
+    """Correlations drawn from the partial ones have LKJ's known marginals, Beta on (-1, 1)."""
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=list("yxw"))
+    model = pp.Model("y ~ x + w + (x + w | g)", table.assign(g=np.arange(40) % 8))
+    target, rng, eta, q = model.theta_posterior, np.random.default_rng(1), 2.0, 3
+    # Importance sampling from normals; each correlation ~ Beta(a, a) with a = eta - 1 + q / 2
+    u = np.zeros((200_000, target.dimension))
+    u[:, -3:] = 0.8 * rng.standard_normal((len(u), 3))
+    factors, log_density = target.correlation_factors(u)
+    w = np.exp(log_density - stats.norm(scale=0.8).logpdf(u[:, -3:]).sum(1))
+    assert abs(w.mean() - 1) < 4 * w.std() / np.sqrt(len(w))
+    variance = 1 / (2 * (eta - 1 + q / 2) + 1)
+    for i, j in [(1, 0), (2, 0), (2, 1)]:
+        square = (factors @ np.swapaxes(factors, 1, 2))[:, i, j] ** 2
+        error = np.std(w * (square - variance)) / np.sqrt(len(w))
+        assert abs(np.mean(w * (square - variance))) < 4 * error
+
+
+@pytest.mark.parametrize("route", ["few rows", "many rows"])
+def test_conditional_draws_have_the_conditional_moments(route):
+    rng = np.random.default_rng(5)
+    sizes = [1, 2, 3, 8] if route == "few rows" else [40] * 4
+    table = pp.simulate.grouped(rng, groups=4, per_group=sizes, cor=0.5)
+    model = pp.Model("y ~ x + (x | group)", table)
+    design, target = model.design, model.theta_posterior
+    u = np.tile([[0.1, -0.2, -0.5, 0.4]], (40_000, 1))
+    beta = exact.conditional_coefficients(target, u, rng)
+    sigma, correlation = target.parameters(u[:1])
+    D = np.diag(sigma[0, 1:])
+    Sigma = D @ correlation[0] @ D
+    L = np.tile(np.linalg.cholesky(Sigma), (len(u), 1, 1))
+    b = exact.conditional_effects(model.cross, np.full(len(u), sigma[0, 0]), L, beta, rng)
+    # The joint prior of (beta, b) and y is Gaussian; condition densely.
+    m, S = prior_moments(model)
+    n, J = len(design.y), design.n_groups
+    wide = np.hstack([design.X, np.zeros((n, 2 * J))])
+    for j in range(J):
+        rows = design.codes == j
+        wide[rows, 2 + 2 * j : 4 + 2 * j] = design.Z[rows]
+    prior = np.zeros((2 + 2 * J, 2 + 2 * J))
+    prior[:2, :2] = S
+    prior[2:, 2:] = np.kron(np.eye(J), Sigma)
+    mean = np.concatenate([m, np.zeros(2 * J)])
+    V = wide @ prior @ wide.T + sigma[0, 0] ** 2 * np.eye(n)
+    gain = np.linalg.solve(V, wide @ prior).T
+    expected_mean = mean + gain @ (design.y - wide @ mean)
+    expected_cov = prior - gain @ wide @ prior
+    draws = np.hstack([beta, b.reshape(len(b), -1)])
+    sd = np.sqrt(np.diag(expected_cov))
+    assert np.abs((draws.mean(0) - expected_mean) / sd).max() < 4.5 / np.sqrt(len(draws))
+    gap = np.cov(draws.T) / np.outer(sd, sd) - expected_cov / np.outer(sd, sd)
+    assert np.abs(gap).max() < 4.5 * np.sqrt(2 / len(draws))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_sleepstudy_reference_values(seed):
+    """The design's exact posterior (section 7), to four standard errors."""
+    posterior = pp.Model(
+        "Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"), SLEEP_PRIORS
+    ).fit(seed=seed)
+    summary = checks.summarize(posterior)
+    means = {
+        "1|Subject_sigma": 27.245,
+        "Days|Subject_sigma": 6.578,
+        "cor(1,Days|Subject)": 0.0658,
+        "sigma": 25.899,
+        "Intercept": 251.393,
+        "Days": 10.4646,
+    }
+    for name, value in means.items():
+        assert abs(summary.at[name, "mean"] - value) < 4 * summary.at[name, "mcse_mean"], name
+    for name, value in {"cor(1,Days|Subject)": 0.275, "Intercept": 7.538, "Days": 1.727}.items():
+        # relative error of an sd from n draws: sqrt((kurtosis - 1) / 4 n), at most 1.4 / sqrt(n)
+        assert abs(summary.at[name, "sd"] / value - 1) < 4 * 1.4 / np.sqrt(4000), name
+    error = posterior.attrs["log_evidence_se"]
+    assert error < 0.02
+    assert abs(posterior.attrs["log_evidence"] + 895.17395) < 4 * error
+
+
+def quadrature(model, grid=400):
+    """Posterior mean and sd of sigma and the group sd, and the evidence, on a plain grid.
+
+    Independent of the package: dense covariances by eigenvalues would be slow, so each group's
+    covariance is inverted as (I - c 1 1ᵀ) for the random intercept model.
+    """
+    design = model.design
+    sizes = np.bincount(design.codes)
+    priors = model.priors
+    m, s = priors["Intercept"].arguments
+    sigma = np.linspace(0, 15, grid + 1)[1:] - 15 / grid / 2
+    tau = np.linspace(0, 25, grid + 1)[1:] - 25 / grid / 2
+    a, b = np.meshgrid(sigma, tau, indexing="ij")
+    log_p = priors["sigma"].logpdf(a) + priors[design.sd_names[0]].logpdf(b)
+    one_one, one_y, y_y = 1 / s**2, m / s**2, m**2 / s**2
+    log_p = log_p - np.log(s) - len(design.y) / 2 * np.log(2 * np.pi)
+    for j, n in enumerate(sizes):
+        y = design.y[design.codes == j]
+        shrink = b**2 / (a**2 * (a**2 + n * b**2))
+        one_one = one_one + n / a**2 - shrink * n**2
+        one_y = one_y + y.sum() / a**2 - shrink * n * y.sum()
+        y_y = y_y + (y**2).sum() / a**2 - shrink * y.sum() ** 2
+        log_p = log_p - (n - 1) * np.log(a) - 0.5 * np.log(a**2 + n * b**2)
+    log_p = log_p - 0.5 * np.log(one_one) - 0.5 * (y_y - one_y**2 / one_one)
+    cell = (15 / grid) * (25 / grid)
+    weights = np.exp(log_p - log_p.max())
+    evidence = log_p.max() + np.log(weights.sum() * cell)
+    weights /= weights.sum()
+    moments = {}
+    for name, value in (("sigma", a), (design.sd_names[0], b)):
+        mean = (weights * value).sum()
+        moments[name] = mean, np.sqrt((weights * (value - mean) ** 2).sum())
+    return moments, evidence
+
+
+@pytest.mark.parametrize("prior", ["HalfNormal(5)", "HalfStudentT(4, 5)", "Exponential(0.5)"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_dyestuff2_against_quadrature(prior, seed):
+    """The group sd whose likelihood is largest at zero, where log scales are hardest."""
+    model = pp.Model(
+        "Yield ~ 1 + (1 | Batch)",
+        pp.load("Dyestuff2"),
+        {"Intercept": "Normal(5, 10)", "sd": prior, "sigma": prior},
+    )
+    posterior = model.fit(seed=seed)
+    assert model.check(posterior).status == "passed"
+    moments, evidence = quadrature(model)
+    summary = checks.summarize(posterior)
+    for name, (mean, sd) in moments.items():
+        assert abs(summary.at[name, "mean"] - mean) < 4 * summary.at[name, "mcse_mean"]
+        assert summary.at[name, "sd"] == pytest.approx(sd, rel=0.12)
+    assert abs(posterior.attrs["log_evidence"] - evidence) < 4 * posterior.attrs["log_evidence_se"]
+
+
+def test_uniform_prior_is_exact_up_to_its_edge():
+    """With the edge in the middle of the likelihood the posterior is cut there, not bent."""
+    table = pp.load("Dyestuff")
+    given_priors = {"Intercept": "Normal(1500, 100)", "sd": "Uniform(0, 40)"}
+    narrow = pp.Model(
+        "Yield ~ 1 + (1 | Batch)", table, given_priors | {"sigma": "Uniform(0, 50)"}
+    ).fit(seed=3)
+    wide = pp.Model(
+        "Yield ~ 1 + (1 | Batch)", table, given_priors | {"sigma": "Uniform(0, 500)"}
+    ).fit(seed=4, draws=4000)
+    sigma = narrow["posterior"]["sigma"].to_numpy().ravel()
+    cut = wide["posterior"]["sigma"].to_numpy().ravel()
+    inside = cut[cut < 50]
+    assert sigma.max() < 50
+    assert stats.ks_2samp(sigma, inside).pvalue > 1e-3
+    # p(y | narrow) / p(y | wide) = 500 / 50 * P(sigma < 50 | wide)
+    share = len(inside) / len(cut)
+    expected = np.log(10 * share)
+    error = np.hypot(narrow.attrs["log_evidence_se"], wide.attrs["log_evidence_se"])
+    error = np.hypot(error, np.sqrt((1 - share) / share / len(cut)))
+    gap = narrow.attrs["log_evidence"] - wide.attrs["log_evidence"] - expected
+    assert abs(gap) < 4 * error
+
+
+UNEVEN = {"groups": 5, "per_group": [1, 2, 30, 500, 10_000]}
+FLAT = {"sd": "HalfFlat", "sigma": "HalfFlat", "Intercept": "Flat"}
+HARD = {
+    "origin, no noise": ("y ~ x + (0 + x | i)", "origin", ORIGIN_PRIORS),
+    "one row per group, intercepts": ("y ~ x + (1 | i)", "origin", ORIGIN_PRIORS),
+    "two groups": ("y ~ x + (x | group)", {"groups": 2}, {}),
+    "three groups, Cauchy": ("y ~ x + (x | group)", {"groups": 3}, {"sd": "HalfCauchy(1)"}),
+    "sizes 1 to 10,000": (
+        "y ~ x + (x | group)",
+        {"groups": 5, "per_group": [1, 2, 30, 500, 10_000]},
+        {},
+    ),
+    "radon, slope barely varies": ("log.radon ~ basement + (basement | county)", "radon", {}),
+    "flat": (
+        "Yield ~ 1 + (1 | Batch)",
+        "Dyestuff2",
+        {"sd": "HalfFlat", "sigma": "HalfFlat", "Intercept": "Flat"},
+    ),
+    "three columns": ("normexam ~ standLRT + sex + (standLRT + sex | school)", "Exam", {}),
+}
+
+
+@pytest.mark.parametrize("case", HARD)
+def test_two_seeds_agree_on_hard_cases(case):
+    formula, source, given_priors = HARD[case]
+    if source == "origin":
+        table = pp.simulate.origin(np.random.default_rng(5))
+    elif isinstance(source, dict):
+        table = pp.simulate.grouped(np.random.default_rng(0), **source)
+    else:
+        table = pp.load(source)
+    model = pp.Model(formula, table, given_priors)
+    fits = [model.fit(seed=seed) for seed in (1, 2)]
+    for fit in fits:
+        assert fit.attrs["route"].startswith("importance")
+        assert model.check(fit).status == "passed"
+    comparison = checks.compare(*fits)
+    assert comparison["z"].abs().max() < stats.norm.isf(5e-4 / len(comparison))
+    if "log_evidence" in fits[0].attrs:
+        gap = fits[0].attrs["log_evidence"] - fits[1].attrs["log_evidence"]
+        assert abs(gap) < 4 * np.hypot(*(fit.attrs["log_evidence_se"] for fit in fits))
+    else:
+        assert case == "flat"
+
+
+def test_origin_without_noise_for_a_hundred_data_sets():
+    """Every one is trusted, and two seeds agree on the evidence (z-scores of a hundred pairs)."""
+    z = []
+    for data_seed in range(100):
+        table = pp.simulate.origin(np.random.default_rng(data_seed))
+        model = pp.Model("y ~ x + (0 + x | i)", table, ORIGIN_PRIORS)
+        target = model.theta_posterior
+        pair = [
+            importance.sample(
+                target,
+                exact.start(model.design, target),
+                np.random.default_rng([data_seed, k]),
+                effective=1000,
+            )
+            for k in range(2)
+        ]
+        assert all(sample.trusted for sample in pair), data_seed
+        error = np.hypot(pair[0].log_evidence_se, pair[1].log_evidence_se)
+        z.append((pair[0].log_evidence - pair[1].log_evidence) / error)
+    assert np.abs(z).max() < 4
+
+
+def test_draws_are_uncorrelated():
+    posterior = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(seed=7)
+    for values in checks.flat(posterior["posterior"].to_dataset()).values():
+        chain = values.ravel() - values.mean()
+        lag_one = (chain[1:] * chain[:-1]).mean() / chain.var()
+        assert abs(lag_one) < 4.5 / np.sqrt(len(chain))
+
+
+def test_same_seed_same_numbers():
+    model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+    assert model.fit(seed=3)["posterior"].identical(model.fit(seed=3)["posterior"])
+    assert not model.fit(seed=3)["posterior"].equals(model.fit(seed=4)["posterior"])
+
+
+def test_proposal_is_a_density():
+    rng = np.random.default_rng(0)
+    proposal = importance.Proposal(
+        np.array([[0.0], [3.0]]), np.array([1.0, 0.3]), np.array([0.4, 0.6]), np.array([[2.0]])
+    )
+
+    def density(x):
+        return np.exp(proposal.log_density(np.array([[x]]))[0])
+
+    total = integrate.quad(density, -np.inf, np.inf, limit=200)[0]
+    assert total == pytest.approx(1, abs=1e-6)
+    draws = proposal.draw(rng, 20_000)[:, 0]
+    below = integrate.quad(lambda x: np.exp(proposal.log_density(np.array([[x]]))[0]), -np.inf, 2)[
+        0
+    ]
+    assert abs(np.mean(draws < 2) - below) < 4 * np.sqrt(below * (1 - below) / len(draws))
+
+
+def test_an_untrusted_sample_says_so():
+    """Two far modes, of which the proposal grows from one: the figures must not pass it all."""
+
+    def log_density(u):
+        return np.logaddexp(-0.5 * (u[:, 0] / 0.01) ** 2, -0.5 * ((u[:, 0] - 60) / 5) ** 2)
+
+    result = importance.sample(
+        log_density, np.array([30.0]), np.random.default_rng(0), max_stages=2, effective=500
+    )
+    assert not result.trusted or abs(result.log_evidence - np.log(5.01 * np.sqrt(2 * np.pi))) < 0.1
+
+
+def test_crossproducts_are_those_of_the_rows():
+    table = pp.simulate.grouped(np.random.default_rng(0), groups=4, per_group=[1, 2, 5, 9])
+    design = pp.design.build("y ~ x + (x | group)", table.assign(x=table["x"] + 1e6))
+    cross = crossproducts(design)
+    assert cross.counts.tolist() == [1, 2, 5, 9]
+    Z = np.linalg.solve(cross.T.T, design.Z.T).T
+    for j in range(4):
+        rows = Z[design.codes == j]
+        np.testing.assert_allclose(cross.R[j].T @ cross.R[j], rows.T @ rows, atol=1e-8)

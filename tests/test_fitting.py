@@ -1,0 +1,251 @@
+"""The PyMC forms against dense algebra and the exact fit; fits against published values."""
+
+import sys
+
+import numpy as np
+import pymc as pm
+import pytest
+from scipy.optimize import approx_fprime, minimize
+
+import partialpool as pp
+from partialpool import checks, exact
+from partialpool.marginal import log_likelihood_and_gradient
+from test_exact import SLEEP_PRIORS, dense_covariance, normal_logpdf
+
+FLAT = {"coefficients": "Flat", "sd": "HalfFlat", "sigma": "HalfFlat", "cor": "LKJ(1)"}
+
+
+def reml(model):
+    """Maximize ``log p(y | theta)`` under flat coefficients: lme4's REML criterion."""
+    target = model.theta_posterior
+
+    def criterion(u):
+        jacobian = target.scale_values(u[None])[1][0]
+        correlation = target.correlation_factors(u[None])[1][0]
+        return -(target(u)[0] - jacobian - correlation)
+
+    start = exact.start(model.design, target)
+    best = minimize(criterion, start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-9})
+    return best.x[None]
+
+
+def test_sleepstudy_reml_is_lme4s():
+    """Values of design section 7, from lme4."""
+    model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"), FLAT)
+    u = reml(model)
+    scales, correlation = model.theta_posterior.parameters(u)
+    np.testing.assert_allclose(scales[0], [25.592, 24.741, 5.922], atol=2e-3)
+    assert correlation[0, 1, 0] == pytest.approx(0.066, abs=1e-3)
+    rng = np.random.default_rng(0)
+    beta = exact.conditional_coefficients(model.theta_posterior, np.repeat(u, 40_000, 0), rng)
+    se = np.array([6.825, 1.546])
+    np.testing.assert_allclose(beta.mean(0), [251.405, 10.467], atol=(4 * se / 200).max())
+    np.testing.assert_allclose(beta.std(0) / se, 1, atol=4 / np.sqrt(2 * 40_000))
+
+
+def test_radon_reml_is_lme4s():
+    """Basement codes the floor of the measurement: 0 basement, 1 first floor."""
+    radon = pp.load("radon")
+    assert set(radon["basement"]) == {0, 1}
+    model = pp.Model("log.radon ~ basement + (1 | county)", radon, FLAT)
+    u = reml(model)
+    scales, _ = model.theta_posterior.parameters(u)
+    np.testing.assert_allclose(scales[0], [0.756, 0.328], atol=6e-4)
+    rng = np.random.default_rng(0)
+    beta = exact.conditional_coefficients(model.theta_posterior, np.repeat(u, 40_000, 0), rng)
+    error = 4 * beta.std(0) / 200 + 5e-4
+    assert (np.abs(beta.mean(0) - [1.462, -0.693]) < error).all()
+
+
+def maximum_likelihood(model):
+    """Maximize ``log p(y | theta, beta)`` of one group sd or two with their correlation."""
+    cross = model.cross
+    q, p = cross.R.shape[1], len(cross.a)
+
+    def negative(v):
+        sigma = np.exp(v[0])
+        L = np.zeros((q, q))
+        L[np.tril_indices(q)] = v[1 + p :]
+        beta = np.append(-v[1 : 1 + p], 1.0)
+        value, *_ = log_likelihood_and_gradient(
+            sigma, cross.T @ L, beta, cross.R, cross.G, cross.E, cross.n_rows
+        )
+        return -value
+
+    v = np.concatenate([[-0.5], np.zeros(p), np.eye(q)[np.tril_indices(q)] * 0.3])
+    for _ in range(3):
+        v = minimize(negative, v, method="BFGS").x
+    constant = cross.n_rows * (np.log(2 * np.pi) / 2 + np.log(cross.y_scale))
+    L = np.zeros((q, q))
+    L[np.tril_indices(q)] = v[1 + p :]
+    sds = np.sqrt(np.diag(L @ L.T)) * cross.y_scale
+    return np.exp(v[0]) * cross.y_scale, sds, 2 * (negative(v) + constant)
+
+
+def test_maximum_likelihood_is_lme4s():
+    model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+    _, sds, deviance = maximum_likelihood(model)
+    np.testing.assert_allclose(sds, [23.781, 5.717], atol=2e-3)
+    assert deviance == pytest.approx(1751.9393, abs=2e-4)
+    sigma, sds, _ = maximum_likelihood(pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff2")))
+    assert sds[0] == pytest.approx(0, abs=1e-2)
+    assert sigma == pytest.approx(3.65323, abs=1e-4)
+
+
+@pytest.mark.parametrize("q", [1, 2, 3])
+def test_gradient_of_the_marginal_likelihood(q):
+    rng = np.random.default_rng(q)
+    table = pp.simulate.grouped(rng, groups=5, per_group=[1, 2, 3, 8, 9])
+    table["w"] = rng.normal(size=len(table))
+    formula = ["y ~ x + (1 | group)", "y ~ x + (x | group)", "y ~ x + w + (x + w | group)"][q - 1]
+    cross = pp.Model(formula, table).cross
+    m = cross.G.shape[2]
+    L, c, sigma = np.tril(rng.normal(size=(q, q))), rng.normal(size=m), 0.7
+
+    def value(v):
+        return log_likelihood_and_gradient(
+            v[0], v[1 : 1 + q * q].reshape(q, q), v[1 + q * q :], cross.R, cross.G, cross.E, 23
+        )[0]
+
+    v = np.concatenate([[sigma], L.ravel(), c])
+    _, d_sigma, d_L, d_c = log_likelihood_and_gradient(sigma, L, c, cross.R, cross.G, cross.E, 23)
+    gradient = np.concatenate([[d_sigma], d_L.ravel(), d_c])
+    np.testing.assert_allclose(gradient, approx_fprime(v, value, 1e-7), rtol=2e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (x | group)", "y ~ x + (x || group)", "y ~ x"])
+def test_marginal_model_is_the_dense_normal(formula):
+    table = pp.simulate.grouped(np.random.default_rng(0), groups=4, per_group=[1, 2, 5, 3])
+    model = pp.Model(formula, table)
+    design = model.design
+    with model.pymc("marginal") as marginal:
+        potential = marginal.potentials[0]
+        values = {"Intercept": 1.5, "x": 2.5, "sigma": 0.8}
+        values |= dict(zip(design.sd_names, [0.7, 1.3], strict=False))
+        shares = {f"{name}_partial": 0.7 for name in design.cor_names}
+        value = potential.eval({marginal[k]: v for k, v in (values | shares).items()})
+    D = np.diag([values[name] for name in design.sd_names])
+    correlation = np.eye(len(design.sd_names))
+    if design.cor_names:
+        correlation[0, 1] = correlation[1, 0] = 2 * 0.7 - 1
+    V = dense_covariance(design, 0.8, D @ correlation @ D, np.zeros((2, 2)))
+    expected = normal_logpdf(design.y, design.X @ [1.5, 2.5], V)
+    assert float(value) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (x | group)", "y ~ x + (x || group)"])
+def test_centered_and_noncentered_are_one_model(formula):
+    """Same log density, up to the Jacobian of ``b = L z``: q columns, J groups."""
+    table = pp.simulate.grouped(np.random.default_rng(0), groups=3, per_group=4)
+    model = pp.Model(formula, table)
+    rng = np.random.default_rng(1)
+    names = ["1|group", "x|group"]
+    sds = {"1|group_sigma": 0.7, "x|group_sigma": 1.3}
+    point = {"Intercept": 1.5, "x": 2.5, "sigma": 0.8} | sds
+    share = 0.8 if model.design.cor_names else 0.5
+    if model.design.cor_names:
+        point["cor(1,x|group)_partial"] = share
+    z = rng.normal(size=(3, 2))
+    rho = 2 * share - 1
+    L = np.diag([0.7, 1.3]) @ np.array([[1, 0], [rho, np.sqrt(1 - rho**2)]])
+    b = z @ L.T
+    total = {}
+    for form, effects, suffix in (("centered", b, ""), ("noncentered", z, "_offset")):
+        with model.pymc(form) as built:
+            variables = point | {n + suffix: effects[:, k] for k, n in enumerate(names)}
+            # densities at values in their own units: no transformation Jacobians
+            logps = [pm.logp(v, variables[v.name]).sum() for v in built.free_RVs]
+            logps += [pm.logp(v, table["y"].to_numpy()).sum() for v in built.observed_RVs]
+            total[form] = float(sum(logps).eval({built[k]: v for k, v in variables.items()}))
+    jacobian = 3 * np.log(np.abs(np.linalg.det(L)))
+    assert total["centered"] + jacobian == pytest.approx(total["noncentered"], rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"), SLEEP_PRIORS)
+
+
+@pytest.mark.parametrize(
+    ("method", "parametrization"), [("nutpie", "marginal"), ("nuts", "noncentered")]
+)
+def test_sampled_fits_agree_with_the_exact_one(sleep, method, parametrization):
+    """z-scores over every parameter and group effect, at a false alarm rate of 1e-3."""
+    posterior = sleep.fit(method, parametrization, seed=1)
+    verdict = sleep.check(posterior)
+    assert verdict.status == "passed", verdict.sentence
+    assert len(verdict.comparison) == 6 + 2 * 18
+    assert posterior.attrs["parametrization"] == parametrization
+    assert set(posterior["posterior"].data_vars) == set(sleep.reference["posterior"].data_vars)
+
+
+def test_metropolis_is_found_out(sleep):
+    """A chain far too short fails, whatever it drew."""
+    posterior = sleep.fit("metropolis", draws=200, tune=200, seed=1)
+    verdict = sleep.check(posterior)
+    assert verdict.status == "failed"
+    missed = {check["name"] for check in verdict.checks if not check["passed"]}
+    assert {"R-hat", "Bulk ESS"} <= missed
+
+
+def test_a_shifted_posterior_is_found_out(sleep):
+    """Half a posterior sd off in one parameter is far beyond Monte Carlo error."""
+    posterior = sleep.fit(seed=11)
+    wrong = posterior.copy(deep=True)
+    draws = wrong["posterior"]["Days"]
+    wrong["posterior"]["Days"] = draws + 0.5 * draws.std()
+    assert checks.verdict(posterior, sleep.reference).status == "passed"
+    verdict = checks.verdict(wrong, sleep.reference)
+    assert verdict.status == "failed"
+    assert "Days" in verdict.sentence
+
+
+def test_pooling_brackets_partial_pooling(sleep):
+    """No pooling against least squares by subject; complete pooling against least squares."""
+    table = sleep.table
+    pooled = checks.summarize(sleep.pooled().fit(seed=1))
+    slope, intercept = np.polyfit(table["Days"], table["Reaction"], 1)
+    assert abs(pooled.at["Days", "mean"] - slope) < 5 * pooled.at["Days", "mcse_mean"]
+    assert abs(pooled.at["Intercept", "mean"] - intercept) < 5 * pooled.at["Intercept", "mcse_mean"]
+    unpooled = checks.summarize(sleep.unpooled().fit(seed=1))
+    for subject, rows in table.groupby("Subject"):
+        slope, intercept = np.polyfit(rows["Days"], rows["Reaction"], 1)
+        for name, value in (("1", intercept), ("Days", slope)):
+            row = unpooled.loc[f"{name}|Subject[{subject}]"]
+            # the vague prior pulls by about (sd / width)², below a thousandth of an sd here
+            assert abs(row["mean"] - value) < 5 * row["mcse_mean"] + 0.02 * row["sd"]
+
+
+def test_draws_keep_the_contract(sleep, tmp_path):
+    posterior = sleep.fit(seed=1)
+    assert posterior["posterior"]["Days|Subject"].dims == ("chain", "draw", "Subject")
+    assert posterior["posterior"].sizes["chain"] == 4
+    assert posterior["observed_data"]["Reaction"].size == 180
+    for key in ("method", "formula", "priors", "seed", "fit_seconds", "data_sha256", "route"):
+        assert key in posterior.attrs
+    posterior.to_netcdf(tmp_path / "posterior.nc")
+
+
+def test_an_exact_fit_never_imports_pymc():
+    import subprocess
+
+    code = (
+        "import sys, partialpool as pp\n"
+        "m = pp.Model('Yield ~ 1 + (1 | Batch)', pp.load('Dyestuff'))\n"
+        "m.check(m.fit())\n"
+        "assert 'pymc' not in sys.modules and 'pytensor' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"method": "nutz"}, "choose from exact, nuts"),
+        ({"method": "exact", "parametrization": "centered"}, "has no parametrization"),
+        ({"method": "nuts", "parametrization": "centred"}, "choose from centered"),
+    ],
+)
+def test_bad_methods(sleep, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        sleep.fit(**arguments)
