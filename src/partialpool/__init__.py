@@ -11,7 +11,7 @@ from typing import Any
 EXPORTS = {
     "load": "tables",
     "Model": "fitting",
-    "record": "batch",
+    "record": "results",
     "show": "theme",
     **{
         module: module
@@ -27,8 +27,14 @@ EXPORTS = {
             "studies",
             "plots",
             "theme",
+            "questions",
+            "pooling",
             "importance",
             "crossproducts",
+            "methods",
+            "sampler_plots",
+            "funnels",
+            "explorer",
             "batch",
         )
     },

@@ -4,6 +4,7 @@ The diagnostics are ArviZ's; here they get thresholds, plain words, and one word
 """
 
 import html
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,21 +96,9 @@ def summarize(posterior: xr.DataTree) -> pd.DataFrame:
     """Figures of every scalar parameter: the ``parameters`` of a run's summary.
 
     Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median), ess_bulk,
-    ess_tail, rhat, mcse_mean; one row per name.
+    ess_tail, rhat, mcse_mean; one row per name. A fixed parameter has no diagnostics.
     """
     dataset = posterior["posterior"].to_dataset()
-    rhat, bulk = azs.rhat(dataset), azs.ess(dataset, method="bulk")
-    tail, mcse = azs.ess(dataset, method="tail"), azs.mcse(dataset, method="mean")
-    columns = {}
-    for name, figures in (
-        ("ess_bulk", bulk),
-        ("ess_tail", tail),
-        ("rhat", rhat),
-        ("mcse_mean", mcse),
-    ):
-        columns[name] = np.concatenate(
-            [np.atleast_1d(figures[v].to_numpy()) for v in dataset.data_vars]
-        )
     draws = flat(dataset)
     values = np.stack([value.reshape(-1) for value in draws.values()])
     q05, q50, q95 = np.quantile(values, [0.05, 0.5, 0.95], axis=1)
@@ -117,7 +106,45 @@ def summarize(posterior: xr.DataTree) -> pd.DataFrame:
         {"mean": values.mean(1), "sd": values.std(1), "q05": q05, "q50": q50, "q95": q95},
         index=list(draws),
     )
-    return table.assign(**columns)
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        # of what never moved, a fixed parameter or a stuck chain, ArviZ warns and returns NaN
+        warnings.simplefilter("ignore", RuntimeWarning)
+        figures = {
+            "ess_bulk": azs.ess(dataset, method="bulk"),
+            "ess_tail": azs.ess(dataset, method="tail"),
+            "rhat": azs.rhat(dataset),
+            "mcse_mean": azs.mcse(dataset, method="mean"),
+        }
+    for name, figure in figures.items():
+        table[name] = np.concatenate(
+            [np.atleast_1d(figure[variable].to_numpy()) for variable in dataset.data_vars]
+        )
+    return table
+
+
+#: Column of a summary -> its heading and format where people read it.
+HEADINGS = {
+    "mean": ("mean", "{:.4g}"),
+    "sd": ("sd", "{:.3g}"),
+    "q05": ("5 %", "{:.4g}"),
+    "q50": ("median", "{:.4g}"),
+    "q95": ("95 %", "{:.4g}"),
+    "ess_bulk": ("bulk ESS", "{:,.0f}"),
+    "ess_tail": ("tail ESS", "{:,.0f}"),
+    "rhat": ("R-hat", "{:.3f}"),
+    "mcse_mean": ("MC error", "{:.2g}"),
+    "exact": ("exact", "{:.4g}"),
+    "z": ("difference in MC errors", "{:.2f}"),
+    "shift": ("difference in sd", "{:.3f}"),
+    "wasserstein": ("Wasserstein distance in sd", "{:.3f}"),
+}
+
+
+def readable(table: pd.DataFrame) -> Any:
+    """A summary or comparison with headings and digits for readers, as a pandas Styler."""
+    known = {name: HEADINGS[name] for name in table.columns}
+    renamed = table.rename(columns={name: heading for name, (heading, _) in known.items()})
+    return renamed.style.format(dict(known.values()), na_rep="–")
 
 
 def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:

@@ -62,6 +62,8 @@ class Design:
         Group of each row, an index into `levels`.
     levels : (J,) array
         Labels of the groups.
+    predictors : tuple of str
+        Columns of the table on the right-hand side, those of group terms first, then as written.
     """
 
     formula: str
@@ -75,6 +77,7 @@ class Design:
     group: str
     codes: np.ndarray
     levels: np.ndarray
+    predictors: tuple[str, ...]
     _common: Any = field(default=None, repr=False)
     _varying: tuple[Any, ...] = field(default=(), repr=False)
 
@@ -249,6 +252,9 @@ def build(formula: str, table: pd.DataFrame) -> Design:
         used |= _variables(term.expression, formula) | set(term.factor.split(":"))
     require_columns(table, sorted(used))
     require_complete(table, sorted(used))
+    varying_names = set().union(*(_variables(term.expression, formula) for term in terms))
+    right = _variables(common, formula) | varying_names
+    predictors = sorted(right, key=lambda name: (name not in varying_names, formula.find(name)))
 
     matrices = _evaluate(f"{response} ~ {common}", table, formula)
     y = _response(matrices, formula)
@@ -284,6 +290,7 @@ def build(formula: str, table: pd.DataFrame) -> Design:
         group=group,
         codes=np.asarray(codes, dtype=np.int64),
         levels=np.asarray(levels),
+        predictors=tuple(predictors),
         _common=matrices.common,
         _varying=tuple(varying),
     )

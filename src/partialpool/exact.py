@@ -71,13 +71,13 @@ class ThetaPosterior:
         return values, jacobian
 
     def coordinates(self, values: np.ndarray) -> np.ndarray:
-        """Coordinates (d,) of standard deviations (1 + q,), with correlations zero."""
+        """Coordinates (d,) of standard deviations (1 + q,) within bounds; correlations zero."""
         u = np.zeros(self.dimension)
         for at, k in enumerate(self.free):
             prior = self.scales[k]
             if np.isfinite(prior.upper):
                 share = (values[k] - prior.lower) / (prior.upper - prior.lower)
-                u[at] = logit(np.clip(share, 1e-3, 1 - 1e-3))
+                u[at] = logit(share)
             else:
                 u[at] = np.log(values[k])
         return u
@@ -189,7 +189,12 @@ def start(design: Design, posterior: ThetaPosterior) -> np.ndarray:
     """Coordinates (d,) of a rough guess: the spread of y shared by noise and group effects."""
     spread = posterior.cross.y_scale
     sizes = np.sqrt(np.mean(design.Z**2, axis=0)) if len(design.Z) else np.ones(0)
-    return posterior.coordinates(np.array([0.7 * spread, *(0.3 * spread / sizes)]))
+    guess = np.array([0.7 * spread, *(0.3 * spread / sizes)])
+    for k, prior in enumerate(posterior.scales):
+        if np.isfinite(prior.upper):
+            margin = 0.01 * (prior.upper - prior.lower)
+            guess[k] = np.clip(guess[k], prior.lower + margin, prior.upper - margin)
+    return posterior.coordinates(guess)
 
 
 def conditional_coefficients(

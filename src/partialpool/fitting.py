@@ -19,7 +19,7 @@ from partialpool.tables import table_digest
 #: Method -> the parametrization it uses when none is asked for.
 METHODS = {"exact": None, "nuts": "marginal", "nutpie": "marginal", "metropolis": "centered"}
 #: Keys under which independent streams are spawned from the run's seed.
-FIT_STREAM, EFFECT_STREAM = 1, 2
+FIT_STREAM, EFFECT_STREAM, REFERENCE_STREAM = 1, 2, 3
 #: Largest number of group effects drawn (draws x groups x columns), 8 bytes each.
 MAX_EFFECTS = 100_000_000
 
@@ -190,12 +190,52 @@ class Model:
             given,
         )
 
-    def check(self, posterior: xr.DataTree) -> Any:
-        """Verdict on a fit of this model: its diagnostics and its distance from the exact one."""
+    def mean(self, posterior: xr.DataTree, table: pd.DataFrame) -> np.ndarray:
+        """Draws of the regression line ``X beta + Z b`` at new rows: (draws, rows).
+
+        Raises
+        ------
+        ValueError
+            For a group level that was not in the data.
+        """
+        design = self.design
+        X, Z, codes = design.rows(table)
+        if (codes < 0).any():
+            unseen = table[design.group].to_numpy()[codes < 0][0]
+            raise ValueError(f"The level {unseen!r} of {design.group} was not in the data.")
+        draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
+        total = np.zeros((draws.sizes["sample"], len(table)))
+        for k, name in enumerate(design.x_names):
+            total += draws[name].to_numpy()[:, None] * X[:, k]
+        for k in range(len(design.z_names)):
+            effects = draws[design.effect(k)].transpose("sample", ...).to_numpy()
+            total += effects[:, codes] * Z[:, k]
+        return total
+
+    def reference_for(self, posterior: xr.DataTree) -> xr.DataTree:
+        """The exact posterior to hold a fit against; for an exact fit, one from another stream."""
+        if posterior.attrs["method"] != "exact":
+            return self.reference
+        other = np.random.SeedSequence(int(posterior.attrs["seed"]), spawn_key=(REFERENCE_STREAM,))
+        return self.fit(seed=int(other.generate_state(1)[0]))
+
+    def check(self, posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Any:
+        """Verdict on a fit of this model: its diagnostics and its distance from the exact one.
+
+        Parameters
+        ----------
+        posterior : xarray.DataTree
+            From `fit`.
+        reference : xarray.DataTree, optional
+            From `reference_for`, where it is at hand already.
+
+        Returns
+        -------
+        checks.Verdict
+        """
         from partialpool import checks
 
-        reference = None if posterior.attrs["method"] == "exact" else self.reference
-        return checks.verdict(posterior, reference)
+        return checks.verdict(posterior, reference or self.reference_for(posterior))
 
     def pymc(self, parametrization: str = "marginal") -> Any:
         """The model in PyMC; see `models.build`."""

@@ -4,6 +4,8 @@ Figures are SVG on a transparent ground. Text and axes have the one colour `INK`
 replaces by the page's own text colour, so that the same figure suits light and dark.
 """
 
+from typing import Any
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -24,13 +26,13 @@ COLORS = {
 #: In this order for anything else: samplers, chains, chosen points.
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]
 #: The mark of a true value, in every figure.
-TRUTH = {"color": COLORS["truth"], "linewidth": 1.8, "linestyle": "-"}
+TRUTH: dict[str, Any] = {"color": COLORS["truth"], "linewidth": 1.8, "linestyle": "-"}
 #: The line of a prior, in every figure.
-PRIOR = {"color": COLORS["prior"], "linewidth": 1.5, "linestyle": "--"}
+PRIOR: dict[str, Any] = {"color": COLORS["prior"], "linewidth": 1.5, "linestyle": "--"}
 
 
 def use() -> None:
-    """Set the look; called once when `partialpool.plots` is imported."""
+    """Set the look; done once, when this module is imported."""
     sns.set_theme(
         context="notebook",
         style="ticks",
@@ -92,3 +94,6 @@ def show(figure: Figure, *, alt: str, says: str = "") -> None:
     plt.close(figure)
     if says:
         display(Markdown(says))
+
+
+use()
