@@ -91,6 +91,16 @@ def test_quoted_names():
     assert design.group == "subject's id"
 
 
+def test_names_with_slashes_fit():
+    table = SLEEP.rename(columns={"Days": "d/t", "Subject": "s/u", "Reaction": "r/v"})
+    model = pp.Model(
+        "`r/v` ~ `d/t` + I(`d/t` / 2 > 2) + (1 | `s/u`)", table, {"d/t": "Normal(0, 9)"}
+    )
+    assert model.design.x_names[1] == "d∕t"
+    assert str(model.priors["d∕t"]) == "Normal(0, 9)"
+    assert "1|s∕u" in model.fit(draws=100)["posterior"]
+
+
 def test_split():
     response, common, terms = split_formula("log(y) ~ a*(b + c) - 1 + (0 + x || g)")
     assert (response, common) == ("log ( y )", "a * ( b + c ) - 1")

@@ -216,6 +216,16 @@ def test_pooling_brackets_partial_pooling(sleep):
             assert abs(row["mean"] - value) < 5 * row["mcse_mean"] + 0.02 * row["sd"]
 
 
+def test_no_pooling_of_a_category_that_varies():
+    """Columns are left out by position, so that labels such as sex[M] need no formula."""
+    exam = pp.load("Exam")
+    model = pp.Model("normexam ~ standLRT + sex + (sex | school)", exam).unpooled()
+    assert model.design.x_names == ("standLRT",)
+    posterior = model.fit(draws=100)
+    lines = model.mean(posterior, exam.head(3))
+    assert lines.shape == (400, 3)
+
+
 def test_draws_keep_the_contract(sleep, tmp_path):
     posterior = sleep.fit(seed=1)
     assert posterior["posterior"]["Days|Subject"].dims == ("chain", "draw", "Subject")

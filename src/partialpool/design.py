@@ -6,7 +6,7 @@ rows-by-groups matrix that formulae would build for ``(x | g)`` is never made.
 """
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,7 @@ class Design:
     predictors: tuple[str, ...]
     _common: Any = field(default=None, repr=False)
     _varying: tuple[Any, ...] = field(default=(), repr=False)
+    _kept: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def n_groups(self) -> int:
@@ -88,7 +89,7 @@ class Design:
 
     def effect(self, k: int) -> str:
         """Name of the group effects of column `k` of `Z`, such as ``Days|Subject``."""
-        return f"{self.z_names[k]}|{self.group}"
+        return f"{self.z_names[k]}|{safe(self.group)}"
 
     @property
     def sd_names(self) -> list[str]:
@@ -109,14 +110,30 @@ class Design:
     def cor_names(self) -> list[str]:
         """Names of the correlations, such as ``cor(1,Days|Subject)``."""
         return [
-            f"cor({self.z_names[i]},{self.z_names[j]}|{self.group})"
+            f"cor({self.z_names[i]},{self.z_names[j]}|{safe(self.group)})"
             for i, j in self.correlated_pairs
         ]
 
     @property
     def group_dim(self) -> str:
         """Dimension of the group effects: the factor's name, unless a coefficient has that name."""
-        return f"{self.group}__factor_dim" if self.group in self.x_names else self.group
+        name = safe(self.group)
+        return f"{name}__factor_dim" if name in self.x_names else name
+
+    def without_population(self) -> "Design":
+        """The design in which the effects carry the whole coefficient, each on its own.
+
+        Population columns that also vary by group are left out, and no effects are correlated.
+        """
+        varying = {"Intercept" if name == "1" else name for name in self.z_names}
+        kept = np.array([name not in varying for name in self.x_names], dtype=bool)
+        return replace(
+            self,
+            X=self.X[:, kept],
+            x_names=tuple(name for name in self.x_names if name not in varying),
+            blocks=tuple((k,) for k in range(len(self.z_names))),
+            _kept=kept,
+        )
 
     def rows(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """X, Z and group codes of new rows; the code of a level unseen in fitting is -1.
@@ -130,6 +147,8 @@ class Design:
         )
         require_columns(table, [str(name) for name in needed])
         X = _columns(self._common, table, len(table))
+        if self._kept is not None:
+            X = X[:, self._kept]
         Z = np.hstack(
             [np.empty((len(table), 0)), *(_columns(v, table, len(table)) for v in self._varying)]
         )
@@ -137,6 +156,11 @@ class Design:
             return X, Z, np.zeros(len(table), dtype=np.int64)
         labels = _factor(table, self.group)
         return X, Z, pd.Index(self.levels).get_indexer(labels)
+
+
+def safe(name: str) -> str:
+    """A name that xarray takes: its trees read ``/`` as a path, so it becomes ``∕`` (U+2215)."""
+    return name.replace("/", "∕")
 
 
 def split_formula(formula: str) -> tuple[str, str, list[GroupTerm]]:
@@ -280,7 +304,7 @@ def build(formula: str, table: pd.DataFrame) -> Design:
         codes, levels = np.zeros(len(table), dtype=np.int64), np.array(["all"])
     design = Design(
         formula=formula,
-        response=matrices.response.name,
+        response=safe(matrices.response.name),
         y=y,
         X=_columns(matrices.common, None, len(table)),
         x_names=tuple(_labels(matrices.common)) if matrices.common is not None else (),
@@ -365,7 +389,7 @@ def _columns(matrix: Any, table: pd.DataFrame | None, n: int) -> np.ndarray:
 
 
 def _labels(matrix: Any) -> list[str]:
-    return [str(label) for term in matrix.terms.values() for label in term.labels]
+    return [safe(str(label)) for term in matrix.terms.values() for label in term.labels]
 
 
 def _factor(table: pd.DataFrame, group: str) -> pd.Series:

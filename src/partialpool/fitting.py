@@ -3,6 +3,7 @@
 import html
 import time
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -160,35 +161,23 @@ class Model:
         """No pooling: each group's varying coefficients on their own, under a vague prior.
 
         The effects carry the whole coefficient: their standard deviations are fixed at what the
-        prior of the population coefficient allows, instead of learned, and that coefficient is
-        left out. Slopes that do not vary stay as they are.
+        prior of the population coefficient allows, instead of learned. Slopes that do not vary
+        stay as they are.
         """
-        design = self.design
-        response, common, terms = split_formula(self.formula)
-        given: dict[str, str] = {"sigma": str(self.priors["sigma"])}
-        drop = []
-        for k, name in enumerate(design.z_names):
-            coefficient = "Intercept" if name == "1" else name
-            sd_prior = design.sd_names[k]
-            if coefficient in design.x_names:
-                drop.append("1" if name == "1" else f"`{name}`" if " " in name else name)
-                prior = self.priors[coefficient]
-                width = float(np.linalg.norm(prior.arguments)) if prior.proper else np.inf
+        other = copy(self)
+        for name in ("cross", "theta_posterior", "reference"):
+            vars(other).pop(name, None)
+        other.design = self.design.without_population()
+        other.priors = {name: self.priors[name] for name in [*other.design.x_names, "sigma"]}
+        for k, name in enumerate(other.design.sd_names):
+            z_name, column = self.design.z_names[k], self.design.Z[:, k]
+            prior = self.priors.get("Intercept" if z_name == "1" else z_name)
+            if prior is not None and prior.proper:
+                width = float(np.linalg.norm(prior.arguments))
             else:
-                width = np.inf
-            if not np.isfinite(width):
-                size = np.sqrt(np.mean(design.Z[:, k] ** 2))
-                width = 100 * float(np.std(design.y) / size)
-            given[sd_prior] = f"Fixed({width:.6g})"
-        for name in design.x_names:
-            if name not in drop and not (name == "Intercept" and "1" in drop):
-                given[name] = str(self.priors[name])
-        group_terms = " + ".join(f"({t.expression} || {t.factor})" for t in terms)
-        return Model(
-            f"{response} ~ {common} - {' - '.join(drop or ['0'])} + {group_terms}",
-            self.table,
-            given,
-        )
+                width = 100 * float(np.std(self.design.y) / np.sqrt(np.mean(column**2)))
+            other.priors[name] = Prior("Fixed", (width,))
+        return other
 
     def mean(self, posterior: xr.DataTree, table: pd.DataFrame) -> np.ndarray:
         """Draws of the regression line ``X beta + Z b`` at new rows: (draws, rows).

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from partialpool.design import Design
+from partialpool.design import Design, safe
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,8 @@ def resolve(design: Design, given: Mapping[str, str] | None = None) -> dict[str,
         | dict.fromkeys(design.cor_names, "cor")
     )
     known = [*result, *KINDS]
-    for key, text in sorted((given or {}).items(), key=lambda item: item[0] not in KINDS):
+    named = {safe(str(key)): text for key, text in (given or {}).items()}
+    for key, text in sorted(named.items(), key=lambda item: item[0] not in KINDS):
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}."

@@ -1,0 +1,144 @@
+"""Plots draw what they are given, and their sentences are computed from it."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import partialpool as pp
+from partialpool import plots, pooling, questions, simulate
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def radon():
+    model = pp.Model("log.radon ~ basement + uranium + (basement | county)", pp.load("radon"))
+    posterior = model.fit(seed=1)
+    return model, posterior, pooling.three_ways(model, posterior, seed=2)
+
+
+def test_every_plot_has_words(radon):
+    model, posterior, fits = radon
+    results = [
+        plots.data(model, {"basement": "floor"}),
+        plots.group_lines(model, fits),
+        plots.shrinkage(model, posterior, *fits["none"]),
+        plots.against_exact(posterior, model.reference_for(posterior)),
+        plots.traces(posterior, model.parameters),
+        plots.prior_and_posterior(model, posterior),
+    ]
+    for figure, alt, says in results:
+        figure.canvas.draw()
+        assert len(alt) > 40
+        assert re.search(r"\d", says), says
+        for axes in figure.axes:
+            assert axes.lines or axes.collections or not axes.get_visible()
+    assert "919 rows" in results[0][2]
+    assert "18 of 85 groups" in results[1][2]
+
+
+def test_eight_hundred_groups_stay_readable():
+    table = simulate.grouped(np.random.default_rng(0), groups=800, per_group=3)
+    model = pp.Model("y ~ x + (x | group)", table)
+    assert len(plots.chosen_groups(model)) == plots.MAX_PANELS
+    plots.data(model)
+
+
+def test_chosen_groups_span_the_sizes():
+    sizes = list(range(1, 101))
+    table = simulate.grouped(np.random.default_rng(0), groups=100, per_group=sizes)
+    chosen = plots.chosen_groups(pp.Model("y ~ x + (1 | group)", table))
+    assert {0, 99} <= set(chosen)
+
+
+def test_models_without_a_predictor_or_groups():
+    dyes = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
+    assert plots.predictor(dyes) is None
+    plots.data(dyes)
+    with pytest.raises(ValueError, match="numeric predictor"):
+        plots.group_lines(dyes, {})
+    plain = pp.Model("Reaction ~ Days", pp.load("sleepstudy"))
+    assert plots.predictor(plain) == "Days"
+    plots.data(plain)
+
+
+def test_lines_are_those_of_the_parameters(radon):
+    model, posterior, _ = radon
+    row = model.table.iloc[[500]]
+    draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    county = row["county"].iloc[0]
+    intercept = draws["Intercept"] + draws["1|county"].sel(county=county)
+    slope = draws["basement"] + draws["basement|county"].sel(county=county)
+    expected = (
+        intercept + slope * row["basement"].iloc[0] + draws["uranium"] * row["uranium"].iloc[0]
+    )
+    np.testing.assert_allclose(model.mean(posterior, row)[:, 0], expected)
+    with pytest.raises(ValueError, match="was not in the data"):
+        model.mean(posterior, row.assign(county=999))
+
+
+def test_shrinkage_pulls_towards_the_middle(radon):
+    model, posterior, fits = radon
+    partial = plots.group_coefficients(model, posterior)
+    separate = plots.group_coefficients(*fits["none"])
+    for name in ("Intercept", "basement"):
+        assert partial[name].mean(0).std() < separate[name].mean(0).std()
+
+
+def test_pooling_sentence_names_the_highest_evidence(radon):
+    _, _, fits = radon
+    evidence = {kind: fit.attrs["log_evidence"] for kind, (_, fit) in fits.items()}
+    best = max(evidence, key=evidence.get)
+    assert plots.POOLING[best] in pooling.sentence(fits).split(",")[0]
+    table = pooling.coefficients(fits)
+    assert list(table.index) == ["Intercept", "basement", "uranium", "sigma"]
+
+
+def test_headline_has_the_figures(radon):
+    model, posterior, _ = radon
+    summary = pp.checks.summarize(posterior)
+    assert f"{summary.loc['basement', 'mean']:.3g}" in pooling.headline(model, summary)
+
+
+def test_the_joint_density_of_the_origin_has_no_maximum():
+    table = simulate.origin(np.random.default_rng(0))
+    b = (table["y"] - 2) / table["x"]
+    values = [questions.joint_density(table, 2, 2, 1, eps, b) for eps in 10.0 ** -np.arange(8)]
+    np.testing.assert_allclose(np.diff(values), 100 * np.log(10))
+
+
+def test_joint_density_is_that_of_the_centred_pymc_model():
+    import pymc as pm
+
+    table = simulate.origin(np.random.default_rng(0), n=5)
+    model = pp.Model(simulate.ORIGIN_FORMULA, table, simulate.ORIGIN_PRIORS)
+    b = np.array([1.0, 2.0, 3.0, 2.5, 1.5])
+    with model.pymc("centered") as built:
+        point = {"Intercept": 1.5, "x": 2.5, "x|i_sigma": 0.8, "sigma": 0.3, "x|i": b - 2.5}
+        logps = [pm.logp(v, point[v.name]).sum() for v in built.free_RVs]
+        logps += [pm.logp(v, table["y"].to_numpy()).sum() for v in built.observed_RVs]
+        total = float(sum(logps).eval({built[k]: v for k, v in point.items()}))
+    constant = -2 * np.log(100) - np.log(2 * np.pi) - np.log(100) - np.log(10)
+    ours = questions.joint_density(table, 1.5, 2.5, 0.8, 0.3, b) + constant
+    assert ours == pytest.approx(total, rel=1e-6)
+
+
+def test_the_optimiser_runs_to_the_floor():
+    table = simulate.origin(np.random.default_rng(1), n=30)
+    ends, start = questions.climb(table, np.random.default_rng(0), starts=3)
+    assert ((ends["eps"] < 0.01) | (ends["sigma_b"] < 0.01)).all()
+    assert set(start) == {"Intercept", "x", "x|i_sigma", "sigma", "x|i"}
+
+
+def test_eps_follows_the_data():
+    result = questions.eps_over_data_sets(np.random.default_rng(0), [0, 2], 10)
+    assert isinstance(result, pd.DataFrame)
+    medians = result.groupby("eps")["q50"].median()
+    assert medians[0] < 0.6 < medians[2]
