@@ -4,6 +4,7 @@ import html
 import time
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -164,10 +165,7 @@ class Model:
         prior of the population coefficient allows, instead of learned. Slopes that do not vary
         stay as they are.
         """
-        other = copy(self)
-        for name in ("cross", "theta_posterior", "reference"):
-            vars(other).pop(name, None)
-        other.design = self.design.without_population()
+        other = self._with_design(self.design.without_population())
         other.priors = {name: self.priors[name] for name in [*other.design.x_names, "sigma"]}
         for k, name in enumerate(other.design.sd_names):
             z_name, column = self.design.z_names[k], self.design.Z[:, k]
@@ -177,6 +175,17 @@ class Model:
             else:
                 width = 100 * float(np.std(self.design.y) / np.sqrt(np.mean(column**2)))
             other.priors[name] = Prior("Fixed", (width,))
+        return other
+
+    def with_response(self, y: np.ndarray) -> "Model":
+        """The same model and priors for another response, such as a simulated one."""
+        return self._with_design(replace(self.design, y=np.asarray(y, dtype=float)))
+
+    def _with_design(self, design: Design) -> "Model":
+        other = copy(self)
+        for name in ("cross", "theta_posterior", "reference"):
+            vars(other).pop(name, None)
+        other.design = design
         return other
 
     def mean(self, posterior: xr.DataTree, table: pd.DataFrame) -> np.ndarray:
