@@ -1,0 +1,91 @@
+# What people type. `make help` lists it; README.md says more.
+#
+# The environment: uv is found or put into .tools/, gets a Python (.python-version), and fills
+# .venv from requirements.lock. Whoever stands in a conda or other environment of their own says
+# PYTHON=python (or a path), and nothing is installed.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+STUDY ?=
+JOBS ?=
+SNAKEMAKE_ARGS ?=
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+PYTHON ?=
+
+UV := $(shell command -v uv || echo .tools/bin/uv)
+COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url
+VENV_READY := .venv/.ready
+BENCH_READY := .venv-bench/.ready
+
+ifeq ($(PYTHON),)
+PY := .venv/bin/python
+READY := $(VENV_READY)
+else
+PY := $(PYTHON)
+READY :=
+# An own environment may not have the package installed; its source is enough.
+export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
+endif
+PY_BENCH := .venv-bench/bin/python
+
+.PHONY: help report test lab lint bench lock clean
+
+help: ## list what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  report takes STUDY=name (or a path), JOBS=n and SNAKEMAKE_ARGS=\"...\"."
+	@echo "  PYTHON=python uses the environment you stand in instead of .venv."
+
+report: $(READY) ## run the studies in params/ and write reports/index.html
+	@$(PY) -m partialpool report $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(if $(SNAKEMAKE_ARGS),-- $(SNAKEMAKE_ARGS))
+
+test: $(READY) ## run the tests
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+lab: $(READY) ## open JupyterLab on notebooks/
+	@$(PY) -m partialpool lab
+
+lint: $(READY) ## check style, types and that notebooks are saved without outputs
+	@$(PY) -m ruff check src tests notebooks
+	@$(PY) -m ruff format --check src tests notebooks
+	@$(PY) -m mypy
+	@$(PY) -m partialpool notebooks
+
+bench: $(BENCH_READY) ## measure against other packages (an environment of its own)
+	@$(PY_BENCH) tests/bench/run.py $(BENCH_ARGS)
+
+lock: $(UV) ## write requirements.lock anew from pyproject.toml
+	@$(UV) $(COMPILE) --upgrade --extra dev pyproject.toml -o requirements.lock
+	@if [ -f tests/bench/requirements.in ]; then \
+	  $(UV) $(COMPILE) --upgrade tests/bench/requirements.in -o tests/bench/requirements.lock; fi
+	@echo "Wrote requirements.lock."
+
+clean: ## remove reports, caches and the environments
+	@rm -rf reports/* reports/.[!.g]* .venv .venv-bench .tools .cache .snakemake
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- the environment ------------------------------------------------------------------------------
+
+.tools/bin/uv:
+	@command -v python3 >/dev/null || { echo "There is no python3; install Python 3.12 or later, or uv." >&2; exit 1; }
+	@echo "Installing uv into .tools/ ..."
+	@rm -rf .tools
+	@{ python3 -m venv .tools && .tools/bin/python -m pip install --quiet uv; } >/dev/null 2>&1 \
+	  || { rm -rf .tools && python3 -m pip install --quiet --target .tools uv >/dev/null; } \
+	  || { rm -rf .tools; echo "uv could not be installed; see the docs of uv for other ways, or say PYTHON=python to use an environment of your own." >&2; exit 1; }
+
+$(VENV_READY): requirements.lock pyproject.toml .python-version | $(UV)
+	@./.ci/venv $(UV) .venv requirements.lock
+	@$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BENCH_READY): tests/bench/requirements.lock pyproject.toml .python-version | $(UV)
+	@./.ci/venv $(UV) .venv-bench tests/bench/requirements.lock
+	@$(UV) pip install --quiet --python .venv-bench --no-deps --no-build-isolation --editable .
+	@touch $@

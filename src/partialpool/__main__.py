@@ -1,0 +1,107 @@
+"""The command line: ``partialpool`` or ``python -m partialpool``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit status (0 good, 1 some run is not, 2 nothing was run)."""
+    # jsonschema compiles a grammar for 2 s when this optional package is there; both notebooks
+    # and Snakemake import it, and neither needs URLs checked.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["snakemake"]:  # used by `report`; takes Snakemake's own options
+        from snakemake.cli import main as snakemake
+
+        return int(snakemake(words[1:]) or 0)
+    parser = _parser()
+    extra: list[str] = []
+    if "--" in words:
+        cut = words.index("--")
+        words, extra = words[:cut], words[cut + 1 :]
+    options = parser.parse_args(words)
+    if extra and options.command not in ("report", "lab"):
+        parser.error(f"`{options.command}` takes no arguments after --")
+
+    from partialpool import sources, studyfile
+
+    try:
+        root = Path(options.root).resolve() if options.root else sources.find_root()
+        if options.command == "report":
+            from partialpool import batch
+
+            return batch.report(root, options.studies, jobs=options.jobs, snakemake_args=extra)
+        if options.command == "run":
+            return _run(root, options)
+        if options.command in ("lab", "notebooks"):
+            from partialpool import notebooks
+
+            if options.command == "lab":
+                notebooks.lab(root, extra)
+            return 1 if notebooks.check(root, fix=options.fix) else 0
+        from partialpool import index
+
+        print(index.write(root).relative_to(root))
+    except (studyfile.StudyError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="partialpool", description=_first_line())
+    parser.add_argument("--root", help="the project's folder; default is found from where you are")
+    commands = parser.add_subparsers(dest="command", required=True)
+    report = commands.add_parser(
+        "report",
+        help="bring the pages of studies up to date",
+        epilog="What follows -- is passed on to Snakemake.",
+    )
+    report.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
+    report.add_argument("--jobs", type=_positive, help="runs at a time; default: processors")
+    run = commands.add_parser("run", help="do one run of a study")
+    run.add_argument("study", help="name or path of the study file")
+    run.add_argument("run", help="the run's name, such as seed-0")
+    run.add_argument("--threads", type=_positive, help="threads for numerical libraries")
+    run.add_argument("--force", action="store_true", help="also if it is up to date")
+    commands.add_parser("index", help="write reports/index.html again")
+    commands.add_parser("lab", help="open JupyterLab on notebooks/", epilog="-- as for `report`.")
+    saved = commands.add_parser("notebooks", help="check that notebooks have no outputs")
+    saved.add_argument("--fix", action="store_true", help="take outputs out")
+    return parser
+
+
+def _first_line() -> str:
+    import partialpool
+
+    return (partialpool.__doc__ or "").splitlines()[0]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _run(root: Path, options: argparse.Namespace) -> int:
+    from partialpool import executing, studyfile, summaries
+
+    runs = studyfile.plan(root, studyfile.find(root, [options.study]))
+    chosen = [run for run in runs if run.name == options.run]
+    if not chosen:
+        names = ", ".join(run.name for run in runs)
+        raise studyfile.StudyError([f"{options.study} has no run {options.run!r}; it has {names}."])
+    executing.exit_on_terminate()
+    summary = executing.execute(chosen[0], threads=options.threads, force=options.force)
+    reason = summaries.reason(summary)
+    print(f"{summary['status']}: {chosen[0].label}{f'  {reason}' if reason else ''}")
+    return 1 if summary["status"] == "error" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""What a notebook leaves behind: `record`."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+#: Figures of one parameter in a summary.
+FIGURES = ("mean", "sd", "q05", "q50", "q95", "ess_bulk", "ess_tail", "rhat", "mcse_mean")
+#: Above this many elements a parameter stays out of the summary (it is in the posterior).
+MAX_ELEMENTS = 2000
+#: Verdicts of a run that finished.
+FINISHED = ("passed", "warned", "failed")
+
+
+def record(
+    posterior: Any,
+    verdict: Any,
+    output: str | Path | None,
+    *,
+    headline: str | None = None,
+    estimates: Iterable[str] | None = None,
+    parameters: Mapping[str, Mapping[str, float]] | None = None,
+    log_evidence: float | None = None,
+) -> None:
+    """Keep a run's results: the last line of every notebook.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree or None
+        Written to ``posterior.nc``. None for a notebook that has no posterior of its own.
+    verdict : Verdict or mapping
+        With ``status`` ("passed", "warned" or "failed") and ``checks``.
+    output : str, Path or None
+        Folder to write to. None, the notebooks' default, does nothing.
+    headline : str, optional
+        The result in one sentence of plain text, shown on top of the page.
+    estimates : iterable of str, optional
+        The few parameters that matter most, in order; default is all that are single numbers.
+    parameters : mapping, optional
+        Name to figures (see `FIGURES`; missing ones are fine). Default is from the posterior.
+    log_evidence : float, optional
+        Default is the posterior's attribute of that name.
+
+    Raises
+    ------
+    ValueError
+        For a verdict that is none of the three, or an estimate that is no parameter.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> pp.record(None, {"status": "passed", "checks": []}, output=None)
+    """
+    given = (
+        verdict
+        if isinstance(verdict, Mapping)
+        else {k: getattr(verdict, k) for k in ("status", "checks")}
+    )
+    status, checks = given["status"], given["checks"]
+    if status not in FINISHED:
+        raise ValueError(f"The verdict is one of {', '.join(FINISHED)}, not {status!r}.")
+    if output is None:
+        return
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    omitted: list[str] = []
+    if parameters is None:
+        parameters, omitted = ({}, []) if posterior is None else _figures(posterior)
+    chosen = [name for name in parameters if "[" not in name]
+    if estimates is not None:
+        chosen = list(estimates)
+        unknown = [name for name in chosen if name not in parameters]
+        if unknown:
+            raise ValueError(f"estimates: {unknown[0]!r} is not a parameter of this run.")
+    attrs: Mapping[str, Any] = {} if posterior is None else posterior.attrs
+    result = {
+        "status": status,
+        "checks": [dict(check) for check in checks],
+        "headline": headline,
+        "estimates": chosen,
+        "parameters": {name: dict(figures) for name, figures in parameters.items()},
+        "omitted": omitted,
+        "log_evidence": attrs.get("log_evidence") if log_evidence is None else log_evidence,
+        "seconds": {"fit": attrs.get("fit_seconds")},
+        "data_sha256": attrs.get("data_sha256"),
+    }
+    if posterior is not None:
+        posterior.to_netcdf(folder / "posterior.nc")
+    (folder / "result.json").write_text(dumps(result), encoding="utf-8")
+
+
+def _figures(posterior: Any) -> tuple[dict[str, dict[str, float]], list[str]]:
+    from partialpool.checks import summarize
+
+    draws = posterior["posterior"].to_dataset()
+    omitted = [
+        str(name)
+        for name, variable in draws.data_vars.items()
+        if variable.size > MAX_ELEMENTS * variable.sizes["chain"] * variable.sizes["draw"]
+    ]
+    if omitted:
+        posterior = posterior.copy()
+        posterior["posterior"] = type(posterior)(draws.drop_vars(omitted))
+    return summarize(posterior).to_dict("index"), omitted
+
+
+def dumps(value: Any) -> str:
+    """JSON as other tools read it: NumPy numbers are numbers, NaN and infinities are null."""
+    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if hasattr(value, "tolist"):  # a NumPy scalar or array
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)

@@ -1,0 +1,37 @@
+"use strict";
+// One switch for all code cells; each can still be opened by itself.
+const button = document.getElementById("code-switch");
+if (button) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const open = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(open));
+    button.textContent = open ? "Hide code" : "Show code";
+    document.querySelectorAll("details.code").forEach((cell) => { cell.open = open; });
+  });
+}
+// The contents list is folded where it would push the page down, and follows the reader elsewhere.
+const contents = document.querySelector(".contents details");
+const wide = matchMedia("(min-width: 70rem)");
+const fold = () => { contents.open = wide.matches; };
+wide.addEventListener("change", fold);
+fold();
+const links = [...document.querySelectorAll(".contents a")];
+const targets = links.map((link) => document.getElementById(decodeURIComponent(link.hash.slice(1))));
+const follow = () => {
+  const end = scrollY + innerHeight >= document.documentElement.scrollHeight - 4;
+  let current = 0;
+  targets.forEach((target, i) => {
+    if (target && (end ? i === targets.length - 1 : target.getBoundingClientRect().top < 120)) current = i;
+  });
+  links.forEach((link, i) => {
+    if (i === current) link.setAttribute("aria-current", "location");
+    else link.removeAttribute("aria-current");
+  });
+};
+let waiting = false;
+addEventListener("scroll", () => {
+  if (!waiting) requestAnimationFrame(() => { waiting = false; follow(); });
+  waiting = true;
+}, { passive: true });
+follow();

@@ -1,0 +1,381 @@
+"""The pages: complete in themselves, nothing runs that came from data, maths and figures fit."""
+
+import io
+import os
+import re
+import shutil
+
+import matplotlib.pyplot as plt
+import pytest
+from bs4 import BeautifulSoup
+from nbformat import v4
+
+from partialpool import figures, index, markup, page, results, studyfile, summaries
+
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+
+def svg():
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1], color="#0072b2", clip_on=True)
+    ax.set_xlabel("x", color="#1f2328")
+    ax.tick_params(colors="#1f2328")
+    text = io.StringIO()
+    fig.savefig(text, format="svg")
+    plt.close(fig)
+    return text.getvalue()
+
+
+@pytest.fixture(scope="module")
+def figure():
+    return svg()
+
+
+def executed(figure):
+    def code(source, *outputs, **options):
+        return v4.new_code_cell(source, outputs=list(outputs), execution_count=1, **options)
+
+    def shown(mime, content, **metadata):
+        return v4.new_output("display_data", data={mime: content}, metadata=metadata)
+
+    alt = {"image/svg+xml": {"alt": f'a "figure" {EVIL}'}}
+    table = f'<table border="1" class="dataframe"><tr><td>{EVIL}</td></tr></table>'
+    cells = [
+        v4.new_markdown_cell(
+            "# The *title*\n\nWith $x^2 < y$ and\n\n$$\\begin{aligned}a &= b\\end{aligned}$$"
+        ),
+        code("seed = 0", metadata={"tags": ["parameters"]}),
+        v4.new_markdown_cell(
+            "## Data\n\n![remote](https://example.org/x.png) [a link](https://example.org)"
+        ),
+        code("table", shown("text/html", table)),
+        code(
+            "figure",
+            shown("image/svg+xml", figure, **alt),
+            shown("text/markdown", f"**So** {EVIL}"),
+        ),
+        v4.new_markdown_cell("## Data"),
+        code("again", shown("image/svg+xml", figure, **alt), shown("image/png", "iVBORw0KGgo=")),
+        code(
+            "warn", v4.new_output("stream", name="stderr", text=f"/tmp/ipykernel_1/2.py:3: {EVIL}")
+        ),
+        code("secret = 1", metadata={"tags": ["hide"]}),
+    ]
+    return v4.new_notebook(cells=cells)
+
+
+def summary(**changes):
+    check = {"name": EVIL, "value": 1.26, "threshold": "≤ 1.01", "passed": False, "help": EVIL}
+    return {
+        "study": "s",
+        "run": "seed-0",
+        "notebook": "n",
+        "seed": 0,
+        "settings": {"label": EVIL, "priors": {"sd": "HalfNormal(1)"}},
+        "swept": [],
+        "expect": None,
+        "status": "failed",
+        "error": None,
+        "checks": [check],
+        "title": EVIL,
+        "headline": EVIL,
+        "estimates": [EVIL],
+        "parameters": {EVIL: {"mean": 1.0, "sd": 0.1, "q05": 0.8, "q95": 1.2}},
+        "log_evidence": -10.5,
+        "posterior": True,
+        "thumbnail": None,
+        "seconds": {"fit": 0.1, "total": 3.2},
+        "provenance": {
+            "python": "3.13",
+            "platform": EVIL,
+            "packages": {"numpy": "2.1"},
+            "git_commit": "0123456789abcdef",
+            "dirty": True,
+            "data_sha256": "feed",
+            "started": "2026-01-01T00:00:00+00:00",
+            "study_file": "params/s.yml",
+            "inputs": {"requirements.lock": "beef"},
+        },
+    } | changes
+
+
+@pytest.fixture(scope="module")
+def html(figure):
+    return page.render(executed(figure), summary())
+
+
+@pytest.fixture(scope="module")
+def soup(html):
+    return BeautifulSoup(html, "html.parser")
+
+
+def test_nothing_from_data_runs(soup):
+    assert len(soup.find_all("script")) == 1
+    assert "alert" not in soup.script.text
+    assert not [tag for tag in soup.find_all(True) for name in tag.attrs if name.startswith("on")]
+    assert "alert(2)" in soup.find("h1").text  # it is shown instead
+
+
+def test_the_page_asks_for_nothing(soup, html):
+    for tag in soup.find_all(True):
+        for name in ("src", "srcset", "data", "action", "poster", "xlink:href"):
+            assert str(tag.get(name, "data:")).startswith(("data:", "#")), tag
+        if tag.name != "a":
+            assert not re.match(r"(https?:)?//", str(tag.get("href", ""))), tag
+    assert not soup.find_all("link")
+    assert "@import" not in html
+    assert "url(http" not in html
+    policy = soup.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
+    assert "default-src 'none'" in policy
+
+
+def test_maths_is_mathml(soup):
+    kinds = [math["display"] for math in soup.find_all("math")]
+    assert kinds == ["inline", "block"]
+    assert "$" not in soup.find("article").text
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        r"\mathcal{N}(0, \sigma^2)",
+        r"a \sim b",
+        r"\begin{align} a &= b \\ c &= d \end{align}",
+        r"x & y",
+    ],
+)
+def test_mathml_is_well_formed(formula):
+    from xml.etree import ElementTree
+
+    ElementTree.fromstring(markup.mathml(formula, block=True))
+    assert "\\" not in markup.mathml(formula, block=True)
+
+
+def test_ids_are_unique_and_links_lead_somewhere(soup):
+    ids = [tag["id"] for tag in soup.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+    assert {"data", "data-2", "run-checks", "run-provenance"} <= set(ids)
+    for link in soup.find_all("a", href=re.compile("^#")):
+        assert link["href"][1:] in ids
+    for use in soup.find_all("use"):
+        assert use["xlink:href"][1:] in ids
+
+
+def test_figures_have_a_label_and_follow_the_text_colour(soup, figure):
+    drawn = soup.find("article").find_all("svg")
+    assert len(drawn) == 2
+    assert all(d["role"] == "img" and d["aria-label"].startswith('a "figure"') for d in drawn)
+    assert "#1f2328" in figure
+    assert "#1f2328" not in str(drawn[0])
+    assert "currentColor" in str(drawn[0])
+    assert "#0072b2" in str(drawn[0])
+    assert soup.find("article").find("img")["alt"]
+
+
+def test_code_is_folded_and_can_be_hidden(soup):
+    cells = soup.find_all("details", class_="code")
+    assert len(cells) == 5
+    assert not any(cell.has_attr("open") for cell in cells)
+    assert "secret" not in soup.text
+
+
+def test_messages_are_shown_without_the_machine(soup):
+    assert "line 3 of this cell" in soup.find(class_="stderr").text
+    assert "ipykernel" not in soup.text
+
+
+def test_top_and_bottom(soup):
+    top = soup.find(id="run-result").text
+    assert "failed" in top
+    assert "1 of 1 checks missed" in top
+    assert "0.80 to 1.20" in top
+    assert "90 %" in top
+    bottom = soup.find("footer").text
+    for piece in (
+        "1.26",
+        "≤ 1.01",
+        "0123456789abcdef",
+        "beef",
+        "feed",
+        "numpy 2.1",
+        "not committed",
+    ):
+        assert piece in bottom or piece == "not committed"
+    assert "git checkout 0123456789ab && make report STUDY=s" in bottom
+
+
+def test_tables_scroll(soup):
+    for table in soup.find_all("table"):
+        assert "scroll" in table.parent["class"]
+        assert table.parent["tabindex"] == "0"
+
+
+def test_template_is_small():
+    bare = page.render(v4.new_notebook(cells=[]), summary())
+    assert len(bare.encode()) < 60_000
+
+
+def test_error_stands_on_top_and_links_to_the_cell():
+    output = v4.new_output(
+        "error", ename="E", evalue=EVIL, traceback=["\x1b[38;5;28mx\x1b[0m", EVIL]
+    )
+    cell = v4.new_code_cell("boom()", outputs=[output], execution_count=4)
+    error = {"type": "E", "message": EVIL, "cell": 4}
+    text = page.render(
+        v4.new_notebook(cells=[cell]),
+        summary(
+            status="error", error=error, checks=[], estimates=[], parameters={}, posterior=False
+        ),
+    )
+    soup = BeautifulSoup(text, "html.parser")
+    assert EVIL in soup.find(id="run-result").pre.text
+    assert soup.find(id="run-result").find("a", href="#broken")
+    assert soup.find(id="broken").details.has_attr("open")
+    assert "rgb(" not in str(soup.find("pre", class_="traceback"))
+    assert "posterior.nc" not in text
+
+
+def test_thumbnail(tmp_path, figure):
+    assert figures.write_thumbnail(executed(figure), tmp_path) == "thumbnail.svg"
+    text = (tmp_path / "thumbnail.svg").read_text()
+    assert "prefers-color-scheme" in text
+    tagged = executed(figure)
+    tagged.cells[6].metadata["tags"] = ["thumbnail"]
+    tagged.cells[6].outputs = tagged.cells[6].outputs[1:]
+    assert figures.write_thumbnail(tagged, tmp_path) == "thumbnail.png"
+    assert figures.write_thumbnail(v4.new_notebook(), tmp_path) is None
+
+
+def test_svg_that_is_none_or_carries_code():
+    assert figures.inline_svg("<not svg", "", "f-") == ""
+    bad = '<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><script/><a href="//e"/></svg>'
+    assert not re.search("script|onload|href", figures.inline_svg(bad, "a", "f-"))
+
+
+@pytest.mark.parametrize(
+    ("figures_", "text"),
+    [
+        ({"mean": 251.3934, "sd": 7.5}, "251.4"),
+        ({"mean": -0.00123, "sd": 0.0004}, "−0.00123"),
+        ({"mean": 12345.6, "sd": 300.0}, "12,346"),
+        ({"mean": 3.0}, "3"),
+        ({}, ""),
+    ],
+)
+def test_estimate(figures_, text):
+    assert summaries.estimate(figures_, "mean") == text
+
+
+@pytest.fixture
+def listed(project, figure):
+    """An index with a run of every state; the study and its runs have unfriendly values."""
+    path = project.study("s", f"notebook: good\ngrid: {{label: [a, {EVIL!r}, c, d]}}")
+    runs = studyfile.plan(project.root, [path])
+    states = (
+        summary(),
+        summary(status="passed"),
+        summary(status="error", error={"type": "E", "message": EVIL, "cell": 2}),
+    )
+    for run, state in zip(runs, states, strict=False):
+        run.folder.mkdir(parents=True)
+        state |= {"run": run.name, "settings": run.settings}
+        (run.folder / "summary.json").write_text(results.dumps(state))
+        (run.folder / "report.html").write_text(page.render(executed(figure), state))
+        figures.write_thumbnail(executed(figure), run.folder)
+    return project.root, runs
+
+
+def test_index(listed):
+    root, runs = listed
+    text = index.write(root, runs).read_text()
+    soup = BeautifulSoup(text, "html.parser")
+    assert len(soup.find_all("script")) == 1
+    assert not [tag for tag in soup.find_all(True) for name in tag.attrs if name.startswith("on")]
+    states = [tag["data-status"] for tag in soup.find_all("tr", attrs={"data-words": True})]
+    assert states == ["error", "failed", "missing", "passed"]
+    assert "4 runs in 1 study: 1 broken, 1 failed, 1 not yet run, 1 passed." in soup.text
+    for link in soup.find_all("a", href=re.compile("report.html")):
+        assert (root / "reports" / link["href"].replace("%3C", "<")).is_file()
+    before = (root / "reports" / "index.html").stat().st_mtime_ns
+    index.write(root, runs)
+    assert (root / "reports" / "index.html").stat().st_mtime_ns == before
+
+
+def test_index_without_runs(project):
+    assert "No run has ended yet" in index.write(project.root).read_text()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    where = shutil.which("chromium") or shutil.which("chromium-browser")
+    if where is None and not os.environ.get("CI"):
+        pytest.skip("Chromium is not installed.")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=where, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize("width", [360, 1200, 2560])
+def test_in_a_browser_from_disk(browser, listed, width):
+    root, runs = listed
+    index.write(root, runs)
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    tab = context.new_page()
+    asked, said = [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("dialog", lambda dialog: said.append("a dialog"))
+
+    tab.goto((runs[0].folder / "report.html").as_uri())
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    assert tab.evaluate(fits)
+    assert not tab.locator("details.code[open]").count()
+    tab.click("#code-switch")
+    assert tab.locator("details.code[open]").count() == 5
+    assert tab.evaluate("document.querySelector('math').getBoundingClientRect().width") > 10
+    assert tab.locator(".contents details").evaluate("d => d.open") is (width >= 1200)
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert len([url for url in asked if url.startswith("file:")]) == 1
+
+    tab.goto((root / "reports" / "index.html").as_uri())
+    assert tab.evaluate(fits)
+    tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+    tab.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth)")
+    rows = tab.locator("tbody tr[data-words]")
+    tab.select_option("#status", "failed")
+    assert rows.filter(visible=True).count() == 1
+    tab.select_option("#status", "")
+    tab.fill("#words", "label-d")
+    assert rows.filter(visible=True).count() == 1
+    tab.fill("#words", "")
+    if width > 1000:
+        tab.get_by_role("button", name="label", exact=True).click()
+        shown = [row.get_attribute("data-words") for row in rows.all()]
+        assert "label-a_" in shown[1]
+        tab.get_by_role("button", name="label", exact=True).click()
+        assert "label-d_" in rows.first.get_attribute("data-words")
+    assert said == []
+    context.close()
+
+
+def test_colours_follow_the_reader(browser, listed):
+    _, runs = listed
+    seen = {}
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme)
+        tab = context.new_page()
+        tab.goto((runs[0].folder / "report.html").as_uri())
+        style = "e => [e, document.documentElement].map(x => getComputedStyle(x))"
+        style += ".map((s, i) => i ? s.backgroundColor : s.color)"
+        seen[scheme] = tab.locator("figure svg").first.evaluate(style)
+        context.close()
+    assert seen == {
+        "light": ["rgb(31, 35, 40)", "rgb(255, 255, 255)"],
+        "dark": ["rgb(230, 233, 236)", "rgb(20, 24, 29)"],
+    }
