@@ -6,7 +6,8 @@ import pytest
 from formulae import design_matrices
 
 import partialpool as pp
-from partialpool.design import build, split_formula
+from partialpool.design import build
+from partialpool.formula import split_formula
 
 SLEEP = pp.load("sleepstudy")
 

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from partialpool import index
 
         print(index.write(root).relative_to(root))
-    except (studyfile.StudyError, FileNotFoundError) as error:
+    except (studyfile.StudyError, OSError) as error:  # such as a full disk
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

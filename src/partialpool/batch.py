@@ -72,11 +72,11 @@ def report(
         for run in runs:
             page.refresh(run.folder)
         place = index.write(root, runs)
-    bad = _closing(runs)
-    _say(f"{place.relative_to(root)} ({seconds(time.monotonic() - began)})")
     if interrupted:
         _say("Interrupted. What finished is kept; make report goes on from here.")
         return 130
+    bad = _closing(runs)
+    _say(f"{place.relative_to(root)} ({seconds(time.monotonic() - began)})")
     return 1 if bad else 0
 
 

@@ -1,8 +1,7 @@
 """From a formula and a table to matrices and group codes.
 
-formulae reads the formula; what is done here is the part it leaves out: group terms keep lme4's
-meaning (one block per written term, correlated inside, ``||`` for separate blocks), and the
-rows-by-groups matrix that formulae would build for ``(x | g)`` is never made.
+formulae evaluates the formula; the rows-by-groups matrix that it would build for ``(x | g)`` is
+never made.
 """
 
 import difflib
@@ -13,7 +12,8 @@ import numpy as np
 import pandas as pd
 from formulae import design_matrices, model_description
 from formulae.environment import Environment
-from formulae.scanner import Scanner
+
+from partialpool.formula import split_formula
 
 #: Functions a formula may call besides formulae's own (center, scale, bs, C, I, ...).
 FUNCTIONS = {
@@ -26,15 +26,6 @@ FUNCTIONS = {
     "abs": np.abs,
 }
 ENVIRONMENT = Environment([FUNCTIONS])
-
-
-@dataclass(frozen=True)
-class GroupTerm:
-    """One written group term ``(expression | factor)``; `correlated` unless written with ``||``."""
-
-    expression: str
-    factor: str
-    correlated: bool
 
 
 @dataclass(frozen=True)
@@ -161,87 +152,6 @@ class Design:
 def safe(name: str) -> str:
     """A name that xarray takes: its trees read ``/`` as a path, so it becomes ``∕`` (U+2215)."""
     return name.replace("/", "∕")
-
-
-def split_formula(formula: str) -> tuple[str, str, list[GroupTerm]]:
-    """Split a formula into response, population part and written group terms.
-
-    Only top-level parentheses with a bar are taken out; the rest is formulae's.
-
-    Raises
-    ------
-    ValueError
-        Where the formula cannot be read, or says something that is not supported.
-    """
-    try:
-        tokens = Scanner(formula).scan(add_intercept=False)[:-1]
-    except Exception as error:
-        raise ValueError(f"The formula {formula!r} cannot be read: {error}") from None
-    kinds = [token.kind for token in tokens]
-    if kinds.count("TILDE") != 1:
-        raise ValueError(f"The formula {formula!r} needs the form 'response ~ predictors'.")
-    tilde = kinds.index("TILDE")
-    common: list[str] = []
-    terms: list[GroupTerm] = []
-    i = tilde + 1
-    while i < len(tokens):
-        end = _closing(kinds, i) if kinds[i] == "LEFT_PAREN" else None
-        starts_term = kinds[i - 1] in ("TILDE", "PLUS")
-        if end is not None and starts_term and _bar(kinds, i, end) is not None:
-            terms.append(_group_term([t.lexeme for t in tokens[i + 1 : end]], formula))
-            if common and common[-1] == "+":
-                common.pop()
-            i = end + 1
-            if i < len(tokens) and kinds[i] not in ("PLUS", "MINUS"):
-                raise ValueError(
-                    f"In {formula!r}, a group term (x | g) can only be added, not combined by "
-                    f"{tokens[i].lexeme!r}."
-                )
-            continue
-        if kinds[i] == "PIPE":
-            raise ValueError(
-                f"In {formula!r}, write a group term in parentheses of its own and add it: "
-                "'+ (x | g)'."
-            )
-        common.append(tokens[i].lexeme)
-        i += 1
-    response = " ".join(token.lexeme for token in tokens[:tilde])
-    if common and common[0] == "+":
-        common = common[1:]
-    return response, " ".join(common) or "1", terms
-
-
-def _closing(kinds: list[str], start: int) -> int | None:
-    depth = 0
-    for i in range(start, len(kinds)):
-        depth += (kinds[i] == "LEFT_PAREN") - (kinds[i] == "RIGHT_PAREN")
-        if depth == 0:
-            return i
-    return None
-
-
-def _bar(kinds: list[str], start: int, end: int) -> int | None:
-    depth = 0
-    for i in range(start, end):
-        depth += (kinds[i] == "LEFT_PAREN") - (kinds[i] == "RIGHT_PAREN")
-        if depth == 1 and kinds[i] == "PIPE":
-            return i
-    return None
-
-
-def _group_term(lexemes: list[str], formula: str) -> GroupTerm:
-    bar = lexemes.index("|")
-    double = lexemes[bar + 1 : bar + 2] == ["|"]
-    expression, factor = lexemes[:bar], lexemes[bar + 1 + double :]
-    if not expression or not factor:
-        raise ValueError(f"In {formula!r}, a group term needs both sides: (x | g).")
-    if any(symbol in factor for symbol in ("/", "+", "*", "|", "(")):
-        raise ValueError(
-            f"In {formula!r}, '{' '.join(factor)}' stands for several grouping factors or an "
-            "expression; one factor, or an interaction a:b of factors, is supported."
-        )
-    name = ":".join(part.strip("`") for part in factor if part != ":")
-    return GroupTerm(" ".join(expression), name, correlated=not double)
 
 
 def build(formula: str, table: pd.DataFrame) -> Design:

@@ -279,14 +279,15 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
         start_timeout=120,
         cwd=str(run.notebook.parent),
         stderr_file=log,
-        kernel_manager_class=_kernel_manager(run, place, threads),
+        kernel_manager_class=_kernel_manager(run, place, log, threads),
     )
 
 
-def _kernel_manager(run: Run, place: Path, threads: int | None) -> type:
+def _kernel_manager(run: Run, place: Path, log: Any, threads: int | None) -> type:
     """A manager whose kernel is this very Python, whatever kernels a person has registered."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+    from traitlets import CaselessStrEnum
 
     spec = KernelSpec(
         argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -296,9 +297,16 @@ def _kernel_manager(run: Run, place: Path, threads: int | None) -> type:
     )
 
     class Manager(AsyncKernelManager):
+        # Sockets in the file system: no ports that two kernels could fight over.
+        transport = CaselessStrEnum(["tcp", "ipc"], default_value="ipc")
+
         @property
         def kernel_spec(self) -> KernelSpec:
             return spec
+
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            # What the process itself says (a crash in compiled code) belongs in the run's log.
+            await super().start_kernel(stdout=log, stderr=log, **options)
 
     return Manager
 

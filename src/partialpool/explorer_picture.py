@@ -188,7 +188,8 @@ class Picture:
         renderer = self.canvas.get_renderer()
         for axes in self.figure.axes:
             axes.draw(renderer)
-        image = Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3])
+        size = self.canvas.get_width_height(physical=True)
+        image = Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
         buffer = io.BytesIO()
         # Few colours make a file that is quicker to write and to send.
         image.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(

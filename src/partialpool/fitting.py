@@ -14,7 +14,8 @@ import xarray as xr
 
 from partialpool import exact, importance
 from partialpool.crossproducts import CrossProducts, crossproducts
-from partialpool.design import Design, build, split_formula
+from partialpool.design import Design, build
+from partialpool.formula import split_formula
 from partialpool.priors import Prior, resolve
 from partialpool.tables import table_digest
 

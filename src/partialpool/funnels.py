@@ -60,7 +60,7 @@ def funnels(
         if value is not None:
             panel.axvline(value, **theme.TRUTH | {"linewidth": 1.2})
         low = min(low, np.quantile(y, 0.005))
-        count = f"{diverged.sum():,} divergences" if _counts(tree) else "reports no divergences"
+        count = f"{diverged.sum():,} divergences" if _counts(tree) else "cannot report divergences"
         panel.set_title(f"{words}\n{count}", loc="left")
         said.append(f"{unpunctuated(words)} {100 * np.mean(y < neck):.2g} %")
     for panel in list(panels.flat)[len(labels) :]:

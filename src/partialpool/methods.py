@@ -304,7 +304,7 @@ def short(value: float) -> str:
     """Two or three significant digits with thousands separated."""
     if value >= 100:
         return f"{float(f'{value:.2g}'):,.0f}"
-    return f"{value:.2g}"
+    return f"{value:#.2g}".rstrip(".")
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ conclusion computed from what it shows.
 from collections.abc import Mapping
 from typing import Any
 
+import arviz_stats as azs
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -24,7 +25,7 @@ theme.use()
 #: Most points of one chain in a trace.
 TRACE_POINTS = 400
 #: Bitmaps inside an SVG get this resolution; the rest of it has none.
-DPI = 180
+DPI = 140
 EXACT = WORDS["exact"]
 
 
@@ -59,7 +60,7 @@ def traces(
         squeeze=False,
         dpi=DPI,
     )
-    spread = {}
+    rhat = {}
     for (left, right), words in zip(panels, labels, strict=True):
         draws = on_axis(comparison.posteriors[words], name, log)
         inside = np.quantile(draws, [0.005, 0.995])
@@ -73,12 +74,8 @@ def traces(
             if np.std(chain) > 1e-3 * np.std(exact):  # a chain that never moved has no density
                 grid, height = density(chain)
                 right.plot(height, grid, color=color, lw=0.9)
-        left.set_title(
-            f"{words}: R-hat {comparison.rows.at[words, 'rhat']:.2f} at worst, "
-            f"{draws.size:,} draws",
-            loc="left",
-        )
-        spread[words] = np.ptp(np.median(draws, axis=1)) / np.std(exact)
+        rhat[words] = float(azs.rhat(comparison.posteriors[words]["posterior"].to_dataset()[name]))
+        left.set_title(f"{words}: R-hat {rhat[words]:.2f}, {draws.size:,} draws", loc="left")
         if value is not None and (not log or value > 0):
             for panel, line in ((left, left.axhline), (right, right.axhline)):
                 line(float(np.log10(value)) if log else value, **theme.TRUTH)
@@ -93,8 +90,7 @@ def traces(
         right.spines["bottom"].set_visible(False)
     panels[-1, 0].set(xlabel="share of the kept draws", xlim=(0, 1))
     panels[-1, 1].set_xlabel("density (blue area: exact)")
-    sampled = {words: spread[words] for words in comparison.sampled}
-    says = _trace_conclusion(name, sampled)
+    says = _trace_conclusion(name, {words: rhat[words] for words in comparison.sampled})
     if value is not None and log and value <= 0:
         says += f" The true {code(name)} is {value:g}, below any log axis."
     alt = (
@@ -104,21 +100,20 @@ def traces(
     return figure, alt, says
 
 
-def _trace_conclusion(name: str, spread: Mapping[str, float]) -> str:
-    if not spread:
+def _trace_conclusion(name: str, rhat: Mapping[str, float]) -> str:
+    if not rhat:
         return f"Draws of {code(name)} from the exact fit are independent."
-    apart = [words for words, gap in spread.items() if gap > 0.5]
-    together = [words for words in spread if words not in apart]
+    apart = [words for words, value in rhat.items() if value > checks.MAX_RHAT]
+    together = [words for words in rhat if words not in apart]
     says = ""
     if apart:
         says = (
-            f"Chains of {_listed(apart)} have medians of {code(name)} up to "
-            f"{max(spread.values()):.1f} exact standard deviations apart: each tells of the part "
-            "in which it is stuck."
+            f"On {code(name)}, the chains of {_listed(apart)} contradict each other (R-hat up to "
+            f"{max(rhat.values()):.2f}): each tells of the part in which it is stuck. "
         )
     if together:
-        gap = max(spread[words] for words in together)
-        says += f" Chains of {_listed(together)} agree within {gap:.2f}."
+        top = max(rhat[words] for words in together)
+        says += f"Those of {_listed(together)} tell one story (R-hat at most {top:.3f})."
     return says.strip()
 
 
