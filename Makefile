@@ -45,7 +45,7 @@ report: $(READY) ## run the studies in params/ and write reports/index.html
 	@$(PY) -m partialpool report $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(if $(SNAKEMAKE_ARGS),-- $(SNAKEMAKE_ARGS))
 
 test: $(READY) ## run the tests
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
 lab: $(READY) ## open JupyterLab on notebooks/
 	@$(PY) -m partialpool lab
@@ -57,7 +57,7 @@ lint: $(READY) ## check style, types and that notebooks are saved without output
 	@$(PY) -m partialpool notebooks
 
 bench: $(BENCH_READY) ## measure against other packages (an environment of its own)
-	@$(PY_BENCH) tests/bench/run.py $(BENCH_ARGS)
+	@PYTHONPATH=$(CURDIR)/src $(PY_BENCH) tests/bench/run.py $(BENCH_ARGS)
 
 lock: $(UV) ## write requirements.lock anew from pyproject.toml
 	@$(UV) $(COMPILE) --upgrade --extra dev pyproject.toml -o requirements.lock
@@ -85,7 +85,6 @@ $(VENV_READY): requirements.lock pyproject.toml .python-version | $(UV)
 	@$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(BENCH_READY): tests/bench/requirements.lock pyproject.toml .python-version | $(UV)
+$(BENCH_READY): tests/bench/requirements.lock .python-version | $(UV)
 	@./.ci/venv $(UV) .venv-bench tests/bench/requirements.lock
-	@$(UV) pip install --quiet --python .venv-bench --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -1,13 +1,19 @@
 """A small project of its own for tests of the batch side."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+
+# jsonschema, which nbformat imports, compiles a grammar for 2 s if this optional package is there.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 
@@ -17,6 +23,7 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.started: list[subprocess.Popen[str]] = []
         for name in ("params", "reports"):
             (root / name).mkdir(parents=True)
         shutil.copytree(NOTEBOOKS, root / "notebooks")
@@ -28,7 +35,7 @@ class Project:
         return path
 
     def start(self, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "partialpool", "--root", str(self.root), *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -36,6 +43,17 @@ class Project:
             env=os.environ | (env or {}),
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Leave no process behind when a test has failed half-way."""
+        for process in self.started:
+            if process.poll() is None:
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        child.kill()
+                process.kill()
 
     def call(self, *words: str, **options: Any) -> tuple[int, str]:
         process = self.start(*words, **options)
@@ -44,5 +62,7 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path / "project")
+def project(tmp_path: Path) -> Iterator[Project]:
+    project = Project(tmp_path / "project")
+    yield project
+    project.end()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import partialpool as pp
-from partialpool import checks, exact, importance
+from partialpool import checks, exact, importance, simulate
 from partialpool.crossproducts import crossproducts
 
 SLEEP_PRIORS = {
@@ -17,12 +17,6 @@ SLEEP_PRIORS = {
     "sd": "HalfNormal(100)",
     "sigma": "HalfNormal(100)",
     "cor": "LKJ(2)",
-}
-ORIGIN_PRIORS = {
-    "Intercept": "Normal(0, 100)",
-    "x": "Normal(0, 100)",
-    "sd": "Uniform(0, 100)",
-    "sigma": "Uniform(0, 10)",
 }
 
 
@@ -272,8 +266,8 @@ def test_uniform_prior_is_exact_up_to_its_edge():
 UNEVEN = {"groups": 5, "per_group": [1, 2, 30, 500, 10_000]}
 FLAT = {"sd": "HalfFlat", "sigma": "HalfFlat", "Intercept": "Flat"}
 HARD = {
-    "origin, no noise": ("y ~ x + (0 + x | i)", "origin", ORIGIN_PRIORS),
-    "one row per group, intercepts": ("y ~ x + (1 | i)", "origin", ORIGIN_PRIORS),
+    "origin, no noise": ("y ~ x + (0 + x | i)", "origin", simulate.ORIGIN_PRIORS),
+    "one row per group, intercepts": ("y ~ x + (1 | i)", "origin", simulate.ORIGIN_PRIORS),
     "two groups": ("y ~ x + (x | group)", {"groups": 2}, {}),
     "three groups, Cauchy": ("y ~ x + (x | group)", {"groups": 3}, {"sd": "HalfCauchy(1)"}),
     "sizes 1 to 10,000": (
@@ -319,7 +313,7 @@ def test_origin_without_noise_for_a_hundred_data_sets():
     z = []
     for data_seed in range(100):
         table = pp.simulate.origin(np.random.default_rng(data_seed))
-        model = pp.Model("y ~ x + (0 + x | i)", table, ORIGIN_PRIORS)
+        model = pp.Model("y ~ x + (0 + x | i)", table, simulate.ORIGIN_PRIORS)
         target = model.theta_posterior
         pair = [
             importance.sample(

@@ -154,7 +154,6 @@ def _fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     if error is not None:  # nothing of a broken run may look like a result
         (place / "posterior.nc").unlink(missing_ok=True)
     (place / "result.json").unlink(missing_ok=True)
-    shutil.rmtree(place / ".ipython", ignore_errors=True)
     # What changed while the notebook ran may have been read before or after: do it again.
     after = inputs.fingerprint(run.notebook, run.data, run.root)
     seen = {key: value for key, value in before.items() if after.get(key) == value}
@@ -266,39 +265,42 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
     if data is not None:  # as seen from the notebook's folder
         values["data"] = os.path.relpath(data, run.notebook.parent)
     values |= {"seed": run.seed, "output": os.path.relpath(place, run.notebook.parent)}
-    papermill.execute_notebook(
-        str(run.notebook),
-        str(target),
-        parameters=values,
-        kernel_name="python3",
-        language="python",
-        progress_bar=False,
-        log_output=False,
-        request_save_on_cell_execute=True,
-        autosave_cell_every=0,
-        start_timeout=120,
-        cwd=str(run.notebook.parent),
-        stderr_file=log,
-        kernel_manager_class=_kernel_manager(run, place, log, threads),
-    )
+    # Socket names must be short, so not under the project.
+    with tempfile.TemporaryDirectory(prefix="partialpool-", ignore_cleanup_errors=True) as scratch:
+        papermill.execute_notebook(
+            str(run.notebook),
+            str(target),
+            parameters=values,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            log_output=False,
+            request_save_on_cell_execute=True,
+            autosave_cell_every=0,
+            start_timeout=120,
+            cwd=str(run.notebook.parent),
+            stderr_file=log,
+            kernel_manager_class=_kernel_manager(run, Path(scratch), log, threads),
+        )
 
 
-def _kernel_manager(run: Run, place: Path, log: Any, threads: int | None) -> type:
+def _kernel_manager(run: Run, scratch: Path, log: Any, threads: int | None) -> type:
     """A manager whose kernel is this very Python, whatever kernels a person has registered."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
-    from traitlets import CaselessStrEnum
+    from traitlets import CaselessStrEnum, Unicode
 
     spec = KernelSpec(
         argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         display_name="Python 3",
         language="python",
-        env=environment(run.root, threads) | {"IPYTHONDIR": str(place / ".ipython")},
+        env=environment(run.root, threads) | {"IPYTHONDIR": str(scratch / "ipython")},
     )
 
     class Manager(AsyncKernelManager):
-        # Sockets in the file system: no ports that two kernels could fight over.
+        # Sockets in a folder of this run's own: no ports that two kernels could fight over.
         transport = CaselessStrEnum(["tcp", "ipc"], default_value="ipc")
+        ip = Unicode(str(scratch / "kernel"))
 
         @property
         def kernel_spec(self) -> KernelSpec:

@@ -50,14 +50,30 @@ def _collect(R, G, E, L, sigma, V, H, C):
     half_log_det = 0.0
     product = 1.0
     for j in range(J):
-        product *= _whiten(R[j], G[j], L, sigma, V, H)
+        if q == 2:  # the usual case, written out: V_j = [[v, w], [w, x]] by its LDLᵀ factors
+            r, s, t = R[j, 0, 0], R[j, 0, 1], R[j, 1, 1]
+            a, b = r * L[0, 0] + s * L[1, 0], r * L[0, 1] + s * L[1, 1]
+            e, f = t * L[1, 0], t * L[1, 1]
+            v = sigma * sigma + a * a + b * b
+            ratio = (a * e + b * f) / v
+            x = sigma * sigma + e * e + f * f - ratio * ratio * v
+            product *= np.sqrt(v * x)
+            by_v, by_x = 1 / v, 1 / x
+            for c in range(m):
+                H[0, c] = G[j, 0, c]
+                H[1, c] = G[j, 1, c] - ratio * G[j, 0, c]
+            for c in range(m):
+                for d in range(c, m):
+                    C[c, d] += by_v * H[0, c] * H[0, d] + by_x * H[1, c] * H[1, d]
+        else:
+            product *= _whiten(R[j], G[j], L, sigma, V, H)
+            for i in range(q):
+                for c in range(m):
+                    for d in range(c, m):
+                        C[c, d] += H[i, c] * H[i, d]
         if not 1e-100 < product < 1e100:
             half_log_det += np.log(product)
             product = 1.0
-        for i in range(q):
-            for c in range(m):
-                for d in range(c, m):
-                    C[c, d] += H[i, c] * H[i, d]
     for c in range(m):
         for d in range(c):
             C[c, d] = C[d, c]
@@ -112,6 +128,7 @@ def log_likelihood(sigma, L, R, G, E, n_rows, mean, precision):
 
 @numba.njit(cache=True, error_model="numpy", parallel=True)
 def draw_beta(sigma, L, R, G, E, mean, precision, z):
+    """One draw of beta (S, p) for each theta, from standard normals `z` of that shape."""
     S = len(sigma)
     q, m = G.shape[1:]
     beta = np.empty((S, m - 1))
@@ -132,6 +149,7 @@ def draw_beta(sigma, L, R, G, E, mean, precision, z):
 
 @numba.njit(cache=True, error_model="numpy", parallel=True)
 def draw_effects(sigma, L, R, G, beta, z_b, z_e):
+    """One draw of b (S, J, q) for each theta and beta, from standard normals of that shape."""
     S = len(sigma)
     J, q, m = G.shape
     b = np.empty((S, J, q))

@@ -32,7 +32,7 @@ def joint_density(
         -n * np.log(2 * np.pi * sigma_b * eps)
         - (residual @ residual) / (2 * eps**2)
         - ((b - mu_b) @ (b - mu_b)) / (2 * sigma_b**2)
-        - (a**2 + mu_b**2) / (2 * 100**2)
+        - (a**2 + mu_b**2) / (2 * 1e4**2)
     )
 
 
@@ -55,7 +55,7 @@ def climb(
         r, d = y - a - b * x, b - mu
         gradient = np.concatenate(
             [
-                [r.sum() / e**2 - a / 1e4, d.sum() / s**2 - mu / 1e4],
+                [r.sum() / e**2 - a / 1e8, d.sum() / s**2 - mu / 1e8],
                 [d @ d / s**2 - n, r @ r / e**2 - n],
                 r * x / e**2 - d / s**2,
             ]

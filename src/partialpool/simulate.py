@@ -12,10 +12,10 @@ import xarray as xr
 ORIGIN_NAMES = {"Intercept": "a", "x": "mu_b", "x|i_sigma": "sigma_b", "sigma": "eps"}
 #: The origin's model as an instance of ours: each row its own group.
 ORIGIN_FORMULA = "y ~ x + (0 + x | i)"
-#: The origin's priors.
+#: The origin's priors; its ``Normal(0, 100²)`` has 100² for a standard deviation.
 ORIGIN_PRIORS = {
-    "Intercept": "Normal(0, 100)",
-    "x": "Normal(0, 100)",
+    "Intercept": "Normal(0, 10000)",
+    "x": "Normal(0, 10000)",
     "sd": "Uniform(0, 100)",
     "sigma": "Uniform(0, 10)",
 }
