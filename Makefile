@@ -33,7 +33,7 @@ export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 PY_BENCH := .venv-bench/bin/python
 
-.PHONY: help report test lab lint bench lock clean
+.PHONY: help report test lab lint bench pictures lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ report: $(READY) ## run the studies in params/ and write reports/index.html
 	@$(PY) -m partialpool report $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(if $(SNAKEMAKE_ARGS),-- $(SNAKEMAKE_ARGS))
 
 test: $(READY) ## run the tests
-	@$(PY) -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lab: $(READY) ## open JupyterLab on notebooks/
 	@$(PY) -m partialpool lab
@@ -59,10 +59,13 @@ lint: $(READY) ## check style, types and that notebooks are saved without output
 bench: $(BENCH_READY) ## measure against other packages (an environment of its own)
 	@PYTHONPATH=$(CURDIR)/src $(PY_BENCH) tests/bench/run.py $(BENCH_ARGS)
 
+pictures: $(READY) ## take the pictures of the README from finished reports (needs Chromium)
+	@$(PY) workflow/pictures.py
+
 lock: $(UV) ## write requirements.lock anew from pyproject.toml
 	@$(UV) $(COMPILE) --upgrade --extra dev pyproject.toml -o requirements.lock
 	@if [ -f tests/bench/requirements.in ]; then \
-	  $(UV) $(COMPILE) --upgrade tests/bench/requirements.in -o tests/bench/requirements.lock; fi
+	  $(UV) $(COMPILE) --upgrade pyproject.toml tests/bench/requirements.in -o tests/bench/requirements.lock; fi
 	@echo "Wrote requirements.lock."
 
 clean: ## remove reports, caches and the environments

@@ -61,6 +61,17 @@ class Project:
         return process.returncode, output
 
 
+def marks(project: Project) -> dict[str, int]:
+    """When each finished run was put in place."""
+    paths = project.root.glob("reports/*/*/summary.json")
+    return {f"{p.parts[-3]}/{p.parts[-2]}": p.stat().st_mtime_ns for p in paths}
+
+
+def leftovers(project: Project) -> list[str]:
+    """What unfinished runs have left behind."""
+    return [p.name for p in project.root.glob("reports/*/.*")]
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     project = Project(tmp_path / "project")

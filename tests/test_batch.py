@@ -1,55 +1,18 @@
-"""A small project through the whole pipeline: broken runs, reruns, kills, two at once."""
+"""A small project through the whole pipeline: how runs end, what is kept, what runs again."""
 
-import contextlib
 import json
-import os
 import re
-import signal
-import time
 
 import nbformat
-import psutil
 import pytest
 
-from partialpool import batch, executing, index, results, studyfile, summaries
-
-#: Tests that share a finished project stay in one process.
-pipeline = pytest.mark.xdist_group("pipeline")
-
-
-def marks(project):
-    """When each finished run was put in place."""
-    paths = project.root.glob("reports/*/*/summary.json")
-    return {f"{p.parts[-3]}/{p.parts[-2]}": p.stat().st_mtime_ns for p in paths}
-
-
-def leftovers(project):
-    return [p.name for p in project.root.glob("reports/*/.*")]
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def processes(project):
-    """Commands that still work on this project."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            command = " ".join([*process.cmdline(), process.cwd()])
-            if str(project.root) in command:
-                found.append(command)
-    return found
+from conftest import Project, leftovers, marks
+from partialpool import results, summaries
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A project after its first report, with every way for a run to end."""
-    from conftest import Project
-
     project = Project(tmp_path_factory.mktemp("pipeline") / "project")
     project.study("fine", "notebook: quick\ngrid: {level: [1, 2]}\nseeds: [5]")
     project.study("rich", "notebook: posterior")
@@ -67,7 +30,6 @@ def finished(tmp_path_factory):
     return project
 
 
-@pipeline
 def test_broken_runs_leave_the_others_finished(finished):
     assert finished.status == 1
     states = {
@@ -85,7 +47,6 @@ def test_broken_runs_leave_the_others_finished(finished):
     assert leftovers(finished) == []
 
 
-@pipeline
 def test_the_closing_table_says_which_and_why(finished):
     table = finished.output[finished.output.index("2 of 6 runs did not end well:") :]
     assert re.search(r"error +breaks/seed-0 +cell 4: KeyError: '<script>", table)
@@ -94,7 +55,6 @@ def test_the_closing_table_says_which_and_why(finished):
     assert "shows/seed-0" in finished.output
 
 
-@pipeline
 def test_files_of_a_finished_run(finished):
     folder = finished.root / "reports" / "rich" / "seed-0"
     names = {"report.html", "notebook.ipynb", "posterior.nc", "summary.json", "run.log"}
@@ -114,7 +74,6 @@ def test_files_of_a_finished_run(finished):
     assert summary["estimates"] == ["Intercept"]
 
 
-@pipeline
 def test_settings_and_seed_reach_the_notebook(finished):
     for level in (1, 2):
         folder = finished.root / "reports" / "fine" / f"level-{level}_seed-5"
@@ -124,7 +83,6 @@ def test_settings_and_seed_reach_the_notebook(finished):
         assert ".tmp-" not in source
 
 
-@pipeline
 def test_a_broken_run_keeps_notebook_log_and_page(finished):
     folder = finished.root / "reports" / "breaks" / "seed-0"
     assert {p.name for p in folder.iterdir()} == {
@@ -144,7 +102,6 @@ def test_a_broken_run_keeps_notebook_log_and_page(finished):
     assert "KeyError" in (folder / "run.log").read_text()
 
 
-@pipeline
 def test_index_shows_broken_first_with_message(finished):
     text = (finished.root / "reports" / "index.html").read_text()
     assert "<script>alert" not in text
@@ -153,7 +110,6 @@ def test_index_shows_broken_first_with_message(finished):
     assert "6 runs in 5 studies" in text
 
 
-@pipeline
 def test_no_change_does_nothing_and_says_so(finished):
     before = marks(finished)
     log = finished.root / ".cache" / "partialpool" / "snakemake.log"
@@ -164,7 +120,6 @@ def test_no_change_does_nothing_and_says_so(finished):
     assert not log.exists()
 
 
-@pipeline
 def test_reruns(finished):
     """A changed setting reruns only its runs; what broke is tried again; pages follow."""
     before = marks(finished)
@@ -181,7 +136,6 @@ def test_reruns(finished):
     assert "level-2_seed-5" not in index_text  # no study defines it any more
 
 
-@pipeline
 def test_a_page_made_by_another_version_is_made_again(finished):
     folder = finished.root / "reports" / "rich" / "seed-0"
     page, before = folder / "report.html", marks(finished)
@@ -189,160 +143,3 @@ def test_a_page_made_by_another_version_is_made_again(finished):
     assert finished.call("report", "rich")[0] == 0
     assert "<h1>With a posterior</h1>" in page.read_text()
     assert marks(finished) == before
-
-
-def test_a_wrong_study_stops_everything(project):
-    project.study("wrong", "notebook: quick\nsettings: {levle: 1}")
-    project.study("right", "notebook: quick")
-    status, output = project.call("report")
-    assert status == 2
-    assert output == (
-        "params/wrong.yml: settings.levle: quick.ipynb declares no such setting; "
-        "did you mean 'level'?.\n"
-    )
-    assert marks(project) == {}
-
-
-def gated(project):
-    """A study of one run that ends and one that waits until the gate is there."""
-    gate = project.root / "gate"
-    project.study("s", f"notebook: quick\ngrid: {{gate: [null, '{gate}']}}")
-    waiting = [
-        r
-        for r in studyfile.plan(project.root, studyfile.find(project.root))
-        if "gate-none" not in r.name
-    ]
-    return gate, waiting[0]
-
-
-def is_running(project, run):
-    """Whether the waiting run's kernel is at work, and the other run has ended."""
-    begun = list(run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb"))
-    return (
-        bool(begun) and bool(marks(project)) and any("ipykernel" in p for p in processes(project))
-    )
-
-
-def test_interrupted_then_killed_then_two_at_once(project):
-    """Whatever ends a report, the next one goes on from there; a finished run is never redone."""
-    gate, run = gated(project)
-
-    interrupted = project.start("report", "--jobs", "2")
-    wait_for(lambda: is_running(project, run))
-    [(done, before)] = marks(project).items()
-    assert "gate-none" in done
-    os.kill(interrupted.pid, signal.SIGINT)
-    output, _ = interrupted.communicate(timeout=60)
-    assert interrupted.returncode == 130
-    assert "What finished is kept" in output
-    assert processes(project) == []
-    assert leftovers(project) == []
-
-    killed = project.start("report", "--jobs", "2")
-    wait_for(lambda: is_running(project, run))
-    for victim in [
-        *psutil.Process(killed.pid).children(recursive=True),
-        psutil.Process(killed.pid),
-    ]:
-        with contextlib.suppress(psutil.Error):
-            victim.kill()
-    killed.communicate()
-    wait_for(lambda: not processes(project))
-    assert leftovers(project) != []
-
-    first = project.start("report", "--jobs", "2")
-    wait_for(lambda: is_running(project, run))
-    second = project.start("report")
-    assert f"(process {first.pid})" in second.stdout.readline()
-    gate.touch()
-    assert "1 run to do" in first.communicate(timeout=60)[0]
-    assert first.returncode == 0
-    output, _ = second.communicate(timeout=60)
-    assert second.returncode == 0
-    assert "2 runs up to date, nothing to do." in output
-    assert marks(project)[done] == before
-    assert len(marks(project)) == 2
-    assert leftovers(project) == []
-
-
-def one(project, text="notebook: quick"):
-    return studyfile.plan(project.root, [project.study("one", text)])[0]
-
-
-def test_a_kernel_that_does_not_start_is_tried_again(project, monkeypatch):
-    run, calls = one(project), []
-
-    def papermill(run, target, place, log, threads):
-        calls.append(1)
-        if len(calls) < 3:
-            raise RuntimeError("Kernel died before replying to kernel_info")
-        nbformat.write(nbformat.read(run.notebook, as_version=4), target)
-        results.record(None, {"status": "passed", "checks": []}, place)
-
-    monkeypatch.setattr(executing, "_papermill", papermill)
-    monkeypatch.setattr(executing.time, "sleep", lambda seconds: None)
-    assert executing.execute(run)["status"] == "passed"
-    assert len(calls) == 3
-    assert executing.execute(run)["status"] == "passed"
-    assert len(calls) == 3, "a finished run was done again"
-    monkeypatch.setattr(executing, "_papermill", lambda *args: None)
-    assert executing.execute(run, force=True)["error"]["type"] == "NoResult"
-    monkeypatch.setattr(executing, "_papermill", lambda *args: 1 / 0)
-    assert executing.execute(run, force=True)["error"]["type"] == "ZeroDivisionError"
-
-
-def test_inputs_that_change_during_a_run_make_it_run_again(project, monkeypatch):
-    run = one(project)
-
-    def papermill(run, target, place, log, threads):
-        nbformat.write(nbformat.read(run.notebook, as_version=4), target)
-        run.notebook.write_text(run.notebook.read_text().replace("0.05", "0.5"))
-        results.record(None, {"status": "passed", "checks": []}, place)
-
-    monkeypatch.setattr(executing, "_papermill", papermill)
-    executing.execute(run)
-    assert batch._stale([run]) == {run: "notebooks/quick.ipynb changed"}
-
-
-def test_a_result_that_was_being_replaced_is_put_back(project):
-    run = one(project)
-    old = run.folder.parent / ".seed-0.old-1"
-    old.mkdir(parents=True)
-    (old / "summary.json").write_text("{}")
-    (run.folder.parent / ".seed-0.new-x").mkdir()
-    executing.sweep(run)
-    assert [p.name for p in run.folder.parent.iterdir()] == ["seed-0"]
-    assert (run.folder / "summary.json").exists()
-
-
-def test_threads_and_caches(project):
-    env = executing.environment(project.root, 1)
-    assert env["OMP_NUM_THREADS"] == env["NUMBA_NUM_THREADS"] == "1"
-    assert str(project.root / ".cache") in env["NUMBA_CACHE_DIR"]
-    assert "OMP_NUM_THREADS" not in executing.environment(project.root)
-
-
-def test_record_refuses_what_is_no_verdict_or_parameter(tmp_path):
-    with pytest.raises(ValueError, match="not 'good'"):
-        results.record(None, {"status": "good", "checks": []}, tmp_path)
-    verdict = {"status": "passed", "checks": []}
-    with pytest.raises(ValueError, match="estimates: 'b' is not a parameter"):
-        results.record(None, verdict, tmp_path, parameters={"a": {}}, estimates=["b"])
-    results.record(None, verdict, None)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_numbers_that_json_cannot_hold_are_null(tmp_path):
-    parameters = {"a": {"mean": float("nan"), "rhat": float("inf")}}
-    results.record(None, {"status": "passed", "checks": []}, tmp_path, parameters=parameters)
-    stored = json.loads((tmp_path / "result.json").read_text())
-    assert stored["parameters"]["a"] == {"mean": None, "rhat": None}
-
-
-def test_what_counts_as_bad(project):
-    run = one(project)
-    shows = one(project, "notebook: quick\nexpect: failed")
-    states = ("passed", "warned", "failed", "error")
-    assert [index.is_bad(run, {"status": s}) for s in states] == [False, False, True, True]
-    assert [index.is_bad(shows, {"status": s}) for s in states] == [False, False, False, True]
-    assert index.is_bad(run, None)

@@ -10,6 +10,8 @@ from typing import Any
 FIGURES = ("mean", "sd", "q05", "q50", "q95", "ess_bulk", "ess_tail", "rhat", "mcse_mean")
 #: Above this many elements a parameter stays out of the summary (it is in the posterior).
 MAX_ELEMENTS = 2000
+#: Largest posterior stored whole; figures in the summary always come from every draw.
+MAX_BYTES = 45_000_000
 #: Verdicts of a run that finished.
 FINISHED = ("passed", "warned", "failed")
 
@@ -87,8 +89,26 @@ def record(
         "data_sha256": attrs.get("data_sha256"),
     }
     if posterior is not None:
-        posterior.to_netcdf(folder / "posterior.nc")
+        thinned(posterior).to_netcdf(folder / "posterior.nc")
     (folder / "result.json").write_text(dumps(result), encoding="utf-8")
+
+
+def thinning(posterior: Any) -> int:
+    """Every how many draws one is kept in ``posterior.nc``, so that it stays below `MAX_BYTES`."""
+    size = sum(group.to_dataset().nbytes for group in posterior.children.values())
+    return math.ceil(size / MAX_BYTES)
+
+
+def thinned(posterior: Any) -> Any:
+    """The posterior as it is stored: thinned if it is large, which its attributes then say."""
+    every = thinning(posterior)
+    if every == 1:
+        return posterior
+    result = posterior.map_over_datasets(
+        lambda group: group.isel(draw=slice(None, None, every)) if "draw" in group.dims else group
+    )
+    result.attrs = {**posterior.attrs, "thinned": every}
+    return result
 
 
 def _figures(posterior: Any) -> tuple[dict[str, dict[str, float]], list[str]]:

@@ -1,0 +1,43 @@
+"""Take the pictures of the README from finished reports: ``make pictures``."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parents[1]
+#: Picture -> report, and the heading at which it is cut off.
+PICTURES = {"report": ("sleepstudy/method-nutpie_seed-1", "The model")}
+
+
+def main() -> int:
+    """Write docs/<picture>.png; say what is missing."""
+    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser_path is None:
+        print("Pictures need Chromium on the path.", file=sys.stderr)
+        return 1
+    (ROOT / "docs").mkdir(exist_ok=True)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        for name, (run, heading) in PICTURES.items():
+            report = ROOT / "reports" / run / "report.html"
+            if not report.exists():
+                print(f"There is no {report.relative_to(ROOT)}; say make report first.")
+                return 1
+            page.goto(report.as_uri())
+            box = page.locator("h2", has_text=heading).first.bounding_box()
+            height = box["y"] - 20 if box else 1000
+            page.screenshot(
+                path=ROOT / "docs" / f"{name}.png",
+                clip={"x": 0, "y": 0, "width": 1200, "height": height},
+                full_page=True,
+            )
+            print(f"docs/{name}.png")
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
