@@ -28,6 +28,7 @@ EXPORTS = {
             "plots",
             "theme",
             "questions",
+            "results",
             "pooling",
             "importance",
             "crossproducts",

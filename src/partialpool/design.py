@@ -14,6 +14,7 @@ from formulae import design_matrices, model_description
 from formulae.environment import Environment
 
 from partialpool.formula import split_formula
+from partialpool.names import safe
 
 #: Functions a formula may call besides formulae's own (center, scale, bs, C, I, ...).
 FUNCTIONS = {
@@ -147,11 +148,6 @@ class Design:
             return X, Z, np.zeros(len(table), dtype=np.int64)
         labels = _factor(table, self.group)
         return X, Z, pd.Index(self.levels).get_indexer(labels)
-
-
-def safe(name: str) -> str:
-    """A name that xarray takes: its trees read ``/`` as a path, so it becomes ``∕`` (U+2215)."""
-    return name.replace("/", "∕")
 
 
 def build(formula: str, table: pd.DataFrame) -> Design:

@@ -17,10 +17,9 @@ from partialpool.crossproducts import CrossProducts, crossproducts
 from partialpool.design import Design, build
 from partialpool.formula import split_formula
 from partialpool.priors import Prior, resolve
+from partialpool.settings import METHODS
 from partialpool.tables import table_digest
 
-#: Method -> the parametrization it uses when none is asked for.
-METHODS = {"exact": None, "nuts": "marginal", "nutpie": "marginal", "metropolis": "centered"}
 #: Keys under which independent streams are spawned from the run's seed.
 FIT_STREAM, EFFECT_STREAM, REFERENCE_STREAM = 1, 2, 3
 #: Largest number of group effects drawn (draws x groups x columns), 8 bytes each.

@@ -15,7 +15,8 @@ import pandas as pd
 import xarray as xr
 
 from partialpool import checks
-from partialpool.fitting import METHODS, Model
+from partialpool.fitting import Model
+from partialpool.settings import METHODS
 from partialpool.simulate import origin
 from partialpool.tables import load, table_digest
 

@@ -15,8 +15,7 @@ from partialpool.crossproducts import CrossProducts
 from partialpool.design import Design
 from partialpool.marginal import MarginalLogLikelihood
 from partialpool.priors import Prior
-
-PARAMETRIZATIONS = ("centered", "noncentered", "marginal")
+from partialpool.settings import PARAMETRIZATIONS
 
 
 def build(

@@ -10,57 +10,33 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
-from partialpool.design import Design, safe
+from partialpool.names import safe
 
-
-@dataclass(frozen=True)
-class Family:
-    """A family of priors: argument names (PyMC's), where it is used, and its scipy form."""
-
-    arguments: tuple[str, ...]
-    use: str
-    frozen: Callable[..., Any] | None
+if TYPE_CHECKING:
+    from partialpool.design import Design
 
 
-#: Family -> arguments, use ("coefficient", "scale" or "correlation") and scipy distribution.
+#: Family -> names of its arguments (PyMC's), and what it is a prior for.
 FAMILIES = {
-    "Normal": Family(("mu", "sigma"), "coefficient", stats.norm),
-    "Flat": Family((), "coefficient", None),
-    "HalfNormal": Family(("sigma",), "scale", lambda sigma: stats.halfnorm(scale=sigma)),
-    "HalfStudentT": Family(("nu", "sigma"), "scale", lambda nu, sigma: _HalfStudentT(nu, sigma)),
-    "HalfCauchy": Family(("beta",), "scale", lambda beta: stats.halfcauchy(scale=beta)),
-    "Exponential": Family(("lam",), "scale", lambda lam: stats.expon(scale=1 / lam)),
-    "Gamma": Family(
-        ("alpha", "beta"), "scale", lambda alpha, beta: stats.gamma(alpha, scale=1 / beta)
-    ),
-    "Uniform": Family(
-        ("lower", "upper"), "scale", lambda lower, upper: stats.uniform(lower, upper - lower)
-    ),
-    "HalfFlat": Family((), "scale", None),
-    "Fixed": Family(("value",), "scale", None),
-    "LKJ": Family(("eta",), "correlation", None),
+    "Normal": (("mu", "sigma"), "coefficient"),
+    "Flat": ((), "coefficient"),
+    "HalfNormal": (("sigma",), "scale"),
+    "HalfStudentT": (("nu", "sigma"), "scale"),
+    "HalfCauchy": (("beta",), "scale"),
+    "Exponential": (("lam",), "scale"),
+    "Gamma": (("alpha", "beta"), "scale"),
+    "Uniform": (("lower", "upper"), "scale"),
+    "HalfFlat": ((), "scale"),
+    "Fixed": (("value",), "scale"),
+    "LKJ": (("eta",), "correlation"),
 }
 
 #: Keys that speak for a whole kind of parameter.
 KINDS = {"coefficients": "coefficient", "sd": "scale", "sigma": "scale", "cor": "correlation"}
-
-
-class _HalfStudentT:
-    """A Student t folded at zero, which scipy lacks."""
-
-    def __init__(self, nu: float, sigma: float) -> None:
-        self.t = stats.t(nu, scale=sigma)
-
-    def logpdf(self, x: np.ndarray) -> np.ndarray:
-        return np.where(np.asarray(x) >= 0, np.log(2) + self.t.logpdf(x), -np.inf)
-
-    def ppf(self, u: np.ndarray) -> np.ndarray:
-        return self.t.ppf(0.5 + np.asarray(u) / 2)
 
 
 @dataclass(frozen=True)
@@ -77,7 +53,7 @@ class Prior:
     def keywords(self) -> dict[str, np.float64]:
         """Arguments by PyMC's names, typed so that PyTensor does not take them for float32."""
         values = map(np.float64, self.arguments)
-        return dict(zip(FAMILIES[self.family].arguments, values, strict=True))
+        return dict(zip(FAMILIES[self.family][0], values, strict=True))
 
     @property
     def proper(self) -> bool:
@@ -111,9 +87,34 @@ class Prior:
 
 @lru_cache(maxsize=256)
 def _frozen(prior: Prior) -> Any:
-    """The scipy distribution of a prior; kept, for scipy takes its time to make one."""
-    make = FAMILIES[prior.family].frozen
-    return None if make is None else make(*prior.arguments)
+    """The scipy distribution of a prior, None where it has none; kept, for making one takes time.
+
+    scipy is imported here, so that a study's priors can be checked without waiting for it.
+    """
+    from scipy import stats
+
+    class HalfStudentT:
+        """A Student t folded at zero, which scipy lacks."""
+
+        def __init__(self, nu: float, sigma: float) -> None:
+            self.t = stats.t(nu, scale=sigma)
+
+        def logpdf(self, x: np.ndarray) -> np.ndarray:
+            return np.where(np.asarray(x) >= 0, np.log(2) + self.t.logpdf(x), -np.inf)
+
+        def ppf(self, u: np.ndarray) -> np.ndarray:
+            return self.t.ppf(0.5 + np.asarray(u) / 2)
+
+    make: dict[str, Callable[..., Any]] = {
+        "Normal": stats.norm,
+        "HalfNormal": lambda sigma: stats.halfnorm(scale=sigma),
+        "HalfStudentT": HalfStudentT,
+        "HalfCauchy": lambda beta: stats.halfcauchy(scale=beta),
+        "Exponential": lambda lam: stats.expon(scale=1 / lam),
+        "Gamma": lambda alpha, beta: stats.gamma(alpha, scale=1 / beta),
+        "Uniform": lambda lower, upper: stats.uniform(lower, upper - lower),
+    }
+    return make[prior.family](*prior.arguments) if prior.family in make else None
 
 
 def parse(text: str) -> Prior:
@@ -144,7 +145,7 @@ def parse(text: str) -> Prior:
         raise ValueError(
             f"The prior {text!r} is of no known family (there are {', '.join(FAMILIES)}).{hint}"
         )
-    names = FAMILIES[family].arguments
+    names = FAMILIES[family][0]
     given = dict(zip(names, values, strict=False)) | named
     if (
         len(values) > len(names)
@@ -160,7 +161,7 @@ def parse(text: str) -> Prior:
     return Prior(family, tuple(given[name] for name in names))
 
 
-def defaults(design: Design) -> dict[str, Prior]:
+def defaults(design: "Design") -> dict[str, Prior]:
     """Weakly informative priors on the data's own scale, one for each parameter.
 
     Coefficients ``Normal(0, 2.5 sd(y) / sd(x))``, the intercept widened for predictors that are
@@ -192,7 +193,7 @@ def defaults(design: Design) -> dict[str, Prior]:
     return result
 
 
-def resolve(design: Design, given: Mapping[str, str] | None = None) -> dict[str, Prior]:
+def resolve(design: "Design", given: Mapping[str, str] | None = None) -> dict[str, Prior]:
     """A prior for every parameter of a design: what was given, and defaults for the rest.
 
     Parameters
@@ -223,8 +224,8 @@ def resolve(design: Design, given: Mapping[str, str] | None = None) -> dict[str,
             raise ValueError(f"The prior for {key!r} belongs to no parameter; {hint}")
         prior = parse(text)
         use = KINDS[kinds.get(key, key)]
-        if FAMILIES[prior.family].use != use:
-            fitting = [name for name, family in FAMILIES.items() if family.use == use]
+        if FAMILIES[prior.family][1] != use:
+            fitting = [name for name, (_, kind) in FAMILIES.items() if kind == use]
             raise ValueError(
                 f"The prior {text!r} does not suit {key!r}, which is a {use}: choose from "
                 f"{', '.join(fitting)}."
@@ -240,7 +241,7 @@ def resolve(design: Design, given: Mapping[str, str] | None = None) -> dict[str,
     return result
 
 
-def _block_cors(design: Design, block: tuple[int, ...]) -> list[str]:
+def _block_cors(design: "Design", block: tuple[int, ...]) -> list[str]:
     return [
         name
         for name, pair in zip(design.cor_names, design.correlated_pairs, strict=True)
