@@ -88,7 +88,7 @@ def data(model: Model, labels: Mapping[str, str] | None = None) -> tuple[Figure,
     axes.set_ylabel(axis_label(design.response, labels))
     groups = f"{design.n_groups:,} groups of {design.group}" if design.group else "no groups"
     sizes = (
-        f"{counts.min()} rows each"
+        f"{counts.min()} {'row' if counts.min() == 1 else 'rows'} each"
         if counts.min() == counts.max()
         else f"{counts.min()} to {counts.max():,} rows each, median {np.median(counts):g}"
     )
