@@ -265,7 +265,7 @@ def against_exact(
     for panel, name in zip(panels.flat, names, strict=False):
         for values, style in (
             (exact_draws[name], {"color": theme.COLORS["exact"], "lw": 5, "alpha": 0.55}),
-            (draws[name], {"color": theme.COLORS["partial"], "lw": 1.4}),
+            (draws[name], {"color": theme.INK, "lw": 1.4}),
         ):
             panel.plot(*density(values.ravel()), **style)
         value = (truth or {}).get(name)
@@ -277,7 +277,7 @@ def against_exact(
         panel.set_visible(False)
     handles = [
         plt.Line2D([], [], color=theme.COLORS["exact"], lw=5, alpha=0.55, label="exact"),
-        plt.Line2D([], [], color=theme.COLORS["partial"], lw=1.4, label="this fit"),
+        plt.Line2D([], [], color=theme.INK, lw=1.4, label="this fit"),
     ]
     if truth:
         handles.append(plt.Line2D([], [], label="true value", **theme.TRUTH))

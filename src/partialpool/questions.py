@@ -217,7 +217,7 @@ def eps_figure(
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
     for tree, label, style in (
         (reference, "exact", {"color": theme.COLORS["exact"], "lw": 5, "alpha": 0.55}),
-        (fit, f"this run ({fit.attrs['method']})", {"color": theme.COLORS["partial"], "lw": 1.4}),
+        (fit, f"this run ({fit.attrs['method']})", {"color": theme.INK, "lw": 1.4}),
     ):
         left.plot(*density(tree["posterior"]["sigma"].to_numpy().ravel()), label=label, **style)
     left.axvline(eps_true, label="true value", **theme.TRUTH)
