@@ -1,57 +1,75 @@
-"""One cell of the bench in a process of its own: ``cell.py DATASET PEER`` prints a line of JSON.
+"""One cell of the bench, in a process of its own: ``cell.py DATASET PEER SETTINGS``.
 
-The first call is cold (a fresh process, with whatever compile caches earlier runs left on disk),
-the second warm. Data are made before the clock starts.
+Imports come first, then the first call, then later ones; each has its own time. A line of JSON is
+printed after the first call and again at the end, so that a cell that runs out of time later is
+not lost.
 """
 
+import contextlib
+import importlib
 import json
 import logging
+import os
 import sys
 import time
 import warnings
-
-import arviz_stats as azs
-import numpy as np
-import xarray as xr
-from data import DATASETS
-from peers import PEERS
+from typing import Any
 
 
-def measure(peer: str, dataset: str, seed: int) -> dict:
-    """Seconds and quality of one call."""
-    table, formula, priors = DATASETS[dataset]()
+def measure(dataset: str, peer: str) -> Any:
+    """Yield the figures of a cell, after the first call and after the last."""
+    from peers import PEERS, REFERENCE
+
+    entry = PEERS.get(peer, REFERENCE)
     begun = time.perf_counter()
-    result = PEERS[peer](table, formula, priors, seed)
-    seconds = result.get("seconds", time.perf_counter() - begun)
-    figures = {"seconds": seconds}
-    if "draws" in result:
-        posterior = xr.Dataset(
-            {name: (("chain", "draw"), value) for name, value in result["draws"].items()}
-        )
-        worst = {
-            kind: min(float(v) for v in azs.ess(posterior, method=kind).data_vars.values())
-            for kind in ("bulk", "tail")
-        }
-        rhat = azs.rhat(posterior).data_vars.values()
-        figures |= {
-            "ess": min(worst.values()),
-            "ess_per_second": min(worst.values()) / seconds,
-            "rhat": max(float(v) for v in rhat),
-            "estimates": {n: float(np.mean(v)) for n, v in result["draws"].items()},
-            "sds": {n: float(np.std(v)) for n, v in result["draws"].items()},
-        }
-    else:
-        figures |= {"estimates": result["point"]}
-    return figures
+    for package in entry.packages:
+        importlib.import_module(package)
+    found: dict[str, Any] = {"import_seconds": time.perf_counter() - begun}
+
+    from data import DATASETS
+    from results import Settings, figures
+
+    data, settings = DATASETS[dataset](), Settings(**json.loads(sys.argv[3]))
+    data.model  # noqa: B018 -- names and priors are read from it; made before the clock starts
+    function = entry.load()
+    begun = time.perf_counter()
+    result = function(data, 1, settings)
+    first = time.perf_counter() - begun
+    if result.calls:  # it kept its own clock, and made its own later calls
+        first, *later = result.calls
+        found["import_seconds"] = result.imports
+        found["first"] = figures(result, first)
+        if later:
+            found |= {"later": figures(result, min(later)), "later_calls": len(later)}
+        yield found
+        return
+    found["first"] = figures(result, first)
+    yield found
+    if entry is REFERENCE:
+        return
+    # A slow peer is called once more, now warm; a fast one until the time for it is over.
+    calls = 0
+    begun = time.perf_counter()
+    while calls == 0 or (time.perf_counter() - begun < settings.warm and calls < 20):
+        started = time.perf_counter()
+        result = function(data, 2 + calls, settings)
+        seconds = time.perf_counter() - started
+        calls += 1
+        if "later" not in found or seconds < found["later"]["seconds"]:
+            found["later"] = figures(result, seconds)
+    yield found | {"later_calls": calls}
+
+
+def main() -> None:
+    """Print the figures alone to the standard output; what packages say goes elsewhere."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # also for what is printed by compiled code
+    with contextlib.redirect_stdout(sys.stderr):
+        for found in measure(sys.argv[1], sys.argv[2]):
+            print(json.dumps(found), file=out, flush=True)
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
-    dataset, peer, repeats = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    out = {"cold": measure(peer, dataset, 1)}
-    for seed in range(2, 2 + repeats):
-        again = measure(peer, dataset, seed)
-        if "warm" not in out or again["seconds"] < out["warm"]["seconds"]:
-            out["warm"] = again
-    print("\n" + json.dumps(out))
+    main()

@@ -1,4 +1,12 @@
-"""The data sets of the bench, with formula and priors; every peer gets the same."""
+"""The data sets of the bench, with formula and priors; every peer gets the same.
+
+Columns are called ``y``, ``x`` and ``g`` everywhere, for not every peer's formula reads
+``log.radon``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -9,28 +17,51 @@ from partialpool import simulate
 CORRELATED = "y ~ x + (x | g)"
 
 
-def _renamed(name: str, y: str, x: str, g: str) -> pd.DataFrame:
-    # plain names: not every peer's formula reads `log.radon`
+@dataclass(frozen=True)
+class Data:
+    """A table, the model that every peer fits, and what the user says of priors."""
+
+    table: pd.DataFrame
+    formula: str
+    given: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def model(self) -> pp.Model:
+        """Our model: where peers read names, and priors that are ours by default."""
+        return pp.Model(self.formula, self.table, self.given)
+
+    @property
+    def correlated(self) -> bool:
+        """Whether the intercept varies too; else only the slope does."""
+        return self.formula == CORRELATED
+
+
+def _origin() -> Data:
+    table = simulate.origin(np.random.default_rng(0)).rename(columns={"i": "g"})
+    formula = simulate.ORIGIN_FORMULA.replace("i)", "g)")
+    return Data(_plain(table), formula, simulate.ORIGIN_PRIORS)
+
+
+def _example(name: str, y: str, x: str, g: str) -> Data:
     table = pp.load(name)[[y, x, g]].set_axis(["y", "x", "g"], axis=1)
-    return table.astype({"y": float, "x": float})
+    return Data(_plain(table), CORRELATED)
 
 
-def _grouped() -> pd.DataFrame:
-    table = simulate.grouped(
-        np.random.default_rng(0), groups=1000, per_group=100, cor=0.3, sd_slope=0.5
-    )
-    return table.rename(columns={"group": "g"})
+def _simulated() -> Data:
+    rng = np.random.default_rng(0)
+    table = simulate.grouped(rng, groups=1000, per_group=100, cor=0.3, sd_slope=0.5)
+    return Data(_plain(table.rename(columns={"group": "g"})), CORRELATED)
 
 
-#: Name -> (table, formula, priors given; the rest are the package's defaults, spelled out to all).
-DATASETS = {
-    "origin": lambda: (
-        simulate.origin(np.random.default_rng(0)).rename(columns={"i": "g"}),
-        "y ~ x + (0 + x | g)",
-        simulate.ORIGIN_PRIORS,
-    ),
-    "sleepstudy": lambda: (_renamed("sleepstudy", "Reaction", "Days", "Subject"), CORRELATED, {}),
-    "radon": lambda: (_renamed("radon", "log.radon", "basement", "county"), CORRELATED, {}),
-    "Exam": lambda: (_renamed("Exam", "normexam", "standLRT", "school"), CORRELATED, {}),
-    "1,000 x 100": lambda: (_grouped(), CORRELATED, {}),
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    # no attributes, so that nobody finds a digest that was computed before the clock started
+    return pd.DataFrame(table.astype({"y": float, "x": float}).to_dict("series"))
+
+
+DATASETS: dict[str, Callable[[], Data]] = {
+    "origin": _origin,
+    "sleepstudy": lambda: _example("sleepstudy", "Reaction", "Days", "Subject"),
+    "radon": lambda: _example("radon", "log.radon", "basement", "county"),
+    "Exam": lambda: _example("Exam", "normexam", "standLRT", "school"),
+    "1000x100": _simulated,
 }
