@@ -51,10 +51,8 @@ def _fit(package: str, data: Data, seed: int, settings: Settings) -> Result:
         )
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line and "halted" not in line]
-            text = " ".join(said[-3:]) or "R failed without a word"
-            raise (Missing if "no R package" in text else RuntimeError)(
-                text.removeprefix("Error: ")
-            )
+            why = (" ".join(said[-3:]) or "R failed without a word").removeprefix("Error: ")
+            raise (Missing if "no R package" in why else RuntimeError)(why)
         out = pd.read_csv(folder / "out.csv")
         calls = pd.read_csv(folder / "calls.csv")["seconds"].tolist()
     result = Result(calls=calls[1:], imports=calls[0])

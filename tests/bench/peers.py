@@ -41,7 +41,7 @@ class Peer:
 
 OURS = ("partialpool.fitting",)
 NO_CORRELATION = "no correlation, for it has none; coefficients non-centred, predictors centred"
-LARGE = dict.fromkeys(
+ONLY_ORIGIN = dict.fromkeys(
     ("sleepstudy", "radon", "Exam", "1000x100"), "the origin's method, on the origin's data"
 )
 PEERS = {
@@ -53,7 +53,11 @@ PEERS = {
         "samplers:marginal", "ours", (*OURS, "pymc", "nutpie"), "NUTS on the marginal model"
     ),
     "metropolis": Peer(
-        "samplers:metropolis", "sampler", (*OURS, "pymc"), "as in the origin, two chains", LARGE
+        "samplers:metropolis",
+        "sampler",
+        (*OURS, "pymc"),
+        "centred, as in the origin; two chains",
+        ONLY_ORIGIN,
     ),
     "bambi-nutpie": Peer("samplers:bambi_nutpie", "sampler", ("bambi", "nutpie"), NO_CORRELATION),
     "bambi-pymc": Peer("samplers:bambi_pymc", "sampler", ("bambi",), NO_CORRELATION),

@@ -75,11 +75,13 @@ def sentence(target: dict[str, Any]) -> str:
     if target["figure"] == "seconds":
         return (
             f"{target['dataset']}: {seconds(target['ours'])} s for the whole fit, "
-            f"{seconds(target['needed'])} s wanted ({target['peer']}): {reached}, {share}"
+            f"{seconds(target['needed'])} s wanted ({target['peer']}; {seconds(target['noted'])} s "
+            f"in the design): {reached}, {share}"
         )
     return (
         f"{target['dataset']}: {target['ours']:,.0f} effective draws/s, {target['needed']:,.0f} "
-        f"wanted ({target['times']:,.0f} times {target['peer']}): {reached}, {share}"
+        f"wanted ({target['times']:,.0f} times {target['peer']}; {target['noted']:,.0f} in the "
+        f"design): {reached}, {share}"
     )
 
 
