@@ -36,7 +36,7 @@ def row(dataset: str, name: str, cells: dict[str, Any]) -> list[str]:
     """One row of the table, in the order of `HEADS`."""
     cell, found = cells[name], best(cells[name])
     if not found:
-        return [dataset, name, cell["reason"]]
+        return [dataset, name, f"{cell['status']}: {cell['reason']}"]
     sampled = "ess" in found
     divergent = found.get("divergences")
     return [
@@ -65,7 +65,7 @@ def line(cell: dict[str, Any]) -> str:
     found = best(cell)
     if "ess" in found:
         text += f", {found['ess_per_second']:,.1f} effective draws/s, R-hat {found['rhat']:.2f}"
-    return text + (f" ({cell['reason']})" if cell.get("reason") else "")
+    return text + (f" ({cell['status']}: {cell['reason']})" if cell.get("reason") else "")
 
 
 def sentence(target: dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ def run_cell(dataset: str, peer: str, settings: Settings) -> dict[str, Any]:
     if printed.endswith("\n"):
         found |= json.loads(printed.splitlines()[-1])
     if status == "out of time":
-        found["reason"] = f"out of time after {settings.limit:g} s"
+        found["reason"] = f"more than {settings.limit:g} s"
     elif status == "failed":
         last = message[-1] if message else f"exit status {process.returncode}"
         if last.startswith("in_r.Missing: "):
