@@ -153,7 +153,7 @@ def test_conditional_draws_have_the_conditional_moments(route):
     gain = np.linalg.solve(V, wide @ prior).T
     expected_mean = mean + gain @ (design.y - wide @ mean)
     expected_cov = prior - gain @ wide @ prior
-    draws = np.hstack([beta, b.reshape(len(b), -1)])
+    draws = np.hstack([beta, np.moveaxis(b, 0, -1).reshape(len(beta), -1)])
     sd = np.sqrt(np.diag(expected_cov))
     assert np.abs((draws.mean(0) - expected_mean) / sd).max() < 4.5 / np.sqrt(len(draws))
     gap = np.cov(draws.T) / np.outer(sd, sd) - expected_cov / np.outer(sd, sd)

@@ -5,6 +5,7 @@ Rows are read once. What is kept for group j is the triangular factor of
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -49,6 +50,14 @@ class CrossProducts:
     A: np.ndarray
     a: np.ndarray
     y_scale: float
+
+    @cached_property
+    def lanes(self) -> tuple[np.ndarray, np.ndarray]:
+        """`R` (q, q, J) and `G` (q, p + 1, J), groups last, as the kernels of `exact` read them."""
+        return (
+            np.ascontiguousarray(np.moveaxis(self.R, 0, -1)),
+            np.ascontiguousarray(np.moveaxis(self.G, 0, -1)),
+        )
 
     @property
     def n_rows(self) -> int:

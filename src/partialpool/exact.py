@@ -14,6 +14,7 @@ which is the design's expression with ``M_j`` rewritten by the matrix inversion 
 nothing cancels when sigma or Sigma goes to zero.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +22,12 @@ from scipy.special import betaln, expit, log_expit, logit
 
 from partialpool.crossproducts import CrossProducts
 from partialpool.design import Design
-from partialpool.kernels import draw_beta, draw_effects, log_likelihood
+from partialpool.kernels import draw_beta, draw_effects, log_likelihood, threads
 from partialpool.priors import Prior
+
+#: Random streams of the group effects, filled by as many threads as there are; the draws depend on
+#: this number, so it is not the machine's.
+STREAMS = 4
 
 
 @dataclass(frozen=True)
@@ -122,16 +127,16 @@ class ThetaPosterior:
         with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
             sigma, L, log_prior = self.covariance_factor(u)
             value = log_prior + self.constant
-            value += log_likelihood(
-                sigma,
-                np.ascontiguousarray(L),
-                self.cross.R,
-                self.cross.G,
-                self.cross.E,
-                self.cross.n_rows,
-                self.mean,
-                self.precision,
-            )
+            with threads(len(u) * len(self.cross.counts)):
+                value += log_likelihood(
+                    sigma,
+                    np.ascontiguousarray(L),
+                    *self.cross.lanes,
+                    self.cross.E,
+                    self.cross.n_rows,
+                    self.mean,
+                    self.precision,
+                )
         # Where a scale under- or overflows the density is zero, whatever came of the arithmetic.
         return np.where(np.isfinite(value), value, -np.inf)
 
@@ -203,16 +208,17 @@ def conditional_coefficients(
     """One draw of beta (S, p) for each theta, in the user's units: ``N(P⁻¹ r, P⁻¹)``."""
     cross = posterior.cross
     sigma, L, _ = posterior.covariance_factor(u)
-    beta = draw_beta(
-        sigma,
-        np.ascontiguousarray(L),
-        cross.R,
-        cross.G,
-        cross.E,
-        posterior.mean,
-        posterior.precision,
-        rng.standard_normal((len(u), len(posterior.mean))),
-    )
+    z = rng.standard_normal((len(u), len(posterior.mean)))
+    with threads(len(u) * len(cross.counts)):
+        beta = draw_beta(
+            sigma,
+            np.ascontiguousarray(L),
+            *cross.lanes,
+            cross.E,
+            posterior.mean,
+            posterior.precision,
+            z,
+        )
     return np.linalg.solve(cross.A, (beta * cross.y_scale + cross.a).T).T
 
 
@@ -225,8 +231,6 @@ def conditional_effects(
 ) -> np.ndarray:
     """One draw of the group effects for each draw of everything else, in the user's units.
 
-    By Matheron's rule: a draw from ``N(0, L Lᵀ)``, corrected by what the data say beyond it.
-
     Parameters
     ----------
     cross : CrossProducts
@@ -238,16 +242,22 @@ def conditional_effects(
 
     Returns
     -------
-    (S, J, q) array
+    (q, S, J) array
     """
-    J, q = cross.R.shape[:2]
-    b = draw_effects(
-        sigma / cross.y_scale,
-        np.ascontiguousarray(cross.T @ L / cross.y_scale),
-        cross.R,
-        cross.G,
-        (beta @ cross.A.T - cross.a) / cross.y_scale,
-        rng.standard_normal((len(sigma), J, q)),
-        rng.standard_normal((len(sigma), J, q)),
-    )
-    return b @ (cross.y_scale * np.linalg.inv(cross.T)).T
+    R, G = cross.lanes
+    b = np.empty((len(R), len(sigma), len(cross.counts)))
+    pieces = np.array_split(b.reshape(-1), STREAMS)
+    with ThreadPoolExecutor() as pool:
+        for stream, piece in zip(rng.spawn(STREAMS), pieces, strict=True):
+            pool.submit(stream.standard_normal, out=piece)
+    with threads(b.size):
+        draw_effects(
+            sigma / cross.y_scale,
+            np.ascontiguousarray(cross.T @ L / cross.y_scale),
+            np.ascontiguousarray(L),
+            R,
+            G,
+            (beta @ cross.A.T - cross.a) / cross.y_scale,
+            b,
+        )
+    return b

@@ -9,13 +9,11 @@ import base64
 import html
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ipywidgets
-import numba
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -163,22 +161,6 @@ def compute(state: State) -> Fit:
     return fit(state.model(), state)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run numba's kernels on one thread.
-
-    A picture is too little work to share: on an idle machine a second thread saves nothing, and
-    on a busy one each kernel waits for it, which makes the fit five times slower.
-    """
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
-
-
-@one_thread()
 def fit(model: Model, state: State) -> Fit:
     """The exact posterior of a state's model."""
     rng = np.random.default_rng(np.random.SeedSequence(state.seed, spawn_key=(DRAW_STREAM,)))
@@ -193,7 +175,7 @@ def fit(model: Model, state: State) -> Fit:
         x=model.table["x"].to_numpy(),
         y=model.table["y"].to_numpy(),
         draws={"a": beta[:, 0], "mu_b": beta[:, 1], "sigma_b": scales[:, 1], "eps": scales[:, 0]},
-        slopes=beta[:, 1:] + effects[:, :, 0],
+        slopes=beta[:, 1:] + effects[0],
         truth={name: float(truth[ours]) for ours, name in ORIGIN_NAMES.items()},
         true_slopes=truth["x"] + np.asarray(truth["x|i"]),
         priors={name: model.priors[ours] for ours, name in ORIGIN_NAMES.items()},

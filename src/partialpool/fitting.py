@@ -358,8 +358,8 @@ class Model:
         sds = np.stack([flat[name] for name in design.sd_names], axis=-1)
         L = sds[:, :, None] * _semidefinite_root(correlation)
         effects = exact.conditional_effects(self.cross, flat["sigma"], L, beta, rng)
-        shaped = effects.reshape(chains, draws, design.n_groups, q)
-        return values | {design.effect(k): shaped[..., k] for k in range(q)}
+        shaped = effects.reshape(q, chains, draws, design.n_groups)
+        return values | {design.effect(k): shaped[k] for k in range(q)}
 
     def _tree(
         self,

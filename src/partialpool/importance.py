@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from arviz_stats.base import array_stats
-from scipy.optimize import minimize
 from scipy.special import gammaln, logsumexp
+
+from partialpool.kernels import threads
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
@@ -23,6 +24,11 @@ NU = 4.0
 #: Limits of a good answer: Pareto k̂ (Vehtari et al. 2024), share of effective draws, and the gap
 #: between two evidences in standard errors.
 MAX_KHAT, MIN_SHARE, MAX_GAP = 0.7, 0.15, 4.0
+#: Effective share of the first proposal from which on a few kernels with the posterior's own mean
+#: and covariance serve; below it the mixture of many kernels does.
+PLAIN_SHARE = 0.4
+#: Corners of the differences that give a second derivative.
+SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,10 @@ class Proposal:
             - d / 2 * np.log(NU * np.pi)
             - np.linalg.slogdet(self.root)[1]
         )
-        return constant + _mixture(
-            u @ inverse.T, self.centres @ inverse.T, self.scales, self.weights
-        )
+        with threads(len(u) * len(self.scales)):
+            return constant + _mixture(
+                u @ inverse.T, self.centres @ inverse.T, self.scales, self.weights
+            )
 
 
 @dataclass(frozen=True)
@@ -121,17 +128,13 @@ def sample(
     """
     mode, covariance = laplace(log_density, start)
     d = len(mode)
-    proposal = Proposal(
-        np.tile(mode, (3, 1)),
-        np.array([1.1, 2.0, 5.0]),
-        np.array([0.6, 0.3, 0.1]),
-        np.linalg.cholesky(covariance),
-    )
-    n = 1000 * max(1, d // 2)
+    proposal = _around(mode, covariance, scales=(1.1, 2.0, 5.0), weights=(0.6, 0.3, 0.1))
+    n = 1000 * max(1, d // 4)
     u, log_w = _weigh(log_density, proposal, rng, n)
     for stage in range(2, max_stages + 1):
         before = _evidence(log_w)
-        proposal = _adapt(u, log_w, kernels, rng)
+        plain = stage == 2 and _effective(log_w) / n > PLAIN_SHARE
+        proposal = _matched(u, log_w) if plain else _adapt(u, log_w, kernels, rng)
         u, log_w = _weigh(log_density, proposal, rng, n)
         share = _effective(log_w) / n
         if share < 0.5 and stage < max_stages:
@@ -143,8 +146,36 @@ def sample(
         result = _judge(u, log_w, before, stage)
         if result.trusted:
             break
-        kernels *= 2
+        kernels *= 1 if plain else 2
     return result
+
+
+def _around(
+    centre: np.ndarray,
+    covariance: np.ndarray,
+    scales: tuple[float, ...],
+    weights: tuple[float, ...],
+) -> Proposal:
+    """Student kernels of several widths at one centre."""
+    return Proposal(
+        np.tile(centre, (len(scales), 1)),
+        np.array(scales),
+        np.array(weights),
+        np.linalg.cholesky(covariance),
+    )
+
+
+def _matched(u: np.ndarray, log_w: np.ndarray) -> Proposal:
+    """For a posterior like a Student t: kernels with its mean and covariance."""
+    return _around(*_moments(u, np.exp(log_w - logsumexp(log_w))), (0.9, 1.4, 3.5), (0.7, 0.2, 0.1))
+
+
+def _moments(u: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean (d,) and covariance (d, d), the latter never quite singular."""
+    d = u.shape[1]
+    centre = weights @ u
+    covariance = (u - centre).T @ ((u - centre) * weights[:, None])
+    return centre, covariance + 1e-12 * np.trace(covariance) / d * np.eye(d)
 
 
 def _adapt(u: np.ndarray, log_w: np.ndarray, kernels: int, rng: np.random.Generator) -> Proposal:
@@ -154,16 +185,14 @@ def _adapt(u: np.ndarray, log_w: np.ndarray, kernels: int, rng: np.random.Genera
     """
     d = u.shape[1]
     weights = _temper(log_w, target=min(200.0, 0.1 * len(u)))
-    centre = weights @ u
-    covariance = (u - centre).T @ ((u - centre) * weights[:, None])
-    jitter = 1e-12 * np.trace(covariance) / d * np.eye(d)
+    centre, covariance = _moments(u, weights)
     bandwidth = (4 / (kernels * (d + 2))) ** (1 / (d + 4))
     points = u[_systematic(weights, kernels, rng)]
     return Proposal(
         np.vstack([centre + np.sqrt(1 - bandwidth**2) * (points - centre), [centre, centre]]),
         np.concatenate([np.full(kernels, bandwidth), [1.3, 3.5]]),
         np.concatenate([np.full(kernels, 0.8 / kernels), [0.12, 0.08]]),
-        np.linalg.cholesky(covariance + jitter),
+        np.linalg.cholesky(covariance),
     )
 
 
@@ -190,33 +219,36 @@ def resample(sample: Sample, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def laplace(log_density: LogDensity, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mode (d,) and inverse curvature (d, d), with the spread limited where there is none."""
+    """Mode (d,) and inverse curvature (d, d), with the spread limited where there is none.
+
+    Newton's method on differences, every step of it one call of the density: curvature turned
+    positive, steps kept short, and the best of several lengths taken.
+    """
     d = len(start)
-    step = 1e-4 * np.eye(d)
-
-    def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
-        values = log_density(np.vstack([u, u + step, u - step]))
-        if not np.isfinite(values).all():
-            return 1e100, np.zeros(d)
-        return -values[0], -(values[1 : d + 1] - values[d + 1 :]) / 2e-4
-
-    mode = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-3}).x
-    h = 0.02
+    fine, wide = 1e-4 * np.eye(d), 0.02 * np.eye(d)
     pairs = [(i, j) for i in range(d) for j in range(i + 1)]
-    corners = np.array(
-        [
-            mode + h * (a * np.eye(d)[i] + b * np.eye(d)[j])
-            for i, j in pairs
-            for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))
-        ]
-    )
-    values = log_density(corners).reshape(-1, 4)
-    curvature = np.zeros((d, d))
-    for (i, j), v in zip(pairs, values, strict=True):
-        curvature[i, j] = curvature[j, i] = -(v[0] - v[1] - v[2] + v[3]) / (4 * h * h)
-    values, vectors = np.linalg.eigh(np.where(np.isfinite(curvature), curvature, 0.0))
-    spread = 1 / np.maximum(values, 0.25)  # at most 2 on log scales
-    return mode, (vectors * spread) @ vectors.T
+    corners = np.array([[a * wide[i] + b * wide[j] for a, b in SIGNS] for i, j in pairs])
+    stencil = np.vstack([fine, -fine, corners.reshape(-1, d)])
+    lengths = 0.5 ** np.arange(-1, 8)[:, None]
+    mode = start
+    best = log_density(start[None])[0]
+    for _ in range(50):
+        values = log_density(mode + stencil)
+        gradient = np.nan_to_num((values[:d] - values[d : 2 * d]) / 2e-4, posinf=0.0, neginf=0.0)
+        curvature = np.zeros((d, d))
+        for (i, j), v in zip(pairs, values[2 * d :].reshape(-1, 4), strict=True):
+            curvature[i, j] = curvature[j, i] = -(v[0] - v[1] - v[2] + v[3]) / (4 * 0.02**2)
+        bends, vectors = np.linalg.eigh(np.where(np.isfinite(curvature), curvature, 0.0))
+        bends = np.maximum(np.abs(bends), 0.25)  # a spread of at most 2 on log scales
+        along = vectors.T @ gradient
+        if along @ (along / bends) < 1e-4:
+            break
+        step = vectors @ np.clip(along / bends, -1.0, 1.0)
+        tried = log_density(mode + lengths * step)
+        if not tried.max() > best:
+            break
+        best, mode = tried.max(), mode + lengths[tried.argmax()] * step
+    return mode, (vectors / bends) @ vectors.T
 
 
 def _weigh(

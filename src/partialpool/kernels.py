@@ -1,83 +1,137 @@
 """Compiled loops over groups, in the notation of `exact`.
 
-Shapes: S values of theta, J groups, q varying coefficients, m = p + 1 columns ``[X y]``. `V` is a
-scratch array of 2 q rows: the Cholesky factor of ``V_j`` above, ``R_j L`` below.
+Shapes: S values of theta, J groups, q varying coefficients, m = p + 1 columns ``[X y]``. Groups
+come last in `R` (q, q, J) and `G` (q, m, J), and the innermost loops run over a chunk of them, so
+that the processor takes several groups at a time.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numba
 import numpy as np
 
+#: Steps of an inner loop, a few nanoseconds each, from which on a second thread is worth waking.
+WORTH_THREADS = 1_000_000
+#: Groups in a chunk: few enough that the scratch arrays stay in the first-level cache.
+LANES = 64
+#: Sums over groups may be taken in any order; infinities and NaN keep their meaning.
+FAST = {"reassoc", "contract", "arcp", "nsz"}
 
-@numba.njit(cache=True, error_model="numpy")
-def _whiten(R, G, L, sigma, V, H):
-    """Cholesky of ``V_j`` in place in V, ``H = V_j^(-1/2) G_j``; returns the product of pivots."""
-    q, m = G.shape
-    A = V[q:]  # scratch rows: A = R_j L
+
+@contextmanager
+def threads(steps: int) -> Iterator[None]:
+    """Run compiled loops of that many steps on one thread unless there are many.
+
+    A second thread saves at most half of a short time, and on a busy machine the loop waits for
+    it, which makes thousands of short loops several times slower.
+    """
+    before = numba.get_num_threads()
+    numba.set_num_threads(before if steps > WORTH_THREADS else 1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def _factor(R, G, L, sigma, start, stop, A, U, D, H):
+    """``V_j = U D Uᵀ`` (unit lower triangular U) and ``H = U⁻¹ G_j`` for a chunk of groups."""
+    n = stop - start
+    q, m = H.shape[:2]
     for i in range(q):
-        for k in range(q):
-            value = 0.0
-            for c in range(i, q):
-                value += R[i, c] * L[c, k]
-            A[i, k] = value
-    product = 1.0
+        for k in range(q):  # A = R_j L
+            for g in range(n):
+                A[i, k, g] = R[i, i, start + g] * L[i, k]
+            for c in range(i + 1, q):
+                for g in range(n):
+                    A[i, k, g] += R[i, c, start + g] * L[c, k]
     for i in range(q):
         for k in range(i + 1):
-            value = sigma * sigma if i == k else 0.0
+            first = sigma * sigma if i == k else 0.0
+            for g in range(n):
+                U[i, k, g] = first
             for c in range(q):
-                value += A[i, c] * A[k, c]
+                for g in range(n):
+                    U[i, k, g] += A[i, c, g] * A[k, c, g]
             for c in range(k):
-                value -= V[i, c] * V[k, c]
-            if i == k:
-                V[i, i] = np.sqrt(value)
-                product *= V[i, i]
+                for g in range(n):
+                    U[i, k, g] -= U[i, c, g] * U[k, c, g] * D[c, g]
+            if k < i:
+                for g in range(n):
+                    U[i, k, g] /= D[k, g]
             else:
-                V[i, k] = value / V[k, k]
+                for g in range(n):
+                    D[i, g] = U[i, i, g]
         for d in range(m):
-            value = G[i, d]
+            for g in range(n):
+                H[i, d, g] = G[i, d, start + g]
             for c in range(i):
-                value -= V[i, c] * H[c, d]
-            H[i, d] = value / V[i, i]
-    return product
+                for g in range(n):
+                    H[i, d, g] -= U[i, c, g] * H[c, d, g]
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _collect(R, G, E, L, sigma, V, H, C):
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def _factor_two(R, G, L, sigma, start, stop, U, D, H):
+    """`_factor` for q = 2, the usual case, written out: a third of the time."""
+    n = stop - start
+    first, second, ratio = D[0], D[1], U[1, 0]
+    r, s, t = R[0, 0, start:stop], R[0, 1, start:stop], R[1, 1, start:stop]
+    square = sigma * sigma
+    for g in range(n):
+        a, b = r[g] * L[0, 0] + s[g] * L[1, 0], r[g] * L[0, 1] + s[g] * L[1, 1]
+        e, f = t[g] * L[1, 0], t[g] * L[1, 1]
+        first[g] = square + a * a + b * b
+        ratio[g] = (a * e + b * f) / first[g]
+        second[g] = square + e * e + f * f - ratio[g] * (a * e + b * f)
+    for d in range(H.shape[1]):
+        above, below = G[0, d, start:stop], G[1, d, start:stop]
+        top, left = H[0, d], H[1, d]
+        for g in range(n):
+            top[g] = above[g]
+            left[g] = below[g] - ratio[g] * above[g]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def _collect(R, G, E, L, sigma, C):
     """Fill C = E / sigma² + Σ_j G_jᵀ V_j⁻¹ G_j; return ½ Σ_j log|V_j|."""
-    J, q, m = G.shape
+    q, m, J = G.shape
+    A = np.empty((q, q, LANES))
+    U = np.empty((q, q, LANES))
+    D = np.empty((q, LANES))
+    H = np.empty((q, m, LANES))
     for c in range(m):
         for d in range(c, m):
             C[c, d] = E[c, d] / (sigma * sigma)
-    half_log_det = 0.0
+    log_det = 0.0
     product = 1.0
-    for j in range(J):
-        if q == 2:  # the usual case, written out: V_j = [[v, w], [w, x]] by its LDLᵀ factors
-            r, s, t = R[j, 0, 0], R[j, 0, 1], R[j, 1, 1]
-            a, b = r * L[0, 0] + s * L[1, 0], r * L[0, 1] + s * L[1, 1]
-            e, f = t * L[1, 0], t * L[1, 1]
-            v = sigma * sigma + a * a + b * b
-            ratio = (a * e + b * f) / v
-            x = sigma * sigma + e * e + f * f - ratio * ratio * v
-            product *= np.sqrt(v * x)
-            by_v, by_x = 1 / v, 1 / x
-            for c in range(m):
-                H[0, c] = G[j, 0, c]
-                H[1, c] = G[j, 1, c] - ratio * G[j, 0, c]
+    for start in range(0, J, LANES):
+        stop = min(start + LANES, J)
+        n = stop - start
+        if q == 2:
+            _factor_two(R, G, L, sigma, start, stop, U, D, H)
+        else:
+            _factor(R, G, L, sigma, start, stop, A, U, D, H)
+        for i in range(q):
+            pivot = D[i]
+            for g in range(n):
+                product *= pivot[g]
+                if not 1e-100 < product < 1e100:
+                    log_det += np.log(product)
+                    product = 1.0
+            for g in range(n):
+                pivot[g] = 1 / pivot[g]
             for c in range(m):
                 for d in range(c, m):
-                    C[c, d] += by_v * H[0, c] * H[0, d] + by_x * H[1, c] * H[1, d]
-        else:
-            product *= _whiten(R[j], G[j], L, sigma, V, H)
-            for i in range(q):
-                for c in range(m):
-                    for d in range(c, m):
-                        C[c, d] += H[i, c] * H[i, d]
-        if not 1e-100 < product < 1e100:
-            half_log_det += np.log(product)
-            product = 1.0
+                    left, right = H[i, c], H[i, d]
+                    total = 0.0
+                    for g in range(n):
+                        total += pivot[g] * left[g] * right[g]
+                    C[c, d] += total
     for c in range(m):
         for d in range(c):
             C[c, d] = C[d, c]
-    return half_log_det + np.log(product)
+    return 0.5 * (log_det + np.log(product))
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -110,14 +164,12 @@ def _posterior_beta(C, mean, precision, F):
 def log_likelihood(sigma, L, R, G, E, n_rows, mean, precision):
     """``log p(y | theta)`` without its constants, for S values of theta."""
     S = len(sigma)
-    J, q, m = G.shape
+    q, m, J = G.shape
     out = np.empty(S)
     for s in numba.prange(S):
-        V = np.empty((2 * q, q))
-        H = np.empty((q, m))
         C = np.empty((m, m))
         F = np.empty((m, m))
-        half_log_det = _collect(R, G, E, L[s], sigma[s], V, H, C)
+        half_log_det = _collect(R, G, E, L[s], sigma[s], C)
         _posterior_beta(C, mean, precision, F)
         value = -(n_rows - J * q) * np.log(sigma[s]) - half_log_det - 0.5 * F[m - 1, m - 1] ** 2
         for c in range(m - 1):
@@ -130,14 +182,12 @@ def log_likelihood(sigma, L, R, G, E, n_rows, mean, precision):
 def draw_beta(sigma, L, R, G, E, mean, precision, z):
     """One draw of beta (S, p) for each theta, from standard normals `z` of that shape."""
     S = len(sigma)
-    q, m = G.shape[1:]
+    m = G.shape[1]
     beta = np.empty((S, m - 1))
     for s in numba.prange(S):
-        V = np.empty((2 * q, q))
-        H = np.empty((q, m))
         C = np.empty((m, m))
         F = np.empty((m, m))
-        _collect(R, G, E, L[s], sigma[s], V, H, C)
+        _collect(R, G, E, L[s], sigma[s], C)
         _posterior_beta(C, mean, precision, F)
         for c in range(m - 2, -1, -1):  # solve F_ppᵀ beta = F_yp + z
             value = F[m - 1, c] + z[s, c]
@@ -147,43 +197,68 @@ def draw_beta(sigma, L, R, G, E, mean, precision, z):
     return beta
 
 
-@numba.njit(cache=True, error_model="numpy", parallel=True)
-def draw_effects(sigma, L, R, G, beta, z_b, z_e):
-    """One draw of b (S, J, q) for each theta and beta, from standard normals of that shape."""
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def _rotate(above, below, c, n, turn):
+    """Rotate rows (q + 1, lanes) so that column c of the lower one becomes zero."""
+    for g in range(n):
+        by_length = 1 / np.sqrt(above[c, g] * above[c, g] + below[c, g] * below[c, g])
+        turn[0, g] = above[c, g] * by_length
+        turn[1, g] = below[c, g] * by_length
+        above[c, g] = 1 / by_length
+    for k in range(c + 1, len(above)):
+        for g in range(n):
+            upper, lower = above[k, g], below[k, g]
+            above[k, g] = turn[0, g] * upper + turn[1, g] * lower
+            below[k, g] = turn[0, g] * lower - turn[1, g] * upper
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST, parallel=True)
+def draw_effects(sigma, L, out, R, G, beta, b):
+    """One draw of the effects for each theta and beta; `b` (q, S, J) holds standard normals.
+
+    ``b_j = out w`` with ``w ~ N(M_j⁻¹ Lᵀ R_jᵀ g / sigma², M_j⁻¹)``, ``g = G_j [-beta, 1]`` and
+    ``M_j = I + Lᵀ R_jᵀ R_j L / sigma²``. Givens rotations of the rows ``[R_j L, g] / sigma`` into
+    ``[I, 0]`` leave ``[K, h]`` with ``Kᵀ K = M_j``, without squaring; then ``K w = h + z``. `out`
+    is L in the units that the effects shall have.
+    """
     S = len(sigma)
-    J, q, m = G.shape
-    b = np.empty((S, J, q))
+    q, m, J = G.shape
     for s in numba.prange(S):
-        V = np.empty((2 * q, q))
-        H = np.empty((q, m))
-        prior = np.empty(q)
-        gap = np.empty(q)
-        for j in range(J):
-            _whiten(R[j], G[j], L[s], sigma[s], V, H)
+        by_sigma = 1 / sigma[s]
+        K = np.empty((q, q + 1, LANES))
+        row = np.empty((q + 1, LANES))
+        turn = np.empty((2, LANES))
+        for start in range(0, J, LANES):
+            n = min(LANES, J - start)
             for i in range(q):
-                prior[i] = 0.0
-                for c in range(q):
-                    prior[i] += L[s, i, c] * z_b[s, j, c]
+                for k in range(q + 1):
+                    for g in range(n):
+                        K[i, k, g] = 1.0 if i == k else 0.0
             for i in range(q):
-                gap[i] = G[j, i, m - 1] - sigma[s] * z_e[s, j, i]
+                for k in range(q):
+                    for g in range(n):
+                        row[k, g] = R[i, i, start + g] * (L[s, i, k] * by_sigma)
+                    for c in range(i + 1, q):
+                        for g in range(n):
+                            row[k, g] += R[i, c, start + g] * (L[s, c, k] * by_sigma)
+                for g in range(n):
+                    row[q, g] = G[i, m - 1, start + g] * by_sigma
                 for c in range(m - 1):
-                    gap[i] -= G[j, i, c] * beta[s, c]
-                for c in range(i, q):
-                    gap[i] -= R[j, i, c] * prior[c]
-            for i in range(q):  # gap <- V_j⁻¹ gap by its Cholesky factor in V
-                for c in range(i):
-                    gap[i] -= V[i, c] * gap[c]
-                gap[i] /= V[i, i]
-            for i in range(q - 1, -1, -1):
-                for c in range(i + 1, q):
-                    gap[i] -= V[c, i] * gap[c]
-                gap[i] /= V[i, i]
-            for i in range(q):  # b = prior + L (R L)ᵀ gap
-                value = prior[i]
+                    for g in range(n):
+                        row[q, g] -= G[i, c, start + g] * (beta[s, c] * by_sigma)
                 for c in range(q):
-                    pull = 0.0
-                    for d in range(q):
-                        pull += V[q + d, c] * gap[d]
-                    value += L[s, i, c] * pull
-                b[s, j, i] = value
-    return b
+                    _rotate(K[c], row, c, n, turn)
+            for i in range(q - 1, -1, -1):  # row holds w
+                for g in range(n):
+                    row[i, g] = K[i, q, g] + b[i, s, start + g]
+                for c in range(i + 1, q):
+                    for g in range(n):
+                        row[i, g] -= K[i, c, g] * row[c, g]
+                for g in range(n):
+                    row[i, g] /= K[i, i, g]
+            for i in range(q):
+                for g in range(n):
+                    b[i, s, start + g] = out[s, i, 0] * row[0, g]
+                for c in range(1, q):
+                    for g in range(n):
+                        b[i, s, start + g] += out[s, i, c] * row[c, g]

@@ -1,7 +1,7 @@
 """One vocabulary of priors, for PyMC and for the exact fit.
 
-A prior is written ``"HalfNormal(100)"``; `parse` reads it, and the result knows its log density
-(scipy's), its support, and the PyMC distribution of the same name. `resolve` turns what a person
+A prior is written ``"HalfNormal(100)"``; `parse` reads it, and the result knows its log density,
+its support, and the PyMC distribution of the same name. `resolve` turns what a person
 wrote, ``{"sd": "HalfNormal(100)"}``, into a prior for every parameter of a design.
 """
 
@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import lgamma, log, pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,29 @@ FAMILIES = {
 
 #: Keys that speak for a whole kind of parameter.
 KINDS = {"coefficients": "coefficient", "sd": "scale", "sigma": "scale", "cor": "correlation"}
+
+
+def _log_student(x: np.ndarray, nu: float, sigma: float) -> np.ndarray:
+    constant = lgamma((nu + 1) / 2) - lgamma(nu / 2) - log(nu * pi) / 2 - log(sigma)
+    return constant - (nu + 1) / 2 * np.log1p((x / sigma) ** 2 / nu)
+
+
+def _log_gamma(x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    power = (alpha - 1) * np.log(x) if alpha != 1 else 0.0
+    return power - beta * x + alpha * log(beta) - lgamma(alpha)
+
+
+#: Log densities on their support. scipy has them too, but takes 50 to 100 µs to be asked, which is
+#: more than the likelihood of a few groups takes; the tests compare with PyMC's.
+LOG_DENSITIES: dict[str, Callable[..., np.ndarray]] = {
+    "Normal": lambda x, mu, sigma: -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi),
+    "HalfNormal": lambda x, sigma: -0.5 * (x / sigma) ** 2 - log(sigma) + 0.5 * log(2 / pi),
+    "HalfStudentT": lambda x, nu, sigma: log(2) + _log_student(x, nu, sigma),
+    "HalfCauchy": lambda x, beta: log(2) + _log_student(x, 1.0, beta),
+    "Exponential": lambda x, lam: log(lam) - lam * x,
+    "Gamma": _log_gamma,
+    "Uniform": lambda x, lower, upper: np.full_like(x, -log(upper - lower)),
+}
 
 
 @dataclass(frozen=True)
@@ -72,10 +96,14 @@ class Prior:
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at `x`; 0 for the flat families and a fixed value, which have none."""
-        frozen = _frozen(self)
-        if frozen is None:
-            return np.zeros_like(np.asarray(x, dtype=float))
-        return frozen.logpdf(x)
+        x = np.asarray(x, dtype=float)
+        if self.family not in LOG_DENSITIES:
+            return np.zeros_like(x)
+        with np.errstate(divide="ignore"):
+            value = LOG_DENSITIES[self.family](x, *self.arguments)
+        if FAMILIES[self.family][1] == "coefficient":
+            return value
+        return np.where((x >= self.lower) & (x <= self.upper), value, -np.inf)
 
     def sample(self, rng: np.random.Generator, size: Any = None) -> np.ndarray:
         """Draws, by inversion; a ValueError for the flat families, which cannot be drawn from."""
@@ -98,9 +126,6 @@ def _frozen(prior: Prior) -> Any:
 
         def __init__(self, nu: float, sigma: float) -> None:
             self.t = stats.t(nu, scale=sigma)
-
-        def logpdf(self, x: np.ndarray) -> np.ndarray:
-            return np.where(np.asarray(x) >= 0, np.log(2) + self.t.logpdf(x), -np.inf)
 
         def ppf(self, u: np.ndarray) -> np.ndarray:
             return self.t.ppf(0.5 + np.asarray(u) / 2)
