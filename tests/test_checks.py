@@ -123,3 +123,10 @@ def test_the_exact_fit_is_held_against_another_stream():
     verdict = model.check(posterior)
     assert "Exact: means" in {check["name"] for check in verdict.checks}
     assert verdict.status == "passed"
+
+
+def test_of_very_many_groups_some_are_checked():
+    rng = np.random.default_rng(9)
+    effects = xr.Dataset({"1|g": (("chain", "draw", "g"), rng.standard_normal((4, 100, 3000)))})
+    shown = checks.checked(xr.DataTree.from_dict({"posterior": effects}))["posterior"]
+    assert shown.sizes["g"] == checks.CHECKED_GROUPS

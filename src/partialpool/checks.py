@@ -5,6 +5,7 @@ The diagnostics are ArviZ's; here they get thresholds, plain words, and one word
 
 import html
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,17 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import norm, wasserstein_distance
 
+from partialpool.results import MAX_ELEMENTS
+
 #: Thresholds and what it means to miss them (Vehtari et al. 2021, 2024; Betancourt 2017).
 MAX_RHAT, MIN_ESS, MIN_BFMI, MAX_KHAT, MAX_GAP = 1.01, 400, 0.3, 0.7, 4.0
 #: Farthest that a marginal may lie from the exact one, in posterior standard deviations.
 MAX_WASSERSTEIN = 0.1
 #: Probability that a right fit is called far from the exact one.
 FALSE_ALARM = 1e-3
+#: Groups whose effects are checked where there are more than `results.MAX_ELEMENTS`: ArviZ takes
+#: milliseconds for each.
+CHECKED_GROUPS = 500
 #: Checks that warn rather than fail: they say "look", not "wrong".
 WARNINGS = {"Tree depth", "Energy (BFMI)"}
 
@@ -32,11 +38,14 @@ class Verdict:
     ----------
     checks : list of dict
         Each with ``name``, ``value``, ``threshold``, ``passed`` and ``help``.
+    summary : pandas.DataFrame
+        The fit's figures, parameter by parameter: `summarize` of what is `checked`.
     comparison : pandas.DataFrame or None
         Distance from the exact posterior, parameter by parameter.
     """
 
     checks: list[dict[str, Any]]
+    summary: pd.DataFrame
     comparison: pd.DataFrame | None = None
 
     @property
@@ -92,6 +101,16 @@ def flat(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     return result
 
 
+def checked(posterior: xr.DataTree) -> xr.DataTree:
+    """The draws that are checked: all, or of very many groups `CHECKED_GROUPS` evenly spaced."""
+    dataset = posterior["posterior"].to_dataset()
+    for dim in set(dataset.dims) - {"chain", "draw"}:
+        size = dataset.sizes[dim]
+        if size > MAX_ELEMENTS:
+            dataset = dataset.isel({dim: np.linspace(0, size - 1, CHECKED_GROUPS).astype(int)})
+    return xr.DataTree.from_dict({"posterior": dataset})
+
+
 def summarize(posterior: xr.DataTree) -> pd.DataFrame:
     """Figures of every scalar parameter: the ``parameters`` of a run's summary.
 
@@ -99,27 +118,48 @@ def summarize(posterior: xr.DataTree) -> pd.DataFrame:
     ess_tail, rhat, mcse_mean; one row per name. A fixed parameter has no diagnostics.
     """
     dataset = posterior["posterior"].to_dataset()
-    draws = flat(dataset)
-    values = np.stack([value.reshape(-1) for value in draws.values()])
+    values = _values(dataset)
     q05, q50, q95 = np.quantile(values, [0.05, 0.5, 0.95], axis=1)
-    table = pd.DataFrame(
-        {"mean": values.mean(1), "sd": values.std(1), "q05": q05, "q50": q50, "q95": q95},
-        index=list(draws),
-    )
-    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        # of what never moved, a fixed parameter or a stuck chain, ArviZ warns and returns NaN
-        warnings.simplefilter("ignore", RuntimeWarning)
-        figures = {
-            "ess_bulk": azs.ess(dataset, method="bulk"),
-            "ess_tail": azs.ess(dataset, method="tail"),
-            "rhat": azs.rhat(dataset),
-            "mcse_mean": azs.mcse(dataset, method="mean"),
-        }
-    for name, figure in figures.items():
-        table[name] = np.concatenate(
-            [np.atleast_1d(figure[variable].to_numpy()) for variable in dataset.data_vars]
-        )
+    table = _moments(dataset)
+    for at, (name, quantile) in enumerate({"q05": q05, "q50": q50, "q95": q95}.items(), start=2):
+        table.insert(at, name, quantile)
+    figures = {
+        "ess_bulk": lambda: azs.ess(dataset, method="bulk"),
+        "ess_tail": lambda: azs.ess(dataset, method="tail"),
+        "rhat": lambda: azs.rhat(dataset),
+    }
+    for at, (name, figure) in enumerate(figures.items(), start=5):
+        table.insert(at, name, _each(figure))
     return table
+
+
+def _values(dataset: xr.Dataset) -> np.ndarray:
+    """All draws of every scalar: (parameters, draws)."""
+    return np.stack([value.reshape(-1) for value in flat(dataset).values()])
+
+
+def _moments(dataset: xr.Dataset) -> pd.DataFrame:
+    """Mean, sd and Monte Carlo error of the mean of every scalar."""
+    values = _values(dataset)
+    return pd.DataFrame(
+        {
+            "mean": values.mean(1),
+            "sd": values.std(1),
+            "mcse_mean": _each(lambda: azs.mcse(dataset, method="mean")),
+        },
+        index=list(flat(dataset)),
+    )
+
+
+def _each(diagnostic: Callable[[], xr.Dataset]) -> np.ndarray:
+    """One of ArviZ's diagnostics of every scalar, in the order of `flat`.
+
+    Of what never moved, a fixed parameter or a stuck chain, ArviZ warns and returns NaN.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = diagnostic()
+    return np.concatenate([np.atleast_1d(v.to_numpy()) for v in found.data_vars.values()])
 
 
 #: Column of a summary -> its heading and format where people read it.
@@ -148,7 +188,7 @@ def readable(table: pd.DataFrame) -> Any:
 
 
 def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
-    """Distance of a fit from the exact posterior, parameter by parameter.
+    """Distance of a fit from the exact posterior, for every parameter that is `checked`.
 
     Returns
     -------
@@ -158,9 +198,9 @@ def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
         standard deviations; ``wasserstein`` the 1-Wasserstein distance of the marginals in the
         same unit.
     """
-    ours, theirs = summarize(posterior), summarize(reference)
-    draws = flat(posterior["posterior"].to_dataset())
-    exact_draws = flat(reference["posterior"].to_dataset())
+    sets = [checked(tree)["posterior"].to_dataset() for tree in (posterior, reference)]
+    ours, theirs = map(_moments, sets)
+    draws, exact_draws = map(flat, sets)
     names = [name for name in ours.index if name in theirs.index and theirs.at[name, "sd"] > 0]
     ours, theirs = ours.loc[names], theirs.loc[names]
     gap = ours["mean"] - theirs["mean"]
@@ -189,7 +229,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     reference : xarray.DataTree, optional
         The exact fit of the same model, for a fit by another method.
     """
-    table = summarize(posterior)
+    table = summarize(checked(posterior))
     figures = table[table["sd"] > 0]
     checks = [
         _check(
@@ -274,7 +314,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
             ),
         ]
     if reference is None:
-        return Verdict(checks)
+        return Verdict(checks, table)
     comparison = compare(posterior, reference)
     limit = float(norm.isf(FALSE_ALARM / 2 / len(comparison)))
     shown = comparison.index.str.endswith("]")
@@ -296,4 +336,4 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
             f"deviations, at {comparison.loc[~shown, 'wasserstein'].idxmax()}",
         ),
     ]
-    return Verdict(checks, comparison)
+    return Verdict(checks, table, comparison)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import numba
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -22,6 +23,8 @@ from partialpool.tables import table_digest
 
 #: Keys under which independent streams are spawned from the run's seed.
 FIT_STREAM, EFFECT_STREAM, REFERENCE_STREAM = 1, 2, 3
+#: Draws in all, from which on PyMC's chains get processes of their own.
+LONG = 100_000
 #: Largest number of group effects drawn (draws x groups x columns), 8 bytes each.
 MAX_EFFECTS = 100_000_000
 
@@ -309,6 +312,9 @@ class Model:
                 "random_seed": seed,
                 "progressbar": progress,
                 "compute_convergence_checks": False,
+                "cores": _processes(method, chains, draws + tune),
+                # numba's threads do not survive a plain fork
+                "mp_ctx": "forkserver",
             }
             if start is not None:
                 # jitter would move the chains away from where they were told to start
@@ -405,6 +411,16 @@ class Model:
             f"<table><thead><tr><th>parameter</th><th>prior</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
+
+
+def _processes(method: str, chains: int, length: int) -> int:
+    """Chains to run at a time: this run's share of the machine where that pays.
+
+    PyMC's own guess is half of the processors, and a process for a chain takes seconds to start.
+    """
+    if method != "nutpie" and chains * length < LONG:
+        return 1
+    return min(chains, numba.get_num_threads())
 
 
 def _semidefinite_root(correlation: np.ndarray) -> np.ndarray:

@@ -211,15 +211,18 @@ def eps_over_data_sets(
 
 
 def eps_figure(
-    result: pd.DataFrame, fit: xr.DataTree, reference: xr.DataTree, eps_true: float
+    result: pd.DataFrame, metropolis: xr.DataTree, reference: xr.DataTree, eps_true: float
 ) -> tuple[Figure, str, str]:
-    """Left: eps in this run, sampled and exact. Right: over many data sets, by true eps."""
+    """Left: eps in this run, exact and by Metropolis. Right: over many data sets, by true eps."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
-    for tree, label, style in (
-        (reference, "exact", {"color": theme.COLORS["exact"], "lw": 5, "alpha": 0.55}),
-        (fit, f"this run ({fit.attrs['method']})", {"color": theme.INK, "lw": 1.4}),
-    ):
-        left.plot(*density(tree["posterior"]["sigma"].to_numpy().ravel()), label=label, **style)
+    exact = reference["posterior"]["sigma"].to_numpy()
+    chains = metropolis["posterior"]["sigma"].to_numpy()
+    style = {"color": theme.COLORS["exact"], "lw": 5, "alpha": 0.55}
+    left.plot(*density(exact.ravel()), label="exact", **style)
+    for k, chain in enumerate(chains):
+        label = f"Metropolis, {len(chains)} chains" if k == 0 else None
+        left.plot(*density(chain), label=label, color=theme.INK, lw=1)
+    left.set_xlim(0, 1.1 * max(np.quantile(chains, 0.995), np.quantile(exact, 0.995)))
     left.axvline(eps_true, label="true value", **theme.TRUTH)
     left.set(xlabel="eps", yticks=[], ylim=(0, None), title="eps of this run's data")
     left.spines["left"].set_visible(False)
@@ -237,7 +240,9 @@ def eps_figure(
     right.set(xlabel="true eps", ylabel="eps: median, 90 % interval", title="many data sets")
     none = result[result["eps"] == 0]
     low, high = np.quantile(none["q50"], [0.05, 0.95])
-    mine = float(np.median(reference["posterior"]["sigma"]))
+    mine = float(np.median(exact))
+    figures = checks.summarize(metropolis).loc["sigma"]
+    medians = np.median(chains, axis=1)
     others = "; ".join(
         f"{share:.0%} for eps = {eps:g}" for eps, share in covered.items() if eps > 0
     )
@@ -245,7 +250,10 @@ def eps_figure(
         f"**Mostly the data.** The exact posterior median of eps is {mine:.2f} here, and over "
         f"{len(none)} data sets without any noise it lies between {low:.2f} and {high:.2f} in 90 % "
         "of them: each point has a slope of its own to absorb its noise, so that only points near "
-        "x = 0 speak about eps. Where there is noise the 90 % intervals hold the true eps in "
+        "x = 0 speak about eps. **And partly the chains**: in the Metropolis chains on the left "
+        f"eps has {figures['ess_bulk']:.0f} effective draws of {chains.size:,} and an R-hat of "
+        f"{figures['rhat']:.2f}, with medians from {medians.min():.2f} to {medians.max():.2f} by "
+        "chain. Where there is noise the 90 % intervals hold the true eps in "
         f"{others} of the data sets."
     )
     return figure, f"Posterior of eps, here and over simulated data. {says}".replace("**", ""), says

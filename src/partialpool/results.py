@@ -69,7 +69,8 @@ def record(
     folder.mkdir(parents=True, exist_ok=True)
     omitted: list[str] = []
     if parameters is None:
-        parameters, omitted = ({}, []) if posterior is None else _figures(posterior)
+        summary = getattr(verdict, "summary", None)
+        parameters, omitted = ({}, []) if posterior is None else _figures(posterior, summary)
     chosen = [name for name in parameters if "[" not in name]
     if estimates is not None:
         chosen = list(estimates)
@@ -111,19 +112,21 @@ def thinned(posterior: Any) -> Any:
     return result
 
 
-def _figures(posterior: Any) -> tuple[dict[str, dict[str, float]], list[str]]:
-    from partialpool.checks import summarize
-
+def _figures(posterior: Any, summary: Any) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Figures by parameter, from the verdict's summary where there is one, and what has none."""
     draws = posterior["posterior"].to_dataset()
     omitted = [
         str(name)
         for name, variable in draws.data_vars.items()
         if variable.size > MAX_ELEMENTS * variable.sizes["chain"] * variable.sizes["draw"]
     ]
-    if omitted:
-        posterior = posterior.copy()
-        posterior["posterior"] = type(posterior)(draws.drop_vars(omitted))
-    return summarize(posterior).to_dict("index"), omitted
+    if summary is None:
+        from partialpool.checks import summarize
+
+        kept = draws.drop_vars(omitted)
+        summary = summarize(posterior.from_dict({"posterior": kept}))
+    figures = summary.to_dict("index")
+    return {n: f for n, f in figures.items() if n.rsplit("[", 1)[0] not in omitted}, omitted
 
 
 def dumps(value: Any) -> str:
