@@ -383,3 +383,15 @@ def test_crossproducts_are_those_of_the_rows():
     for j in range(4):
         rows = Z[design.codes == j]
         np.testing.assert_allclose(cross.R[j].T @ cross.R[j], rows.T @ rows, atol=1e-8)
+
+
+def test_an_untrusted_fit_takes_the_sturdier_route(monkeypatch):
+    """NUTS on the marginal model steps in, says why, and has the same posterior."""
+    model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+    with monkeypatch.context() as patch:
+        patch.setattr(importance, "MIN_SHARE", 1.1)
+        posterior = model.fit(seed=1)
+    assert posterior.attrs["route"].startswith("NUTS on the marginal model: importance sampling")
+    assert "log_evidence" not in posterior.attrs
+    verdict = checks.verdict(posterior, model.fit(seed=2))
+    assert verdict.status == "passed"
