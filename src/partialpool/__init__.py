@@ -37,6 +37,9 @@ EXPORTS = {
             "funnels",
             "explorer",
             "batch",
+            "parts",
+            "moments",
+            "totals",
         )
     },
 }

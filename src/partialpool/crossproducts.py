@@ -11,6 +11,7 @@ import numba
 import numpy as np
 
 from partialpool.design import Design
+from partialpool.totals import CONSTANT, of_design
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,10 @@ def crossproducts(design: Design) -> CrossProducts:
     """Reduce a design to its cross-products: one pass over the rows.
 
     Shifts are taken out only where an intercept column can absorb them, which leaves the model
-    what it was.
+    what it was. Where the design's rows are a sample, the moments of all rows take their place.
     """
+    if design.moments is not None:
+        return _from_moments(design)
     q, p = design.Z.shape[1], design.X.shape[1]
     shift_z, scale_z, T = _standardization(design.Z, design.z_names, "1")
     shift_x, scale_x, A = _standardization(design.X, design.x_names, "Intercept")
@@ -91,6 +94,53 @@ def crossproducts(design: Design) -> CrossProducts:
     )
     R, G, E = _factor(gram, counts, q)
     return CrossProducts(R, G, E, counts, T, A, a, y_scale)
+
+
+def _from_moments(design: Design) -> CrossProducts:
+    """Cross-products of all rows from their moments by group."""
+    assert design.moments is not None
+    moments, q, p = design.moments, len(design.z_names), len(design.x_names)
+    X, Z, y = of_design(design)
+    y_scale = float(y.sd[0]) or 1.0
+    names = (*design.z_names, *design.x_names, design.response)
+    inside = ["1" in design.z_names] * q + ["Intercept" in design.x_names] * (p + 1)
+    constant = np.array([name in CONSTANT for name in names])
+    mean, sd, rms = (
+        np.concatenate([getattr(Z, f), getattr(X, f), getattr(y, f)]) for f in ("mean", "sd", "rms")
+    )
+    shifted = np.array(inside) & ~constant
+    shift = np.where(shifted, mean, 0.0)
+    scale = np.where(shifted & (sd > 0), sd, rms)
+    scale[-1] = y_scale
+    # Means (J, k) of the shifted and scaled columns, and what varies about them (J, k, k).
+    at = [moments.names.index(name) if name not in CONSTANT else 0 for name in names]
+    origin = np.zeros((2, len(moments.names)))
+    for column, place in enumerate(at):
+        if not constant[column]:
+            origin[int(shifted[column]), place] = shift[column]
+    means = np.stack([moments.means(o) for o in origin])
+    m = means[shifted.astype(int), :, at].T / scale
+    m[:, constant] = 1 / scale[constant]
+    spread = moments.centred()[:, at][:, :, at] / (scale[:, None] * scale)
+    spread[:, constant] = spread[:, :, constant] = 0.0
+    n = moments.records[:, 0]
+    R, G = np.zeros((len(n), q, q)), np.zeros((len(n), q, p + 1))
+    if design.z_names[:1] == ("1",):
+        # The first step of the factorization by hand: it leaves what varies about the means.
+        first = np.sqrt(n)[:, None] * m[:, :1] * m
+        R[:, 0], G[:, 0] = first[:, :q], first[:, q:]
+        inner = np.ascontiguousarray(spread[:, 1:, 1:])
+        R[:, 1:, 1:], G[:, 1:], E = _factor(inner, moments.counts - 1, q - 1)
+    else:
+        R, G, E = _factor(n[:, None, None] * m[:, :, None] * m[:, None] + spread, moments.counts, q)
+    T, A = np.diag(scale[:q]), np.diag(scale[q:-1])
+    a = np.zeros(p)
+    if q and inside[0]:
+        T[design.z_names.index("1")] += shift[:q]
+    if "Intercept" in design.x_names:
+        A[design.x_names.index("Intercept")] += shift[q:-1]
+        a[design.x_names.index("Intercept")] = shift[-1]
+    return CrossProducts(R, G, E, moments.counts, T, A, a, y_scale)
 
 
 def _standardization(

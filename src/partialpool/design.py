@@ -13,7 +13,9 @@ import pandas as pd
 from formulae import design_matrices, model_description
 from formulae.environment import Environment
 
+from partialpool.estimable import require_estimable
 from partialpool.formula import split_formula
+from partialpool.moments import Moments
 from partialpool.names import safe
 
 #: Functions a formula may call besides formulae's own (center, scale, bs, C, I, ...).
@@ -56,6 +58,8 @@ class Design:
         Labels of the groups.
     predictors : tuple of str
         Columns of the table on the right-hand side, those of group terms first, then as written.
+    moments : Moments, optional
+        By group, of all rows, where the rows here are only a sample of them.
     """
 
     formula: str
@@ -70,6 +74,7 @@ class Design:
     codes: np.ndarray
     levels: np.ndarray
     predictors: tuple[str, ...]
+    moments: Moments | None = field(default=None, repr=False)
     _common: Any = field(default=None, repr=False)
     _varying: tuple[Any, ...] = field(default=(), repr=False)
     _kept: np.ndarray | None = field(default=None, repr=False)
@@ -78,6 +83,18 @@ class Design:
     def n_groups(self) -> int:
         """Number of groups J."""
         return len(self.levels)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows (J,) in each group."""
+        if self.moments is not None:
+            return self.moments.counts
+        return np.bincount(self.codes, minlength=self.n_groups)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows N, those that are not in the sample too."""
+        return len(self.y) if self.moments is None else int(self.moments.records[:, 0].sum())
 
     def effect(self, k: int) -> str:
         """Name of the group effects of column `k` of `Z`, such as ``Days|Subject``."""
@@ -137,20 +154,23 @@ class Design:
             if (self._common is not None)
             else set()
         )
-        require_columns(table, [str(name) for name in needed])
-        X = _columns(self._common, table, len(table))
-        if self._kept is not None:
-            X = X[:, self._kept]
-        Z = np.hstack(
-            [np.empty((len(table), 0)), *(_columns(v, table, len(table)) for v in self._varying)]
-        )
+        require_columns(table, [str(name) for name in needed if name])  # "" for literals
+        X, Z = self.columns(table)
         if not self.group:
             return X, Z, np.zeros(len(table), dtype=np.int64)
         labels = _factor(table, self.group)
         return X, Z, pd.Index(self.levels).get_indexer(labels)
 
+    def columns(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """X and Z of other rows; groups play no part."""
+        n = len(table)
+        X = _columns(self._common, table, n)
+        if self._kept is not None:
+            X = X[:, self._kept]
+        return X, np.hstack([np.empty((n, 0)), *(_columns(v, table, n) for v in self._varying)])
 
-def build(formula: str, table: pd.DataFrame) -> Design:
+
+def build(formula: str, table: pd.DataFrame, *, estimable: bool = True) -> Design:
     """Evaluate a formula on a table.
 
     Parameters
@@ -159,6 +179,8 @@ def build(formula: str, table: pd.DataFrame) -> Design:
         Such as ``"Reaction ~ Days + (Days | Subject)"``.
     table : pandas.DataFrame
         One row per observation.
+    estimable : bool
+        Whether to insist that the table tells the coefficients apart.
 
     Returns
     -------
@@ -177,13 +199,11 @@ def build(formula: str, table: pd.DataFrame) -> Design:
             "one grouping factor is supported."
         )
     group = next(iter(factors), "")
-    used = _variables(f"{response} ~ {common}", formula)
-    for term in terms:
-        used |= _variables(term.expression, formula) | set(term.factor.split(":"))
-    require_columns(table, sorted(used))
-    require_complete(table, sorted(used))
-    varying_names = set().union(*(_variables(term.expression, formula) for term in terms))
-    right = _variables(common, formula) | varying_names
+    used = used_columns(formula)
+    require_columns(table, used)
+    require_complete(table, used)
+    varying_names = set().union(*(variables(term.expression, formula) for term in terms))
+    right = variables(common, formula) | varying_names
     predictors = sorted(right, key=lambda name: (name not in varying_names, formula.find(name)))
 
     matrices = _evaluate(f"{response} ~ {common}", table, formula)
@@ -224,8 +244,18 @@ def build(formula: str, table: pd.DataFrame) -> Design:
         _common=matrices.common,
         _varying=tuple(varying),
     )
-    _require_estimable(design)
+    if estimable:
+        require_estimable(design)
     return design
+
+
+def used_columns(formula: str) -> list[str]:
+    """Sorted names of all columns that a formula reads, those of grouping factors too."""
+    response, common, terms = split_formula(formula)
+    used = variables(f"{response} ~ {common}", formula)
+    for term in terms:
+        used |= variables(term.expression, formula) | set(term.factor.split(":"))
+    return sorted(used)
 
 
 def require_columns(table: pd.DataFrame, names: list[str]) -> None:
@@ -258,7 +288,8 @@ def require_complete(table: pd.DataFrame, names: list[str]) -> None:
         )
 
 
-def _variables(part: str, formula: str) -> set[str]:
+def variables(part: str, formula: str) -> set[str]:
+    """Names of the columns that a part of a formula reads."""
     try:
         return {str(name) for name in model_description(part).var_names if name}  # "" for literals
     except Exception as error:
@@ -304,38 +335,3 @@ def _factor(table: pd.DataFrame, group: str) -> pd.Series:
     if len(parts) == 1:
         return table[group]
     return table[parts].astype(str).agg(":".join, axis=1)
-
-
-def _require_estimable(design: Design) -> None:
-    n, p = design.X.shape
-    if "sigma" in design.x_names:
-        raise ValueError(
-            "A predictor cannot be called 'sigma', the name of the residual standard deviation; "
-            "rename the column."
-        )
-    if design.group and design.n_groups < 2:
-        raise ValueError(
-            f"The grouping column {design.group!r} has one level; a hierarchy needs at least two. "
-            "Leave the group term out, or check the column."
-        )
-    if n < p:
-        raise ValueError(
-            f"There are {n} rows for {p} coefficients; give more rows or fewer predictors."
-        )
-    for name, column in zip(design.x_names, design.X.T, strict=True):
-        if name != "Intercept" and np.ptp(column) == 0 and "Intercept" in design.x_names:
-            raise ValueError(
-                f"The predictor {name!r} is constant ({column[0]:g}) and cannot be told from the "
-                "intercept; leave it out."
-            )
-    if p > 1:
-        scaled = design.X / np.linalg.norm(design.X, axis=0)
-        _, triangle = np.linalg.qr(scaled)
-        dependent = np.flatnonzero(np.abs(np.diag(triangle)) < 1e-10)
-        if len(dependent):
-            raise ValueError(
-                f"The predictor {design.x_names[dependent[0]]!r} is a linear combination of the "
-                "ones before it (collinear); leave one of them out."
-            )
-    if np.ptp(design.y) == 0:
-        raise ValueError(f"The response {design.response!r} is constant ({design.y[0]:g}).")

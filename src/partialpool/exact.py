@@ -24,6 +24,7 @@ from partialpool.crossproducts import CrossProducts
 from partialpool.design import Design
 from partialpool.kernels import draw_beta, draw_effects, log_likelihood, threads
 from partialpool.priors import Prior
+from partialpool.totals import of_design
 
 #: Random streams of the group effects, filled by as many threads as there are; the draws depend on
 #: this number, so it is not the machine's.
@@ -193,7 +194,7 @@ def _eta(design: Design, priors: dict[str, Prior], block: tuple[int, ...]) -> fl
 def start(design: Design, posterior: ThetaPosterior) -> np.ndarray:
     """Coordinates (d,) of a rough guess: the spread of y shared by noise and group effects."""
     spread = posterior.cross.y_scale
-    sizes = np.sqrt(np.mean(design.Z**2, axis=0)) if len(design.Z) else np.ones(0)
+    sizes = of_design(design)[1].rms
     guess = np.array([0.7 * spread, *(0.3 * spread / sizes)])
     for k, prior in enumerate(posterior.scales):
         if np.isfinite(prior.upper):

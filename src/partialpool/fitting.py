@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool import exact, importance
+from partialpool import exact, importance, parts
 from partialpool.crossproducts import CrossProducts, crossproducts
 from partialpool.design import Design, build
 from partialpool.formula import split_formula
+from partialpool.parts import Parts
 from partialpool.priors import Prior, resolve
 from partialpool.settings import METHODS
 from partialpool.tables import table_digest
+from partialpool.totals import of_design
 
 #: Keys under which independent streams are spawned from the run's seed.
 FIT_STREAM, EFFECT_STREAM, REFERENCE_STREAM = 1, 2, 3
@@ -36,8 +38,9 @@ class Model:
     ----------
     formula : str
         Such as ``"Reaction ~ Days + (Days | Subject)"``.
-    table : pandas.DataFrame
-        One row per observation.
+    table : pandas.DataFrame or Parts
+        One row per observation; or a table in parts, from `load`, of which only cross-products and
+        a sample of rows are kept in memory.
     priors : mapping of str to str, optional
         Such as ``{"sd": "HalfNormal(100)"}``; see `priors.resolve` for keys and defaults.
 
@@ -45,6 +48,8 @@ class Model:
     ----------
     design : Design
         Matrices and groups.
+    table : pandas.DataFrame
+        The rows, or the sample of them.
     priors : dict of str to Prior
         One for every parameter.
     cross : CrossProducts
@@ -60,11 +65,15 @@ class Model:
     """
 
     def __init__(
-        self, formula: str, table: pd.DataFrame, priors: Mapping[str, str] | None = None
+        self, formula: str, table: pd.DataFrame | Parts, priors: Mapping[str, str] | None = None
     ) -> None:
         self.formula = formula
-        self.table = table
-        self.design: Design = build(formula, table)
+        self.source = table
+        self.design: Design
+        if isinstance(table, Parts):
+            self.design, self.table = parts.build(formula, table)
+        else:
+            self.design, self.table = build(formula, table), table
         self.priors: dict[str, Prior] = resolve(self.design, priors)
 
     @cached_property
@@ -159,7 +168,7 @@ class Model:
         """Complete pooling: the same model without its group terms."""
         response, common, _ = split_formula(self.formula)
         given = {k: str(v) for k, v in self.priors.items() if k in {*self.design.x_names, "sigma"}}
-        return Model(f"{response} ~ {common}", self.table, given)
+        return Model(f"{response} ~ {common}", self.source, given)
 
     def unpooled(self) -> "Model":
         """No pooling: each group's varying coefficients on their own, under a vague prior.
@@ -170,18 +179,21 @@ class Model:
         """
         other = self._with_design(self.design.without_population())
         other.priors = {name: self.priors[name] for name in [*other.design.x_names, "sigma"]}
+        _, Z, y = of_design(self.design)
         for k, name in enumerate(other.design.sd_names):
-            z_name, column = self.design.z_names[k], self.design.Z[:, k]
+            z_name, size = self.design.z_names[k], Z.rms[k]
             prior = self.priors.get("Intercept" if z_name == "1" else z_name)
             if prior is not None and prior.proper:
                 width = float(np.linalg.norm(prior.arguments))
             else:
-                width = 100 * float(np.std(self.design.y) / np.sqrt(np.mean(column**2)))
+                width = 100 * float(y.sd[0] / size)
             other.priors[name] = Prior("Fixed", (width,))
         return other
 
     def with_response(self, y: np.ndarray) -> "Model":
         """The same model and priors for another response, such as a simulated one."""
+        if self.design.moments is not None:
+            raise ValueError("Another response needs all rows, and a table in parts keeps few.")
         return self._with_design(replace(self.design, y=np.asarray(y, dtype=float)))
 
     def _with_design(self, design: Design) -> "Model":
@@ -407,7 +419,7 @@ class Model:
         groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
         return (
             f"<p><code>{html.escape(self.formula)}</code><br>"
-            f"{len(design.y):,} rows{html.escape(groups)}</p>"
+            f"{design.n_rows:,} rows{html.escape(groups)}</p>"
             f"<table><thead><tr><th>parameter</th><th>prior</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )

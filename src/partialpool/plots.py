@@ -41,7 +41,7 @@ def predictor(model: Model) -> str | None:
 
 def chosen_groups(model: Model, most: int = MAX_PANELS) -> np.ndarray:
     """Codes of at most `most` groups, spread evenly from the smallest to the largest."""
-    counts = np.bincount(model.design.codes, minlength=model.design.n_groups)
+    counts = model.design.counts
     if len(counts) <= most:
         return np.arange(len(counts))
     order = np.argsort(counts, kind="stable")
@@ -51,7 +51,7 @@ def chosen_groups(model: Model, most: int = MAX_PANELS) -> np.ndarray:
 def data(model: Model, labels: Mapping[str, str] | None = None) -> tuple[Figure, str, str]:
     """Rows against the main predictor, with each group's mean or least-squares line behind."""
     design, table = model.design, model.table
-    counts = np.bincount(design.codes, minlength=design.n_groups)
+    counts = design.counts
     name = predictor(model)
     figure, axes = plt.subplots()
     rng = np.random.default_rng(0)  # jitter only
@@ -202,7 +202,7 @@ def shrinkage(
     complete pooling.
     """
     partial, none = group_coefficients(model, posterior), group_coefficients(unpooled, separate)
-    counts = np.bincount(model.design.codes, minlength=model.design.n_groups)
+    counts = model.design.counts
     figure, panels = plt.subplots(
         1, len(partial), figsize=(4.6 * len(partial) + 0.6, 4.2), squeeze=False
     )

