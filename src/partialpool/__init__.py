@@ -10,7 +10,7 @@ from typing import Any
 #: Public name -> the module it lives in; a module's own name stands for itself.
 EXPORTS = {
     "load": "tables",
-    "Model": "fitting",
+    "Model": "model",
     "record": "results",
     "show": "theme",
     **{
@@ -23,6 +23,7 @@ EXPORTS = {
             "models",
             "exact",
             "fitting",
+            "model",
             "checks",
             "studies",
             "plots",

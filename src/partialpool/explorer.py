@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from partialpool import exact, importance
 from partialpool.explorer_picture import CHOSEN, Picture
-from partialpool.fitting import Model
+from partialpool.model import Model
 from partialpool.priors import Prior
 from partialpool.simulate import ORIGIN_FORMULA, ORIGIN_NAMES, origin
 

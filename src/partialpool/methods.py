@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from partialpool import checks
-from partialpool.fitting import Model
+from partialpool.model import Model
 from partialpool.settings import METHODS
 from partialpool.simulate import origin
 from partialpool.tables import load, table_digest

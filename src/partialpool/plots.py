@@ -16,7 +16,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from partialpool import checks, theme
-from partialpool.fitting import Model
+from partialpool.model import Model
 
 #: Probability of every interval drawn here; all are equal-tailed.
 PROBABILITY = 0.9

@@ -4,7 +4,7 @@ import pandas as pd
 import xarray as xr
 
 from partialpool import checks
-from partialpool.fitting import Model
+from partialpool.model import Model
 
 #: A way to pool -> its model and posterior.
 Fits = dict[str, tuple[Model, xr.DataTree]]

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
 from partialpool import checks, simulate, theme
-from partialpool.fitting import Model
+from partialpool.model import Model
 from partialpool.plots import density
 
 #: The smallest scale the optimiser may reach: low enough to see that it wants lower.

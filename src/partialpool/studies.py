@@ -13,7 +13,7 @@ import xarray as xr
 from scipy.stats import chi2
 
 from partialpool.checks import flat
-from partialpool.fitting import Model
+from partialpool.model import Model
 
 #: How one data set is fitted: model of that data set and a seed -> posterior.
 Fit = Callable[[Model, int], xr.DataTree]
