@@ -14,6 +14,7 @@ STUDY ?=
 JOBS ?=
 SNAKEMAKE_ARGS ?=
 PYTEST_ARGS ?=
+TEST_ARGS ?=
 BENCH_ARGS ?=
 PYTHON ?=
 
@@ -33,10 +34,10 @@ export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 PY_BENCH := .venv-bench/bin/python
 
-.PHONY: help report test lab lint bench pictures lock clean
+.PHONY: help report test test-faults test-slurm lab lint bench pictures lock clean
 
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  report takes STUDY=name (or a path), JOBS=n and SNAKEMAKE_ARGS=\"...\"."
 	@echo "  PYTHON=python uses the environment you stand in instead of .venv."
@@ -46,6 +47,12 @@ report: $(READY) ## run the studies in params/ and write reports/index.html
 
 test: $(READY) ## run the tests
 	@$(PY) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+test-faults: $(READY) ## kill, interrupt and starve reports for half an hour, and see what they leave
+	@$(PY) tests/faults.py $(TEST_ARGS)
+
+test-slurm: $(READY) ## run a study on a real SLURM on this machine (root, Debian)
+	@$(PY) tests/slurm.py
 
 lab: $(READY) ## open JupyterLab on notebooks/
 	@$(PY) -m partialpool lab
@@ -63,7 +70,7 @@ pictures: $(READY) ## take the pictures of the README from finished reports (nee
 	@$(PY) workflow/pictures.py
 
 lock: $(UV) ## write requirements.lock anew from pyproject.toml
-	@$(UV) $(COMPILE) --upgrade --extra dev pyproject.toml -o requirements.lock
+	@$(UV) $(COMPILE) --upgrade --extra dev --extra slurm pyproject.toml -o requirements.lock
 	@if [ -f tests/bench/requirements.in ]; then \
 	  $(UV) $(COMPILE) --upgrade pyproject.toml tests/bench/requirements.in -o tests/bench/requirements.lock; fi
 	@echo "Wrote requirements.lock."
