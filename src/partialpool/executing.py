@@ -326,10 +326,11 @@ def environment(root: Path, threads: int | None = None) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
-    if threads:
-        names = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM")
-        env |= {f"{name}_NUM_THREADS": str(threads) for name in names}
-    return env
+    # the matrices here are small: threads of the linear algebra library wait for each other, on a
+    # busy machine for most of the time
+    names = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")
+    env |= {f"{name}_NUM_THREADS": "1" for name in names}
+    return env | ({"NUMBA_NUM_THREADS": str(threads)} if threads else {})
 
 
 def _read(target: Path, run: Run) -> nbformat.NotebookNode:

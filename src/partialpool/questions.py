@@ -23,11 +23,11 @@ FLOOR = 1e-4
 
 
 def joint_density(
-    table: pd.DataFrame, a: float, mu_b: float, sigma_b: float, eps: float, b: np.ndarray
+    x: np.ndarray, y: np.ndarray, a: float, mu_b: float, sigma_b: float, eps: float, b: np.ndarray
 ) -> float:
     """Log joint density of the centred model, slopes and all, without the uniform priors."""
-    n = len(table)
-    residual = table["y"].to_numpy() - a - b * table["x"].to_numpy()
+    n = len(x)
+    residual = y - a - b * x
     return float(
         -n * np.log(2 * np.pi * sigma_b * eps)
         - (residual @ residual) / (2 * eps**2)
@@ -60,7 +60,7 @@ def climb(
                 r * x / e**2 - d / s**2,
             ]
         )
-        return -joint_density(table, a, mu, s, e, b), -gradient
+        return -joint_density(x, y, a, mu, s, e, b), -gradient
 
     bounds = [(None, None)] * 2 + [(np.log(FLOOR), np.log(100)), (np.log(FLOOR), np.log(10))]
     bounds += [(None, None)] * n
@@ -74,7 +74,7 @@ def climb(
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"maxiter": 3000, "maxfun": 4000},
+            options={"maxiter": 1000, "maxfun": 2000},
         ).x
         ends.append(end)
         rows.append(
@@ -111,13 +111,13 @@ def unbounded(table: pd.DataFrame, model: Model) -> tuple[Figure, str, str]:
     paths = {
         "sigma_b to 0, all slopes equal": (
             [
-                joint_density(table, intercept, slope, s, spread, np.full(len(x), slope))
+                joint_density(x, y, intercept, slope, s, spread, np.full(len(x), slope))
                 for s in scales
             ],
             np.column_stack([np.full(60, spread), scales]),
         ),
         "eps to 0, every line through its point": (
-            [joint_density(table, a, b.mean(), b.std(), s, b) for s in scales],
+            [joint_density(x, y, a, b.mean(), b.std(), s, b) for s in scales],
             np.column_stack([scales, np.full(60, b.std())]),
         ),
     }
