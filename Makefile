@@ -34,7 +34,7 @@ export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 PY_BENCH := .venv-bench/bin/python
 
-.PHONY: help report test test-faults test-slurm lab lint bench pictures lock clean
+.PHONY: help report verify test test-faults test-slurm lab lint bench pictures lock clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ help: ## list what make can do
 
 report: $(READY) ## run the studies in params/ and write reports/index.html
 	@$(PY) -m partialpool report $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(if $(SNAKEMAKE_ARGS),-- $(SNAKEMAKE_ARGS))
+
+verify: $(READY) ## do finished runs once more and compare the numbers (STUDY=name)
+	@$(PY) -m partialpool verify $(STUDY)
 
 test: $(READY) ## run the tests
 	@$(PY) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)

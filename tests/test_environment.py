@@ -54,7 +54,9 @@ def test_lock_has_every_dependency():
 def test_make_help_is_the_default_and_lists_every_target():
     makefile = (ROOT / "Makefile").read_text()
     targets = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.M)[1].split()
-    assert {"help", "report", "test", "lab", "lint", "bench", "lock", "clean"} <= set(targets)
+    assert {"help", "report", "verify", "test", "lab", "lint", "bench", "lock", "clean"} <= set(
+        targets
+    )
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"^  make ([\w-]+) +\S", shown, flags=re.M) == targets
     for variable in ("STUDY", "JOBS", "SNAKEMAKE_ARGS", "PYTHON"):

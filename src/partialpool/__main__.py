@@ -33,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from partialpool import batch
 
             return batch.report(root, options.studies, jobs=options.jobs, snakemake_args=extra)
+        if options.command == "verify":
+            from partialpool import verifying
+
+            return verifying.verify(root, options.studies)
         if options.command == "run":
             return _run(root, options)
         if options.command in ("lab", "notebooks"):
@@ -68,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("run", help="the run's name, such as seed-0")
     run.add_argument("--threads", type=_positive, help="threads for numerical libraries")
     run.add_argument("--force", action="store_true", help="also if it is up to date")
+    verify = commands.add_parser("verify", help="do finished runs again and compare the numbers")
+    verify.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
     commands.add_parser("index", help="write reports/index.html again")
     commands.add_parser("lab", help="open JupyterLab on notebooks/", epilog="-- as for `report`.")
     saved = commands.add_parser("notebooks", help="check that notebooks have no outputs")

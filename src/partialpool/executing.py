@@ -89,7 +89,7 @@ def execute(run: Run, *, threads: int | None = None, force: bool = False) -> dic
         place = Path(tempfile.mkdtemp(prefix=f".{run.name}.tmp-", dir=run.folder.parent))
         try:
             place.chmod(0o755)
-            summary = _fill(run, place, threads)
+            summary = fill(run, place, threads)
             _swap(place, run.folder)
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -142,7 +142,7 @@ def _swap(place: Path, final: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
+def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     """Execute the notebook and write all files of the run into `place`."""
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
@@ -176,9 +176,7 @@ def _fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         "log_evidence": result.get("log_evidence"),
         "seconds": {"fit": result.get("seconds", {}).get("fit"), "total": None},
         "provenance": {
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "packages": _versions(),
+            **surroundings(),
             **_git(run.root),
             "data_sha256": result.get("data_sha256"),
             "started": started.isoformat(timespec="seconds"),
@@ -356,14 +354,19 @@ def _tidy(notebook: nbformat.NotebookNode, run: Run) -> nbformat.NotebookNode:
     return notebook
 
 
-def _versions() -> dict[str, str]:
+def surroundings() -> dict[str, Any]:
+    """Python, machine and packages, as a summary names them."""
     found = {}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": found,
+    }
 
 
 def _git(root: Path) -> dict[str, Any]:

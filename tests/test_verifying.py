@@ -1,0 +1,73 @@
+"""`make verify`: identical, within Monte Carlo error, or different; and the exit status."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from partialpool import studyfile, verifying
+
+
+def figures(**means):
+    return {
+        "status": "passed",
+        "parameters": {k: {"mean": v, "mcse_mean": 0.1} for k, v in means.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("means", "same", "worst", "name"),
+    [
+        ({"a": 1.0, "b": 2.0}, True, 0, "status"),
+        ({"a": 1.0, "b": 2.3}, False, 0.3 / np.hypot(0.1, 0.1), "b"),
+        ({"a": 1.0}, False, np.inf, "names of parameters"),
+    ],
+)
+def test_distances_are_in_units_of_monte_carlo_error(tmp_path, means, same, worst, name):
+    found = verifying.compare(figures(a=1.0, b=2.0), figures(**means), tmp_path, tmp_path)
+    assert (found.same, found.name) == (same, name)
+    assert found.worst == pytest.approx(worst)
+
+
+def test_one_draw_that_differs_is_seen(tmp_path):
+    for place, value in (("one", 0.0), ("other", 1e-15)):
+        draws = xr.Dataset({"a": (("chain", "draw"), np.full((2, 3), value))})
+        (tmp_path / place).mkdir()
+        xr.DataTree.from_dict({"posterior": draws}).to_netcdf(tmp_path / place / "posterior.nc")
+    summary = figures(a=0.0)
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert verifying.compare(summary, summary, one, one).same
+    assert not verifying.compare(summary, summary, one, other).same
+    assert not verifying.compare(summary, summary, one, tmp_path).same
+
+
+def test_chance_explains_more_when_more_is_compared():
+    few, many = (verifying.Comparison(False, 0, "", n).limit for n in (1, 1000))
+    assert 3.2 < few < 3.4 < many < 5.1
+
+
+def test_verify_says_which_and_why(project):
+    project.study("s", "notebook: posterior\nseeds: [0, 1, 2]")
+    assert project.call("report")[0] == 0
+    runs = studyfile.plan(project.root, studyfile.find(project.root))
+    for run, change in zip(runs[1:], (lambda s: s["provenance"]["packages"], None), strict=True):
+        path = run.folder / "summary.json"
+        summary = json.loads(path.read_text())
+        summary["parameters"]["Intercept"]["mean"] += 0.01
+        if change:
+            change(summary)["numpy"] = "0.1"
+        path.write_text(json.dumps(summary))
+    status, output = project.call("verify")
+    assert status == 1
+    lines = output.splitlines()
+    assert lines[0].split()[:2] == ["identical", "s/seed-0"]
+    assert lines[1].split()[:2] == ["agrees", "s/seed-1"]
+    assert "changed since: numpy" in lines[1]
+    assert lines[2].split()[:2] == ["different", "s/seed-2"]
+    assert "are the same" in lines[2]
+    assert lines[3] == "2 of 3 runs reproduced."
+    project.study("s", "notebook: posterior\nseeds: [3]")
+    status, output = project.call("verify", "s")
+    assert status == 1
+    assert "missing    s/seed-3  has no finished result" in output
