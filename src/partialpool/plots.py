@@ -65,7 +65,7 @@ def data(model: Model, labels: Mapping[str, str] | None = None) -> tuple[Figure,
         few = table[name].nunique() <= 6
         for j in chosen_groups(model, 200):
             rows = design.codes == j
-            if np.ptp(x[rows]) > 0 and rows.sum() > 2:
+            if rows.sum() > 2 and np.ptp(x[rows]) > 0:
                 slope, intercept = np.polyfit(x[rows], design.y[rows], 1)
                 ends = np.array([x[rows].min(), x[rows].max()])
                 axes.plot(
@@ -92,9 +92,12 @@ def data(model: Model, labels: Mapping[str, str] | None = None) -> tuple[Figure,
         if counts.min() == counts.max()
         else f"{counts.min()} to {counts.max():,} rows each, median {np.median(counts):g}"
     )
-    says = f"**{len(x):,} rows** in **{groups}**, {sizes}." if design.group else f"{len(x):,} rows."
+    n = design.n_rows
+    says = f"**{n:,} rows** in **{groups}**, {sizes}." if design.group else f"{n:,} rows."
+    if len(x) < n:
+        says += f" Figures show a random sample of {len(x):,} of them; the fit knows all."
     alt = (
-        f"Scatter plot of {design.response} against {name or design.group}: {len(x)} rows, "
+        f"Scatter plot of {design.response} against {name or design.group}: {len(x):,} rows, "
         f"{groups}, {sizes}; {design.response} runs from {design.y.min():.3g} to "
         f"{design.y.max():.3g}."
     )

@@ -12,7 +12,15 @@ from partialpool.priors import parse
 METHODS = {"exact": None, "nuts": "marginal", "nutpie": "marginal", "metropolis": "centered"}
 PARAMETRIZATIONS = ("centered", "noncentered", "marginal")
 #: Settings that count something, and the least they may be.
-COUNTS = {"draws": 1, "tune": 0, "chains": 2, "n": 2, "data_sets": 1, "probe_draws": 1}
+COUNTS = {
+    "draws": 1,
+    "tune": 0,
+    "chains": 2,
+    "n": 2,
+    "data_sets": 1,
+    "probe_draws": 1,
+    "sample_rows": 1,
+}
 
 
 def validate(settings: Mapping[str, Any]) -> None:
