@@ -2,11 +2,12 @@
 
 import json
 
+import nbformat
 import numpy as np
 import pytest
 import xarray as xr
 
-from partialpool import studyfile, verifying
+from partialpool import executing, results, studyfile, verifying
 
 
 def figures(**means):
@@ -47,27 +48,35 @@ def test_chance_explains_more_when_more_is_compared():
     assert 3.2 < few < 3.4 < many < 5.1
 
 
-def test_verify_says_which_and_why(project):
-    project.study("s", "notebook: posterior\nseeds: [0, 1, 2]")
-    assert project.call("report")[0] == 0
+def test_verify_says_which_and_why(project, monkeypatch, capsys):
+    def papermill(run, target, place, log, threads):
+        nbformat.write(nbformat.read(run.notebook, as_version=4), target)
+        found = {"Intercept": {"mean": float(run.seed), "mcse_mean": 0.1}}
+        results.record(None, {"status": "passed", "checks": []}, place, parameters=found)
+
+    monkeypatch.setattr(executing, "_papermill", papermill)
+    project.study("s", "notebook: quick\nseeds: [0, 1, 2, 3]")
     runs = studyfile.plan(project.root, studyfile.find(project.root))
-    for run, change in zip(runs[1:], (lambda s: s["provenance"]["packages"], None), strict=True):
+    for run in runs[:3]:
+        executing.execute(run)
+    for run in runs[1:3]:
         path = run.folder / "summary.json"
         summary = json.loads(path.read_text())
         summary["parameters"]["Intercept"]["mean"] += 0.01
-        if change:
-            change(summary)["numpy"] = "0.1"
+        if run is runs[1]:
+            summary["provenance"]["packages"]["numpy"] = "0.1"
         path.write_text(json.dumps(summary))
-    status, output = project.call("verify")
-    assert status == 1
-    lines = output.splitlines()
-    assert lines[0].split()[:2] == ["identical", "s/seed-0"]
-    assert lines[1].split()[:2] == ["agrees", "s/seed-1"]
+    assert verifying.verify(project.root) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:4]] == [
+        ["identical", "s/seed-0"],
+        ["agrees", "s/seed-1"],
+        ["different", "s/seed-2"],
+        ["missing", "s/seed-3"],
+    ]
     assert "changed since: numpy" in lines[1]
-    assert lines[2].split()[:2] == ["different", "s/seed-2"]
-    assert "are the same" in lines[2]
-    assert lines[3] == "2 of 3 runs reproduced."
-    project.study("s", "notebook: posterior\nseeds: [3]")
-    status, output = project.call("verify", "s")
-    assert status == 1
-    assert "missing    s/seed-3  has no finished result" in output
+    assert "0.071 Monte Carlo errors (Intercept), though" in lines[2]
+    assert "has no finished result; make report STUDY=s makes one" in lines[3]
+    assert lines[4] == "2 of 4 runs reproduced."
+    project.study("s", "notebook: quick\nseeds: [0]")
+    assert verifying.verify(project.root, ["s"]) == 0
