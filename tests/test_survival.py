@@ -188,3 +188,13 @@ def test_what_counts_as_bad(project):
     assert [index.is_bad(run, {"status": s}) for s in states] == [False, False, True, True]
     assert [index.is_bad(shows, {"status": s}) for s in states] == [False, False, False, True]
     assert index.is_bad(run, None)
+
+
+def test_progress_is_one_line_on_a_terminal_and_nothing_elsewhere(monkeypatch, capsys):
+    batch._progress([2.0, 4.0], 1, 3, 2)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(batch.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    batch._progress([2.0, 4.0], 1, 3, 2)
+    line = "2 done (1 failed), 2 running, 1 waiting, about 4 s left"
+    assert capsys.readouterr().out.endswith(line)

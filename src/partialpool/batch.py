@@ -219,6 +219,7 @@ def _follow(process: subprocess.Popen[bytes], todo: list[Run], jobs: int) -> Non
     marks = {run: _mark(run) for run in todo}
     waiting = list(todo)
     done: list[float] = []
+    failed = 0
     running = True
     while running:
         running = process.poll() is None
@@ -230,10 +231,11 @@ def _follow(process: subprocess.Popen[bytes], todo: list[Run], jobs: int) -> Non
                 continue
             waiting.remove(run)
             done.append(summary["seconds"]["total"] or 0.0)
+            failed += index.is_bad(run, summary)
             _clear()
             _say(_line(run, summary, len(done), len(todo)))
         if running:
-            _progress(len(done), len(waiting), jobs, done)
+            _progress(done, failed, len(waiting), jobs)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=0.2)
     _clear()
@@ -265,13 +267,15 @@ def _line(run: Run, summary: dict[str, Any], number: int, total: int) -> str:
     )
 
 
-def _progress(done: int, waiting: int, jobs: int, times: list[float]) -> None:
+def _progress(times: list[float], failed: int, waiting: int, jobs: int) -> None:
     if not sys.stdout.isatty():
         return
+    bad = f" ({failed} failed)" if failed else ""
     left = ""
     if times:
         left = f", about {seconds(round(sum(times) / len(times) * waiting / jobs, 0))} left"
-    text = f"  {done} done, {min(jobs, waiting)} running, {max(waiting - jobs, 0)} waiting{left}"
+    running = min(jobs, waiting)
+    text = f"  {len(times)} done{bad}, {running} running, {waiting - running} waiting{left}"
     print(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
 
 

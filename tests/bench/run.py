@@ -132,9 +132,14 @@ def chosen(names: list[str], known: Iterable[str], usual: Iterable[str]) -> list
 
 def main() -> None:
     """Parse, sweep, write."""
+    if "--large" in sys.argv[1:]:
+        import large
+
+        return large.main()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     default = Settings()
     parser.add_argument("--quick", action="store_true", help="a few fast cells, in two minutes")
+    parser.add_argument("--large", action="store_true", help="rows and groups; see large.py")
     parser.add_argument("--only", help="data sets and methods, such as sleepstudy,exact,lme4")
     parser.add_argument("--limit", type=float, default=default.limit, help="seconds for a cell")
     parser.add_argument("--metropolis", type=int, default=default.metropolis, help="its draws")
