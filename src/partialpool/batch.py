@@ -152,16 +152,16 @@ def _snakemake(
     for run in todo:
         (folder / "done" / run.study / run.name).unlink(missing_ok=True)
     threads = max(1, (os.cpu_count() or 1) // min(jobs, len(todo)))
-    config = {
+    plan = {
         "studies": [str(run.study_file) for run in {r.study: r for r in todo}.values()],
         "runs": [[run.study, run.name] for run in todo],
         "threads": threads,
     }
-    (folder / "snakemake.json").write_text(json.dumps(config))
+    (folder / "snakemake.json").write_text(json.dumps(plan))
     command = [
         *(sys.executable, "-m", "partialpool", "snakemake"),
         *("--snakefile", str(snakefile(root)), "--directory", str(root)),
-        *("--configfile", str(folder / "snakemake.json")),
+        *("--config", f"root={root}", f"plan={folder / 'snakemake.json'}"),
         *("--cores", str(jobs * threads)),
         *("--keep-going", "--rerun-incomplete", "--nolock", "--scheduler", "greedy", "--nocolor"),
         *extra,
