@@ -129,6 +129,11 @@ def _locked(run: Run, *, wait: bool = True) -> Iterator[None]:
 
 def _swap(place: Path, final: Path) -> None:
     """Replace a run's folder by a finished one; a reader sees files of one run only."""
+    for path in filter(
+        Path.is_file, place.rglob("*")
+    ):  # after a power cut too, a file is whole or the run is not there
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
     place.rename(ready := place.with_name(place.name.replace(".tmp-", ".new-")))
     old = final.with_name(f".{final.name}.old-{os.getpid()}")
     try:

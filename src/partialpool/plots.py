@@ -152,7 +152,7 @@ def group_lines(
                     grid, low, high, color=theme.COLORS[kind], alpha=0.2, linewidth=0
                 )
             panel.plot(grid, lines.mean(0), color=theme.COLORS[kind], lw=1.4, label=POOLING[kind])
-        panel.set_title(f"{design.levels[j]} ({mine.sum()})", fontsize=8, pad=2)
+        panel.set_title(f"{design.levels[j]} ({design.counts[j]:,})", fontsize=8, pad=2)
         for kind in ("none",):
             if kind in posteriors and "partial" in posteriors:
                 none = posteriors[kind][0].mean(posteriors[kind][1], new).mean(0)
