@@ -136,9 +136,16 @@ def kept(project: Project) -> dict[str, int]:
     return found
 
 
+def plain(project: Project, *words: str) -> tuple[int, str]:
+    """A plain report, however long it takes."""
+    process = project.start("report", *words)
+    output, _ = process.communicate(timeout=3600)
+    return process.returncode, output
+
+
 def recover(project: Project, before: dict[str, int]) -> None:
     """One plain report: it must complete, redo nothing of `before`, and leave all whole."""
-    status, output = project.call("report", "--jobs", "2")
+    status, output = plain(project, "--jobs", "2")
     if status != 0:
         raise Broken(f"the report after it ended with {status}:\n{output}")
     now = marks(project)

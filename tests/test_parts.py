@@ -171,6 +171,9 @@ def test_what_cannot_be_said_of_parts(table, tmp_path):
     broken.to_parquet(folder / "02.parquet")
     with pytest.raises(ValueError, match=r"in 02.parquet: 5 in 'x', 1 in 'y'"):
         pp.Model("y ~ x + (1 | group)", opened(folder))
+    table.assign(x="high").to_parquet(folder / "02.parquet")
+    with pytest.raises(ValueError, match=r"'x' is text in 02.parquet and a number in the first"):
+        pp.Model("y ~ x + (1 | group)", opened(folder))
     with pytest.raises(FileNotFoundError, match="no files"):
         pp.load(str(tmp_path / "none*.parquet"))
     table.to_csv(folder / "x.csv")

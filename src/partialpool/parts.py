@@ -155,7 +155,7 @@ def reduce(parts: Parts, formula: str) -> Reduced:
         *(designs.variables(term.expression, formula) for term in terms)
     )
     for part in parts.files:
-        _require_columns(part, used)
+        _require_columns(part, used, parts.schema)
     categorical = sorted(name for name in predictors if not is_number(parts.schema[name]))
     labels = {*categorical, *grouping}
     own = [_categories(parts, part, categorical) for part in parts.files]
@@ -285,13 +285,21 @@ def _refuse_stateful(formula: str) -> None:
             )
 
 
-def _require_columns(part: Part, used: list[str]) -> None:
-    there = reading.schema(part).names
+def _require_columns(part: Part, used: list[str], types: dict[str, pa.DataType]) -> None:
+    schema = reading.schema(part)
+    there = schema.names
     for name in used:
         if name not in there:
             close = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(there)}."
             raise ValueError(f"The part {part.name} has no column {name!r}; {hint}")
+        if name in types and is_number(schema.field(name).type) != is_number(types[name]):
+            kinds = ("text", "a number")
+            mine, first = (kinds[is_number(k)] for k in (schema.field(name).type, types[name]))
+            raise ValueError(
+                f"The column {name!r} is {mine} in {part.name} and {first} in the first part; "
+                "store it alike in all parts."
+            )
 
 
 def _categories(parts: Parts, part: Part, names: list[str]) -> dict[str, list[Any]]:
