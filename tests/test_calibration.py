@@ -1,79 +1,181 @@
-"""Ranks of the truth over simulated data sets: uniform for the exact fit, not for wrong ones."""
+"""Many simulated data sets: the right fit is calibrated, and wrong ones are found out."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
+from scipy import stats
 
 import partialpool as pp
-from partialpool import simulate, studies
+from partialpool import calibration, studies
 
+#: Few data, so that every parameter's prior matters; as many data sets as the default studies have.
+DATA_SETS = 500
 PRIORS = {
     "Intercept": "Normal(1, 2)",
     "x": "Normal(-1, 1)",
     "sd": "HalfNormal(1)",
     "sigma": "Exponential(2)",
-    "cor": "LKJ(1.5)",
+}
+PLANS = {
+    "origin": studies.Plan("origin", {"n": 15, "x_max": 2}, {}, PRIORS, draws=200),
+    "grouped": studies.Plan(
+        "grouped", {"groups": 6, "per_group": 4, "x_max": 2}, {}, PRIORS, draws=200
+    ),
 }
 
 
-def template(formula, **sizes):
-    table = simulate.grouped(np.random.default_rng(0), **sizes, x_max=2)
-    return pp.Model(formula, table, PRIORS)
+def many(plan, seed, fit=None):
+    numbers = range(DATA_SETS // studies.BATCH)
+    batches = [studies.run_batch(plan, seed, k, studies.BATCH, fit) for k in numbers]
+    return pd.concat(batches, ignore_index=True)
 
 
-MODELS = {
-    "q = 1, one row per group": template("y ~ x + (0 + x | group)", groups=15, per_group=1),
-    "q = 2, correlated": template("y ~ x + (x | group)", groups=6, per_group=4),
-}
+def missed(table):
+    return {c["name"] for c in calibration.verdict(table).checks if not c["passed"]}
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_exact_fit_is_calibrated(name):
-    """1,000 data sets; the smallest p over parameters, Bonferroni at 1e-3."""
-    model = MODELS[name]
-    table = pd.DataFrame(studies.ranks(model, seed=1, data_sets=1000))
-    few = table[[c for c in table if "[" not in c or c.endswith(("[0]", "[5]"))]]
-    p = studies.uniformity(few)
-    assert p.min() > 1e-3 / len(p), p.sort_values()
+@pytest.mark.parametrize("kind", PLANS)
+def test_the_exact_fit_is_calibrated(kind):
+    """Fails a right fit with probability 2e-3 for a new seed (two checks, `FALSE_ALARM` each)."""
+    assert not missed(many(PLANS[kind], seed=1))
 
 
-def test_a_wrong_prior_is_found_out():
-    """Group effects fitted as if their prior scale were a quarter: sd ranks pile up at the top."""
-    model = MODELS["q = 1, one row per group"]
-    wrong = {**PRIORS, "sd": "HalfNormal(0.25)"}
+def test_a_wrong_prior_scale_is_found_out():
+    """Group effects fitted as if the scale of their prior were half of what it is."""
 
-    def fit(simulated, seed):
-        other = pp.Model(model.formula, model.table, wrong).with_response(simulated.design.y)
-        return other.fit(draws=25, seed=seed)
+    def fit(model, rng):
+        other = pp.Model(model.formula, model.table, PRIORS | {"sd": "HalfNormal(0.5)"})
+        return studies.fit_exactly(other.with_response(model.design.y), rng, 200)
 
-    table = pd.DataFrame(studies.ranks(model, seed=2, data_sets=200, fit=fit))
-    assert studies.uniformity(table)["x|group_sigma"] < 1e-6
+    assert "Ranks uniform" in missed(many(PLANS["origin"], seed=2, fit=fit))
+
+
+def test_a_sign_error_in_the_group_covariance_is_found_out():
+    def fit(model, rng):
+        values, effects, trusted = studies.fit_exactly(model, rng, 200)
+        name = "cor(1,x|group)"
+        return values | {name: -values[name]}, effects, trusted
+
+    plan = replace(PLANS["grouped"], sizes={"groups": 30, "per_group": 6})
+    assert {"Ranks uniform", "Coverage"} <= missed(many(plan, seed=3, fit=fit))
 
 
 def test_narrow_draws_are_found_out():
     """Draws a fifth too narrow, about their own mean."""
-    model = MODELS["q = 2, correlated"]
 
-    def fit(simulated, seed):
-        posterior = simulated.fit(draws=25, seed=seed)
-        draws = posterior["posterior"].to_dataset()
-        centre = draws.mean(("chain", "draw"))
-        narrow = xr.DataTree.from_dict({"posterior": centre + 0.8 * (draws - centre)})
-        return narrow
+    def fit(model, rng):
+        values, effects, trusted = studies.fit_exactly(model, rng, 200)
+        narrow = {n: d.mean() + 0.8 * (d - d.mean()) for n, d in values.items()}
+        return (
+            narrow,
+            effects.mean(1, keepdims=True) + 0.8 * (effects - effects.mean(1, keepdims=True)),
+            trusted,
+        )
 
-    table = pd.DataFrame(studies.ranks(model, seed=3, data_sets=400, fit=fit))
-    assert studies.uniformity(table)["Intercept"] < 1e-3
+    assert {"Ranks uniform", "Coverage"} <= missed(many(PLANS["grouped"], seed=4, fit=fit))
 
 
-def test_ranks_do_not_depend_on_how_many():
-    model = MODELS["q = 2, correlated"]
-    few = list(studies.ranks(model, seed=4, data_sets=2))
-    many = list(studies.ranks(model, seed=4, data_sets=4))
-    assert few == many[:2]
+def test_fits_that_distrust_themselves_fail_the_study():
+    def fit(model, rng):
+        values, effects, _ = studies.fit_exactly(model, rng, 200)
+        return values, effects, rng.uniform() > 0.05
+
+    table = many(replace(PLANS["origin"], sizes={"n": 5}), seed=5, fit=fit)
+    assert missed(table) == {"Alarms"}
+    assert calibration.alarms(table).loc[True, "off"] == pytest.approx(0.05, abs=0.02)
+
+
+def test_false_alarms_are_as_rare_as_stated():
+    """200 studies with uniform ranks and intervals that hold what they say, two checks each."""
+    rng = np.random.default_rng(6)
+    alarms = 0
+    for _ in range(200):
+        table = pd.DataFrame(
+            {
+                "parameter": np.repeat(["a", "b", "c"], 200),
+                "data_set": np.tile(np.arange(200), 3),
+                "rank": rng.uniform(size=600),
+                "truth": rng.standard_normal(600),
+                "trusted": True,
+            }
+        )
+        for nominal, ends in calibration.INTERVALS.items():
+            table[list(ends)] = stats.norm.interval(nominal)
+        alarms += bool(missed(table))
+    assert alarms <= stats.binom.ppf(0.999, 200, 2 * calibration.FALSE_ALARM)
+
+
+def test_nothing_depends_on_workers_or_interruption(tmp_path):
+    plan = replace(PLANS["origin"], truth={"Intercept": 1, "x": 0, "x|i_sigma": 1, "sigma": 0.5})
+    alone = studies.run(plan, 7, 150, workers=1, cache=tmp_path / "a")
+    together = studies.run(plan, 7, 150, workers=2, cache=tmp_path / "b")
+    drop = ["seconds"]
+    pd.testing.assert_frame_equal(alone.drop(columns=drop), together.drop(columns=drop))
+    kept = tmp_path / "a" / studies.digest(plan, 7)
+    before = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
+    (kept / "1.parquet").unlink()
+    again = studies.run(plan, 7, 150, workers=1, cache=tmp_path / "a")
+    pd.testing.assert_frame_equal(alone.drop(columns=drop), again.drop(columns=drop))
+    after = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
+    assert [name for name in before if before[name] != after[name]] == ["1.parquet"]
+
+
+def test_pooling_is_compared_on_the_same_data():
+    """With groups that hardly differ complete pooling is as good; no pooling is never better."""
+    truth = {"Intercept": 1, "x": 2, "1|group_sigma": 0.01, "x|group_sigma": 0.01, "sigma": 1}
+    plan = replace(
+        PLANS["grouped"],
+        truth=truth | {"cor(1,x|group)": 0.0},
+        pooling=True,
+        sizes={"groups": 8, "per_group": 4},
+    )
+    found = calibration.pooling(studies.run_batch(plan, 8, 0, 50))
+    assert found.at["partial", "ratio"] == 1
+    assert found.at["complete", "high"] < 1.05
+    assert found.at["none", "low"] > 1.5
+
+
+def test_recovery_counts_errors():
+    table = pd.DataFrame(
+        {
+            "parameter": "a",
+            "data_set": range(4),
+            "truth": 1.0,
+            "mean": [1.0, 2.0, 3.0, 2.0],
+            "sd": 0.5,
+            "q2.5": [0, 0.5, 2, 1.5],
+            "q97.5": [2, 3.5, 4, 2.5],
+        }
+    )
+    row = calibration.recovery(table, {"a": 1.0}).loc["a"]
+    assert row["bias"] == 1
+    assert row["rmse"] == pytest.approx(np.sqrt(6 / 4))
+    assert row["covered"] == 0.5
+    assert row["contraction"] == 0.75
+
+
+def test_one_compiled_model_serves_all_data_sets(tmp_path):
+    plan = studies.Plan("origin", {"n": 30}, {}, PRIORS, draws=200, method="nutpie")
+    table = studies.run_batch(plan, 9, 0, 4)
+    assert len(studies._COMPILED) == 1
+    assert set(table["parameter"]) >= {"Intercept", "x", "sigma", "x|i_sigma", "x|i[0]"}
+    exact = studies.run_batch(replace(plan, method="exact"), 9, 0, 1)
+    ours, theirs = (t[t["data_set"] == 0].set_index("parameter") for t in (table, exact))
+    assert (ours["truth"] == theirs["truth"]).all()
+    gap = (ours["mean"] - theirs["mean"]).abs() / theirs["sd"]
+    assert gap.loc[["Intercept", "x"]].max() < 4 * np.sqrt(2 / 50)
 
 
 def test_flat_priors_cannot_be_drawn_from():
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"), {"sd": "HalfFlat"})
     with pytest.raises(ValueError, match="cannot draw from the prior HalfFlat"):
-        studies.draw_from_prior(model, np.random.default_rng(0))
+        studies.from_prior(model, np.random.default_rng(0))
+
+
+def test_what_cannot_be_studied_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no kind of data 'orign'"):
+        studies.plan("orign", n=1, groups=1, per_group=1, truth={}, priors={})
+    with pytest.raises(ValueError, match="fitted by exact or nutpie, not 'metropolis'"):
+        studies.run(replace(PLANS["origin"], method="metropolis"), 0, 50, cache=tmp_path)

@@ -9,6 +9,11 @@ import pytest
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SMALL = {
     "origin": ("origin", {"n": 30, "method": "exact", "probe_draws": 200, "data_sets": 3}),
+    "recovery, origin": ("recovery", {"n": 20, "calibrations": 100, "recoveries": 50}),
+    "recovery, grouped": (
+        "recovery",
+        {"kind": "grouped", "groups": 6, "calibrations": 100, "recoveries": 50},
+    ),
     "regression, two varying": ("regression", {"draws": 250}),
     "regression, no predictor": (
         "regression",

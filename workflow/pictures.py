@@ -7,8 +7,11 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
-#: Picture -> report, and the heading at which it is cut off.
-PICTURES = {"report": ("sleepstudy/method-nutpie_seed-1", "The model")}
+#: Picture -> page, and the headings between which it is cut out; from the top where there is none.
+PICTURES = {
+    "report": ("sleepstudy/method-nutpie_seed-1/report.html", None, "The model"),
+    "recovery": ("recovery/index.html", "Root mean squared error", "Width of 95 % intervals"),
+}
 
 
 def main() -> int:
@@ -21,17 +24,21 @@ def main() -> int:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 900})
-        for name, (run, heading) in PICTURES.items():
-            report = ROOT / "reports" / run / "report.html"
+        for name, (place, first, last) in PICTURES.items():
+            report = ROOT / "reports" / place
             if not report.exists():
                 print(f"There is no {report.relative_to(ROOT)}; say make report first.")
                 return 1
             page.goto(report.as_uri())
-            box = page.locator("h2", has_text=heading).first.bounding_box()
-            height = box["y"] - 20 if box else 1000
+            start, end = (
+                0
+                if heading is None
+                else page.locator("h2", has_text=heading).first.bounding_box()["y"]
+                for heading in (first, last)
+            )
             page.screenshot(
                 path=ROOT / "docs" / f"{name}.png",
-                clip={"x": 0, "y": 0, "width": 1200, "height": height},
+                clip={"x": 0, "y": start, "width": 1200, "height": end - start - 20},
                 full_page=True,
             )
             print(f"docs/{name}.png")

@@ -26,6 +26,8 @@ EXPORTS = {
             "model",
             "checks",
             "studies",
+            "calibration",
+            "recovery_plots",
             "plots",
             "theme",
             "questions",

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from partialpool import index, inputs, page, studyfile, summaries
+from partialpool import index, inputs, page, study_page, studyfile, summaries
 from partialpool.executing import sweep, why_stale
 from partialpool.page import seconds
 from partialpool.runs import Run
@@ -71,6 +71,7 @@ def report(
             interrupted = _snakemake(root, studies, list(todo), jobs, snakemake_args, lock)
         for run in runs:
             page.refresh(run.folder)
+        study_page.write(root, runs)
         place = index.write(root, runs)
     if interrupted:
         _say("Interrupted. What finished is kept; make report goes on from here.")

@@ -51,13 +51,13 @@ class Verdict:
     @property
     def status(self) -> str:
         """``"passed"``, ``"warned"`` or ``"failed"``."""
-        missed = {check["name"] for check in self.checks if not check["passed"]}
+        missed = {c["name"] for c in self.checks if not c["passed"]}
         return "failed" if missed - WARNINGS else "warned" if missed else "passed"
 
     @property
     def sentence(self) -> str:
         """The verdict in one sentence."""
-        missed = [check for check in self.checks if not check["passed"]]
+        missed = [c for c in self.checks if not c["passed"]]
         if not missed:
             return f"All {len(self.checks)} checks passed."
         reasons = "; ".join(f"{c['name']}: {c['help']}" for c in missed)
@@ -77,7 +77,8 @@ class Verdict:
         )
 
 
-def _check(name: str, value: float, sense: str, limit: float, meaning: str) -> dict[str, Any]:
+def check(name: str, value: float, sense: str, limit: float, meaning: str) -> dict[str, Any]:
+    """One check of a verdict; `sense` is ``"≤"`` or ``"≥"``, `meaning` says what it is about."""
     passed = value <= limit if sense == "≤" else value >= limit
     return {
         "name": name,
@@ -232,21 +233,21 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     table = summarize(checked(posterior))
     figures = table[table["sd"] > 0]
     checks = [
-        _check(
+        check(
             "R-hat",
             figures["rhat"].max(),
             "≤",
             MAX_RHAT,
             f"chains agree; worst is {figures['rhat'].idxmax()}",
         ),
-        _check(
+        check(
             "Bulk ESS",
             figures["ess_bulk"].min(),
             "≥",
             MIN_ESS,
             f"effective draws for the centre; worst is {figures['ess_bulk'].idxmin()}",
         ),
-        _check(
+        check(
             "Tail ESS",
             figures["ess_tail"].min(),
             "≥",
@@ -258,7 +259,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     stats = posterior["sample_stats"].to_dataset() if "sample_stats" in posterior else xr.Dataset()
     if "diverging" in stats:
         checks.append(
-            _check(
+            check(
                 "Divergences",
                 int(stats["diverging"].sum()),
                 "≤",
@@ -270,7 +271,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     depth = next((n for n in ("reached_max_treedepth", "maxdepth_reached") if n in stats), None)
     if depth:
         checks.append(
-            _check(
+            check(
                 "Tree depth",
                 int(stats[depth].sum()),
                 "≤",
@@ -280,7 +281,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
         )
     if "energy" in stats:
         checks.append(
-            _check(
+            check(
                 "Energy (BFMI)",
                 float(azs.bfmi(posterior)["energy"].min()),
                 "≥",
@@ -291,21 +292,21 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     attrs = posterior.attrs
     if "pareto_khat" in attrs:
         checks += [
-            _check(
+            check(
                 "Pareto k̂",
                 attrs["pareto_khat"],
                 "≤",
                 MAX_KHAT,
                 "tail of the importance weights of the exact fit",
             ),
-            _check(
+            check(
                 "Effective draws",
                 attrs["effective_draws"],
                 "≥",
                 MIN_ESS,
                 "importance sampling's own count for the exact fit",
             ),
-            _check(
+            check(
                 "Evidence twice",
                 abs(attrs["evidence_gap"]),
                 "≤",
@@ -319,7 +320,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     limit = float(norm.isf(FALSE_ALARM / 2 / len(comparison)))
     shown = comparison.index.str.endswith("]")
     checks += [
-        _check(
+        check(
             "Exact: means",
             comparison["z"].abs().max(),
             "≤",
@@ -327,7 +328,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
             f"largest difference from the exact posterior means in Monte Carlo errors, at "
             f"{comparison['z'].abs().idxmax()}",
         ),
-        _check(
+        check(
             "Exact: marginals",
             comparison.loc[~shown, "wasserstein"].max(),
             "≤",

@@ -22,7 +22,7 @@ from scipy.special import betaln, expit, log_expit, logit
 
 from partialpool.crossproducts import CrossProducts
 from partialpool.design import Design
-from partialpool.kernels import draw_beta, draw_effects, log_likelihood, threads
+from partialpool.kernels import WORTH_THREADS, draw_beta, draw_effects, log_likelihood, threads
 from partialpool.priors import Prior
 from partialpool.totals import of_design
 
@@ -248,9 +248,14 @@ def conditional_effects(
     R, G = cross.lanes
     b = np.empty((len(R), len(sigma), len(cross.counts)))
     pieces = np.array_split(b.reshape(-1), STREAMS)
-    with ThreadPoolExecutor() as pool:
-        for stream, piece in zip(rng.spawn(STREAMS), pieces, strict=True):
-            pool.submit(stream.standard_normal, out=piece)
+    streams = rng.spawn(STREAMS)
+    if b.size > WORTH_THREADS:
+        with ThreadPoolExecutor() as pool:
+            for stream, piece in zip(streams, pieces, strict=True):
+                pool.submit(stream.standard_normal, out=piece)
+    else:
+        for stream, piece in zip(streams, pieces, strict=True):
+            stream.standard_normal(out=piece)
     with threads(b.size):
         draw_effects(
             sigma / cross.y_scale,

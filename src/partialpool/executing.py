@@ -178,6 +178,8 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         "estimates": result.get("estimates", []),
         "parameters": result.get("parameters", {}),
         "omitted": result.get("omitted", []),
+        "truth": result.get("truth", {}),
+        "metrics": result.get("metrics", {}),
         "log_evidence": result.get("log_evidence"),
         "seconds": {"fit": result.get("seconds", {}).get("fit"), "total": None},
         "provenance": {

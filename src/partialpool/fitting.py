@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from partialpool import exact, importance
+from partialpool.design import Design
 from partialpool.settings import METHODS
 from partialpool.tables import table_digest
 
@@ -68,19 +69,9 @@ def _fit_exact(
     model: "Model", draws: int, chains: int, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
-    target = model.theta_posterior
-    total = draws * chains
-    sample = importance.sample(target, exact.start(model.design, target), rng, effective=total)
+    values, u, sample = population_draws(model, draws * chains, rng)
     if not sample.trusted:
         return _fit_marginal_instead(model, sample, draws, chains, seed)
-    u = importance.resample(sample, total, rng)
-    scales, correlations = target.parameters(u)
-    values: dict[str, np.ndarray] = {"sigma": scales[:, 0]}
-    values |= dict(zip(model.design.sd_names, scales[:, 1:].T, strict=True))
-    for name, (i, j) in zip(model.design.cor_names, model.design.correlated_pairs, strict=True):
-        values[name] = correlations[:, i, j]
-    beta = exact.conditional_coefficients(target, u, rng)
-    values |= dict(zip(model.design.x_names, beta.T, strict=True))
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
     attrs: dict[str, Any] = {
         "route": "importance sampling of theta, then Gaussian draws",
@@ -95,8 +86,34 @@ def _fit_exact(
             "log_evidence": sample.log_evidence,
             "log_evidence_se": sample.log_evidence_se,
         }
-    stats = {"lp": target(u).reshape(chains, draws)}
+    stats = {"lp": model.theta_posterior(u).reshape(chains, draws)}
     return _with_effects(model, values, seed), stats, attrs
+
+
+def population_draws(
+    model: "Model", total: int, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], np.ndarray, importance.Sample]:
+    """Exact draws of everything but the group effects, and the sample they come from.
+
+    Returns
+    -------
+    dict
+        Parameter name -> draws (total,).
+    (total, d) array
+        The coordinates of theta they belong to.
+    importance.Sample
+        Says whether the draws are to be trusted.
+    """
+    target, design = model.theta_posterior, model.design
+    sample = importance.sample(target, exact.start(design, target), rng, effective=total)
+    u = importance.resample(sample, total, rng)
+    scales, correlations = target.parameters(u)
+    values: dict[str, np.ndarray] = {"sigma": scales[:, 0]}
+    values |= dict(zip(design.sd_names, scales[:, 1:].T, strict=True))
+    for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
+        values[name] = correlations[:, i, j]
+    beta = exact.conditional_coefficients(target, u, rng)
+    return values | dict(zip(design.x_names, beta.T, strict=True)), u, sample
 
 
 def _fit_marginal_instead(
@@ -174,20 +191,43 @@ def _with_effects(
     if size > MAX_EFFECTS:
         return values
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EFFECT_STREAM,)))
+    effects = effect_draws(model, values, rng)
+    shaped = effects.reshape(q, chains, draws, design.n_groups)
+    return values | {design.effect(k): shaped[k] for k in range(q)}
+
+
+def effect_draws(
+    model: "Model", values: dict[str, np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
+    """Group effects given draws of everything else: (q, draws, groups)."""
+    design = model.design
+    draws = values["sigma"].size
     flat = {name: value.reshape(-1) for name, value in values.items()}
     beta = (
         np.stack([flat[name] for name in design.x_names], axis=-1)
         if design.x_names
-        else (np.empty((chains * draws, 0)))
+        else np.empty((draws, 0))
     )
-    correlation = np.tile(np.eye(q), (chains * draws, 1, 1))
+    L = covariance_root(design, flat)
+    return exact.conditional_effects(model.cross, flat["sigma"], L, beta, rng)
+
+
+def prior_effects(
+    design: Design, values: dict[str, np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
+    """Group effects from ``N(0, Sigma)``, knowing nothing of y: (q, draws, groups)."""
+    L = covariance_root(design, values)
+    return np.einsum("sik,skj->isj", L, rng.standard_normal((*L.shape[:2], design.n_groups)))
+
+
+def covariance_root(design: Design, values: dict[str, np.ndarray]) -> np.ndarray:
+    """Lower triangular L (draws, q, q) with ``L Lᵀ = Sigma``, from sds and correlations."""
+    q = len(design.z_names)
+    sds = np.stack([values[name] for name in design.sd_names], axis=-1)
+    correlation = np.tile(np.eye(q), (len(sds), 1, 1))
     for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
-        correlation[:, i, j] = correlation[:, j, i] = flat[name]
-    sds = np.stack([flat[name] for name in design.sd_names], axis=-1)
-    L = sds[:, :, None] * _semidefinite_root(correlation)
-    effects = exact.conditional_effects(model.cross, flat["sigma"], L, beta, rng)
-    shaped = effects.reshape(q, chains, draws, design.n_groups)
-    return values | {design.effect(k): shaped[k] for k in range(q)}
+        correlation[:, i, j] = correlation[:, j, i] = values[name]
+    return sds[:, :, None] * _semidefinite_root(correlation)
 
 
 def _tree(

@@ -94,6 +94,7 @@ def render(root: Path, runs: Iterable[Run]) -> str:
     for study in studies.values():
         study["runs"].sort(key=lambda row: (not row["bad"], ORDER.index(row["status"])))
         study["pictures"] = any(row["thumbnail"] for row in study["runs"])
+        study["page"] = (root / "reports" / study["name"] / "index.html").exists()
         study["bad"] = sum(row["bad"] for row in study["runs"])
     rows = [row for study in studies.values() for row in study["runs"]]
     counts = {s: n for s in ORDER if (n := sum(row["status"] == s for row in rows))}

@@ -116,11 +116,20 @@ def _row_likelihood(
     effects: list[pt.TensorVariable],
 ) -> None:
     # Arrays enter as data, so that compiled code can be reused for other data of the same shape.
-    X, Z = pm.Data("data_X", design.X), pm.Data("data_Z", design.Z)
-    codes, y = pm.Data("data_codes", design.codes), pm.Data("data_y", design.y)
+    X, Z, codes, y = (pm.Data(name, value) for name, value in row_data(design).items())
     mean = sum((b * X[:, k] for k, b in enumerate(beta)), start=pt.zeros(()))
     mean = mean + sum(effect[codes] * Z[:, k] for k, effect in enumerate(effects))
     pm.Normal(f"{design.response} (observed)", mean, sigma, observed=y)
+
+
+def row_data(design: Design) -> dict[str, np.ndarray]:
+    """Data nodes of a model over rows: their names and values."""
+    return {
+        "data_X": design.X,
+        "data_Z": design.Z,
+        "data_codes": design.codes,
+        "data_y": design.y,
+    }
 
 
 def _marginal_likelihood(

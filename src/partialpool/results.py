@@ -25,6 +25,8 @@ def record(
     estimates: Iterable[str] | None = None,
     parameters: Mapping[str, Mapping[str, float]] | None = None,
     log_evidence: float | None = None,
+    truth: Mapping[str, float] | None = None,
+    metrics: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Keep a run's results: the last line of every notebook.
 
@@ -44,6 +46,10 @@ def record(
         Name to figures (see `FIGURES`; missing ones are fine). Default is from the posterior.
     log_evidence : float, optional
         Default is the posterior's attribute of that name.
+    truth : mapping, optional
+        True values of simulated data, by parameter; marked where runs are compared.
+    metrics : mapping, optional
+        Further figures to compare over a study's runs: name -> parameter -> value.
 
     Raises
     ------
@@ -88,6 +94,8 @@ def record(
         "log_evidence": attrs.get("log_evidence") if log_evidence is None else log_evidence,
         "seconds": {"fit": attrs.get("fit_seconds")},
         "data_sha256": attrs.get("data_sha256"),
+        "truth": dict(truth or {}),
+        "metrics": {name: dict(values) for name, values in (metrics or {}).items()},
     }
     if posterior is not None:
         thinned(posterior).to_netcdf(folder / "posterior.nc")

@@ -1,0 +1,69 @@
+"""The page of a whole study, from summaries alone."""
+
+import pytest
+
+from partialpool import study_page, study_plots
+
+
+def row(name, swept, mean, *, metric=None, truth=None):
+    return {
+        "name": name,
+        "settings": swept | {"seed": 0},
+        "swept": list(swept),
+        "summary": {
+            "title": "A <b>study</b>",
+            "status": "passed",
+            "estimates": ["a<i>"],
+            "parameters": {"a<i>": {"mean": mean, "sd": 1.0, "q05": mean - 1, "q95": mean + 1}},
+            "truth": {"a<i>": truth} if truth is not None else {},
+            "seconds": {"fit": 2.0, "total": 3.0},
+        },
+        "metrics": {"coverage of 50% intervals": {"a<i>": metric}} if metric else {},
+    }
+
+
+def test_page_shows_runs_estimates_and_metrics_as_text():
+    rows = [row(f"n-{n}", {"n": n}, n / 10, metric=0.4 + n / 1000, truth=1) for n in (10, 30, 100)]
+    html = study_page.render("demo<script>", rows, "abc")
+    assert "<script>" not in html
+    assert "<b>study" not in html
+    assert 'href="n-30/report.html"' in html
+    assert "from 1 to 10" in html  # posterior means
+    assert "from 41% (a&lt;i&gt;, n-10) to 50% (a&lt;i&gt;, n-100)" in html
+    assert html.count('role="img"') == 2
+    assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize("swept", [{"n": 3, "noise": 1.0}, {"method": "exact", "n": 5}])
+def test_two_swept_settings_make_heat_maps(swept):
+    first, second = swept
+    rows = [row("one", swept, 1.0, metric=0.5), row("two", swept | {second: 9}, 2.0, metric=0.6)]
+    figure, alt, says = study_plots.over_two(rows, "coverage of 50% intervals", first, second)
+    texts = [t.get_text() for t in figure.axes[0].texts]
+    assert texts == ["50%", "60%"]
+    assert says in alt
+    figure.clear()
+
+
+def test_a_page_is_written_once_and_anew_when_a_run_changes(tmp_path, monkeypatch):
+    from partialpool.runs import Run
+
+    runs = [
+        Run("s", f"seed-{k}", tmp_path, tmp_path, tmp_path, {}, k, expect=None) for k in range(2)
+    ]
+    means = {"seed-0": 1.0, "seed-1": 2.0}
+
+    def read(folder):
+        return row(folder.name, {}, means[folder.name])["summary"] | {"settings": {}}
+
+    monkeypatch.setattr(study_page, "read_summary", read)
+    (tmp_path / "reports" / "s").mkdir(parents=True)
+    (page,) = study_page.write(tmp_path, runs)
+    before = page.stat().st_mtime_ns
+    assert study_page.write(tmp_path, runs) == [page]
+    assert page.stat().st_mtime_ns == before
+    means["seed-1"] = 3.0
+    study_page.write(tmp_path, runs)
+    assert page.stat().st_mtime_ns > before
+    assert study_page.write(tmp_path, runs[:1]) == []
+    assert not page.exists()
