@@ -11,6 +11,7 @@ from typing import Any
 EXPORTS = {
     "load": "tables",
     "Model": "model",
+    "new_study": "newstudy",
     "record": "results",
     "show": "theme",
     **{
@@ -43,6 +44,7 @@ EXPORTS = {
             "parts",
             "moments",
             "totals",
+            "newstudy",
         )
     },
 }

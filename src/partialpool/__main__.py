@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from partialpool import verifying
 
             return verifying.verify(root, options.studies)
+        if options.command == "new":
+            return _new(root, options)
         if options.command == "run":
             return _run(root, options)
         if options.command in ("lab", "notebooks"):
@@ -67,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
     report.add_argument("--jobs", type=_positive, help="runs at a time; default: processors")
+    new = commands.add_parser("new", help="write a study: partialpool new wages data.csv FORMULA")
+    new.add_argument("name", help="the study's name; it is written to params/NAME.yml")
+    new.add_argument("data", help="a CSV or Parquet file, a folder or glob of them, an example set")
+    new.add_argument("formula", help='in quotes: "wage ~ experience + (experience | person)"')
+    new.add_argument("--missing", default="refuse", help="rows without a value: refuse or drop")
     run = commands.add_parser("run", help="do one run of a study")
     run.add_argument("study", help="name or path of the study file")
     run.add_argument("run", help="the run's name, such as seed-0")
@@ -92,6 +99,20 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError
     return number
+
+
+def _new(root: Path, options: argparse.Namespace) -> int:
+    from partialpool import newstudy
+
+    try:
+        path = newstudy.new_study(
+            options.name, options.data, options.formula, missing=options.missing, root=root
+        )
+    except ValueError as error:  # of data, formula or name: one sentence, not a traceback
+        print(error, file=sys.stderr)
+        return 2
+    print(f"Wrote {path.relative_to(root)}. Look at it, then: make report STUDY={options.name}")
+    return 0
 
 
 def _run(root: Path, options: argparse.Namespace) -> int:

@@ -273,19 +273,41 @@ def require_columns(table: pd.DataFrame, names: list[str]) -> None:
 
 def require_complete(table: pd.DataFrame, names: list[str]) -> None:
     """Raise a ValueError that counts rows with missing or infinite values, column by column."""
-    bad = {}
-    for name in names:
-        column = table[name]
-        missing = column.isna()
-        if pd.api.types.is_float_dtype(column):
-            missing |= np.isinf(column)
-        if missing.any():
-            bad[name] = int(missing.sum())
-    if bad:
-        where = ", ".join(f"{count} in {name!r}" for name, count in bad.items())
+    counts = incomplete(table, names).sum()
+    if counts.any():
+        where = ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
         raise ValueError(
-            f"Rows with missing or infinite values: {where}. Drop these rows or fill them in."
+            f"Rows with missing or infinite values: {where}. Set `missing` to 'drop' to leave "
+            "these rows out, or fill them in."
         )
+
+
+def incomplete(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Which cells of the columns `names` are missing or infinite."""
+    bad = table[names].isna()
+    for name in names:
+        if pd.api.types.is_float_dtype(table[name]):
+            bad[name] |= np.isinf(table[name])
+    return bad
+
+
+def complete_rows(formula: str, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Rows with a value in every column of a formula, and what each column lacked.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows kept, numbered anew.
+    dict of str to int
+        Column -> its missing or infinite values; empty where nothing was left out.
+    """
+    names = used_columns(formula)
+    require_columns(table, names)
+    bad = incomplete(table, names)
+    kept = table[~bad.any(axis=1)].reset_index(drop=True)
+    if kept.empty:
+        raise ValueError(f"No row has a value in each of the columns {', '.join(names)}.")
+    return kept, {name: int(n) for name, n in bad.sum().items() if n}
 
 
 def variables(part: str, formula: str) -> set[str]:

@@ -13,10 +13,11 @@ import xarray as xr
 
 from partialpool import exact, fitting, parts
 from partialpool.crossproducts import CrossProducts, crossproducts
-from partialpool.design import Design, build
+from partialpool.design import Design, build, complete_rows
 from partialpool.formula import split_formula
 from partialpool.parts import Parts
 from partialpool.priors import Prior, resolve
+from partialpool.settings import MISSING
 from partialpool.totals import of_design
 
 
@@ -32,6 +33,8 @@ class Model:
         a sample of rows are kept in memory.
     priors : mapping of str to str, optional
         Such as ``{"sd": "HalfNormal(100)"}``; see `priors.resolve` for keys and defaults.
+    missing : {"refuse", "drop"}
+        What to do with rows that lack a value in a column of the formula.
 
     Attributes
     ----------
@@ -39,6 +42,8 @@ class Model:
         Matrices and groups.
     table : pandas.DataFrame
         The rows, or the sample of them.
+    dropped : str
+        A sentence about the rows that were left out; empty where none was.
     priors : dict of str to Prior
         One for every parameter.
     cross : CrossProducts
@@ -54,9 +59,21 @@ class Model:
     """
 
     def __init__(
-        self, formula: str, table: pd.DataFrame | Parts, priors: Mapping[str, str] | None = None
+        self,
+        formula: str,
+        table: pd.DataFrame | Parts,
+        priors: Mapping[str, str] | None = None,
+        *,
+        missing: str = "refuse",
     ) -> None:
+        if missing not in MISSING:
+            raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")
         self.formula = formula
+        self.dropped = ""
+        if missing == "drop":
+            if isinstance(table, Parts):
+                raise ValueError("missing: rows of a table in parts cannot be dropped; fill them.")
+            table, self.dropped = _drop(formula, table)
         self.source = table
         self.design: Design
         if isinstance(table, Parts):
@@ -241,7 +258,17 @@ class Model:
         groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
         return (
             f"<p><code>{html.escape(self.formula)}</code><br>"
-            f"{design.n_rows:,} rows{html.escape(groups)}</p>"
+            f"{design.n_rows:,} rows{html.escape(groups)}"
+            f"{'<br>' if self.dropped else ''}{html.escape(self.dropped)}</p>"
             f"<table><thead><tr><th>parameter</th><th>prior</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
+
+
+def _drop(formula: str, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Rows without missing values, and the sentence that says how many were left out and why."""
+    kept, lacking = complete_rows(formula, table)
+    left = len(table) - len(kept)
+    where = ", ".join(f"{count:,} in {name}" for name, count in lacking.items())
+    share = f"{left:,} of {len(table):,} rows ({left / len(table):.1%})"
+    return kept, f"Left out: {share}, with missing or infinite values ({where})." if left else ""

@@ -11,6 +11,8 @@ from partialpool.priors import parse
 #: Method -> the parametrization it uses when none is asked for.
 METHODS = {"exact": None, "nuts": "marginal", "nutpie": "marginal", "metropolis": "centered"}
 PARAMETRIZATIONS = ("centered", "noncentered", "marginal")
+#: What to do with rows that lack a value.
+MISSING = ("refuse", "drop")
 #: Settings that count something, and the least they may be.
 COUNTS = {
     "draws": 1,
@@ -41,6 +43,9 @@ def validate(settings: Mapping[str, Any]) -> None:
         )
     if method == "exact" and form is not None:
         raise ValueError("parametrization: the exact fit has none; leave it out.")
+    missing = settings.get("missing", "refuse")
+    if missing not in MISSING:
+        raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")
     for name, least in COUNTS.items():
         value = settings.get(name)
         if isinstance(value, int) and value < least:

@@ -1,0 +1,130 @@
+"""A first study from a table and a formula: every setting present, every default spelled out."""
+
+from pathlib import Path
+
+import yaml
+
+from partialpool import sources, studyfile
+from partialpool.model import Model
+from partialpool.tables import load
+
+TEMPLATE = """\
+# {summary}
+notebook: regression
+settings:
+  data: {data}
+  formula: {formula}
+  missing: {missing}    # rows without a value: refuse, or drop and count them
+  # Coefficients take Normal or Flat; standard deviations (.._sigma) and sigma take HalfNormal,
+  # HalfStudentT, HalfCauchy, Exponential, Gamma, Uniform, HalfFlat or Fixed; correlations LKJ.
+  # These are the defaults on the scale of the data (2.5 sd(y) / sd(x), as in Bambi and rstanarm).
+  # What you know beforehand is better: change them.
+  priors:
+{priors}
+  # What axes say instead of column names; add units.
+  labels:
+{labels}
+  method: exact           # exact; nuts, nutpie or metropolis sample with PyMC
+  parametrization: null   # of a sampled fit: centered, noncentered, marginal; null: its own
+  draws: 1000             # draws kept in each of four chains
+  tune: 1000              # draws thrown away in each chain (sampled fits)
+  sample_rows: 10000      # of data in parts: rows kept for plots and predictive checks
+seeds: [1]                # one run for each; all randomness comes from it
+# grid: {{method: [exact, nutpie]}}    # one run for each combination; take `method` out above
+"""
+
+
+def new_study(
+    name: str,
+    data: str | Path,
+    formula: str,
+    *,
+    missing: str = "refuse",
+    root: Path | None = None,
+) -> Path:
+    """Look at a table, check a formula on it, and write ``params/<name>.yml``.
+
+    Parameters
+    ----------
+    name : str
+        Of the study, and so of its folder in ``reports/``.
+    data : str or Path
+        A path, seen from the current folder or from the project's, or whatever `load` takes.
+    formula : str
+        Such as ``"log(wage) ~ experience + (experience | person)"``.
+    missing : {"refuse", "drop"}
+        What to do with rows that lack a value in a column of the formula.
+    root : Path, optional
+        The project's folder; found from the current one when not given.
+
+    Returns
+    -------
+    Path
+        The file, which has been checked as ``make report`` checks it.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, for a name that is taken or unfit, and for data and formulas that do
+        not go together. Nothing is written then.
+    FileNotFoundError
+        For a path at which there is nothing.
+    """
+    root = root or sources.find_root()
+    path = root / "params" / f"{name}.yml"
+    if not studyfile.NAME.fullmatch(name) or ".." in name:
+        raise ValueError(
+            f"{name!r} cannot name a study: use letters, digits and . _ + -, without '..'."
+        )
+    taken = [p for group in studyfile.known(root) for p in group]
+    if any(p.stem.casefold() == name.casefold() for p in taken) or path.exists():
+        raise ValueError(f"There is a study {name!r} already; choose another name.")
+    place = _seen_from(root, str(data))
+    found = sources.data_path(place, root)
+    model = Model(formula, load(place if found is None else found), missing=missing)
+    design = model.design
+    groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
+    columns = dict.fromkeys([design.response, *design.predictors])
+    text = TEMPLATE.format(
+        summary=_line(f"{design.n_rows:,} rows{groups}. {model.dropped}"),
+        data=_quoted(place),
+        formula=_quoted(formula),
+        missing=missing,
+        priors=_pairs({name: str(prior) for name, prior in model.priors.items()}),
+        labels=_pairs({column: column for column in columns}),
+    )
+    sources.write(path, text)
+    try:
+        studyfile.plan(root, [path])
+    except studyfile.StudyError:
+        path.unlink()
+        raise
+    return path
+
+
+def _seen_from(root: Path, data: str) -> str:
+    """The setting `data` as the project's folder sees it; names of sets and URLs stay."""
+    if sources.data_path(data, root) is None or sources.data_files(data, root):
+        return data
+    here = Path.cwd() / data
+    return str(here.relative_to(root)) if here.is_relative_to(root) else str(here)
+
+
+def _pairs(content: dict[str, str]) -> str:
+    return "\n".join(f"    {_quoted(key)}: {_quoted(value)}" for key, value in content.items())
+
+
+def _quoted(text: str) -> str:
+    """Text as YAML that reads back as the same text, on one line."""
+    return (
+        yaml.safe_dump(
+            text, allow_unicode=True, width=10**6, default_style='"' if "\n" in text else None
+        )
+        .removesuffix("\n...\n")
+        .rstrip("\n")
+    )
+
+
+def _line(text: str) -> str:
+    """Text that stays inside a comment, whatever a column is called."""
+    return " ".join(text.split())

@@ -1,0 +1,82 @@
+"""From a table and a formula to a study file, or one sentence that says why not."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import partialpool as pp
+from partialpool import sources, studyfile
+from partialpool.__main__ import main
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "params").mkdir()
+    (tmp_path / "notebooks").symlink_to(REPOSITORY / "notebooks")
+    rng = np.random.default_rng(1)
+    person = np.repeat(np.arange(8), 5)
+    years = rng.uniform(0, 20, 40)
+    log_wage = 2 + 0.05 * years + rng.normal(0, 0.2, 8)[person] + rng.normal(0, 0.1, 40)
+    table = pd.DataFrame({"wage: <b>#1</b>": np.exp(log_wage), "years": years, "person": person})
+    table.to_csv(tmp_path / "wages.csv", index=False)
+    table.mask(table.index.to_series() < 3).to_csv(tmp_path / "gaps.csv", index=False)
+    return tmp_path
+
+
+FORMULA = "log(`wage: <b>#1</b>`) ~ years + (years | person)"
+
+
+def test_a_study_with_every_setting(root, capsys, monkeypatch):
+    monkeypatch.chdir(root)
+    assert main(["--root", str(root), "new", "wages", "wages.csv", FORMULA]) == 0
+    assert "make report STUDY=wages" in capsys.readouterr().out
+    path = root / "params" / "wages.yml"
+    [run] = studyfile.plan(root, [path])
+    declared = sources.parameters(sources.read_notebook(run.notebook))
+    assert set(run.settings) == set(declared) - set(studyfile.RESERVED)
+    table = pp.load(root / "wages.csv")
+    spelled = pp.Model(FORMULA, table, run.settings["priors"])
+    assert spelled.priors == pp.Model(FORMULA, table).priors  # the defaults, by their names
+    assert yaml.safe_load(path.read_text())["settings"]["formula"] == FORMULA
+    before = path.read_text()
+    assert main(["--root", str(root), "new", "Wages", "wages.csv", FORMULA]) == 2
+    assert "There is a study 'Wages' already" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "formula", "words"),
+    [
+        ("../w", "wages.csv", FORMULA, "cannot name a study"),
+        ("w", "wagse.csv", FORMULA, "There is no file"),
+        ("w", "sleepstdy", FORMULA, "Did you mean 'sleepstudy'"),
+        ("w", "wages.csv", "years ~ yaers + (1 | person)", "did you mean 'years'"),
+        ("w", "wages.csv", "years", "needs the form"),
+        ("w", "gaps.csv", FORMULA, "3 in 'years'"),
+    ],
+)
+def test_nothing_is_written_for_bad_input(root, capsys, monkeypatch, name, data, formula, words):
+    monkeypatch.chdir(root)
+    assert main(["--root", str(root), "new", name, data, formula]) == 2
+    assert words in capsys.readouterr().err
+    assert not list((root / "params").iterdir())
+
+
+def test_dropped_rows_are_counted(root):
+    path = pp.new_study("gaps", root / "gaps.csv", FORMULA, missing="drop", root=root)
+    assert "Left out: 3 of 40 rows (7.5%)" in path.read_text().splitlines()[0]
+    gaps = pd.read_csv(root / "gaps.csv")
+    model = pp.Model(FORMULA, gaps, missing="drop")
+    same = pp.Model(FORMULA, gaps.iloc[3:].reset_index(drop=True))
+    assert "3 in years" in model.dropped
+    assert not same.dropped
+    np.testing.assert_array_equal(model.design.X, same.design.X)
+    with pytest.raises(ValueError, match="No row has a value"):
+        pp.Model(FORMULA, gaps.iloc[:3], missing="drop")
+    with pytest.raises(ValueError, match="missing: choose from refuse, drop"):
+        pp.Model(FORMULA, gaps, missing="omit")
