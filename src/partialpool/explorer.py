@@ -223,7 +223,8 @@ class Explorer(ipywidgets.VBox):
         self.picture = Picture()
         self.state = state
         self.controls = _controls(self.state)
-        self.image = ipywidgets.Image(format="png", layout={"max_width": "1150px"})
+        # not an image widget: JupyterLab fails to draw one with a tooltip, its only description
+        self.image = ipywidgets.HTML()
         self.text = ipywidgets.HTML()
         names = list(self.controls)
         columns = [
@@ -247,8 +248,11 @@ class Explorer(ipywidgets.VBox):
 
     def _show(self) -> Frame:
         frame = redraw(self.state, self.picture)
-        self.image.value = frame.png
-        self.image.tooltip = frame.alt
+        data = base64.b64encode(frame.png).decode()
+        self.image.value = (
+            f'<img style="max-width:100%;width:1150px" alt="{html.escape(frame.alt)}" '
+            f'src="data:image/png;base64,{data}">'
+        )
         words = re.sub(r"\*\*(.*?)\*\*", r"<b>\1</b>", html.escape(frame.says))
         took = 1000 * sum(frame.seconds.values())
         self.text.value = f'<div role="status">{words} <i>Redrawn in {took:.0f} ms.</i></div>'
