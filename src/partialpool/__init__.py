@@ -12,6 +12,7 @@ EXPORTS = {
     "load": "tables",
     "Model": "model",
     "new_study": "newstudy",
+    "predict": "predictions",
     "record": "results",
     "show": "theme",
     **{
@@ -45,6 +46,7 @@ EXPORTS = {
             "moments",
             "totals",
             "newstudy",
+            "predictions",
         )
     },
 }

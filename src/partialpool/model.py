@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool import exact, fitting, parts
+from partialpool import exact, fitting, parts, predictions
 from partialpool.crossproducts import CrossProducts, crossproducts
 from partialpool.design import Design, build, complete_rows
 from partialpool.formula import split_formula
@@ -202,19 +202,7 @@ class Model:
         ValueError
             For a group level that was not in the data.
         """
-        design = self.design
-        X, Z, codes = design.rows(table)
-        if (codes < 0).any():
-            unseen = table[design.group].to_numpy()[codes < 0][0]
-            raise ValueError(f"The level {unseen!r} of {design.group} was not in the data.")
-        draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
-        total = np.zeros((draws.sizes["sample"], len(table)))
-        for k, name in enumerate(design.x_names):
-            total += draws[name].to_numpy()[:, None] * X[:, k]
-        for k in range(len(design.z_names)):
-            effects = draws[design.effect(k)].transpose("sample", ...).to_numpy()
-            total += effects[:, codes] * Z[:, k]
-        return total
+        return predictions.line(self, posterior, table)
 
     def reference_for(self, posterior: xr.DataTree) -> xr.DataTree:
         """The exact posterior to hold a fit against; for an exact fit, one from another stream."""
