@@ -259,3 +259,35 @@ def test_an_exact_fit_never_imports_pymc():
 def test_bad_methods(sleep, arguments, words):
     with pytest.raises(ValueError, match=words):
         sleep.fit(**arguments)
+
+
+def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
+    """Uranium is one number per county: a county on its own cannot tell it from its intercept."""
+    radon = pp.Model("log.radon ~ basement * uranium + (basement | county)", pp.load("radon"))
+    absorbed = {radon.design.x_names[c]: (k, f) for c, (k, f) in radon.design.absorbed().items()}
+    assert {name: k for name, (k, _) in absorbed.items()} == {
+        "Intercept": 0,
+        "basement": 1,
+        "uranium": 0,
+        "basement:uranium": 1,
+    }
+    uranium = radon.table.groupby("county", sort=False)["uranium"].first()
+    uranium.index = uranium.index.astype(str)
+    levels = [str(level) for level in radon.design.levels]
+    np.testing.assert_allclose(absorbed["uranium"][1], uranium.loc[levels])
+    assert radon.unpooled().design.x_names == ()
+    posterior = radon.fit(draws=250, seed=1)
+    own = pp.plots.group_coefficients(radon, posterior)["Intercept"]
+    draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    first = (
+        draws["Intercept"]
+        + draws["uranium"] * uranium.loc[levels[0]]
+        + draws["1|county"].isel(county=0)
+    )
+    np.testing.assert_allclose(own[:, 0], first.to_numpy())
+
+
+def test_a_group_of_one_row_absorbs_nothing():
+    table = pp.simulate.origin(np.random.default_rng(0), n=20, eps=0.5)
+    design = pp.Model(pp.simulate.ORIGIN_FORMULA, table).design
+    assert [design.x_names[c] for c in design.absorbed()] == ["x"]

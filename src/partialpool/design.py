@@ -132,17 +132,55 @@ class Design:
     def without_population(self) -> "Design":
         """The design in which the effects carry the whole coefficient, each on its own.
 
-        Population columns that also vary by group are left out, and no effects are correlated.
+        Population columns that groups can absorb are left out, and no effects are correlated.
         """
-        varying = {"Intercept" if name == "1" else name for name in self.z_names}
-        kept = np.array([name not in varying for name in self.x_names], dtype=bool)
+        absorbed = {self.x_names[column] for column in self.absorbed()}
+        kept = np.array([name not in absorbed for name in self.x_names], dtype=bool)
         return replace(
             self,
             X=self.X[:, kept],
-            x_names=tuple(name for name in self.x_names if name not in varying),
+            x_names=tuple(name for name in self.x_names if name not in absorbed),
             blocks=tuple((k,) for k in range(len(self.z_names))),
             _kept=kept,
         )
+
+    def absorbed(self) -> dict[int, tuple[int, np.ndarray]]:
+        """Population columns that are, in each group, a multiple of a varying column.
+
+        Those that vary themselves, with factor one; and predictors of the group, or their products
+        with a varying column: a group's own coefficient cannot be told from theirs.
+
+        Returns
+        -------
+        dict
+            Column of X -> column of Z and the factor in each group (J,).
+        """
+        found: dict[int, tuple[int, np.ndarray]] = {}
+        for c, name in enumerate(self.x_names):
+            for k, z_name in enumerate(self.z_names):
+                if name == ("Intercept" if z_name == "1" else z_name):
+                    found[c] = k, np.ones(self.n_groups)
+                    break
+                factor = None if self.moments is not None else self._factor(self.X[:, c], k)
+                if factor is not None:
+                    found[c] = k, factor
+                    break
+        return found
+
+    def _factor(self, column: np.ndarray, k: int) -> np.ndarray | None:
+        """What multiplies column k of Z to give this column, by group; None if nothing does."""
+        z = self.Z[:, k]
+        used = z != 0
+        if np.any(column[~used] != 0):
+            return None
+        ratio, codes = column[used] / z[used], self.codes[used]
+        counts = np.bincount(codes, minlength=self.n_groups)
+        mean = np.bincount(codes, ratio, self.n_groups) / np.maximum(counts, 1)
+        off = np.abs(ratio - mean[codes])
+        # a group of one row would give a factor to any column
+        if counts.max() < 2 or np.any(off > 1e-9 * (1e-300 + np.abs(ratio).max())):
+            return None
+        return mean
 
     def rows(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """X, Z and group codes of new rows; the code of a level unseen in fitting is -1.

@@ -182,15 +182,21 @@ def group_lines(
 
 
 def group_coefficients(model: Model, posterior: xr.DataTree) -> dict[str, np.ndarray]:
-    """Each group's coefficients, population part included: name -> draws (draws, J)."""
+    """Each group's coefficients, population part included: name -> draws (draws, J).
+
+    That part takes in what predictors of the group contribute, for no group on its own can tell
+    them from its own coefficients; see `Design.absorbed`.
+    """
     design = model.design
     draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    absorbed = design.absorbed()
     result = {}
     for k, name in enumerate(design.z_names):
         coefficient = "Intercept" if name == "1" else name
         values = draws[design.effect(k)].transpose("sample", ...).to_numpy()
-        if coefficient in design.x_names:
-            values = values + draws[coefficient].to_numpy()[:, None]
+        for column, (at, factor) in absorbed.items():
+            if at == k:
+                values = values + draws[design.x_names[column]].to_numpy()[:, None] * factor
         result[coefficient] = values
     return result
 
