@@ -1,9 +1,7 @@
 """The pages: complete in themselves, nothing runs that came from data, maths and figures fit."""
 
 import io
-import os
 import re
-import shutil
 
 import matplotlib.pyplot as plt
 import pytest
@@ -303,21 +301,6 @@ def test_index(listed):
 
 def test_index_without_runs(project):
     assert "No run has ended yet" in index.write(project.root).read_text()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    where = shutil.which("chromium") or shutil.which("chromium-browser")
-    if where is None and not os.environ.get("CI"):
-        pytest.skip("Chromium is not installed.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=where, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("width", [360, 1200, 2560])

@@ -13,6 +13,8 @@ from markupsafe import Markup
 INK = "#1f2328"
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
+#: Figures do not shrink below this part of their size: their labels have 9 points.
+LEAST_SCALE = 0.8
 #: Larger thumbnails would make the index slow; a page with such a figure goes without.
 MAX_THUMBNAIL = 600_000
 
@@ -42,7 +44,9 @@ def inline_svg(text: str, alt: str, prefix: str) -> Markup:
     for name in ("width", "height"):
         root.attrib.pop(name, None)
     style = "stroke-linejoin:round;stroke-linecap:butt"
-    root.set("style", f"max-width:{width:.0f}px;{style}" if width else style)
+    if width:  # on a narrow screen labels stay readable, and the frame scrolls
+        style = f"max-width:{width:.0f}px;min-width:{LEAST_SCALE * width:.0f}px;{style}"
+    root.set("style", style)
     return Markup(_recolour(ElementTree.tostring(root, encoding="unicode")))
 
 

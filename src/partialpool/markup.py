@@ -139,7 +139,10 @@ def clean(fragment: str) -> Markup:
             tag.attrs.setdefault("alt", "")
     for table in soup.find_all("table"):
         del table["border"]
-        box = {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": "Table"}
+        for cell in table.find_all("th"):
+            if not cell.get_text(strip=True):
+                cell.name = "td"  # an empty header is announced, and heads nothing
+        box = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
         table.wrap(soup.new_tag("div", attrs=box))
     return Markup(str(soup))
 
