@@ -298,7 +298,9 @@ def test_two_seeds_agree_on_hard_cases(case):
     fits = [model.fit(seed=seed) for seed in (1, 2)]
     for fit in fits:
         assert fit.attrs["route"].startswith("importance")
-        assert model.check(fit).status == "passed"
+        missed = {check["name"] for check in model.check(fit).checks if not check["passed"]}
+        assert missed <= ({"Identified"} if model.unidentified else set())
+    assert bool(model.unidentified) == (case == "one row per group, intercepts")
     comparison = checks.compare(*fits)
     assert comparison["z"].abs().max() < stats.norm.isf(5e-4 / len(comparison))
     if "log_evidence" in fits[0].attrs:

@@ -6,7 +6,7 @@ The diagnostics are ArviZ's; here they get thresholds, plain words, and one word
 import html
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import arviz_stats as azs
@@ -27,7 +27,7 @@ FALSE_ALARM = 1e-3
 #: milliseconds for each.
 CHECKED_GROUPS = 500
 #: Checks that warn rather than fail: they say "look", not "wrong".
-WARNINGS = {"Tree depth", "Energy (BFMI)"}
+WARNINGS = {"Tree depth", "Energy (BFMI)", "Identified"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,14 @@ def check(name: str, value: float, sense: str, limit: float, meaning: str) -> di
         "passed": bool(passed),
         "help": meaning,
     }
+
+
+def with_warning(verdict: Verdict, name: str, sentence: str) -> Verdict:
+    """The verdict with one more check, missed for the reason given; itself where there is none."""
+    if not sentence:
+        return verdict
+    missed = {"name": name, "value": 0.0, "threshold": "≥ 1", "passed": False, "help": sentence}
+    return replace(verdict, checks=[*verdict.checks, missed])
 
 
 def flat(dataset: xr.Dataset) -> dict[str, np.ndarray]:

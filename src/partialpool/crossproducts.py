@@ -4,8 +4,9 @@ Rows are read once. What is kept for group j is the triangular factor of
 ``[Z X y]_jᵀ [Z X y]_j``; everything downstream costs by groups, never by rows.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numba
 import numpy as np
@@ -41,6 +42,11 @@ class CrossProducts:
         Population coefficients: ``beta_inside = (A beta - a) / y_scale``.
     y_scale : float
         Unit of the response inside.
+    log_weight : float, optional
+        Where rows have known standard errors, each is divided by the standard deviation of its own
+        noise, so that sigma is 1 inside; this is the log determinant of that. None elsewhere.
+    at : callable, optional
+        Cross-products for another sigma, where sigma is added to the known standard errors.
     """
 
     R: np.ndarray
@@ -51,6 +57,8 @@ class CrossProducts:
     A: np.ndarray
     a: np.ndarray
     y_scale: float
+    log_weight: float | None = None
+    at: Callable[[float], "CrossProducts"] | None = None
 
     @cached_property
     def lanes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -65,12 +73,37 @@ class CrossProducts:
         """Number of rows N."""
         return int(self.counts.sum())
 
+    def by_sigma(
+        self, sigma: np.ndarray
+    ) -> Iterator[tuple[slice, np.ndarray, "CrossProducts", float]]:
+        """Draws of sigma (S,) that share cross-products, with sigma inside and the log weight.
 
-def crossproducts(design: Design) -> CrossProducts:
+        All of them, unless sigma is added to known standard errors: then one by one.
+        """
+        unit = 1 / self.y_scale
+        if self.log_weight is None:
+            yield slice(None), sigma * unit, self, 0.0
+        elif self.at is None:
+            yield slice(None), np.full(len(sigma), unit), self, self.log_weight
+        else:
+            for s, value in enumerate(sigma):
+                other = self.at(float(value))
+                assert other.log_weight is not None
+                yield slice(s, s + 1), np.array([unit]), other, other.log_weight
+
+
+def crossproducts(design: Design, sigma: float | None = 0.0) -> CrossProducts:
     """Reduce a design to its cross-products: one pass over the rows.
 
     Shifts are taken out only where an intercept column can absorb them, which leaves the model
     what it was. Where the design's rows are a sample, the moments of all rows take their place.
+
+    Parameters
+    ----------
+    design : Design
+    sigma : float or None
+        Of a design with known standard errors: the residual standard deviation that is added to
+        them, None where it is not known.
     """
     if design.moments is not None:
         return _from_moments(design)
@@ -83,6 +116,9 @@ def crossproducts(design: Design) -> CrossProducts:
     if "Intercept" in design.x_names:
         y_shift = float(np.mean(design.y))
         a[design.x_names.index("Intercept")] = y_shift
+    weights = np.ones(len(design.y))
+    if design.se is not None:
+        weights = 1 / np.hypot(design.se, sigma or 0.0)
     gram, counts = _accumulate(
         design.codes,
         np.ascontiguousarray(design.Z),
@@ -90,10 +126,16 @@ def crossproducts(design: Design) -> CrossProducts:
         design.y,
         np.concatenate([shift_z, shift_x, [y_shift]]),
         np.concatenate([scale_z, scale_x, [y_scale]]),
+        weights,
         design.n_groups,
     )
     R, G, E = _factor(gram, counts, q)
-    return CrossProducts(R, G, E, counts, T, A, a, y_scale)
+    if design.se is None:
+        return CrossProducts(R, G, E, counts, T, A, a, y_scale)
+    at = partial(crossproducts, design) if sigma is None else None
+    return CrossProducts(
+        R, G, E, counts, T, A, a, y_scale, log_weight=float(np.log(weights).sum()), at=at
+    )
 
 
 def _from_moments(design: Design) -> CrossProducts:
@@ -162,8 +204,8 @@ def _standardization(
 
 
 @numba.njit(cache=True)
-def _accumulate(codes, Z, X, y, shift, scale, n_groups):
-    """Sums of products of the shifted and scaled columns ``[Z X y]``, group by group."""
+def _accumulate(codes, Z, X, y, shift, scale, weights, n_groups):
+    """Sums of products of the shifted, scaled and weighted ``[Z X y]``, group by group."""
     n, q = Z.shape
     p = X.shape[1]
     k = q + p + 1
@@ -173,10 +215,10 @@ def _accumulate(codes, Z, X, y, shift, scale, n_groups):
     inverse = 1 / scale
     for i in range(n):
         for c in range(q):
-            row[c] = (Z[i, c] - shift[c]) * inverse[c]
+            row[c] = (Z[i, c] - shift[c]) * inverse[c] * weights[i]
         for c in range(p):
-            row[q + c] = (X[i, c] - shift[q + c]) * inverse[q + c]
-        row[k - 1] = (y[i] - shift[k - 1]) * inverse[k - 1]
+            row[q + c] = (X[i, c] - shift[q + c]) * inverse[q + c] * weights[i]
+        row[k - 1] = (y[i] - shift[k - 1]) * inverse[k - 1] * weights[i]
         j = codes[i]
         counts[j] += 1
         for c in range(k):

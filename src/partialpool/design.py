@@ -60,6 +60,8 @@ class Design:
         Columns of the table on the right-hand side, those of group terms first, then as written.
     moments : Moments, optional
         By group, of all rows, where the rows here are only a sample of them.
+    se : (N,) array, optional
+        Known standard errors of y.
     """
 
     formula: str
@@ -75,6 +77,7 @@ class Design:
     levels: np.ndarray
     predictors: tuple[str, ...]
     moments: Moments | None = field(default=None, repr=False)
+    se: np.ndarray | None = field(default=None, repr=False)
     _common: Any = field(default=None, repr=False)
     _varying: tuple[Any, ...] = field(default=(), repr=False)
     _kept: np.ndarray | None = field(default=None, repr=False)
@@ -208,7 +211,9 @@ class Design:
         return X, np.hstack([np.empty((n, 0)), *(_columns(v, table, n) for v in self._varying)])
 
 
-def build(formula: str, table: pd.DataFrame, *, estimable: bool = True) -> Design:
+def build(
+    formula: str, table: pd.DataFrame, *, se: str | None = None, estimable: bool = True
+) -> Design:
     """Evaluate a formula on a table.
 
     Parameters
@@ -217,6 +222,8 @@ def build(formula: str, table: pd.DataFrame, *, estimable: bool = True) -> Desig
         Such as ``"Reaction ~ Days + (Days | Subject)"``.
     table : pandas.DataFrame
         One row per observation.
+    se : str, optional
+        Column of known standard errors of the response.
     estimable : bool
         Whether to insist that the table tells the coefficients apart.
 
@@ -237,7 +244,7 @@ def build(formula: str, table: pd.DataFrame, *, estimable: bool = True) -> Desig
             "one grouping factor is supported."
         )
     group = next(iter(factors), "")
-    used = used_columns(formula)
+    used = used_columns(formula, se)
     require_columns(table, used)
     require_complete(table, used)
     varying_names = set().union(*(variables(term.expression, formula) for term in terms))
@@ -279,6 +286,7 @@ def build(formula: str, table: pd.DataFrame, *, estimable: bool = True) -> Desig
         codes=np.asarray(codes, dtype=np.int64),
         levels=np.asarray(levels),
         predictors=tuple(predictors),
+        se=None if se is None else standard_errors(table, se),
         _common=matrices.common,
         _varying=tuple(varying),
     )
@@ -287,13 +295,22 @@ def build(formula: str, table: pd.DataFrame, *, estimable: bool = True) -> Desig
     return design
 
 
-def used_columns(formula: str) -> list[str]:
-    """Sorted names of all columns that a formula reads, those of grouping factors too."""
+def standard_errors(table: pd.DataFrame, se: str) -> np.ndarray:
+    """Known standard errors (N,) from the column `se`; a ValueError where one is not positive."""
+    require_columns(table, [se])
+    values = table[se]
+    if not pd.api.types.is_numeric_dtype(values) or not (values > 0).all():
+        raise ValueError(f"se: the standard errors in {se!r} must be positive numbers.")
+    return values.to_numpy(float)
+
+
+def used_columns(formula: str, se: str | None = None) -> list[str]:
+    """Sorted names of all columns that a model reads, those of grouping factors too."""
     response, common, terms = split_formula(formula)
     used = variables(f"{response} ~ {common}", formula)
     for term in terms:
         used |= variables(term.expression, formula) | set(term.factor.split(":"))
-    return sorted(used)
+    return sorted(used | ({se} if se else set()))
 
 
 def require_columns(table: pd.DataFrame, names: list[str]) -> None:
@@ -329,8 +346,10 @@ def incomplete(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return bad
 
 
-def complete_rows(formula: str, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Rows with a value in every column of a formula, and what each column lacked.
+def complete_rows(
+    formula: str, table: pd.DataFrame, se: str | None = None
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Rows with a value in every column of a model, and what each column lacked.
 
     Returns
     -------
@@ -339,7 +358,7 @@ def complete_rows(formula: str, table: pd.DataFrame) -> tuple[pd.DataFrame, dict
     dict of str to int
         Column -> its missing or infinite values; empty where nothing was left out.
     """
-    names = used_columns(formula)
+    names = used_columns(formula, se)
     require_columns(table, names)
     bad = incomplete(table, names)
     kept = table[~bad.any(axis=1)].reset_index(drop=True)

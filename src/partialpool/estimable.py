@@ -44,6 +44,31 @@ def require_estimable(design: "Design") -> None:
         raise ValueError(f"The response {design.response!r} is constant ({design.y[0]:g}).")
 
 
+def unidentified(design: "Design") -> str:
+    """Say so where every row is a group and no figure of the data tells its effect from its noise.
+
+    The variance of a row about the line is ``sigma² + z' Sigma z``. With one row in each group,
+    the data say nothing but this sum; if a combination of the products in ``z' Sigma z`` is the
+    same in every row, such as that of a varying intercept, it cannot be told from sigma².
+    """
+    if not design.group or design.counts.max() > 1:
+        return ""
+    products = np.stack(
+        [design.Z[:, i] * design.Z[:, j] for block in design.blocks for i in block for j in block],
+        axis=-1,
+    )
+    products = products / np.maximum(np.linalg.norm(products, axis=0), 1e-300)
+    ones = np.ones(len(products)) / np.sqrt(len(products))
+    left = ones - products @ np.linalg.lstsq(products, ones, rcond=None)[0]
+    if np.linalg.norm(left) > 1e-6:
+        return ""
+    return (
+        f"Every row is a group of its own in {design.group!r}, so that the data cannot tell the "
+        "group effects from the noise and only the priors do: give several rows for each group, "
+        "leave the group term out, or give known standard errors (`se`)."
+    )
+
+
 def _constant(design: "Design") -> tuple[np.ndarray, bool]:
     if design.moments is None:
         return np.ptp(design.X, axis=0) == 0, bool(np.ptp(design.y) == 0)

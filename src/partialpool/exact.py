@@ -51,7 +51,7 @@ class ThetaPosterior:
     @property
     def free(self) -> list[int]:
         """Indices of the scales that are not fixed: one coordinate each, before correlations."""
-        return [k for k, prior in enumerate(self.scales) if prior.family != "Fixed"]
+        return [k for k, prior in enumerate(self.scales) if not prior.fixed]
 
     @property
     def dimension(self) -> int:
@@ -63,7 +63,7 @@ class ThetaPosterior:
         values = np.empty((len(u), len(self.scales)))
         jacobian = np.zeros(len(u))
         for k, prior in enumerate(self.scales):
-            if prior.family == "Fixed":
+            if prior.fixed:
                 values[:, k] = prior.arguments[0]
         for at, k in enumerate(self.free):
             prior = self.scales[k]
@@ -114,13 +114,13 @@ class ThetaPosterior:
         return factors, log_density
 
     def covariance_factor(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sigma (S,) and L (S, q, q) inside, and the log prior with Jacobian (S,)."""
+        """Sigma (S,), L (S, q, q) inside, and the log prior with Jacobian (S,)."""
         values, log_prior = self.scale_values(u)
         for k, prior in enumerate(self.scales):
             log_prior += prior.logpdf(values[:, k])
         factors, log_cor = self.correlation_factors(u)
         L = self.cross.T @ (values[:, 1:, None] * factors) / self.cross.y_scale
-        return values[:, 0] / self.cross.y_scale, L, log_prior + log_cor
+        return values[:, 0], L, log_prior + log_cor
 
     def __call__(self, u: np.ndarray) -> np.ndarray:
         """Log of prior times likelihood at coordinates (S, d), with the Jacobian: shape (S,)."""
@@ -129,15 +129,16 @@ class ThetaPosterior:
             sigma, L, log_prior = self.covariance_factor(u)
             value = log_prior + self.constant
             with threads(len(u) * len(self.cross.counts)):
-                value += log_likelihood(
-                    sigma,
-                    np.ascontiguousarray(L),
-                    *self.cross.lanes,
-                    self.cross.E,
-                    self.cross.n_rows,
-                    self.mean,
-                    self.precision,
-                )
+                for some, noise, cross, log_weight in self.cross.by_sigma(sigma):
+                    value[some] += log_weight + log_likelihood(
+                        noise,
+                        np.ascontiguousarray(L[some]),
+                        *cross.lanes,
+                        cross.E,
+                        cross.n_rows,
+                        self.mean,
+                        self.precision,
+                    )
         # Where a scale under- or overflows the density is zero, whatever came of the arithmetic.
         return np.where(np.isfinite(value), value, -np.inf)
 
@@ -210,16 +211,18 @@ def conditional_coefficients(
     cross = posterior.cross
     sigma, L, _ = posterior.covariance_factor(u)
     z = rng.standard_normal((len(u), len(posterior.mean)))
+    beta = np.empty_like(z)
     with threads(len(u) * len(cross.counts)):
-        beta = draw_beta(
-            sigma,
-            np.ascontiguousarray(L),
-            *cross.lanes,
-            cross.E,
-            posterior.mean,
-            posterior.precision,
-            z,
-        )
+        for some, noise, part, _ in cross.by_sigma(sigma):
+            beta[some] = draw_beta(
+                noise,
+                np.ascontiguousarray(L[some]),
+                *part.lanes,
+                part.E,
+                posterior.mean,
+                posterior.precision,
+                z[some],
+            )
     return np.linalg.solve(cross.A, (beta * cross.y_scale + cross.a).T).T
 
 
@@ -245,8 +248,7 @@ def conditional_effects(
     -------
     (q, S, J) array
     """
-    R, G = cross.lanes
-    b = np.empty((len(R), len(sigma), len(cross.counts)))
+    b = np.empty((len(cross.T), len(sigma), len(cross.counts)))
     pieces = np.array_split(b.reshape(-1), STREAMS)
     streams = rng.spawn(STREAMS)
     if b.size > WORTH_THREADS:
@@ -256,14 +258,19 @@ def conditional_effects(
     else:
         for stream, piece in zip(streams, pieces, strict=True):
             stream.standard_normal(out=piece)
+    inside = np.ascontiguousarray(cross.T @ L / cross.y_scale)
+    beta_inside = (beta @ cross.A.T - cross.a) / cross.y_scale
     with threads(b.size):
-        draw_effects(
-            sigma / cross.y_scale,
-            np.ascontiguousarray(cross.T @ L / cross.y_scale),
-            np.ascontiguousarray(L),
-            R,
-            G,
-            (beta @ cross.A.T - cross.a) / cross.y_scale,
-            b,
-        )
+        for some, noise, part, _ in cross.by_sigma(sigma):
+            drawn = np.ascontiguousarray(b[:, some])  # a copy only where there are several parts
+            draw_effects(
+                noise,
+                inside[some],
+                np.ascontiguousarray(L[some]),
+                *part.lanes,
+                beta_inside[some],
+                drawn,
+            )
+            if drawn.base is not b and drawn is not b:
+                b[:, some] = drawn
     return b

@@ -1,14 +1,14 @@
 """One door to every way of fitting a model; what comes out is always an xarray DataTree."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 import xarray as xr
 
-from partialpool import exact, importance
+from partialpool import centring, exact, importance
 from partialpool.design import Design
 from partialpool.settings import METHODS
 from partialpool.tables import table_digest
@@ -26,7 +26,7 @@ MAX_EFFECTS = 100_000_000
 
 def fit(
     model: "Model",
-    method: str,
+    method: str | None,
     parametrization: str | None,
     *,
     draws: int,
@@ -37,21 +37,34 @@ def fit(
     progress: bool,
 ) -> xr.DataTree:
     """Draw from the posterior of a model; see `Model.fit`, the door to this."""
+    gaussian = model.family == "gaussian"
+    method = method or ("exact" if gaussian else "nutpie")
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r}; choose from {', '.join(METHODS)}.")
+    if method == "exact" and not gaussian:
+        raise ValueError(
+            f"method: the exact fit needs Gaussian noise, and this model's is {model.family}; "
+            "choose nutpie or nuts."
+        )
     if method == "exact" and parametrization is not None:
         raise ValueError("The exact fit has no parametrization; leave it out.")
-    parametrization = parametrization or METHODS[method]
+    form = parametrization or METHODS[method] or ""
     begun = time.perf_counter()
     if method == "exact":
         variables, stats, attrs = _fit_exact(model, draws, chains, seed)
+    elif parametrization is None and form == "marginal" and not _integrates(model):
+        variables, stats, attrs = _fit_chosen(
+            model, method, draws, tune, chains, seed, start, progress
+        )
+        form = ""
     else:
         variables, stats, attrs = _fit_pymc(
-            model, method, str(parametrization), draws, tune, chains, seed, start, progress
+            model, method, form, draws, tune, chains, seed, start, progress
         )
     attrs |= {
         "method": method,
-        "parametrization": parametrization or "",
+        "family": model.family,
+        "parametrization": form,
         "formula": model.formula,
         "priors": "; ".join(f"{name} ~ {prior}" for name, prior in model.priors.items()),
         "seed": seed,
@@ -120,20 +133,36 @@ def _fit_marginal_instead(
     model: "Model", sample: importance.Sample, draws: int, chains: int, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
     """The sturdier route: NUTS on the marginal model, which has the same posterior."""
+    form = "marginal" if _integrates(model) else "noncentered"
     variables, stats, attrs = _fit_pymc(
-        model, "nutpie", "marginal", draws, 1000, chains, seed, None, False
+        model, "nutpie", form, draws, 1000, chains, seed, None, False
     )
     reason = (
         f"importance sampling was not trusted after {sample.stages} stages "
         f"(Pareto k {sample.khat:.2f}, {sample.effective:.0f} effective draws)"
     )
-    return variables, stats, attrs | {"route": f"NUTS on the marginal model: {reason}"}
+    return variables, stats, attrs | {"route": f"NUTS on the {form} model: {reason}"}
+
+
+def _integrates(model: "Model") -> bool:
+    """Whether group effects integrate out of the rows once and for all: the marginal model."""
+    return model.family == "gaussian" and model.cross.at is None
+
+
+def _fit_chosen(
+    model: "Model", method: str, *settings: Any
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
+    """Sample with each coefficient in the form that suits the data."""
+    chosen = centring.choose(model)
+    forms = list(chosen["form"]) or "centered"
+    variables, stats, attrs = _fit_pymc(model, method, forms, *settings)
+    return variables, stats, attrs | {"route": f"PyMC; {centring.sentence(chosen)}".rstrip("; ")}
 
 
 def _fit_pymc(
     model: "Model",
     method: str,
-    parametrization: str,
+    parametrization: str | Sequence[str],
     draws: int,
     tune: int,
     chains: int,
@@ -165,7 +194,11 @@ def _fit_pymc(
         else:
             sampler = "pymc" if method == "nuts" else "nutpie"
             tree = pm.sample(nuts_sampler=sampler, quiet=not progress, **common)
-    wanted = {*model.parameters, *map(model.design.effect, range(len(model.design.z_names)))}
+    wanted = {
+        "sigma",
+        *model.parameters,
+        *map(model.design.effect, range(len(model.design.z_names))),
+    }
     posterior = tree["posterior"].to_dataset()
     variables = {str(name): value.to_numpy() for name, value in posterior.items() if name in wanted}
     stats = {
@@ -175,7 +208,8 @@ def _fit_pymc(
     }
     if parametrization == "marginal":
         variables = _with_effects(model, variables, seed)
-    return variables, stats, {"route": f"PyMC, {parametrization}"}
+    route = parametrization if isinstance(parametrization, str) else ", ".join(parametrization)
+    return variables, stats, {"route": f"PyMC, {route}"}
 
 
 def _with_effects(
@@ -238,7 +272,7 @@ def _tree(
 ) -> xr.DataTree:
     design = model.design
     effects = [design.effect(k) for k in range(len(design.z_names))]
-    order = [name for name in [*model.parameters, *effects] if name in variables]
+    order = [n for n in dict.fromkeys([*model.parameters, "sigma", *effects]) if n in variables]
     chains, draws = variables["sigma"].shape
     coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
     posterior = xr.Dataset(

@@ -1,7 +1,7 @@
 """The model: a formula, a table and priors, and what one asks of them."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -14,15 +14,16 @@ import xarray as xr
 from partialpool import exact, fitting, parts, predictions
 from partialpool.crossproducts import CrossProducts, crossproducts
 from partialpool.design import Design, build, complete_rows
+from partialpool.estimable import unidentified
 from partialpool.formula import split_formula
 from partialpool.parts import Parts
-from partialpool.priors import Prior, resolve
+from partialpool.priors import NOISE, Prior, resolve
 from partialpool.settings import MISSING
 from partialpool.totals import of_design
 
 
 class Model:
-    """A Gaussian hierarchical regression: a formula, a table, and a prior for every parameter.
+    """A hierarchical linear regression: a formula, a table, and a prior for every parameter.
 
     Parameters
     ----------
@@ -33,6 +34,12 @@ class Model:
         a sample of rows are kept in memory.
     priors : mapping of str to str, optional
         Such as ``{"sd": "HalfNormal(100)"}``; see `priors.resolve` for keys and defaults.
+    family : {"gaussian", "student"}
+        Of the noise. Student's t bends less to outliers; it has no exact posterior.
+    se : str, optional
+        Column of known standard errors of the response, as in a meta-analysis. They are all of
+        the noise, unless sigma is given a prior: then ``Var(y_i) = se_i² + sigma²`` around the
+        line.
     missing : {"refuse", "drop"}
         What to do with rows that lack a value in a column of the formula.
 
@@ -46,6 +53,8 @@ class Model:
         A sentence about the rows that were left out; empty where none was.
     priors : dict of str to Prior
         One for every parameter.
+    unidentified : str
+        A sentence where only the priors tell the noise from the group effects; else empty.
     cross : CrossProducts
         All that a Gaussian fit needs to know of the rows.
 
@@ -64,28 +73,36 @@ class Model:
         table: pd.DataFrame | Parts,
         priors: Mapping[str, str] | None = None,
         *,
+        family: str = "gaussian",
+        se: str | None = None,
         missing: str = "refuse",
     ) -> None:
         if missing not in MISSING:
             raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")
-        self.formula = formula
+        if family not in NOISE:
+            raise ValueError(f"family: choose from {', '.join(NOISE)}, not {family!r}.")
+        if isinstance(table, Parts) and (se or family != "gaussian"):
+            raise ValueError("Data in parts take Gaussian noise without known standard errors.")
+        self.formula, self.family, self.se = formula, family, se
         self.dropped = ""
         if missing == "drop":
             if isinstance(table, Parts):
                 raise ValueError("missing: rows of a table in parts cannot be dropped; fill them.")
-            table, self.dropped = _drop(formula, table)
+            table, self.dropped = _drop(formula, table, se)
         self.source = table
         self.design: Design
         if isinstance(table, Parts):
             self.design, self.table = parts.build(formula, table)
         else:
-            self.design, self.table = build(formula, table), table
-        self.priors: dict[str, Prior] = resolve(self.design, priors)
+            self.design, self.table = build(formula, table, se=se), table
+        self.priors: dict[str, Prior] = resolve(self.design, priors, family)
+        self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
 
     @cached_property
     def cross(self) -> CrossProducts:
         """Cross-products of the design, made when first needed."""
-        return crossproducts(self.design)
+        sigma = self.priors["sigma"]
+        return crossproducts(self.design, sigma.arguments[0] if sigma.fixed else None)
 
     @cached_property
     def theta_posterior(self) -> exact.ThetaPosterior:
@@ -97,15 +114,26 @@ class Model:
         """The exact posterior that every other fit of this model is held against."""
         return self.fit(method="exact")
 
+    @cached_property
+    def gaussian(self) -> "Model":
+        """The same model with Gaussian noise; itself, if it has that."""
+        if self.family == "gaussian":
+            return self
+        other = self._with_design(self.design)
+        other.family = "gaussian"
+        other.priors = {name: prior for name, prior in self.priors.items() if name != "nu"}
+        return other
+
     @property
     def parameters(self) -> list[str]:
         """Names of the parameters that are not group effects, in the order they are shown."""
         design = self.design
-        return [*design.x_names, *design.sd_names, *design.cor_names, "sigma"]
+        noise = [n for n in ("sigma", "nu") if n in self.priors and not self.priors[n].fixed]
+        return [*design.x_names, *design.sd_names, *design.cor_names, *noise]
 
     def fit(
         self,
-        method: str = "exact",
+        method: str | None = None,
         parametrization: str | None = None,
         *,
         draws: int = 1000,
@@ -119,10 +147,13 @@ class Model:
 
         Parameters
         ----------
-        method : {"exact", "nuts", "nutpie", "metropolis"}
-            ``"exact"`` gives independent draws and the evidence; the others sample with PyMC.
+        method : {"exact", "nuts", "nutpie", "metropolis"}, optional
+            ``"exact"`` gives independent draws and the evidence, and is what one gets where it is
+            possible: with Gaussian noise. The others sample with PyMC; nutpie is the default of
+            Student's t.
         parametrization : {"centered", "noncentered", "marginal"}, optional
-            Of a sampled fit; marginal for NUTS and centred for Metropolis when not given.
+            Of a sampled fit. When not given, marginal for NUTS with Gaussian noise, chosen from
+            the data for other noise (see `centring`), and centred for Metropolis.
         draws, tune, chains : int
             Draws kept and thrown away in each chain.
         seed : int
@@ -158,8 +189,9 @@ class Model:
     def pooled(self) -> "Model":
         """Complete pooling: the same model without its group terms."""
         response, common, _ = split_formula(self.formula)
-        given = {k: str(v) for k, v in self.priors.items() if k in {*self.design.x_names, "sigma"}}
-        return Model(f"{response} ~ {common}", self.source, given)
+        kept = {*self.design.x_names, "sigma", "nu"}
+        given = {name: str(prior) for name, prior in self.priors.items() if name in kept}
+        return Model(f"{response} ~ {common}", self.source, given, family=self.family, se=self.se)
 
     def unpooled(self) -> "Model":
         """No pooling: each group's varying coefficients on their own, under a vague prior.
@@ -169,7 +201,8 @@ class Model:
         stay as they are.
         """
         other = self._with_design(self.design.without_population())
-        other.priors = {name: self.priors[name] for name in [*other.design.x_names, "sigma"]}
+        kept = [*other.design.x_names, "sigma", "nu"]
+        other.priors = {name: self.priors[name] for name in kept if name in self.priors}
         _, Z, y = of_design(self.design)
         for k, name in enumerate(other.design.sd_names):
             z_name, size = self.design.z_names[k], Z.rms[k]
@@ -189,7 +222,7 @@ class Model:
 
     def _with_design(self, design: Design) -> "Model":
         other = copy(self)
-        for name in ("cross", "theta_posterior", "reference"):
+        for name in ("cross", "theta_posterior", "reference", "gaussian"):
             vars(other).pop(name, None)
         other.design = design
         return other
@@ -204,8 +237,13 @@ class Model:
         """
         return predictions.line(self, posterior, table)
 
-    def reference_for(self, posterior: xr.DataTree) -> xr.DataTree:
-        """The exact posterior to hold a fit against; for an exact fit, one from another stream."""
+    def reference_for(self, posterior: xr.DataTree) -> xr.DataTree | None:
+        """The exact posterior to hold a fit against; for an exact fit, one from another stream.
+
+        None where the noise is not Gaussian and there is none.
+        """
+        if self.family != "gaussian":
+            return None
         if posterior.attrs["method"] != "exact":
             return self.reference
         other = np.random.SeedSequence(
@@ -229,9 +267,12 @@ class Model:
         """
         from partialpool import checks
 
-        return checks.verdict(posterior, reference or self.reference_for(posterior))
+        if reference is None:
+            reference = self.reference_for(posterior)
+        verdict = checks.verdict(posterior, reference)
+        return checks.with_warning(verdict, "Identified", self.unidentified)
 
-    def pymc(self, parametrization: str = "marginal") -> Any:
+    def pymc(self, parametrization: str | Sequence[str] = "marginal") -> Any:
         """The model in PyMC; see `models.build`."""
         from partialpool import models
 
@@ -244,18 +285,22 @@ class Model:
             for name, prior in self.priors.items()
         )
         groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
+        said = [remark for remark in (self.dropped, self.unidentified) if remark]
+        remarks = "".join(f"<br>{html.escape(remark)}" for remark in said)
+        noise = f"; standard errors in {self.se}" if self.se else ""
+        noise += "; noise with Student's t distribution" if self.family == "student" else ""
         return (
             f"<p><code>{html.escape(self.formula)}</code><br>"
-            f"{design.n_rows:,} rows{html.escape(groups)}"
-            f"{'<br>' if self.dropped else ''}{html.escape(self.dropped)}</p>"
+            f"{design.n_rows:,} rows{html.escape(groups)}{html.escape(noise)}"
+            f"{remarks}</p>"
             f"<table><thead><tr><th>parameter</th><th>prior</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
 
 
-def _drop(formula: str, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def _drop(formula: str, table: pd.DataFrame, se: str | None) -> tuple[pd.DataFrame, str]:
     """Rows without missing values, and the sentence that says how many were left out and why."""
-    kept, lacking = complete_rows(formula, table)
+    kept, lacking = complete_rows(formula, table, se)
     left = len(table) - len(kept)
     where = ", ".join(f"{count:,} in {name}" for name, count in lacking.items())
     share = f"{left:,} of {len(table):,} rows ({left / len(table):.1%})"

@@ -5,6 +5,7 @@
 does not grow with the rows and there is no funnel. Parameters have the same names in each.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ from partialpool.settings import PARAMETRIZATIONS
 
 
 def build(
-    design: Design, cross: CrossProducts, priors: dict[str, Prior], parametrization: str
+    design: Design,
+    cross: CrossProducts,
+    priors: dict[str, Prior],
+    parametrization: str | Sequence[str],
 ) -> pm.Model:
     """A PyMC model of the design.
 
@@ -29,29 +33,41 @@ def build(
     cross : CrossProducts
         Of the same design; the marginal model reads nothing else.
     priors : dict
-        One for every parameter, from `priors.resolve`.
-    parametrization : {"centered", "noncentered", "marginal"}
+        One for every parameter, from `priors.resolve`; with one of ``nu`` the noise has Student's
+        t distribution.
+    parametrization : {"centered", "noncentered", "marginal"} or a sequence of the first two
+        For all coefficients that vary, or for each of them.
     """
-    if parametrization not in PARAMETRIZATIONS:
+    forms = [parametrization] if isinstance(parametrization, str) else list(parametrization)
+    unknown = [form for form in forms if form not in PARAMETRIZATIONS]
+    if unknown:
         raise ValueError(
-            f"There is no parametrization {parametrization!r}; choose from "
+            f"There is no parametrization {unknown[0]!r}; choose from "
             f"{', '.join(PARAMETRIZATIONS)}."
+        )
+    if "marginal" in forms and ("nu" in priors or cross.at is not None):
+        raise ValueError(
+            "parametrization: group effects do not integrate out of this model's noise; choose "
+            "centered or noncentered."
         )
     coords = {design.group_dim: design.levels} if design.group else {}
     with pm.Model(coords=coords) as model:
         beta = [_variable(name, priors[name]) for name in design.x_names]
         sigma = _variable("sigma", priors["sigma"])
         L = _covariance_factor(design, priors)
-        if parametrization == "marginal":
+        if "marginal" in forms:
             _marginal_likelihood(cross, beta, sigma, L)
         else:
-            effects = _effects(design, L, centered=parametrization == "centered")
-            _row_likelihood(design, beta, sigma, effects)
+            if len(forms) == 1:
+                forms *= len(design.z_names)
+            effects = _effects(design, L, centered=[form == "centered" for form in forms])
+            nu = _variable("nu", priors["nu"]) if "nu" in priors else None
+            _row_likelihood(design, beta, sigma, effects, nu)
     return model
 
 
 def _variable(name: str, prior: Prior) -> pt.TensorVariable:
-    if prior.family == "Fixed":
+    if prior.fixed:
         return pm.Deterministic(name, pt.as_tensor_variable(prior.arguments[0]))
     return getattr(pm, prior.family)(name, **prior.keywords)
 
@@ -84,7 +100,7 @@ def _covariance_factor(design: Design, priors: dict[str, Prior]) -> list[list[pt
 
 
 def _effects(
-    design: Design, L: list[list[pt.TensorVariable]], *, centered: bool
+    design: Design, L: list[list[pt.TensorVariable]], *, centered: Sequence[bool]
 ) -> list[pt.TensorVariable]:
     """Group effects (J,) of each column of Z.
 
@@ -97,7 +113,7 @@ def _effects(
         block = next(b for b in design.blocks if k in b)
         mean = sum((L[k][j] * whitened[j] for j in block if j < k), start=pt.zeros(()))
         name = design.effect(k)
-        if centered:
+        if centered[k]:
             mean = mean + pt.zeros(design.n_groups)
             effect = pm.Normal(name, mean, L[k][k], dims=dim)
             whitened.append((effect - mean) / L[k][k])
@@ -114,22 +130,30 @@ def _row_likelihood(
     beta: list[pt.TensorVariable],
     sigma: pt.TensorVariable,
     effects: list[pt.TensorVariable],
+    nu: pt.TensorVariable | None,
 ) -> None:
     # Arrays enter as data, so that compiled code can be reused for other data of the same shape.
-    X, Z, codes, y = (pm.Data(name, value) for name, value in row_data(design).items())
+    data = {name: pm.Data(name, value) for name, value in row_data(design).items()}
+    X, Z, codes, y = (data[f"data_{name}"] for name in ("X", "Z", "codes", "y"))
     mean = sum((b * X[:, k] for k, b in enumerate(beta)), start=pt.zeros(()))
     mean = mean + sum(effect[codes] * Z[:, k] for k, effect in enumerate(effects))
-    pm.Normal(f"{design.response} (observed)", mean, sigma, observed=y)
+    scale = sigma if design.se is None else pt.sqrt(sigma**2 + data["data_se"] ** 2)
+    name = f"{design.response} (observed)"
+    if nu is None:
+        pm.Normal(name, mean, scale, observed=y)
+    else:
+        pm.StudentT(name, nu, mu=mean, sigma=scale, observed=y)
 
 
 def row_data(design: Design) -> dict[str, np.ndarray]:
     """Data nodes of a model over rows: their names and values."""
-    return {
+    data = {
         "data_X": design.X,
         "data_Z": design.Z,
         "data_codes": design.codes,
         "data_y": design.y,
     }
+    return data if design.se is None else data | {"data_se": design.se}
 
 
 def _marginal_likelihood(
@@ -147,8 +171,9 @@ def _marginal_likelihood(
     root = pt.zeros((0, 0))
     if q:
         root = pt.constant(cross.T / scale) @ pt.stack([pt.stack(row) for row in L])
+    weighted = cross.log_weight is not None  # then sigma is part of the weights
     outputs: Any = MarginalLogLikelihood()(
-        sigma / scale,
+        pt.constant(1 / scale) if weighted else sigma / scale,
         root,
         c,
         pm.Data("data_R", cross.R),
@@ -156,6 +181,5 @@ def _marginal_likelihood(
         pm.Data("data_E", cross.E),
         pm.Data("data_n_rows", cross.n_rows),
     )
-    pm.Potential(
-        "log_likelihood_marginal", outputs[0] - cross.n_rows * np.log(np.sqrt(2 * np.pi) * scale)
-    )
+    constant = (cross.log_weight or 0.0) - cross.n_rows * np.log(np.sqrt(2 * np.pi) * scale)
+    pm.Potential("log_likelihood_marginal", outputs[0] + constant)

@@ -33,12 +33,20 @@ FAMILIES = {
     "Gamma": (("alpha", "beta"), "scale"),
     "Uniform": (("lower", "upper"), "scale"),
     "HalfFlat": ((), "scale"),
-    "Fixed": (("value",), "scale"),
+    "Fixed": (("value",), "scale"),  # zero: without it
     "LKJ": (("eta",), "correlation"),
 }
 
 #: Keys that speak for a whole kind of parameter.
-KINDS = {"coefficients": "coefficient", "sd": "scale", "sigma": "scale", "cor": "correlation"}
+KINDS = {
+    "coefficients": "coefficient",
+    "sd": "scale",
+    "sigma": "scale",
+    "nu": "scale",
+    "cor": "correlation",
+}
+#: Families of the noise: what `Model` takes as `family`.
+NOISE = ("gaussian", "student")
 
 
 def _log_student(x: np.ndarray, nu: float, sigma: float) -> np.ndarray:
@@ -84,6 +92,11 @@ class Prior:
     def proper(self) -> bool:
         """Whether the prior is a probability distribution, so that there is an evidence."""
         return self.family not in ("Flat", "HalfFlat")
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is a value rather than a prior."""
+        return self.family == "Fixed"
 
     @property
     def upper(self) -> float:
@@ -179,7 +192,9 @@ def parse(text: str) -> Prior:
         or len(values) + len(named) > len(names)
     ):
         raise ValueError(f"The prior {text!r} needs the arguments {family}({', '.join(names)}).")
-    for name in ("sigma", "nu", "beta", "lam", "alpha", "eta", "value"):
+    if given.get("value", 0) < 0 or given.get("value", 0) == np.inf:
+        raise ValueError(f"In the prior {text!r}, value must be zero or positive.")
+    for name in ("sigma", "nu", "beta", "lam", "alpha", "eta"):
         if name in given and not (given[name] > 0 and np.isfinite(given[name])):
             raise ValueError(f"In the prior {text!r}, {name} must be positive.")
     if family == "Uniform" and not 0 <= given["lower"] < given["upper"] < np.inf:
@@ -187,13 +202,15 @@ def parse(text: str) -> Prior:
     return Prior(family, tuple(given[name] for name in names))
 
 
-def defaults(design: "Design") -> dict[str, Prior]:
+def defaults(design: "Design", family: str = "gaussian") -> dict[str, Prior]:
     """Weakly informative priors on the data's own scale, one for each parameter.
 
     Coefficients ``Normal(0, 2.5 sd(y) / sd(x))``, the intercept widened for predictors that are
     not centred, as in Bambi (Capretto et al. 2022) and rstanarm (Goodrich et al.); standard
     deviations of groups ``HalfNormal(2.5 sd(y) / sd(z))``; sigma ``HalfStudentT(4, sd(y))``;
-    correlations LKJ(2), which has its mode at zero.
+    correlations LKJ(2), which has its mode at zero. Where standard errors of y are known they are
+    all of the noise: sigma is fixed at zero until it is given a prior. The degrees of freedom of
+    Student's t have ``Gamma(2, 0.1)`` (Juárez & Steel 2010).
     """
     X, Z, y = of_design(design)
     spread = float(y.sd[0])
@@ -215,11 +232,19 @@ def defaults(design: "Design") -> dict[str, Prior]:
         result[name] = Prior("HalfNormal", (_round(2.5 * spread / size),))
     for name in design.cor_names:
         result[name] = Prior("LKJ", (2.0,))
-    result["sigma"] = Prior("HalfStudentT", (4.0, _round(spread)))
+    result["sigma"] = (
+        Prior("HalfStudentT", (4.0, _round(spread)))
+        if design.se is None
+        else Prior("Fixed", (0.0,))
+    )
+    if family == "student":
+        result["nu"] = Prior("Gamma", (2.0, 0.1))
     return result
 
 
-def resolve(design: "Design", given: Mapping[str, str] | None = None) -> dict[str, Prior]:
+def resolve(
+    design: "Design", given: Mapping[str, str] | None = None, family: str = "gaussian"
+) -> dict[str, Prior]:
     """A prior for every parameter of a design: what was given, and defaults for the rest.
 
     Parameters
@@ -229,19 +254,21 @@ def resolve(design: "Design", given: Mapping[str, str] | None = None) -> dict[st
         Keys are parameter names (``"Days"``, ``"1|Subject_sigma"``, ``"sigma"``) or kinds:
         ``"coefficients"``, ``"sd"`` (all group standard deviations), ``"cor"``. A name wins over
         a kind.
+    family : {"gaussian", "student"}
+        Of the noise; Student's t has the degrees of freedom ``nu``.
 
     Raises
     ------
     ValueError
         For a key that names no parameter, or a family that does not fit its parameter.
     """
-    result = defaults(design)
+    result = defaults(design, family)
     kinds = (
         dict.fromkeys(design.x_names, "coefficients")
         | dict.fromkeys(design.sd_names, "sd")
         | dict.fromkeys(design.cor_names, "cor")
     )
-    known = [*result, *KINDS]
+    known = [*result, *(key for key in KINDS if key != "nu")]
     named = {safe(str(key)): text for key, text in (given or {}).items()}
     for key, text in sorted(named.items(), key=lambda item: item[0] not in KINDS):
         if key not in known:
@@ -258,6 +285,11 @@ def resolve(design: "Design", given: Mapping[str, str] | None = None) -> dict[st
             )
         targets = [key] if key in result else [n for n, kind in kinds.items() if kind == key]
         result |= dict.fromkeys(targets, prior)
+    if design.se is None and result["sigma"] == Prior("Fixed", (0.0,)):
+        raise ValueError(
+            "The prior of 'sigma' leaves the data without noise; it must be positive unless there "
+            "are known standard errors (`se`)."
+        )
     for block in design.blocks:
         etas = {result[name] for name in _block_cors(design, block)}
         if len(etas) > 1:

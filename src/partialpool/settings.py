@@ -6,7 +6,7 @@ Imported by the command line on every call, so it must stay quick to import.
 from collections.abc import Mapping
 from typing import Any
 
-from partialpool.priors import parse
+from partialpool.priors import NOISE, parse
 
 #: Method -> the parametrization it uses when none is asked for.
 METHODS = {"exact": None, "nuts": "marginal", "nutpie": "marginal", "metropolis": "centered"}
@@ -43,6 +43,14 @@ def validate(settings: Mapping[str, Any]) -> None:
         )
     if method == "exact" and form is not None:
         raise ValueError("parametrization: the exact fit has none; leave it out.")
+    family = settings.get("family", "gaussian")
+    if family not in NOISE:
+        raise ValueError(f"family: choose from {', '.join(NOISE)}, not {family!r}.")
+    if family == "student" and (method == "exact" or form == "marginal"):
+        raise ValueError(
+            "family: Student's t has no exact fit and no marginal form; leave method and "
+            "parametrization out, or choose nutpie or nuts."
+        )
     missing = settings.get("missing", "refuse")
     if missing not in MISSING:
         raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")

@@ -1,0 +1,48 @@
+"""Centred or non-centred: chosen from the data, coefficient by coefficient.
+
+A sampler that carries the group effects moves freely in centred form where the rows of a group say
+much about its effect, and in non-centred form where they say little (Papaspiliopoulos, Roberts &
+Sköld 2007; Betancourt & Girolami 2015). How much they say is known from the exact posterior of the
+model with Gaussian noise.
+"""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from partialpool.model import Model
+
+#: Share of an effect's variance that the rows must explain for the centred form.
+INFORMED = 0.5
+
+
+def choose(model: "Model") -> pd.DataFrame:
+    """The form of each varying coefficient, and why.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: names of the group effects. ``informed`` is the share of the variance of an effect
+        among groups that a group's rows explain, mean over groups: one minus posterior variance
+        by prior variance ``sd²``; ``form`` is "centered" from `INFORMED` on, else "noncentered".
+    """
+    draws = model.gaussian.reference["posterior"].to_dataset()
+    design = model.design
+    rows = {}
+    for k, sd in enumerate(design.sd_names):
+        left = draws[design.effect(k)].var(("chain", "draw")).mean() / (draws[sd] ** 2).mean()
+        informed = max(0.0, 1 - float(left))
+        form = "centered" if informed >= INFORMED else "noncentered"
+        rows[design.effect(k)] = {"informed": informed, "form": form}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["informed", "form"])
+
+
+def sentence(chosen: pd.DataFrame) -> str:
+    """The choice in words."""
+    words = {"centered": "centred", "noncentered": "non-centred"}
+    return "; ".join(
+        f"{name} is {words[row['form']]}, for its groups' rows explain {row['informed']:.0%} of "
+        "its variance"
+        for name, row in chosen.iterrows()
+    )
