@@ -150,7 +150,8 @@ def test_centered_and_noncentered_are_one_model(formula):
     L = np.diag([0.7, 1.3]) @ np.array([[1, 0], [rho, np.sqrt(1 - rho**2)]])
     b = z @ L.T
     total = {}
-    for form, effects, suffix in (("centered", b, ""), ("noncentered", z, "_offset")):
+    whole = b + np.array([1.5, 2.5])
+    for form, effects, suffix in (("centered", whole, "_whole"), ("noncentered", z, "_offset")):
         with model.pymc(form) as built:
             variables = point | {n + suffix: effects[:, k] for k, n in enumerate(names)}
             # densities at values in their own units: no transformation Jacobians

@@ -67,9 +67,28 @@ def test_nothing_is_written_for_bad_input(root, capsys, monkeypatch, name, data,
     assert not list((root / "params").iterdir())
 
 
+def test_standard_errors_and_hints_are_written_down(root, capsys, monkeypatch):
+    monkeypatch.chdir(root)
+    table = pd.DataFrame({"effect": [1.0, 2, 4, 3, 5, 2], "error": 1.0, "diet": [1, 2, 3, 1, 2, 3]})
+    table.assign(study=range(6)).to_csv("trials.csv", index=False)
+    words = ["new", "trials", "trials.csv", "effect ~ diet + (1 | study)"]
+    assert main(["--root", str(root), *words, "--se", "error"]) == 0
+    text = (root / "params" / "trials.yml").read_text()
+    assert "write C(diet)" in text
+    assert "sigma: Fixed(0)" in text
+    [run] = studyfile.plan(root, [root / "params" / "trials.yml"])
+    assert run.settings["se"] == "error"
+    words[1] = "again"
+    assert main(["--root", str(root), *words]) == 0
+    assert "Every row is a group of its own" in (root / "params" / "again.yml").read_text()
+    words[1] = "third"
+    assert main(["--root", str(root), *words, "--se", "eror"]) == 2
+    assert "did you mean 'error'" in capsys.readouterr().err
+
+
 def test_dropped_rows_are_counted(root):
     path = pp.new_study("gaps", root / "gaps.csv", FORMULA, missing="drop", root=root)
-    assert "Left out: 3 of 40 rows (7.5%)" in path.read_text().splitlines()[0]
+    assert "Left out: 3 of 40 rows (7.5%)" in path.read_text().splitlines()[1]
     gaps = pd.read_csv(root / "gaps.csv")
     model = pp.Model(FORMULA, gaps, missing="drop")
     same = pp.Model(FORMULA, gaps.iloc[3:].reset_index(drop=True))

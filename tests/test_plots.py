@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool import plots, pooling, questions, simulate
+from partialpool import fit_plots, plots, pooling, predictions, questions, simulate
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +29,10 @@ def test_every_plot_has_words(radon):
     results = [
         plots.data(model, {"basement": "floor"}),
         plots.group_lines(model, fits),
-        plots.shrinkage(model, posterior, *fits["none"]),
-        plots.against_exact(posterior, model.reference_for(posterior)),
-        plots.traces(posterior, model.parameters),
-        plots.prior_and_posterior(model, posterior),
+        plots.shrinkage(model, posterior, fits["none"]),
+        fit_plots.against_exact(posterior, model.reference_for(posterior)),
+        fit_plots.traces(posterior, model.parameters),
+        fit_plots.prior_and_posterior(model, posterior),
     ]
     for figure, alt, says in results:
         figure.canvas.draw()
@@ -60,12 +60,12 @@ def test_chosen_groups_span_the_sizes():
 
 def test_models_without_a_predictor_or_groups():
     dyes = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
-    assert plots.predictor(dyes) is None
+    assert predictions.main_predictor(dyes) is None
     plots.data(dyes)
     with pytest.raises(ValueError, match="numeric predictor"):
         plots.group_lines(dyes, {})
     plain = pp.Model("Reaction ~ Days", pp.load("sleepstudy"))
-    assert plots.predictor(plain) == "Days"
+    assert predictions.main_predictor(plain) == "Days"
     plots.data(plain)
 
 
@@ -122,7 +122,7 @@ def test_joint_density_is_that_of_the_centred_pymc_model():
     model = pp.Model(simulate.ORIGIN_FORMULA, table, simulate.ORIGIN_PRIORS)
     b = np.array([1.0, 2.0, 3.0, 2.5, 1.5])
     with model.pymc("centered") as built:
-        point = {"Intercept": 1.5, "x": 2.5, "x|i_sigma": 0.8, "sigma": 0.3, "x|i": b - 2.5}
+        point = {"Intercept": 1.5, "x": 2.5, "x|i_sigma": 0.8, "sigma": 0.3, "x|i_whole": b}
         logps = [pm.logp(v, point[v.name]).sum() for v in built.free_RVs]
         logps += [pm.logp(v, table["y"].to_numpy()).sum() for v in built.observed_RVs]
         total = float(sum(logps).eval({built[k]: v for k, v in point.items()}))

@@ -47,6 +47,16 @@ EXPORTS = {
             "totals",
             "newstudy",
             "predictions",
+            "predictive",
+            "predictive_plots",
+            "sensitivity",
+            "leaveout",
+            "overview",
+            "robust",
+            "words",
+            "centring",
+            "draws",
+            "fit_plots",
         )
     },
 }

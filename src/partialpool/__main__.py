@@ -73,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("name", help="the study's name; it is written to params/NAME.yml")
     new.add_argument("data", help="a CSV or Parquet file, a folder or glob of them, an example set")
     new.add_argument("formula", help='in quotes: "wage ~ experience + (experience | person)"')
+    new.add_argument("--family", default="gaussian", help="of the noise: gaussian or student")
+    new.add_argument("--se", help="column of known standard errors of the response")
     new.add_argument("--missing", default="refuse", help="rows without a value: refuse or drop")
     run = commands.add_parser("run", help="do one run of a study")
     run.add_argument("study", help="name or path of the study file")
@@ -106,7 +108,13 @@ def _new(root: Path, options: argparse.Namespace) -> int:
 
     try:
         path = newstudy.new_study(
-            options.name, options.data, options.formula, missing=options.missing, root=root
+            options.name,
+            options.data,
+            options.formula,
+            family=options.family,
+            se=options.se,
+            missing=options.missing,
+            root=root,
         )
     except ValueError as error:  # of data, formula or name: one sentence, not a traceback
         print(error, file=sys.stderr)

@@ -182,6 +182,7 @@ HEADINGS = {
     "ess_tail": ("tail ESS", "{:,.0f}"),
     "rhat": ("R-hat", "{:.3f}"),
     "mcse_mean": ("MC error", "{:.2g}"),
+    "positive": ("probability of > 0", "{:.3f}"),
     "exact": ("exact", "{:.4g}"),
     "z": ("difference in MC errors", "{:.2f}"),
     "shift": ("difference in sd", "{:.3f}"),

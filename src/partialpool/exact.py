@@ -22,7 +22,14 @@ from scipy.special import betaln, expit, log_expit, logit
 
 from partialpool.crossproducts import CrossProducts
 from partialpool.design import Design
-from partialpool.kernels import WORTH_THREADS, draw_beta, draw_effects, log_likelihood, threads
+from partialpool.kernels import (
+    LANES,
+    WORTH_THREADS,
+    draw_beta,
+    draw_effects,
+    log_likelihood,
+    threads,
+)
 from partialpool.priors import Prior
 from partialpool.totals import of_design
 
@@ -224,6 +231,37 @@ def conditional_coefficients(
                 z[some],
             )
     return np.linalg.solve(cross.A, (beta * cross.y_scale + cross.a).T).T
+
+
+def log_likelihood_given(
+    cross: CrossProducts, sigma: np.ndarray, L: np.ndarray, beta: np.ndarray
+) -> np.ndarray:
+    """``log p(y | theta, beta)`` (S,), group effects integrated out.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    sigma : (S,) array
+    L : (S, q, q) array
+        Any square root of the covariance of the effects.
+    beta : (S, p) array
+    """
+    J, q, _ = cross.G.shape
+    c = np.hstack([(cross.a - beta @ cross.A.T) / cross.y_scale, np.ones((len(sigma), 1))])
+    value = np.full(len(sigma), -0.5 * cross.n_rows * np.log(2 * np.pi))
+    value -= cross.n_rows * np.log(cross.y_scale)
+    for some, noise, part, log_weight in cross.by_sigma(sigma):
+        inside = cross.T @ L[some] / cross.y_scale
+        square = np.einsum("si,ij,sj->s", c[some], part.E, c[some]) / noise**2
+        value[some] += log_weight - (cross.n_rows - J * q) * np.log(noise) - 0.5 * square
+        for first in range(0, J if q else 0, LANES):
+            groups = slice(first, first + LANES)
+            root = part.R[groups] @ inside[:, None]
+            V = noise[:, None, None, None] ** 2 * np.eye(q) + root @ np.swapaxes(root, -1, -2)
+            h = np.einsum("jim,sm->sji", part.G[groups], c[some])
+            w = np.linalg.solve(V, h[..., None])[..., 0]
+            value[some] -= 0.5 * (np.linalg.slogdet(V)[1] + (h * w).sum(-1)).sum(-1)
+    return value
 
 
 def conditional_effects(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FIT_STREAM, EFFECT_STREAM, REFERENCE_STREAM = 1, 2, 3
 #: Draws in all, from which on PyMC's chains get processes of their own.
 LONG = 100_000
+#: Acceptance that NUTS aims at where group effects are parameters, as in rstanarm; else 0.8.
+ACCEPT = 0.95
 #: Largest number of group effects drawn (draws x groups x columns), 8 bytes each.
 MAX_EFFECTS = 100_000_000
 
@@ -155,7 +157,7 @@ def _fit_chosen(
     """Sample with each coefficient in the form that suits the data."""
     chosen = centring.choose(model)
     forms = list(chosen["form"]) or "centered"
-    variables, stats, attrs = _fit_pymc(model, method, forms, *settings)
+    variables, stats, attrs = _fit_pymc(model, method, forms, *settings, accept=ACCEPT)
     return variables, stats, attrs | {"route": f"PyMC; {centring.sentence(chosen)}".rstrip("; ")}
 
 
@@ -169,10 +171,13 @@ def _fit_pymc(
     seed: int,
     start: Mapping[str, Any] | None,
     progress: bool,
+    accept: float = 0.8,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
     import pymc as pm
 
-    with model.pymc(parametrization):
+    from partialpool import models
+
+    with model.pymc(parametrization) as built:
         common: dict[str, Any] = {
             "draws": draws,
             "tune": tune,
@@ -186,14 +191,15 @@ def _fit_pymc(
         }
         if start is not None:
             # jitter would move the chains away from where they were told to start
-            common |= {"initvals": dict(start)}
+            common |= {"initvals": models.initial_values(model.design, start, built)}
             if method != "metropolis":
                 common |= {"init": "adapt_diag"}
         if method == "metropolis":
             tree = pm.sample(step=pm.Metropolis(), quiet=True, **common)
         else:
             sampler = "pymc" if method == "nuts" else "nutpie"
-            tree = pm.sample(nuts_sampler=sampler, quiet=not progress, **common)
+            common |= {"nuts_sampler": sampler, "target_accept": accept}
+            tree = pm.sample(quiet=not progress, **common)
     wanted = {
         "sigma",
         *model.parameters,

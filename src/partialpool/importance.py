@@ -117,7 +117,7 @@ def sample(
     log_density : callable
         From points (n, d) to log densities (n,), up to no constant.
     start : (d,) array
-        Where the search for the mode begins.
+        Where the search for the mode begins. Without coordinates there is one density.
     rng : numpy.random.Generator
     effective : int
         Number of effective draws to reach.
@@ -126,6 +126,10 @@ def sample(
     max_stages : int
         Proposals tried before giving up; what is reached then is returned, not trusted.
     """
+    if not len(start):  # nothing to draw: the integral is the density itself
+        u = np.empty((effective, 0))
+        value, weights = float(log_density(u[:1])[0]), np.full(effective, -np.log(effective))
+        return Sample(u, weights, value, 0.0, 0.0, float(effective), 0.0, 0)
     mode, covariance = laplace(log_density, start)
     d = len(mode)
     proposal = _around(mode, covariance, scales=(1.1, 2.0, 5.0), weights=(0.6, 0.3, 0.1))

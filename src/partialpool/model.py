@@ -51,6 +51,8 @@ class Model:
         The rows, or the sample of them.
     dropped : str
         A sentence about the rows that were left out; empty where none was.
+    lacking : dict of str to int
+        Missing values of each column in the rows that were left out.
     priors : dict of str to Prior
         One for every parameter.
     unidentified : str
@@ -85,10 +87,11 @@ class Model:
             raise ValueError("Data in parts take Gaussian noise without known standard errors.")
         self.formula, self.family, self.se = formula, family, se
         self.dropped = ""
+        self.lacking: dict[str, int] = {}
         if missing == "drop":
             if isinstance(table, Parts):
                 raise ValueError("missing: rows of a table in parts cannot be dropped; fill them.")
-            table, self.dropped = _drop(formula, table, se)
+            table, self.lacking, self.dropped = _drop(formula, table, se)
         self.source = table
         self.design: Design
         if isinstance(table, Parts):
@@ -119,7 +122,7 @@ class Model:
         """The same model with Gaussian noise; itself, if it has that."""
         if self.family == "gaussian":
             return self
-        other = self._with_design(self.design)
+        other = self.with_design(self.design)
         other.family = "gaussian"
         other.priors = {name: prior for name, prior in self.priors.items() if name != "nu"}
         return other
@@ -200,7 +203,7 @@ class Model:
         prior of the population coefficient allows, instead of learned. Slopes that do not vary
         stay as they are.
         """
-        other = self._with_design(self.design.without_population())
+        other = self.with_design(self.design.without_population())
         kept = [*other.design.x_names, "sigma", "nu"]
         other.priors = {name: self.priors[name] for name in kept if name in self.priors}
         _, Z, y = of_design(self.design)
@@ -218,9 +221,10 @@ class Model:
         """The same model and priors for another response, such as a simulated one."""
         if self.design.moments is not None:
             raise ValueError("Another response needs all rows, and a table in parts keeps few.")
-        return self._with_design(replace(self.design, y=np.asarray(y, dtype=float)))
+        return self.with_design(replace(self.design, y=np.asarray(y, dtype=float)))
 
-    def _with_design(self, design: Design) -> "Model":
+    def with_design(self, design: Design) -> "Model":
+        """The same model and priors for other rows or columns."""
         other = copy(self)
         for name in ("cross", "theta_posterior", "reference", "gaussian"):
             vars(other).pop(name, None)
@@ -298,10 +302,13 @@ class Model:
         )
 
 
-def _drop(formula: str, table: pd.DataFrame, se: str | None) -> tuple[pd.DataFrame, str]:
-    """Rows without missing values, and the sentence that says how many were left out and why."""
+def _drop(
+    formula: str, table: pd.DataFrame, se: str | None
+) -> tuple[pd.DataFrame, dict[str, int], str]:
+    """Rows without missing values, what each column lacks, and a sentence about it."""
     kept, lacking = complete_rows(formula, table, se)
     left = len(table) - len(kept)
     where = ", ".join(f"{count:,} in {name}" for name, count in lacking.items())
     share = f"{left:,} of {len(table):,} rows ({left / len(table):.1%})"
-    return kept, f"Left out: {share}, with missing or infinite values ({where})." if left else ""
+    says = f"Left out: {share}, with missing or infinite values ({where})." if left else ""
+    return kept, lacking, says

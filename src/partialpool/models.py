@@ -5,7 +5,7 @@
 does not grow with the rows and there is no funnel. Parameters have the same names in each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,8 @@ def build(
         else:
             if len(forms) == 1:
                 forms *= len(design.z_names)
-            effects = _effects(design, L, centered=[form == "centered" for form in forms])
+            centered = [form == "centered" for form in forms]
+            effects = _effects(design, dict(zip(design.x_names, beta, strict=True)), L, centered)
             nu = _variable("nu", priors["nu"]) if "nu" in priors else None
             _row_likelihood(design, beta, sigma, effects, nu)
     return model
@@ -100,11 +101,16 @@ def _covariance_factor(design: Design, priors: dict[str, Prior]) -> list[list[pt
 
 
 def _effects(
-    design: Design, L: list[list[pt.TensorVariable]], *, centered: Sequence[bool]
+    design: Design,
+    beta: dict[str, pt.TensorVariable],
+    L: list[list[pt.TensorVariable]],
+    centered: Sequence[bool],
 ) -> list[pt.TensorVariable]:
     """Group effects (J,) of each column of Z.
 
-    The centred form draws b_k given b_1 ... b_(k-1), the non-centred one standard normals.
+    The centred form draws b_k given b_1 ... b_(k-1), around the population's coefficient where
+    there is one (hierarchical centring, Gelfand, Sahu & Carlin 1995, as in the origin), the
+    non-centred one standard normals.
     """
     dim = design.group_dim
     whitened: list[pt.TensorVariable] = []
@@ -115,7 +121,12 @@ def _effects(
         name = design.effect(k)
         if centered[k]:
             mean = mean + pt.zeros(design.n_groups)
-            effect = pm.Normal(name, mean, L[k][k], dims=dim)
+            population = beta.get(_coefficient(design, k))
+            if population is None:
+                effect = pm.Normal(name, mean, L[k][k], dims=dim)
+            else:
+                whole = pm.Normal(whole_name(name), population + mean, L[k][k], dims=dim)
+                effect = pm.Deterministic(name, whole - population, dims=dim)
             whitened.append((effect - mean) / L[k][k])
         else:
             z = pm.Normal(f"{name}_offset", 0, 1, dims=dim)
@@ -123,6 +134,26 @@ def _effects(
             effect = pm.Deterministic(name, mean + L[k][k] * z, dims=dim)
         effects.append(effect)
     return effects
+
+
+def whole_name(effect: str) -> str:
+    """Name of the groups' whole coefficients, population part included, in the centred form."""
+    return f"{effect}_whole"
+
+
+def initial_values(design: Design, start: Mapping[str, Any], model: pm.Model) -> dict[str, Any]:
+    """Where chains start, by the model's own variables: whole coefficients for centred effects."""
+    values = dict(start)
+    for k in range(len(design.z_names)):
+        effect = design.effect(k)
+        if whole_name(effect) in model.named_vars and effect in values:
+            values[whole_name(effect)] = values.pop(effect) + values[_coefficient(design, k)]
+    return values
+
+
+def _coefficient(design: Design, k: int) -> str:
+    """Name that the population coefficient of column k of Z would have."""
+    return "Intercept" if design.z_names[k] == "1" else design.z_names[k]
 
 
 def _row_likelihood(

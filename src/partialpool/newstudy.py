@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from partialpool import sources, studyfile
@@ -9,12 +10,14 @@ from partialpool.model import Model
 from partialpool.tables import load
 
 TEMPLATE = """\
-# {summary}
+{summary}
 notebook: regression
 settings:
   data: {data}
   formula: {formula}
-  missing: {missing}    # rows without a value: refuse, or drop and count them
+  family: {family}        # of the noise: gaussian, or student, which bends less to outliers
+  se: {se}                # column of known standard errors of the response, as in a meta-analysis
+  missing: {missing}         # rows without a value: refuse, or drop and count them
   # Coefficients take Normal or Flat; standard deviations (.._sigma) and sigma take HalfNormal,
   # HalfStudentT, HalfCauchy, Exponential, Gamma, Uniform, HalfFlat or Fixed; correlations LKJ.
   # These are the defaults on the scale of the data (2.5 sd(y) / sd(x), as in Bambi and rstanarm).
@@ -24,7 +27,9 @@ settings:
   # What axes say instead of column names; add units.
   labels:
 {labels}
-  method: exact           # exact; nuts, nutpie or metropolis sample with PyMC
+  # Rows to predict: a path, or a list such as [{{x: 1.5, group: new}}]; null: typical ones.
+  predict: null
+  method: null            # exact; nuts, nutpie, metropolis sample; null: exact where possible
   parametrization: null   # of a sampled fit: centered, noncentered, marginal; null: its own
   draws: 1000             # draws kept in each of four chains
   tune: 1000              # draws thrown away in each chain (sampled fits)
@@ -39,6 +44,8 @@ def new_study(
     data: str | Path,
     formula: str,
     *,
+    family: str = "gaussian",
+    se: str | None = None,
     missing: str = "refuse",
     root: Path | None = None,
 ) -> Path:
@@ -52,6 +59,10 @@ def new_study(
         A path, seen from the current folder or from the project's, or whatever `load` takes.
     formula : str
         Such as ``"log(wage) ~ experience + (experience | person)"``.
+    family : {"gaussian", "student"}
+        Of the noise.
+    se : str, optional
+        Column of known standard errors of the response.
     missing : {"refuse", "drop"}
         What to do with rows that lack a value in a column of the formula.
     root : Path, optional
@@ -81,14 +92,28 @@ def new_study(
         raise ValueError(f"There is a study {name!r} already; choose another name.")
     place = _seen_from(root, str(data))
     found = sources.data_path(place, root)
-    model = Model(formula, load(place if found is None else found), missing=missing)
+    table = load(place if found is None else found)
+    model = Model(formula, table, family=family, se=se, missing=missing)
     design = model.design
     groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
+    remarks = [
+        f"{design.n_rows:,} rows{groups}.",
+        model.dropped,
+        model.unidentified,
+        *(
+            f"{column} has {model.table[column].nunique()} whole numbers for values; if they are "
+            f"names of categories, write C({column})."
+            for column in design.predictors
+            if _looks_categorical(model.table[column]) and f"C({column}" not in formula
+        ),
+    ]
     columns = dict.fromkeys([design.response, *design.predictors])
     text = TEMPLATE.format(
-        summary=_line(f"{design.n_rows:,} rows{groups}. {model.dropped}"),
+        summary="\n".join(f"# {_line(remark)}" for remark in remarks if remark),
         data=_quoted(place),
         formula=_quoted(formula),
+        family=family,
+        se="null" if se is None else _quoted(se),
         missing=missing,
         priors=_pairs({name: str(prior) for name, prior in model.priors.items()}),
         labels=_pairs({column: column for column in columns}),
@@ -100,6 +125,11 @@ def new_study(
         path.unlink()
         raise
     return path
+
+
+def _looks_categorical(values: pd.Series) -> bool:
+    """Whether whole numbers take so few values, three to six, that they may be codes."""
+    return pd.api.types.is_integer_dtype(values) and 3 <= values.nunique() <= 6
 
 
 def _seen_from(root: Path, data: str) -> str:

@@ -5,23 +5,23 @@ both. Nothing here fits or simulates.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-import arviz_plots as azp
-import arviz_stats as azs
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from partialpool import checks, theme
+from partialpool import draws, theme
 from partialpool.model import Model
+from partialpool.predictions import main_predictor
 
 #: Probability of every interval drawn here; all are equal-tailed.
 PROBABILITY = 0.9
 #: Most groups that get a panel or a row of their own; more are thinned evenly by size.
 MAX_PANELS = 18
+#: Most groups that get a line of their own in a forest.
+MAX_ROWS = 70
 #: The three ways to pool, as they are called in every figure.
 POOLING = {"complete": "complete pooling", "none": "no pooling", "partial": "partial pooling"}
 
@@ -29,14 +29,6 @@ POOLING = {"complete": "complete pooling", "none": "no pooling", "partial": "par
 def axis_label(name: str, labels: Mapping[str, str] | None) -> str:
     """The label a person gave a column, or its name."""
     return (labels or {}).get(name, name)
-
-
-def predictor(model: Model) -> str | None:
-    """The numeric column along which groups are drawn: the first one whose effect varies."""
-    for name in model.design.predictors:
-        if pd.api.types.is_numeric_dtype(model.table[name]) and np.ptp(model.table[name]) > 0:
-            return name
-    return None
 
 
 def chosen_groups(model: Model, most: int = MAX_PANELS) -> np.ndarray:
@@ -52,7 +44,7 @@ def data(model: Model, labels: Mapping[str, str] | None = None) -> tuple[Figure,
     """Rows against the main predictor, with each group's mean or least-squares line behind."""
     design, table = model.design, model.table
     counts = design.counts
-    name = predictor(model)
+    name = main_predictor(model)
     figure, axes = plt.subplots()
     rng = np.random.default_rng(0)  # jitter only
     if name is None:
@@ -76,10 +68,12 @@ def data(model: Model, labels: Mapping[str, str] | None = None) -> tuple[Figure,
             axes.set_xticks(levels)
             x = x + rng.uniform(-0.1, 0.1, len(x)) * np.min(np.diff(levels))
         axes.set_xlabel(axis_label(name, labels))
+    if design.se is not None:
+        axes.vlines(x, design.y - design.se, design.y + design.se, color=theme.COLORS["data"], lw=1)
     axes.scatter(
         x,
         design.y,
-        s=14,
+        s=14 if len(x) > 50 else 36,
         color=theme.COLORS["data"],
         alpha=max(0.15, min(0.8, 300 / len(x))),
         linewidths=0,
@@ -92,6 +86,8 @@ def data(model: Model, labels: Mapping[str, str] | None = None) -> tuple[Figure,
         if counts.min() == counts.max()
         else f"{counts.min()} to {counts.max():,} rows each, median {np.median(counts):g}"
     )
+    if design.se is not None:
+        sizes += "; bars are one known standard error either way"
     n = design.n_rows
     says = f"**{n:,} rows** in **{groups}**, {sizes}." if design.group else f"{n:,} rows."
     if len(x) < n:
@@ -121,7 +117,7 @@ def group_lines(
         Axis labels by column name.
     """
     design, table = model.design, model.table
-    name = predictor(model)
+    name = main_predictor(model)
     if name is None:
         raise ValueError("Group lines need a numeric predictor.")
     groups = chosen_groups(model)
@@ -171,7 +167,8 @@ def group_lines(
     says = (
         f"{of.capitalize()} groups, with their number of rows in brackets; the band is the "
         f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In {inside} of "
-        f"{total} panels the unpooled line stays inside that band: there pooling changes little."
+        f"the {total} panels the unpooled line stays inside that band: there pooling changes "
+        "little."
     )
     alt = (
         f"{len(groups)} small panels, one per group of {design.group}, each with its rows and the "
@@ -188,29 +185,52 @@ def group_coefficients(model: Model, posterior: xr.DataTree) -> dict[str, np.nda
     them from its own coefficients; see `Design.absorbed`.
     """
     design = model.design
-    draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    values = draws.flat(model, posterior)
     absorbed = design.absorbed()
     result = {}
     for k, name in enumerate(design.z_names):
         coefficient = "Intercept" if name == "1" else name
-        values = draws[design.effect(k)].transpose("sample", ...).to_numpy()
+        total = values[design.effect(k)]
         for column, (at, factor) in absorbed.items():
             if at == k:
-                values = values + draws[design.x_names[column]].to_numpy()[:, None] * factor
-        result[coefficient] = values
+                total = total + values[design.x_names[column]][:, None] * factor
+        result[coefficient] = total
     return result
 
 
 def shrinkage(
-    model: Model, posterior: xr.DataTree, unpooled: Model, separate: xr.DataTree
+    model: Model, posterior: xr.DataTree, unpooled: tuple[Model, xr.DataTree] | None = None
 ) -> tuple[Figure, str, str]:
     """From no pooling to partial pooling: how far each group's coefficients are drawn in.
 
     One panel per varying coefficient: the group's own estimate on the x axis, the partially
     pooled one on the y axis with its interval; the diagonal is no pooling, the flat line
     complete pooling.
+
+    Parameters
+    ----------
+    model : Model
+    posterior : xarray.DataTree
+        A fit of it.
+    unpooled : tuple of Model and xarray.DataTree, optional
+        Its `Model.unpooled` and a fit of that, where they are at hand.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+    >>> figure, alt, says = pp.plots.shrinkage(model, model.fit())
+    >>> "Pooling draws groups together" in says
+    True
     """
-    partial, none = group_coefficients(model, posterior), group_coefficients(unpooled, separate)
+    if unpooled is None:
+        other = model.unpooled()
+        unpooled = other, other.fit()
+    separate_model, separate = unpooled
+    partial, none = (
+        group_coefficients(model, posterior),
+        group_coefficients(separate_model, separate),
+    )
     counts = model.design.counts
     figure, panels = plt.subplots(
         1, len(partial), figsize=(4.6 * len(partial) + 0.6, 4.2), squeeze=False
@@ -241,131 +261,10 @@ def shrinkage(
         spread = 1 - np.std(y[known]) / np.std(x[known])
         left = "" if known.all() else f" ({(~known).sum()} groups cannot estimate it alone)"
         sentences.append(f"the spread of **{name}** over groups shrinks by {spread:.0%}{left}")
-    panels[0, 0].legend(loc="upper left")
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3)
     says = "Pooling draws groups together: " + "; ".join(sentences) + "."
     alt = f"Partially pooled against unpooled group coefficients. {says.replace('**', '')}"
-    return figure, alt, says
-
-
-def against_exact(
-    posterior: xr.DataTree,
-    reference: xr.DataTree,
-    truth: Mapping[str, Any] | None = None,
-    names: list[str] | None = None,
-) -> tuple[Figure, str, str]:
-    """Marginals of a fit over those of the exact posterior, with true values where known.
-
-    Parameters
-    ----------
-    posterior, reference : xarray.DataTree
-        The fit, and what `Model.reference_for` returns for it.
-    truth : mapping, optional
-        True values by parameter name.
-    names : list of str, optional
-        Parameters to draw; all that are no group effects when not given.
-    """
-    draws, exact_draws = (checks.flat(t["posterior"].to_dataset()) for t in (posterior, reference))
-    names = [n for n in names or draws if "[" not in n and np.std(exact_draws[n]) > 0]
-    columns = min(len(names), 3)
-    rows = -(-len(names) // columns)
-    figure, panels = plt.subplots(
-        rows, columns, figsize=(3.2 * columns + 0.4, 2.3 * rows + 0.5), squeeze=False
-    )
-    for panel, name in zip(panels.flat, names, strict=False):
-        for values, style in (
-            (exact_draws[name], {"color": theme.COLORS["exact"], "lw": 5, "alpha": 0.55}),
-            (draws[name], {"color": theme.INK, "lw": 1.4}),
-        ):
-            panel.plot(*density(values.ravel()), **style)
-        value = (truth or {}).get(name)
-        if isinstance(value, int | float):
-            panel.axvline(value, **theme.TRUTH)
-        panel.set(xlabel=name, yticks=[], ylim=(0, None))
-        panel.spines["left"].set_visible(False)
-    for panel in list(panels.flat)[len(names) :]:
-        panel.set_visible(False)
-    handles = [
-        plt.Line2D([], [], color=theme.COLORS["exact"], lw=5, alpha=0.55, label="exact"),
-        plt.Line2D([], [], color=theme.INK, lw=1.4, label="this fit"),
-    ]
-    if truth:
-        handles.append(plt.Line2D([], [], label="true value", **theme.TRUTH))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
-    comparison = checks.compare(posterior, reference)
-    means = comparison["z"].abs()
-    shown = comparison.loc[names]
-    far = shown["wasserstein"].idxmax()
-    says = (
-        f"Over {len(comparison)} parameters and group effects the posterior means differ from the "
-        f"exact ones by at most {means.max():.1f} Monte Carlo errors ({means.idxmax()}), where "
-        f"chance alone gives about {expected_extreme(len(means)):.1f}. The farthest marginal is "
-        f"that of {far}, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations away."
-    )
-    alt = f"Densities of {', '.join(names)}: this fit over the exact posterior. {says}"
-    return figure, alt, says
-
-
-def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ArviZ's kernel density estimate, which respects bounds: grid and density."""
-    grid, height, _ = azs.base.array_stats.kde(values)
-    return grid, height
-
-
-def expected_extreme(n: int) -> float:
-    """Expected largest of n absolute standard normal values, approximately (Blom 1958)."""
-    from scipy.stats import norm
-
-    return float(norm.isf(0.5 * (1 - (n - 0.375) / (n + 0.25))))
-
-
-def traces(
-    posterior: xr.DataTree, names: list[str], truth: Mapping[str, Any] | None = None
-) -> tuple[Figure, str, str]:
-    """Density and trace of each chain, with true values in red.
-
-    Long chains are thinned to 1,000 points in the picture; the figures in words use every draw.
-    """
-    draws = posterior["posterior"].to_dataset()[names]
-    every = max(1, draws.sizes["draw"] // 1000)
-    thin = draws.isel(draw=slice(None, None, every))
-    collection = azp.plot_trace_dist(
-        xr.DataTree.from_dict({"posterior": thin}),
-        compact=True,
-        figure_kwargs={"figsize": (9, 1.8 * len(names) + 0.4)},
-        visuals={"xlabel_trace": False, "label": False},
-        backend="matplotlib",
-    )
-    figure = collection.viz["figure"].item()
-    panels = np.asarray(figure.axes, dtype=object).reshape(len(names), 2)
-    for (left, right), name in zip(panels, names, strict=True):
-        left.set_title(name, loc="left")
-        left.set_yticks([])
-        value = (truth or {}).get(name)
-        if isinstance(value, int | float):
-            left.axvline(value, **theme.TRUTH)
-            right.axhline(value, **theme.TRUTH)
-    for panel in figure.axes:
-        panel.set_xlabel("")
-    panels[-1, 1].set_xlabel(f"draw (one in {every} shown)" if every > 1 else "draw")
-    summary = checks.summarize(xr.DataTree.from_dict({"posterior": draws}))
-    worst = summary["rhat"].idxmax()
-    says = (
-        f"{draws.sizes['chain']} chains of {draws.sizes['draw']:,} draws. Largest R-hat "
-        f"{summary['rhat'].max():.3f} ({worst}); fewest effective draws "
-        f"{summary['ess_bulk'].min():,.0f} ({summary['ess_bulk'].idxmin()})."
-    )
-    if truth:
-        hit = [
-            name
-            for name in names
-            if isinstance(truth.get(name), int | float)
-            and summary.loc[name, "q05"] <= float(truth[name]) <= summary.loc[name, "q95"]
-        ]
-        says += (
-            f" The 90 % equal-tailed interval holds the true value for {len(hit)} of "
-            f"{sum(isinstance(truth.get(n), int | float) for n in names)} parameters."
-        )
-    alt = f"Densities and traces of {', '.join(names)}, a line style per chain. {says}"
     return figure, alt, says
 
 
@@ -379,7 +278,7 @@ def predictive_lines(
 ) -> tuple[Figure, str, str]:
     """The origin's predictive check: lines of random draws for a few rows, each its own colour."""
     design, table = model.design, model.table
-    name = predictor(model)
+    name = main_predictor(model)
     if name is None:
         raise ValueError("Predictive lines need a numeric predictor.")
     rows = rng.choice(len(table), points, replace=False)
@@ -409,42 +308,45 @@ def predictive_lines(
     return figure, alt, says
 
 
-def prior_and_posterior(
-    model: Model, posterior: xr.DataTree, names: list[str] | None = None
-) -> tuple[Figure, str, str]:
-    """Each parameter's posterior with its prior density over the same range."""
-    draws = checks.flat(posterior["posterior"].to_dataset())
-    names = [n for n in names or model.parameters if np.std(draws[n]) > 0]
-    columns = min(len(names), 3)
-    rows = -(-len(names) // columns)
+def forest(model: Model, posterior: xr.DataTree) -> tuple[Figure, str, str]:
+    """Each group's coefficients with intervals, sorted, and the population's behind them."""
+    coefficients = group_coefficients(model, posterior)
+    tail = (1 - PROBABILITY) / 2
+    J = model.design.n_groups
+    few = J <= MAX_ROWS
+    height = 0.17 * min(J, MAX_ROWS) + 1.2
     figure, panels = plt.subplots(
-        rows, columns, figsize=(3.2 * columns + 0.4, 2.3 * rows + 0.5), squeeze=False
+        1, len(coefficients), figsize=(4.6 * len(coefficients) + 0.8, height), squeeze=False
     )
-    contraction = {}
-    for panel, name in zip(panels.flat, names, strict=False):
-        grid, height = density(draws[name].ravel())
-        panel.fill_between(grid, height, color=theme.COLORS["partial"], alpha=0.35, linewidth=0)
-        prior = model.priors[name]
-        if prior.proper and prior.family != "LKJ":
-            wide = np.linspace(grid[0] - np.ptp(grid) / 2, grid[-1] + np.ptp(grid) / 2, 200)
-            wide = wide[(wide >= prior.lower) | (prior.family == "Normal")]
-            panel.plot(wide, np.exp(prior.logpdf(wide)), **theme.PRIOR)
-            sample = prior.sample(np.random.default_rng(0), 4000)
-            contraction[name] = 1 - np.var(draws[name]) / np.var(sample)
-        panel.set(xlabel=name, yticks=[], ylim=(0, None))
-        panel.spines["left"].set_visible(False)
-    for panel in list(panels.flat)[len(names) :]:
-        panel.set_visible(False)
+    says = []
+    for panel, (name, values) in zip(panels.flat, coefficients.items(), strict=True):
+        middle = values.mean(0)
+        order = np.argsort(middle)
+        if not few:
+            order = order[np.linspace(0, J - 1, MAX_ROWS).round().astype(int)]
+        low, high = np.quantile(values, [tail, 1 - tail], axis=0)
+        centre = values.mean(1)
+        panel.axvspan(
+            *np.quantile(centre, [tail, 1 - tail]), color=theme.COLORS["complete"], alpha=0.25, lw=0
+        )
+        panel.axvline(centre.mean(), color=theme.COLORS["complete"], lw=1.4)
+        places = np.arange(len(order))
+        panel.hlines(places, low[order], high[order], color=theme.COLORS["partial"], alpha=0.6)
+        panel.scatter(middle[order], places, s=10, color=theme.COLORS["partial"], zorder=3)
+        panel.set_yticks(places, model.design.levels[order], fontsize=7)
+        panel.set_ylim(-1, len(order))
+        panel.set_xlabel(name)
+        apart = int(((low > centre.mean()) | (high < centre.mean())).sum())
+        says.append(
+            f"**{name}** goes from {middle.min():.3g} ({model.design.levels[middle.argmin()]}) to "
+            f"{middle.max():.3g} ({model.design.levels[middle.argmax()]}), and the interval of "
+            f"{apart} of {J:,} groups leaves out the mean of all"
+        )
     handles = [
-        plt.Rectangle((0, 0), 1, 1, color=theme.COLORS["partial"], alpha=0.35, label="posterior"),
-        plt.Line2D([], [], label="prior", **theme.PRIOR),
+        plt.Line2D([], [], color=theme.COLORS["partial"], marker="o", ms=4, label="a group"),
+        plt.Line2D([], [], color=theme.COLORS["complete"], label="mean of the groups"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
-    says = "Every prior here is flat or a correlation's, so that there is nothing to compare."
-    if contraction:
-        least = min(contraction, key=contraction.__getitem__)
-        says = (
-            f"The data narrow every prior; least that of {least}, whose variance falls by "
-            f"{contraction[least]:.0%}."
-        )
-    return figure, f"Prior and posterior densities of {', '.join(names)}. {says}", says
+    shown = "" if few else f" Of {J:,} groups {MAX_ROWS} are shown, evenly spread."
+    text = f"{'; '.join(says)}. Intervals are {PROBABILITY:.0%} equal-tailed.{shown}"
+    return figure, f"Intervals of each group's coefficients. {text.replace('**', '')}", text

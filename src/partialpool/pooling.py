@@ -3,8 +3,10 @@
 import pandas as pd
 import xarray as xr
 
-from partialpool import checks
+from partialpool import checks, leaveout
+from partialpool.leaveout import LeftOut
 from partialpool.model import Model
+from partialpool.plots import POOLING as TITLES
 
 #: A way to pool -> its model and posterior.
 Fits = dict[str, tuple[Model, xr.DataTree]]
@@ -38,9 +40,7 @@ def coefficients(fits: Fits) -> pd.DataFrame:
         summary = checks.summarize(posterior)
         for figure in ("mean", "sd"):
             columns[kind, figure] = {
-                name: summary.at[name, figure]
-                for name in [*model.design.x_names, "sigma"]
-                if name in summary.index
+                name: summary.at[name, figure] for name in _compared(model) if name in summary.index
             }
         if kind == "none":
             for k, name in enumerate(model.design.z_names):
@@ -48,16 +48,28 @@ def coefficients(fits: Fits) -> pd.DataFrame:
                 coefficient = "Intercept" if name == "1" else name
                 columns[kind, "mean"][coefficient] = float(means.mean())
                 columns[kind, "sd"][coefficient] = float(means.std())
-    titles = {"complete": "complete pooling", "none": "no pooling", "partial": "partial pooling"}
-    table = pd.DataFrame(columns).loc[[*model.design.x_names, "sigma"]]
+    table = pd.DataFrame(columns).loc[_compared(model)]
     figures = {"mean": "mean", "sd": "sd"}
     table.columns = pd.MultiIndex.from_tuples(
         [
-            (titles[kind], "sd over groups" if (kind, f) == ("none", "sd") else figures[f])
+            (TITLES[kind], "sd over groups" if (kind, f) == ("none", "sd") else figures[f])
             for kind, f in table.columns
         ]
     )
     return table
+
+
+def _compared(model: Model) -> list[str]:
+    """Parameters that all three ways have."""
+    return [*model.design.x_names, *(n for n in ("sigma", "nu") if n in model.parameters)]
+
+
+def leave_out(fits: Fits, seed: int) -> dict[str, LeftOut]:
+    """Leave-one-out prediction of each way to pool, under its name for readers."""
+    return {
+        TITLES[kind]: leaveout.leave_out(model, posterior, seed)
+        for kind, (model, posterior) in fits.items()
+    }
 
 
 def sentence(fits: Fits) -> str:
@@ -70,19 +82,22 @@ def sentence(fits: Fits) -> str:
         for kind, (model, posterior) in fits.items()
         if "log_evidence" in posterior.attrs
     }
-    if "partial" not in evidence and "log_evidence" in fits["partial"][0].reference.attrs:
-        evidence["partial"] = fits["partial"][0].reference.attrs["log_evidence"]
+    partial = fits["partial"][0]
+    known = "partial" in evidence or partial.family != "gaussian"
+    if not known and "log_evidence" in partial.reference.attrs:
+        evidence["partial"] = partial.reference.attrs["log_evidence"]
+    if partial.family != "gaussian":
+        return "There is no evidence of sampled fits by which to compare the three ways."
     if len(evidence) < 2:
         return "A flat prior leaves no evidence by which to compare the three ways."
     best = max(evidence, key=evidence.__getitem__)
-    names = {"complete": "complete pooling", "none": "no pooling", "partial": "partial pooling"}
     gaps = " and ".join(
-        f"{evidence[best] - value:.1f} below it for {names[kind]}"
+        f"{evidence[best] - value:.1f} below it for {TITLES[kind]}"
         for kind, value in evidence.items()
         if kind != best
     )
     return (
-        f"The log evidence is highest for **{names[best]}** ({evidence[best]:.1f}), {gaps}. "
+        f"The log evidence is highest for **{TITLES[best]}** ({evidence[best]:.1f}), {gaps}. "
         "(The evidence of no pooling depends on how vague its prior is.)"
     )
 

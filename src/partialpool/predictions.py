@@ -1,10 +1,21 @@
 """Predictions for chosen rows: groups that were in the data, and groups that were not."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+from partialpool import draws, fitting
+from partialpool.design import (
+    require_columns,
+    require_complete,
+    standard_errors,
+    used_columns,
+    variables,
+)
 
 if TYPE_CHECKING:
     from partialpool.model import Model
@@ -52,17 +63,17 @@ def line(
             f"The level {shown} of {design.group} was not in the data; "
             "set `unseen` to 'population' to predict a new group."
         )
-    draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
-    total = np.zeros((draws.sizes["sample"], len(table)))
+    values = draws.flat(model, posterior)
+    total = np.zeros((len(values["sigma"]), len(table)))
     for k, name in enumerate(design.x_names):
-        total += draws[name].to_numpy()[:, None] * X[:, k]
+        total += values[name][:, None] * X[:, k]
     for k in range(len(design.z_names)):
-        effects = draws[design.effect(k)].transpose("sample", ...).to_numpy()
-        total[:, ~new] += effects[:, codes[~new]] * Z[~new, k]
+        total[:, ~new] += values[design.effect(k)][:, codes[~new]] * Z[~new, k]
     if new.any():
         labels = table[design.group.split(":")].astype(str).agg(":".join, axis=1)[new]
         which, levels = pd.factorize(labels)
-        effects = _new_effects(model, draws, len(levels), seed)
+        z = np.random.default_rng([seed, 0]).standard_normal((len(total), len(levels), Z.shape[1]))
+        effects = np.einsum("skl,sgl->sgk", fitting.covariance_root(design, values), z)
         total[:, new] += np.einsum("snk,nk->sn", effects[:, which], Z[new])
     return total
 
@@ -94,12 +105,16 @@ def predict(
     Raises
     ------
     ValueError
-        See `line`.
+        See `line`; and where the model has known standard errors and the rows have none.
     """
+    scale = None
+    if model.se is not None:
+        scale = standard_errors(table, model.se)
     total = line(model, posterior, table, unseen=unseen, seed=seed)
-    sigma = posterior["posterior"]["sigma"].to_numpy().reshape(-1, 1)
-    rng = np.random.default_rng([seed, 1])
-    observed = total + sigma * rng.standard_normal(total.shape)
+    values = draws.flat(model, posterior)
+    sigma = values["sigma"][:, None]
+    unit = draws.standard_noise(values, total.shape, np.random.default_rng([seed, 1]))
+    observed = total + (sigma if scale is None else np.hypot(sigma, scale)) * unit
     tails = [(1 - probability) / 2, (1 + probability) / 2]
     lower, upper = np.quantile(total, tails, axis=0)
     observation_lower, observation_upper = np.quantile(observed, tails, axis=0)
@@ -113,14 +128,115 @@ def predict(
     )
 
 
-def _new_effects(model: "Model", draws: xr.Dataset, groups: int, seed: int) -> np.ndarray:
-    """Effects (draws, groups, q) of groups that were not in the data, from ``N(0, Sigma)``."""
+def chosen_rows(
+    model: "Model", wanted: str | Sequence[Mapping[str, Any]] | None = None
+) -> pd.DataFrame:
+    """The rows for which a report predicts.
+
+    Parameters
+    ----------
+    model : Model
+    wanted : str or sequence of mappings, optional
+        A path or name that `load` takes, or rows as mappings of column to value. When not given:
+        the smallest group, one of median size, the largest, and a new one, at the lowest, the
+        middle and the highest value of the main predictor; other columns keep what the group has.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the columns that the model reads, first the group's.
+
+    Raises
+    ------
+    ValueError
+        For a column that is missing, and for missing values.
+    """
     design = model.design
-    q, n = len(design.z_names), draws.sizes["sample"]
-    correlation = np.broadcast_to(np.eye(q), (n, q, q)).copy()
-    for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
-        correlation[:, i, j] = correlation[:, j, i] = draws[name].to_numpy()
-    sd = np.stack([draws[name].to_numpy() for name in design.sd_names], axis=-1)
-    L = sd[:, :, None] * np.linalg.cholesky(correlation)
-    z = np.random.default_rng([seed, 0]).standard_normal((n, groups, q))
-    return np.einsum("skl,sgl->sgk", L, z)
+    response = variables(design.formula.split("~")[0], design.formula)
+    needed = [c for c in used_columns(design.formula, model.se) if c not in response]
+    first = [c for c in design.group.split(":") if c in needed]
+    needed = [*first, *(c for c in needed if c not in first)]
+    if wanted is None:
+        table = _typical_rows(model)
+    elif isinstance(wanted, str):
+        from partialpool.tables import load
+
+        table = pd.DataFrame(load(wanted))
+    else:
+        table = pd.DataFrame(list(wanted))
+    try:
+        require_columns(table, needed)
+        require_complete(table, needed)
+    except ValueError as error:
+        raise ValueError(f"predict: {error}") from None
+    return table[needed].reset_index(drop=True)
+
+
+def _typical_rows(model: "Model") -> pd.DataFrame:
+    design, table = model.design, model.table
+    rows = []
+    if design.group:
+        order = np.argsort(design.counts[np.unique(design.codes)], kind="stable")
+        present = np.unique(design.codes)[order]
+        some = dict.fromkeys(present[[0, len(present) // 2, -1]])
+        rows = [table[design.codes == j].iloc[[0]] for j in some]
+    new = table.iloc[[0]].copy()
+    for name in table.columns:
+        numeric = pd.api.types.is_numeric_dtype(table[name])
+        middle = table[name].median() if numeric else table[name].mode().iloc[0]
+        new[name] = middle if not pd.api.types.is_integer_dtype(table[name]) else round(middle)
+    parts = design.group.split(":") if design.group else []
+    for part in parts:
+        taken = set(table[part].astype(str))
+        new[part] = next(w for w in ("new", *(f"new {k}" for k in range(99))) if w not in taken)
+    rows.append(new)
+    name = main_predictor(model)
+    if name is None or name in parts:
+        return pd.concat(rows, ignore_index=True)
+    ends = table[name].quantile([0, 0.5, 1], interpolation="nearest").unique()
+    return pd.concat(
+        [row.assign(**{name: value}) for row in rows for value in ends], ignore_index=True
+    )
+
+
+def main_predictor(model: "Model") -> str | None:
+    """The numeric column along which lines are drawn: the first one whose effect varies."""
+    for name in model.design.predictors:
+        if pd.api.types.is_numeric_dtype(model.table[name]) and np.ptp(model.table[name]) > 0:
+            return name
+    return None
+
+
+def row_names(model: "Model", rows: pd.DataFrame) -> list[str]:
+    """What to call each row: its values, those that all rows share left out."""
+    varying = [c for c in rows.columns if len(rows[c].unique()) > 1] or list(rows.columns)
+    return [
+        ", ".join(
+            f"{c} {value:.4g}" if isinstance(value, float) else f"{c} {value}"
+            for c, value in zip(varying, row, strict=True)
+        )
+        for row in rows[varying].itertuples(index=False)
+    ]
+
+
+def readable(table: pd.DataFrame) -> Any:
+    """Predictions with headings and digits for readers, as a pandas Styler."""
+    headings = {
+        "mean": "line",
+        "sd": "sd of the line",
+        "lower": "line, lower",
+        "upper": "line, upper",
+        "observation_lower": "new observation, lower",
+        "observation_upper": "new observation, upper",
+    }
+    table = table.rename(columns=headings)
+    return table.style.hide(axis="index").format("{:.4g}", subset=list(headings.values()))
+
+
+def save(table: pd.DataFrame, output: str | None) -> str:
+    """Write ``predictions.csv`` beside the report, and say so; nothing while exploring."""
+    if output is None:
+        return "A run of `make report` writes these rows to `predictions.csv` beside the report."
+    Path(output).mkdir(parents=True, exist_ok=True)
+    table.to_csv(Path(output) / "predictions.csv", index=False)
+    return "The same rows with all digits: [predictions.csv](predictions.csv)."

@@ -121,6 +121,8 @@ class Prior:
 
     def sample(self, rng: np.random.Generator, size: Any = None) -> np.ndarray:
         """Draws, by inversion; a ValueError for the flat families, which cannot be drawn from."""
+        if self.fixed:
+            return np.full(() if size is None else size, self.arguments[0])
         frozen = _frozen(self)
         if frozen is None:
             raise ValueError(f"One cannot draw from the prior {self}; give a proper one.")

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
 from partialpool import checks, simulate, theme
+from partialpool.fit_plots import density
 from partialpool.model import Model
-from partialpool.plots import density
 
 #: The smallest scale the optimiser may reach: low enough to see that it wants lower.
 FLOOR = 1e-4

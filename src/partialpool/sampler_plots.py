@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from partialpool import checks, theme
+from partialpool.fit_plots import density
 from partialpool.methods import WORDS, Comparison, code, duration, short
-from partialpool.plots import density
 
 theme.use()
 
