@@ -92,6 +92,24 @@ def test_maximum_likelihood_is_lme4s():
     assert sigma == pytest.approx(3.65323, abs=1e-4)
 
 
+def test_exam_maximum_likelihood_is_that_of_mlwins_guide():
+    """Variances 0.090 (schools), 0.015 (slopes), 0.554 (pupils), as printed with three digits.
+
+    Rasbash, Steele, Browne & Goldstein, A User's Guide to MLwiN, chapter 4: iterative generalized
+    least squares, which is maximum likelihood, of the same model.
+    """
+    exam = pp.load("Exam")
+    model = pp.Model("normexam ~ standLRT + (standLRT | school)", exam)
+    sigma, sds, _ = maximum_likelihood(model)
+    np.testing.assert_allclose([*sds**2, sigma**2], [0.090, 0.015, 0.554], atol=6e-4)
+    posterior = model.fit(seed=1)
+    summary = checks.summarize(posterior)
+    # coefficients -0.012 (0.040) and 0.557 (0.020); the posterior is a little wider
+    for name, estimate, se in (("Intercept", -0.012, 0.040), ("standLRT", 0.557, 0.020)):
+        assert abs(summary.at[name, "mean"] - estimate) < 0.1 * se
+        assert 0.95 < summary.at[name, "sd"] / se < 1.15
+
+
 @pytest.mark.parametrize("q", [1, 2, 3])
 def test_gradient_of_the_marginal_likelihood(q):
     rng = np.random.default_rng(q)

@@ -55,9 +55,11 @@ def fit(
     if method == "exact":
         variables, stats, attrs = _fit_exact(model, draws, chains, seed)
     elif parametrization is None and form == "marginal" and not _integrates(model):
-        variables, stats, attrs = _fit_chosen(
-            model, method, draws, tune, chains, seed, start, progress
+        forms, route = _chosen(model)
+        variables, stats, attrs = _fit_pymc(
+            model, method, forms, draws, tune, chains, seed, start, progress, ACCEPT
         )
+        attrs |= {"route": route}
         form = ""
     else:
         variables, stats, attrs = _fit_pymc(
@@ -151,14 +153,10 @@ def _integrates(model: "Model") -> bool:
     return model.family == "gaussian" and model.cross.at is None
 
 
-def _fit_chosen(
-    model: "Model", method: str, *settings: Any
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
-    """Sample with each coefficient in the form that suits the data."""
+def _chosen(model: "Model") -> tuple[list[str] | str, str]:
+    """The form of each varying coefficient that suits the data, and the reason in words."""
     chosen = centring.choose(model)
-    forms = list(chosen["form"]) or "centered"
-    variables, stats, attrs = _fit_pymc(model, method, forms, *settings, accept=ACCEPT)
-    return variables, stats, attrs | {"route": f"PyMC; {centring.sentence(chosen)}".rstrip("; ")}
+    return list(chosen["form"]) or "centered", f"PyMC; {centring.sentence(chosen)}".rstrip("; ")
 
 
 def _fit_pymc(
