@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from formulae import design_matrices
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import partialpool as pp
+from partialpool import exact, overview
 from partialpool.design import build
 from partialpool.formula import split_formula
 
@@ -124,6 +127,14 @@ def test_split():
         ("Reaction ~ Days + I(2 * Days) + (1 | Subject)", "collinear"),
         ("Reaction ~ `Days + (1 | Subject)", "cannot be read"),
         ("Reaction ~ Days + (| Subject)", "needs both sides"),
+        ("Reaction ~ days + (1 | Subject)", "no column 'days'; did you mean 'Days'"),
+        ("Reaction ~ log(Days) + (1 | Subject)", "log.Days. is not a finite number in 18 of 180"),
+        ("Reaction ~ Days + (log(Days) | Subject)", "log.Days. is not a finite number"),
+        ("log(Reaction - 300) ~ Days", "is not a finite number in 102 of 180 rows"),
+        ("Reaction ~ exp(100 * Days)", "exp.100 . Days. is not a finite number"),
+        ("Reaction ~ offset(Days) + (1 | Subject)", "subtract the column from the response"),
+        ("Reaction ~ . + (1 | Subject)", "write the columns out"),
+        ("~ Days", "needs the form 'response ~ predictors'"),
     ],
 )
 def test_bad_formulas(formula, words):
@@ -136,7 +147,11 @@ def test_bad_formulas(formula, words):
     [
         ({"Days": [np.nan] * 2 + [1.0] * 178}, "2 in 'Days'"),
         ({"Reaction": [np.inf] + [1.0] * 179}, "1 in 'Reaction'"),
-        ({"Reaction": ["a"] * 90 + ["b"] * 90}, "must be one numeric column"),
+        ({"Reaction": ["a"] * 90 + ["b"] * 90}, "'Reaction' holds text, such as 'a' in row 0"),
+        ({"Reaction": ["1.5"] * 179 + ["n/a"]}, "such as 'n/a' in row 179; it must be numbers"),
+        ({"Days": pd.Timestamp("2020-01-01")}, "'Days' holds datetime64.*, which a formula cannot"),
+        ({"Days": [[1]] * 180}, "'Days' holds object, which a formula cannot use"),
+        ({"Days": 1j}, "'Days' holds complex128"),
         ({"Reaction": 3.0}, "is constant"),
         ({"Subject": 1}, "has one level"),
         ({"Days": 7}, "'Days' is constant"),
@@ -155,3 +170,112 @@ def test_a_predictor_called_sigma():
 def test_too_few_rows():
     with pytest.raises(ValueError, match="2 rows for 3 coefficients"):
         build("y ~ x + z", pd.DataFrame({"y": [1.0, 2], "x": [1.0, 3], "z": [2.0, 1]}))
+
+
+def test_tables_that_are_none():
+    with pytest.raises(ValueError, match="The table has no rows"):
+        build("Reaction ~ Days", SLEEP.head(0))
+    twice = SLEEP.rename(columns={"Days": "Reaction"})
+    with pytest.raises(ValueError, match="has 2 columns 'Reaction'; rename them"):
+        build("Reaction ~ 1 + (1 | Subject)", twice)
+    with pytest.raises(TypeError, match="give a pandas DataFrame"):
+        build("Reaction ~ Days", 5)
+    with pytest.raises(TypeError, match="write it as text"):
+        build(None, SLEEP)
+    with pytest.raises(TypeError, match="The priors are a mapping"):
+        pp.Model("Reaction ~ Days", SLEEP, "HalfNormal(1)")
+
+
+def test_groups_may_be_anything_that_has_values():
+    dates = SLEEP.assign(Subject=pd.to_datetime("2020-01-01") + pd.to_timedelta(SLEEP["Days"], "D"))
+    assert build("Reaction ~ 1 + (1 | Subject)", dates).n_groups == 10
+
+
+#: Names that a page, a YAML file or Python could take for something else.
+NAMES = st.one_of(
+    st.sampled_from(
+        [
+            "a b",
+            "größe",
+            "<b>x</b>",
+            "<script>",
+            "!!python/object",
+            "{{ x }}",
+            "x: y",
+            "#1",
+            "é%",
+            "offset",
+            "weights",
+            "for",
+            "1st",
+            "-",
+            "日本",
+            "x'y",
+            'x"y',
+            "a~b",
+            "$x$",
+            "\\n",
+            "&amp;",
+            "sigma",
+            "nu",
+        ]
+    ),
+    st.text(st.characters(exclude_characters="`", exclude_categories=["Cs", "Cc"]), min_size=1),
+)
+
+
+@st.composite
+def tables(draw):
+    """A table with odd names, columns of any kind, and now and then a hole."""
+    y, x, c, g = draw(st.lists(NAMES, min_size=4, max_size=4, unique_by=str.strip))
+    n = draw(st.integers(1, 30))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    columns = {
+        "float": lambda: rng.normal(size=n) * 10.0 ** rng.integers(-6, 6),
+        "integer": lambda: rng.integers(-3, 4, n),
+        "boolean": lambda: rng.integers(0, 2, n).astype(bool),
+        "text": lambda: rng.choice(["<i>", "b", ""], n),
+        "category": lambda: pd.Categorical(rng.choice(["u", "v"], n)),
+        "constant": lambda: np.ones(n),
+        "hole": lambda: np.where(rng.uniform(size=n) < 0.1, np.nan, rng.normal(size=n)),
+    }
+    kinds = st.sampled_from(sorted(columns))
+    table = pd.DataFrame({name: columns[draw(kinds)]() for name in (y, x, c)})
+    table[g] = rng.integers(0, draw(st.integers(1, 8)), n)
+    right = draw(
+        st.sampled_from(
+            [
+                "`{x}`",
+                "`{x}` * `{c}`",
+                "0 + `{x}`",
+                "center(`{x}`) + I(`{c}` ** 2)",
+                "log(`{x}`)",
+                "1",
+            ]
+        )
+    )
+    group = draw(st.sampled_from(["(1 | `{g}`)", "(`{x}` | `{g}`)", "(`{x}` || `{g}`)", "1"]))
+    formula = f"`{{y}}` ~ {right} + {group}".format(y=y, x=x, c=c, g=g)
+    return formula, table
+
+
+@settings(max_examples=200, deadline=None)
+@given(tables(), st.sampled_from(["refuse", "drop"]))
+def test_any_table_gives_a_model_or_one_sentence(case, missing):
+    formula, table = case
+    try:
+        model = pp.Model(formula, table, missing=missing)
+    except ValueError as error:
+        text = str(error)
+        assert text[0].isupper() or text[0] in "'`\""
+        assert text.endswith((".", "?"))
+        return
+    design = model.design
+    kept = len(table) - int(table[overview.used_columns(formula)].isna().any(axis=1).sum())
+    assert design.X.shape == (kept, len(design.x_names))
+    assert np.isfinite(design.X).all()
+    assert np.isfinite(design.Z).all()
+    assert "<script>" not in model._repr_html_()
+    assert "<b>x" not in model._repr_html_()
+    target = model.theta_posterior
+    assert np.isfinite(target(exact.start(design, target)[None])).all()

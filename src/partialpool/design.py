@@ -4,7 +4,6 @@ formulae evaluates the formula; the rows-by-groups matrix that it would build fo
 never made.
 """
 
-import difflib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +12,14 @@ import pandas as pd
 from formulae import design_matrices, model_description
 from formulae.environment import Environment
 
+from partialpool.columns import (
+    incomplete,
+    require_columns,
+    require_complete,
+    require_finite,
+    require_kinds,
+    standard_errors,
+)
 from partialpool.estimable import require_estimable
 from partialpool.formula import split_formula
 from partialpool.moments import Moments
@@ -244,11 +251,16 @@ def build(
             "one grouping factor is supported."
         )
     group = next(iter(factors), "")
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"The table is a {type(table).__name__}; give a pandas DataFrame.")
+    if not len(table):
+        raise ValueError("The table has no rows.")
     used = used_columns(formula, se)
     require_columns(table, used)
-    require_complete(table, used)
     varying_names = set().union(*(variables(term.expression, formula) for term in terms))
-    right = variables(common, formula) | varying_names
+    right, left = variables(common, formula) | varying_names, variables(response, formula)
+    require_kinds(table, sorted(right | left), left)
+    require_complete(table, used)
     predictors = sorted(right, key=lambda name: (name not in varying_names, formula.find(name)))
 
     matrices = _evaluate(f"{response} ~ {common}", table, formula)
@@ -273,13 +285,21 @@ def build(
         codes, levels = pd.factorize(_factor(table, group), sort=True)
     else:
         codes, levels = np.zeros(len(table), dtype=np.int64), np.array(["all"])
+    X, Z = (
+        np.hstack([np.empty((len(table), 0)), *(_columns(m, None, len(table)) for m in made)])
+        for made in ([matrices.common], varying)
+    )
+    x_names = tuple(_labels(matrices.common)) if matrices.common is not None else ()
+    require_finite(y[:, None], [matrices.response.name], formula)
+    require_finite(X, x_names, formula)
+    require_finite(Z, names, formula)
     design = Design(
         formula=formula,
         response=safe(matrices.response.name),
         y=y,
-        X=_columns(matrices.common, None, len(table)),
-        x_names=tuple(_labels(matrices.common)) if matrices.common is not None else (),
-        Z=np.hstack([np.empty((len(table), 0)), *(_columns(v, None, len(table)) for v in varying)]),
+        X=X,
+        x_names=x_names,
+        Z=Z,
         z_names=tuple(names),
         blocks=tuple(blocks),
         group=group,
@@ -295,15 +315,6 @@ def build(
     return design
 
 
-def standard_errors(table: pd.DataFrame, se: str) -> np.ndarray:
-    """Known standard errors (N,) from the column `se`; a ValueError where one is not positive."""
-    require_columns(table, [se])
-    values = table[se]
-    if not pd.api.types.is_numeric_dtype(values) or not (values > 0).all():
-        raise ValueError(f"se: the standard errors in {se!r} must be positive numbers.")
-    return values.to_numpy(float)
-
-
 def used_columns(formula: str, se: str | None = None) -> list[str]:
     """Sorted names of all columns that a model reads, those of grouping factors too."""
     response, common, terms = split_formula(formula)
@@ -311,39 +322,6 @@ def used_columns(formula: str, se: str | None = None) -> list[str]:
     for term in terms:
         used |= variables(term.expression, formula) | set(term.factor.split(":"))
     return sorted(used | ({se} if se else set()))
-
-
-def require_columns(table: pd.DataFrame, names: list[str]) -> None:
-    """Raise a ValueError that names the first column `table` lacks and the closest it has."""
-    for name in names:
-        if name not in table.columns:
-            close = difflib.get_close_matches(name, list(map(str, table.columns)), n=1, cutoff=0.5)
-            hint = (
-                f"did you mean {close[0]!r}?"
-                if close
-                else f"it has {', '.join(map(repr, table.columns))}."
-            )
-            raise ValueError(f"The table has no column {name!r}; {hint}")
-
-
-def require_complete(table: pd.DataFrame, names: list[str]) -> None:
-    """Raise a ValueError that counts rows with missing or infinite values, column by column."""
-    counts = incomplete(table, names).sum()
-    if counts.any():
-        where = ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
-        raise ValueError(
-            f"Rows with missing or infinite values: {where}. Set `missing` to 'drop' to leave "
-            "these rows out, or fill them in."
-        )
-
-
-def incomplete(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Which cells of the columns `names` are missing or infinite."""
-    bad = table[names].isna()
-    for name in names:
-        if pd.api.types.is_float_dtype(table[name]):
-            bad[name] |= np.isinf(table[name])
-    return bad
 
 
 def complete_rows(
@@ -372,19 +350,25 @@ def variables(part: str, formula: str) -> set[str]:
     try:
         return {str(name) for name in model_description(part).var_names if name}  # "" for literals
     except Exception as error:
-        raise ValueError(f"The formula {formula!r} cannot be read: {error}") from None
+        raise ValueError(f"The formula {formula!r} cannot be read: {_said(error)}") from None
 
 
 def _evaluate(part: str, table: pd.DataFrame, formula: str) -> Any:
     try:
-        return design_matrices(part, table, na_action="error", env=ENVIRONMENT)
+        with np.errstate(all="ignore"):  # what comes of it is checked
+            return design_matrices(part, table, na_action="error", env=ENVIRONMENT)
     except KeyError as error:
         raise ValueError(
             f"In {formula!r}, {error} is not a known function; beside formulae's own there are "
             f"{', '.join(FUNCTIONS)}."
         ) from None
     except Exception as error:
-        raise ValueError(f"{part!r} cannot be evaluated on the table: {error}") from None
+        raise ValueError(f"{part!r} cannot be evaluated on the table: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    """What another package says went wrong, as the end of a sentence."""
+    return " ".join(str(error).split()).rstrip(". ") + "."
 
 
 def _response(matrices: Any, formula: str) -> np.ndarray:

@@ -9,6 +9,13 @@ from dataclasses import dataclass
 
 from formulae.scanner import Scanner
 
+#: What R's formulas have and these have not, and what to write instead.
+UNSUPPORTED = {
+    ".": "'.' for all other columns is not supported; write the columns out",
+    "offset": "offset() is not supported; subtract the column from the response",
+    "weights": "weights() is not supported; give standard errors (`se`) instead",
+}
+
 
 @dataclass(frozen=True)
 class GroupTerm:
@@ -29,13 +36,18 @@ def split_formula(formula: str) -> tuple[str, str, list[GroupTerm]]:
     ValueError
         Where the formula cannot be read, or says something that is not supported.
     """
+    if not isinstance(formula, str):
+        raise TypeError(f"The formula is a {type(formula).__name__}; write it as text.")
     try:
         tokens = Scanner(formula).scan(add_intercept=False)[:-1]
     except Exception as error:
-        raise ValueError(f"The formula {formula!r} cannot be read: {error}") from None
+        raise ValueError(f"The formula {formula!r} cannot be read: {error}.") from None
     kinds = [token.kind for token in tokens]
-    if kinds.count("TILDE") != 1:
+    if kinds.count("TILDE") != 1 or kinds[0] == "TILDE":
         raise ValueError(f"The formula {formula!r} needs the form 'response ~ predictors'.")
+    for token, kind in zip(tokens, [*kinds[1:], ""], strict=True):
+        if token.lexeme in UNSUPPORTED and (token.lexeme == "." or kind == "LEFT_PAREN"):
+            raise ValueError(f"In {formula!r}, {UNSUPPORTED[token.lexeme]}.")
     tilde = kinds.index("TILDE")
     common: list[str] = []
     terms: list[GroupTerm] = []

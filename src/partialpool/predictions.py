@@ -9,13 +9,8 @@ import pandas as pd
 import xarray as xr
 
 from partialpool import draws, fitting
-from partialpool.design import (
-    require_columns,
-    require_complete,
-    standard_errors,
-    used_columns,
-    variables,
-)
+from partialpool.columns import require_columns, require_complete, standard_errors
+from partialpool.design import used_columns, variables
 
 if TYPE_CHECKING:
     from partialpool.model import Model

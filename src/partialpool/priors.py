@@ -264,6 +264,8 @@ def resolve(
     ValueError
         For a key that names no parameter, or a family that does not fit its parameter.
     """
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError("The priors are a mapping, such as {'sd': 'HalfNormal(1)'}.")
     result = defaults(design, family)
     kinds = (
         dict.fromkeys(design.x_names, "coefficients")

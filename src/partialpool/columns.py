@@ -1,0 +1,88 @@
+"""What a table must be before a formula is evaluated on it; one sentence where it is not."""
+
+import difflib
+
+import numpy as np
+import pandas as pd
+
+
+def standard_errors(table: pd.DataFrame, se: str) -> np.ndarray:
+    """Known standard errors (N,) from the column `se`; a ValueError where one is not positive."""
+    require_columns(table, [se])
+    values = table[se]
+    if not pd.api.types.is_numeric_dtype(values) or not (values > 0).all():
+        raise ValueError(f"se: the standard errors in {se!r} must be positive numbers.")
+    return values.to_numpy(float)
+
+
+def require_columns(table: pd.DataFrame, names: list[str]) -> None:
+    """Raise a ValueError that names the first column `table` lacks and the closest it has."""
+    for name in names:
+        if name not in table.columns:
+            # without regard to case, the commonest slip
+            known = {str(column).casefold(): str(column) for column in table.columns}
+            close = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.5)
+            hint = (
+                f"did you mean {known[close[0]]!r}?"
+                if close
+                else f"it has {', '.join(map(repr, table.columns))}."
+            )
+            raise ValueError(f"The table has no column {name!r}; {hint}")
+
+
+def require_complete(table: pd.DataFrame, names: list[str]) -> None:
+    """Raise a ValueError that counts rows with missing or infinite values, column by column."""
+    counts = incomplete(table, names).sum()
+    if counts.any():
+        where = ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
+        raise ValueError(
+            f"Rows with missing or infinite values: {where}. Set `missing` to 'drop' to leave "
+            "these rows out, or fill them in."
+        )
+
+
+def incomplete(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Which cells of the columns `names` are missing or infinite."""
+    bad = table[names].isna()
+    for name in names:
+        if pd.api.types.is_float_dtype(table[name]):
+            bad[name] |= np.isinf(table[name])
+    return bad
+
+
+def require_kinds(table: pd.DataFrame, names: list[str], response: set[str]) -> None:
+    """Raise a ValueError for a column that is neither numbers nor categories, or text for y."""
+    for name in names:
+        values = table[name]
+        if isinstance(values, pd.DataFrame):
+            raise ValueError(f"The table has {values.shape[1]} columns {name!r}; rename them.")
+        kind = pd.api.types
+        numeric = kind.is_numeric_dtype(values) and not kind.is_complex_dtype(values)
+        text = isinstance(values.dtype, pd.CategoricalDtype) or (
+            values.dropna().map(lambda value: isinstance(value, str)).all()
+        )
+        if not numeric and not text:
+            raise ValueError(
+                f"The column {name!r} holds {values.dtype}, which a formula cannot use; turn it "
+                "into numbers, or into text for categories."
+            )
+        if not numeric and (values == values.iloc[0]).all():
+            raise ValueError(
+                f"The column {name!r} has one level, {str(values.iloc[0])!r}; leave it out."
+            )
+        if not numeric and name in response:
+            numbers = pd.to_numeric(values.astype(str), errors="coerce")
+            odd = values[numbers.isna()]
+            such = f", such as {str(odd.iloc[0])!r} in row {odd.index[0]}" if len(odd) else ""
+            raise ValueError(f"The response {name!r} holds text{such}; it must be numbers.")
+
+
+def require_finite(columns: np.ndarray, names: tuple[str, ...] | list[str], formula: str) -> None:
+    """Raise a ValueError for columns (N, k) that a function of the formula made NaN or infinite."""
+    bad = ~np.isfinite(columns)
+    if bad.any():
+        k = int(bad.any(axis=0).argmax())
+        raise ValueError(
+            f"In {formula!r}, {names[k]} is not a finite number in {bad[:, k].sum():,} of "
+            f"{len(columns):,} rows; the function does not suit the column's values."
+        )
