@@ -63,8 +63,8 @@ def equations(model: Model) -> str:
             + (" (correlated)" if correlated else "")
         )
         says.append(
-            "how much is learned from all groups together: the standard deviations named "
-            "`…_sigma`, on the diagonal of $\\Sigma$, set how strongly groups are pooled"
+            "how much is learned from all groups together: the standard deviations on the "
+            "diagonal of $\\Sigma$, whose names end in `_sigma`, set how strongly groups are pooled"
         )
     says.append(f"the noise of a row is {words.format(se=_plain(model.se or ''))}")
     return (
