@@ -1,20 +1,27 @@
 """Every kind of page in Chromium: for readers without a mouse, without sight, or on paper."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from partialpool import index
+from partialpool import index, study_page
 from test_report import executed, figure, listed, summary  # noqa: F401
+from test_study_page import row
 
 
 @pytest.fixture
 def pages(listed):  # noqa: F811
     root, runs = listed
-    return {"index": index.write(root, runs), "report": runs[0].folder / "report.html"}
+    rows = [row(f"n-{n}", {"n": n}, n / 10, metric=0.4 + n / 1000, truth=1) for n in (10, 30, 100)]
+    study = root / "reports" / "study.html"
+    study.write_text(study_page.render("demo", rows), encoding="utf-8")
+    found = index.write(root, runs)
+    return {"index": found, "report": runs[0].folder / "report.html", "study": study}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["index", "report"])
+@pytest.mark.parametrize("kind", ["index", "report", "study"])
 def test_axe_finds_nothing_serious(browser, pages, kind, scheme):
     # axe-core is put into the page by script, which the page's own policy would refuse.
     context = browser.new_context(color_scheme=scheme, bypass_csp=True)
@@ -29,7 +36,7 @@ def test_axe_finds_nothing_serious(browser, pages, kind, scheme):
     context.close()
 
 
-@pytest.mark.parametrize("kind", ["index", "report"])
+@pytest.mark.parametrize("kind", ["index", "report", "study"])
 def test_the_keyboard_reaches_everything(browser, pages, kind):
     tab = browser.new_page(viewport={"width": 1280, "height": 800})
     tab.goto(pages[kind].as_uri())
@@ -43,7 +50,7 @@ def test_the_keyboard_reaches_everything(browser, pages, kind):
     for _ in wanted:
         tab.keyboard.press("Tab")
         reached.append(tab.evaluate("document.activeElement.dataset.stop"))
-    assert len(wanted) > 10
+    assert len(wanted) > (3 if kind == "study" else 8)
     assert reached == wanted
     wide = """() => [...document.querySelectorAll("main *")].filter((e) =>
         e.scrollWidth > e.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(e).overflowX)
@@ -77,4 +84,46 @@ def test_on_paper(browser, pages):
     tab.set_viewport_size({"width": 500, "height": 800})
     assert all(svg.evaluate(ratio) for svg in tab.locator("figure svg").all())
     assert tab.pdf()[:5] == b"%PDF-"
+    tab.close()
+
+
+def test_every_figure_of_a_study_says_what_it_shows(browser, pages):
+    """A description with a figure in it, and no two alike; for notebooks see `test_notebooks`."""
+    tab = browser.new_page()
+    tab.goto(pages["study"].as_uri())
+    found = tab.evaluate("""() => [...document.querySelectorAll("figure svg, figure img")].map(
+        (e) => e.getAttribute("aria-label") ?? e.getAttribute("alt"))""")
+    assert found
+    assert all(text and re.search(r"\d", text) for text in found)
+    assert len(set(found)) == len(found)
+    tab.close()
+
+
+def test_only_figures_that_scroll_stop_the_keyboard(browser, pages):
+    tab = browser.new_page(viewport={"width": 360, "height": 800})
+    tab.goto(pages["report"].as_uri())
+    count = "() => document.querySelectorAll('figure[tabindex]').length"
+    assert tab.evaluate(count) > 0
+    tab.set_viewport_size({"width": 1600, "height": 800})
+    tab.wait_for_function("() => !document.querySelector('figure[tabindex]')")
+    tab.close()
+
+
+def test_conditions_filter_the_index(browser, pages):
+    tab = browser.new_page()
+    tab.goto(pages["index"].as_uri())
+    shown = "() => document.querySelectorAll('tbody tr:not(.more, [hidden])').length"
+    every = tab.evaluate(shown)
+    for words, count in {
+        "time>=0": every,
+        "time<0": 0,
+        "TIME>=0 run=no-such": 0,
+        "nowhere>0": 0,
+        "": every,
+    }.items():
+        tab.fill("#words", words)
+        assert tab.evaluate(shown) == count, words
+    name = tab.locator("tbody td.open a").first.inner_text()
+    tab.fill("#words", f"run={name}")
+    assert 0 < tab.evaluate(shown) < every
     tab.close()

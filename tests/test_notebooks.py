@@ -1,5 +1,6 @@
 """Every notebook of a default study runs from top to bottom with small settings."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -20,6 +21,10 @@ SMALL = {
         {"data": "Dyestuff", "formula": "Yield ~ 1 + (1 | Batch)", "draws": 250},
     ),
     "regression, no groups": ("regression", {"formula": "Reaction ~ Days", "draws": 250}),
+    "regression, standard errors": (
+        "regression",
+        {"data": "eight_schools", "formula": "est ~ 1 + (1 | school)", "se": "se", "draws": 250},
+    ),
     "regression, category": (
         "regression",
         {"data": "Exam", "formula": "normexam ~ standLRT + sex + (sex || school)", "draws": 250},
@@ -44,5 +49,13 @@ def test_notebook_runs(case, tmp_path):
     assert not warned
     figures = [out for out in outputs if "image/svg+xml" in out.get("data", {})]
     assert figures
-    assert all(out.metadata["image/svg+xml"]["alt"] for out in figures)
+    described = [out.metadata["image/svg+xml"]["alt"] for out in figures]
+    assert all(re.search(r"\d", text) for text in described)
+    assert len(set(described)) == len(described)
+    said = "".join(out.data.get("text/markdown", "") for out in outputs if "data" in out)
+    headings = re.findall(r"^#+ (.+)$", "\n".join(cell.source for cell in executed.cells), re.M)
+    places = {re.sub(r"\W+", "-", heading.lower()).strip("-") for heading in headings}
+    linked = {link for link in re.findall(r"\(#([^)]+)\)", said) if not link.startswith("run-")}
+    assert linked <= places
+    assert bool(linked) == (name == "regression")
     assert {"posterior.nc", "result.json"} <= {p.name for p in (tmp_path / "run").iterdir()}

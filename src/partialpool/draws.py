@@ -93,3 +93,33 @@ def standard_noise(
     if "nu" not in values:
         return rng.standard_normal(shape)
     return rng.standard_t(values["nu"].reshape(-1, *[1] * (len(shape) - 1)), shape)
+
+
+def from_prior(model: "Model", rng: np.random.Generator) -> dict[str, float]:
+    """Values of everything but group effects, drawn from the model's priors.
+
+    Raises
+    ------
+    ValueError
+        For a flat prior, from which one cannot draw.
+    """
+    design = model.design
+    truth = {
+        name: float(model.priors[name].sample(rng))
+        for name in [*design.x_names, "sigma", *design.sd_names]
+    }
+    cors = dict(zip(design.correlated_pairs, design.cor_names, strict=True))
+    for block in design.blocks:
+        L = np.zeros((len(block), len(block)))
+        for i in range(len(block)):
+            left = 1.0
+            for j in range(i):
+                eta = model.priors[cors[block[j], block[i]]].arguments[0]
+                alpha = eta + (len(block) - 2 - j) / 2  # as in ThetaPosterior
+                z = 2 * rng.beta(alpha, alpha) - 1
+                L[i, j] = z * np.sqrt(left)
+                left *= 1 - z**2
+            L[i, i] = np.sqrt(left)
+        for i, j in cors.keys() & {(a, b) for a in block for b in block}:
+            truth[cors[i, j]] = float(L[block.index(i)] @ L[block.index(j)])
+    return truth

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-#: The colour of text and lines in figures, which pages replace by their own text colour.
-INK = "#1f2328"
+from partialpool import palette
+from partialpool.palette import INK
+
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 #: Figures do not shrink below this part of their size: their labels have 9 points.
@@ -97,7 +98,7 @@ def _standalone(text: str) -> str | None:
     style = ElementTree.Element(f"{{{SVG}}}style")
     style.text = (
         f"svg{{color:{INK};stroke-linejoin:round}}"
-        "@media(prefers-color-scheme:dark){svg{color:#e6e9ec}}"
+        f"@media(prefers-color-scheme:dark){{svg{{color:#e6e9ec}}}}{palette.rules()}"
     )
     root.insert(0, style)
     return _recolour(ElementTree.tostring(root, encoding="unicode"))
@@ -141,7 +142,11 @@ def _rename_ids(root: ElementTree.Element, prefix: str) -> None:
 
 
 def _recolour(svg: str) -> str:
-    return re.sub(re.escape(INK), "currentColor", svg, flags=re.IGNORECASE)
+    """Give ink and colours the names under which a page knows them, light or dark."""
+    svg = re.sub(re.escape(INK), "currentColor", svg, flags=re.IGNORECASE)
+    for name, color in palette.COLORS.items():
+        svg = re.sub(f'{color}(?=[;"])', f"var(--fig-{name},{color})", svg, flags=re.IGNORECASE)
+    return svg
 
 
 def _points(length: str | None) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from partialpool import page, sources, studyfile
+from partialpool import changes, page, sources, studyfile
 from partialpool.runs import Run
 from partialpool.summaries import read_summary, reason
 
@@ -56,7 +56,9 @@ def write(root: Path, asked: Iterable[Run] = ()) -> Path:
         The index.
     """
     target = root / "reports" / "index.html"
-    text = render(root, collect(root, asked))
+    runs = collect(root, asked)
+    ended = {run.label: summary for run in runs if (summary := read_summary(run.folder))}
+    text = render(root, runs, changes.since(root, ended))
     try:
         if target.read_text(encoding="utf-8") == text:
             return target
@@ -67,8 +69,8 @@ def write(root: Path, asked: Iterable[Run] = ()) -> Path:
     return target
 
 
-def render(root: Path, runs: Iterable[Run]) -> str:
-    """Make the index of some runs."""
+def render(root: Path, runs: Iterable[Run], changed: list[dict[str, str]] | None = None) -> str:
+    """Make the index of some runs, with what `changes.since` says of them."""
     studies: dict[str, dict[str, Any]] = {}
     for run in runs:
         summary = read_summary(run.folder)
@@ -96,6 +98,7 @@ def render(root: Path, runs: Iterable[Run]) -> str:
         study["pictures"] = any(row["thumbnail"] for row in study["runs"])
         study["page"] = (root / "reports" / study["name"] / "index.html").exists()
         study["bad"] = sum(row["bad"] for row in study["runs"])
+        _add_strips(study)
     rows = [row for study in studies.values() for row in study["runs"]]
     counts = {s: n for s in ORDER if (n := sum(row["status"] == s for row in rows))}
     return (
@@ -106,11 +109,40 @@ def render(root: Path, runs: Iterable[Run]) -> str:
             bad=[row for row in rows if row["bad"]],
             total=len(rows),
             counts=counts,
+            changed=changed or [],
+            example=_example(studies.values()),
             style=page.asset("style.css"),
             own_style=page.asset("index.css"),
             script=page.asset("index.js"),
         )
     )
+
+
+def _example(studies: Iterable[dict[str, Any]]) -> str:
+    """A condition on an estimate that some run meets."""
+    for study in studies:
+        for row in study["runs"]:
+            for name in study["estimates"]:
+                low = (row["parameters"].get(name) or {}).get("q05")
+                if low is not None and not set(name) & set(" <>="):
+                    return f"{name}>{low:.3g}"
+    return ""
+
+
+def _add_strips(study: dict[str, Any]) -> None:
+    """Place each interval between the lowest and the highest of its study, in per cent."""
+    for name in study["estimates"] if len(study["runs"]) > 1 else ():
+        found = [row["parameters"].get(name) or {} for row in study["runs"]]
+        ends = [p[q] for p in found for q in ("q05", "q95") if p.get(q) is not None]
+        if len(ends) < 4 or min(ends) == max(ends):
+            continue
+        for row, p in zip(study["runs"], found, strict=True):
+            if p.get("q05") is not None:
+                low, mid, high = (
+                    100 * (p[q] - min(ends)) / (max(ends) - min(ends))
+                    for q in ("q05", "mean", "q95")
+                )
+                row["strips"][name] = {"left": low, "width": high - low, "at": min(mid, 99)}
 
 
 def _row(run: Run, summary: dict[str, Any] | None) -> dict[str, Any]:
@@ -125,6 +157,7 @@ def _row(run: Run, summary: dict[str, Any] | None) -> dict[str, Any]:
         "why": "has not run to its end yet",
         "note": "",
         "parameters": {},
+        "strips": {},
         "seconds": None,
         "thumbnail": None,
         "headline": None,

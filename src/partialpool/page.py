@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from partialpool import summaries
+from partialpool import palette, summaries
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: Files that decide what a page looks like; a page made by others is made again.
@@ -79,6 +79,8 @@ def environment() -> jinja2.Environment:
 def asset(name: str) -> dict[str, str]:
     """Read a style sheet or script, with the hash by which the page's policy allows it."""
     text = (TEMPLATES / name).read_text(encoding="utf-8").strip()
+    if name == "style.css":
+        text += palette.rules()
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return {"text": Markup(text), "hash": f"sha256-{digest}"}
 

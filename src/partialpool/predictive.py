@@ -12,7 +12,6 @@ import xarray as xr
 
 from partialpool import draws, fitting
 from partialpool.model import Model
-from partialpool.studies import from_prior
 
 #: Replicated data sets.
 REPLICATIONS = 400
@@ -33,7 +32,7 @@ def replicate_prior(model: Model, rows: np.ndarray, rng: np.random.Generator) ->
     if not all(prior.proper for prior in model.priors.values()):
         return None
     design = model.design
-    truths = [from_prior(model, rng) for _ in range(PRIOR_SETS)]
+    truths = [draws.from_prior(model, rng) for _ in range(PRIOR_SETS)]
     values = {name: np.array([truth[name] for truth in truths]) for name in truths[0]}
     if "nu" in model.priors:
         values["nu"] = model.priors["nu"].sample(rng, PRIOR_SETS)

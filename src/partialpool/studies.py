@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from partialpool import fitting, simulate
+from partialpool.draws import from_prior
 from partialpool.model import Model
 from partialpool.sources import PACKAGE, find_root
 
@@ -130,36 +131,6 @@ def template(plan: Plan, rng: np.random.Generator) -> Model:
     """A model with predictors and groups of the plan's sizes; its response means nothing."""
     table = getattr(simulate, plan.kind)(rng, **plan.sizes)
     return Model(FORMULAS[plan.kind], table, plan.priors)
-
-
-def from_prior(model: Model, rng: np.random.Generator) -> dict[str, float]:
-    """Values of everything but group effects, drawn from the model's priors.
-
-    Raises
-    ------
-    ValueError
-        For a flat prior, from which one cannot draw.
-    """
-    design = model.design
-    truth = {
-        name: float(model.priors[name].sample(rng))
-        for name in [*design.x_names, "sigma", *design.sd_names]
-    }
-    cors = dict(zip(design.correlated_pairs, design.cor_names, strict=True))
-    for block in design.blocks:
-        L = np.zeros((len(block), len(block)))
-        for i in range(len(block)):
-            left = 1.0
-            for j in range(i):
-                eta = model.priors[cors[block[j], block[i]]].arguments[0]
-                alpha = eta + (len(block) - 2 - j) / 2  # as in ThetaPosterior
-                z = 2 * rng.beta(alpha, alpha) - 1
-                L[i, j] = z * np.sqrt(left)
-                left *= 1 - z**2
-            L[i, i] = np.sqrt(left)
-        for i, j in cors.keys() & {(a, b) for a in block for b in block}:
-            truth[cors[i, j]] = float(L[block.index(i)] @ L[block.index(j)])
-    return truth
 
 
 def respond(

@@ -12,19 +12,10 @@ import seaborn as sns
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-INK = "#1f2328"
-#: Colours that readers with any colour vision tell apart (Okabe & Ito 2008), by meaning.
-COLORS = {
-    "partial": "#0072B2",
-    "none": "#E69F00",
-    "complete": "#009E73",
-    "exact": "#56B4E9",
-    "truth": "#D55E00",
-    "prior": "#CC79A7",
-    "data": "#8c959f",
-}
+from partialpool.palette import COLORS, INK
+
 #: In this order for anything else: samplers, chains, chosen points.
-PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]
+PALETTE = [COLORS[name] for name in ("partial", "none", "complete", "prior", "exact", "truth")]
 #: The mark of a true value, in every figure.
 TRUTH: dict[str, Any] = {"color": COLORS["truth"], "linewidth": 1.8, "linestyle": "-"}
 #: The line of a prior, in every figure.

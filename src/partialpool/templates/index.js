@@ -5,12 +5,27 @@ const status = document.getElementById("status");
 const shown = document.getElementById("shown");
 const rows = [...document.querySelectorAll("tbody tr:not(.more)")];
 const follower = (row) => row.nextElementSibling?.matches(".more") ? row.nextElementSibling : null;
+// `Days>10` asks a column of numbers, `method=nutpie` one of words; anything else is a word.
+const tests = {
+  ">": (a, b) => a > b, "<": (a, b) => a < b, ">=": (a, b) => a >= b, "<=": (a, b) => a <= b,
+  "=": (a, b) => a === b,
+};
+const ask = (word) => {
+  const [, name, sign, bound] = word.match(/^(.+?)(>=|<=|>|<|=)(.+)$/) ?? [];
+  if (!name) return (row) => row.dataset.words.toLowerCase().includes(word);
+  return (row) => {
+    const cell = [...row.cells].find((c) => c.dataset.label?.toLowerCase() === name);
+    if (!cell) return false;
+    const value = (cell.dataset.value ?? cell.textContent).trim().toLowerCase();
+    const numbers = value !== "" && !isNaN(value) && !isNaN(bound);
+    return numbers ? tests[sign](+value, +bound) : sign === "=" && value === bound;
+  };
+};
 const apply = () => {
-  const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean).map(ask);
   let count = 0;
   for (const row of rows) {
-    const text = row.dataset.words.toLowerCase();
-    const keep = wanted.every((w) => text.includes(w)) && (!status.value || row.dataset.status === status.value);
+    const keep = wanted.every((holds) => holds(row)) && (!status.value || row.dataset.status === status.value);
     row.hidden = !keep;
     if (follower(row)) follower(row).hidden = !keep;
     count += keep;

@@ -1,0 +1,95 @@
+"""Colours of figures: contrast with the ground, and apart for any colour vision."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from partialpool import figures, page, palette
+
+#: Linear RGB as seen with a missing kind of cone (Machado, Oliveira & Fernandes 2009, table 1).
+VISION = {
+    "full": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+#: From linear RGB to CIE XYZ, in units of the white point D65 (IEC 61966-2-1).
+XYZ = np.array(
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+) / np.array([[0.95047], [1.0], [1.08883]])
+
+
+def linear(color):
+    c = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one, other):
+    """WCAG's ratio of relative luminances."""
+    low, high = sorted((XYZ[1] @ linear(color)) + 0.05 for color in (one, other))
+    return high / low
+
+
+def lab(rgb):
+    t = XYZ @ rgb
+    f = np.where(t > (6 / 29) ** 3, np.cbrt(np.maximum(t, 0)), t * (29 / 6) ** 2 / 3 + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def ground(dark):
+    """The page's own background, read from its style sheet."""
+    style = page.asset("style.css")["text"]
+    return style.split("--page:")[1 + dark].split(";")[0].strip()
+
+
+SCHEMES = [(palette.COLORS, False), (palette.DARK, True)]
+
+
+@pytest.mark.parametrize(("colors", "dark"), SCHEMES, ids=["light", "dark"])
+def test_every_colour_stands_out_from_the_ground(colors, dark):
+    ratios = {name: contrast(color, ground(dark)) for name, color in colors.items()}
+    assert min(ratios.values()) >= 3, ratios
+
+
+@pytest.mark.parametrize("vision", VISION)
+@pytest.mark.parametrize(("colors", "dark"), SCHEMES, ids=["light", "dark"])
+def test_colours_differ_for_every_reader(colors, dark, vision):
+    seen = {
+        name: lab(np.clip(VISION[vision] @ linear(color), 0, 1)) for name, color in colors.items()
+    }
+    gaps = {pair: np.linalg.norm(seen[pair[0]] - seen[pair[1]]) for pair in combinations(seen, 2)}
+    assert min(gaps.values()) > 15, min(gaps.items(), key=lambda item: item[1])
+
+
+def test_known_values():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    np.testing.assert_allclose(lab(linear("#ffffff")), [100, 0, 0], atol=0.01)
+    np.testing.assert_allclose(lab(linear("#ff0000")), [53.24, 80.09, 67.20], atol=0.02)
+
+
+def test_figures_take_the_pages_colours():
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg"><path style="stroke: #2252AC; fill: none"/></svg>'
+    )
+    drawn = str(figures.inline_svg(svg, "a", "p"))
+    assert "stroke: var(--fig-partial,#2252ac)" in drawn
+    rules = palette.rules()
+    assert rules.count("--fig-partial") == 2
+    assert palette.DARK["partial"] in rules.split("dark")[1]
