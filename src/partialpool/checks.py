@@ -125,6 +125,18 @@ def summarize(posterior: xr.DataTree) -> pd.DataFrame:
 
     Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median), ess_bulk,
     ess_tail, rhat, mcse_mean; one row per name. A fixed parameter has no diagnostics.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        From `Model.fit`.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+    >>> float(summarize(model.fit()).at["Days", "mean"].round())
+    10.0
     """
     dataset = posterior["posterior"].to_dataset()
     values = _values(dataset)

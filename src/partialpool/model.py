@@ -176,6 +176,16 @@ class Model:
         ------
         ValueError
             For a method or parametrization that is not known.
+
+        Examples
+        --------
+        >>> import partialpool as pp
+        >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+        >>> posterior = model.fit(draws=250, seed=1)
+        >>> dict(posterior["posterior"]["Days"].sizes)
+        {'chain': 4, 'draw': 250}
+        >>> posterior.attrs["method"]
+        'exact'
         """
         return fitting.fit(
             self,
@@ -268,6 +278,13 @@ class Model:
         Returns
         -------
         checks.Verdict
+
+        Examples
+        --------
+        >>> import partialpool as pp
+        >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+        >>> print(model.check(model.fit(seed=1)).sentence)
+        All 8 checks passed.
         """
         from partialpool import checks
 

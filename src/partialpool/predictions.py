@@ -101,6 +101,15 @@ def predict(
     ------
     ValueError
         See `line`; and where the model has known standard errors and the rows have none.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+    >>> rows = pd.DataFrame({"Subject": [308, 999], "Days": [3.0, 3.0]})
+    >>> found = pp.predict(model, model.fit(), rows, unseen="population")
+    >>> bool(found["sd"].iloc[1] > found["sd"].iloc[0])  # 999 is a new subject
+    True
     """
     scale = None
     if model.se is not None:

@@ -263,6 +263,13 @@ def resolve(
     ------
     ValueError
         For a key that names no parameter, or a family that does not fit its parameter.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> design = pp.design.build("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+    >>> str(resolve(design, {"sd": "HalfNormal(100)"})["1|Subject_sigma"])
+    'HalfNormal(100)'
     """
     if given is not None and not isinstance(given, Mapping):
         raise TypeError("The priors are a mapping, such as {'sd': 'HalfNormal(1)'}.")

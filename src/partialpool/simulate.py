@@ -52,6 +52,14 @@ def origin(
     -------
     pandas.DataFrame
         Columns ``i``, ``x``, ``y``; fit it with ``y ~ x + (0 + x | i)``.
+
+    Examples
+    --------
+    >>> table = origin(np.random.default_rng(0), n=3)
+    >>> list(table.columns), len(table)
+    (['i', 'x', 'y'], 3)
+    >>> table.attrs["truth"]["x|i_sigma"]
+    1.0
     """
     b = rng.normal(mu_b, sigma_b, n)
     x = rng.uniform(0, x_max, n)
@@ -106,6 +114,12 @@ def grouped(
     -------
     pandas.DataFrame
         Columns ``group``, ``x``, ``y``; fit it with ``y ~ x + (x | group)``.
+
+    Examples
+    --------
+    >>> table = grouped(np.random.default_rng(0), groups=2, per_group=[1, 3])
+    >>> table["group"].value_counts(sort=False).tolist()
+    [1, 3]
     """
     sizes = np.broadcast_to(np.asarray(per_group), (groups,))
     covariance = np.array(

@@ -12,6 +12,8 @@ from partialpool.summaries import number
 
 #: Most parameters in one picture.
 MOST = 6
+#: Difference from the nominal coverage at which the colours of a heat map end.
+FAR = 0.15
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -29,7 +31,7 @@ def estimates(rows: Rows) -> tuple[Figure, str, str]:
     figure, panels = plt.subplots(
         lines,
         columns,
-        figsize=(2.7 * columns + 1.4, (0.28 * len(rows) + 0.9) * lines),
+        figsize=(2.5 * columns + 1.3, (0.28 * len(rows) + 0.9) * lines),
         sharey=True,
         squeeze=False,
     )
@@ -80,7 +82,8 @@ def over_one(rows: Rows, metric: str, key: str) -> tuple[Figure, str, str]:
     elif not numeric:
         panel.set_xticks(range(len(values)), [str(v) for v in values])
     panel.set(xlabel=key, ylabel=metric)
-    _reference(panel.axhline, metric)
+    if (nominal := _nominal(metric)) is not None:
+        panel.axhline(nominal, color=theme.INK, lw=0.9, ls=":")
     figure.legend(loc="outside right upper")
     return figure, *_words(found, metric, f"by {key}")
 
@@ -96,7 +99,7 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> tuple[Figure, s
     figure, panels = plt.subplots(
         lines,
         columns,
-        figsize=((0.75 * len(xs) + 1.1) * columns, (0.45 * len(ys) + 1.1) * lines),
+        figsize=(min((0.75 * len(xs) + 1.1) * columns, 9.0), (0.45 * len(ys) + 1.1) * lines),
         squeeze=False,
     )
     for panel in panels.flat[len(names) :]:
@@ -106,6 +109,8 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> tuple[Figure, s
         for row, value in found[name]:
             grid[ys.index(row["settings"][down]), xs.index(row["settings"][across])] = value
         low, high = np.nanmin(grid), np.nanmax(grid)
+        if (nominal := _nominal(metric)) is not None:  # a few per cent are chance
+            low, high = nominal - FAR, nominal + FAR
         panel.imshow(grid, cmap="cividis", aspect="auto", vmin=low, vmax=high)
         for (i, j), value in np.ndenumerate(grid):
             if np.isfinite(value):
@@ -149,10 +154,11 @@ def _words(found: Mapping[str, Any], metric: str, over: str) -> tuple[str, str]:
     return f"{metric}, {over}. {says}", says
 
 
-def _reference(line: Any, metric: str) -> None:
-    """The value that a coverage should have."""
-    if metric.startswith("coverage of "):
-        line(float(metric.split()[2].rstrip("%")) / 100, color=theme.INK, lw=0.9, ls=":")
+def _nominal(metric: str) -> float | None:
+    """The value that a coverage should have; None for other metrics."""
+    if not metric.startswith("coverage of "):
+        return None
+    return float(metric.split()[2].rstrip("%")) / 100
 
 
 def _short(value: float, metric: str) -> str:

@@ -49,6 +49,11 @@ def load(source: str | Path, *, sample_rows: int = SAMPLE, seed: int = 0) -> "pd
         For a name that is not known, a file of another kind, or a file without rows.
     FileNotFoundError
         For a path at which there is no file.
+
+    Examples
+    --------
+    >>> load("sleepstudy").shape
+    (180, 3)
     """
     name = str(source)
     if name in EXAMPLES:

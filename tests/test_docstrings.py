@@ -1,0 +1,41 @@
+"""Examples in docstrings are run, and what a person types in JupyterLab has one."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+import partialpool as pp
+
+PACKAGE = Path(pp.__file__).parent
+MODULES = [p.stem for p in sorted(PACKAGE.glob("*.py")) if ">>> " in p.read_text(encoding="utf-8")]
+#: What a person types, or completes with the tab key.
+TYPED = [
+    pp.load,
+    pp.Model,
+    pp.Model.fit,
+    pp.Model.check,
+    pp.predict,
+    pp.record,
+    pp.simulate.origin,
+    pp.simulate.grouped,
+    pp.checks.summarize,
+    pp.plots.shrinkage,
+    pp.priors.resolve,
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_hold(module):
+    found = doctest.testmod(
+        importlib.import_module(f"partialpool.{module}"), optionflags=doctest.ELLIPSIS
+    )
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("name", TYPED, ids=lambda o: o.__qualname__)
+def test_what_people_type_has_an_example(name):
+    assert ">>> " in name.__doc__
+    assert "Parameters" in name.__doc__
