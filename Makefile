@@ -71,6 +71,7 @@ bench: $(BENCH_READY) ## measure against other packages (an environment of its o
 
 pictures: $(READY) ## take the pictures of the README from finished reports (needs Chromium)
 	@$(PY) workflow/pictures.py
+	@PICTURES=$(CURDIR)/docs $(PY) -m pytest -q tests/test_jupyterlab.py -k slider
 
 lock: $(UV) ## write requirements.lock anew from pyproject.toml
 	@$(UV) $(COMPILE) --upgrade --extra dev --extra slurm pyproject.toml -o requirements.lock

@@ -157,5 +157,9 @@ def test_a_slider_moves_the_figure(server, browser):
             arg=before,
             timeout=30_000,
         )
+        if folder := os.environ.get("PICTURES"):  # as `make pictures` sets it
+            page.mouse.move(0, 0)
+            page.locator(".jp-OutputArea img").first.scroll_into_view_if_needed()
+            page.screenshot(path=Path(folder) / "explorer.png")
     finally:
         close(server, page)

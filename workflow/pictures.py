@@ -1,4 +1,4 @@
-"""Take the pictures of the README from finished reports: ``make pictures``."""
+"""Take the pictures of the README from finished reports, and keep one report: ``make pictures``."""
 
 import shutil
 import sys
@@ -14,8 +14,12 @@ PICTURES = {
 }
 
 
+#: Page that stands under docs/ for those who want to see one before they install anything.
+SHOWN = "sleepstudy/method-exact_seed-1/report.html"
+
+
 def main() -> int:
-    """Write docs/<picture>.png; say what is missing."""
+    """Write docs/<picture>.png and docs/sleepstudy.html; say what is missing."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     if browser_path is None:
         print("Pictures need Chromium on the path.", file=sys.stderr)
@@ -43,6 +47,8 @@ def main() -> int:
             )
             print(f"docs/{name}.png")
         browser.close()
+    shutil.copyfile(ROOT / "reports" / SHOWN, ROOT / "docs" / "sleepstudy.html")
+    print("docs/sleepstudy.html")
     return 0
 
 

@@ -33,10 +33,10 @@ def axis_label(name: str, labels: Mapping[str, str] | None) -> str:
 
 def chosen_groups(model: Model, most: int = MAX_PANELS) -> np.ndarray:
     """Codes of at most `most` groups, spread evenly from the smallest to the largest."""
-    counts = model.design.counts
-    if len(counts) <= most:
-        return np.arange(len(counts))
-    order = np.argsort(counts, kind="stable")
+    present = np.unique(model.design.codes)  # of data in parts, those in the sample
+    if len(present) <= most:
+        return present
+    order = present[np.argsort(model.design.counts[present], kind="stable")]
     return order[np.linspace(0, len(order) - 1, most).round().astype(int)]
 
 

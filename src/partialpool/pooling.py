@@ -3,7 +3,7 @@
 import pandas as pd
 import xarray as xr
 
-from partialpool import checks, leaveout
+from partialpool import checks, draws, leaveout
 from partialpool.leaveout import LeftOut
 from partialpool.model import Model
 from partialpool.plots import POOLING as TITLES
@@ -36,15 +36,15 @@ def coefficients(fits: Fits) -> pd.DataFrame:
     """
     model = fits["partial"][0]
     columns: dict[tuple[str, str], dict[str, float]] = {}
-    for kind, (_, posterior) in fits.items():
-        summary = checks.summarize(posterior)
+    for kind, (none_model, posterior) in fits.items():
+        known = [name for name in _compared(model) if name in posterior["posterior"]]
+        summary = checks.summarize(posterior, known)
         for figure in ("mean", "sd"):
-            columns[kind, figure] = {
-                name: summary.at[name, figure] for name in _compared(model) if name in summary.index
-            }
+            columns[kind, figure] = {name: summary.at[name, figure] for name in known}
         if kind == "none":
+            values = draws.flat(none_model, posterior)
             for k, name in enumerate(model.design.z_names):
-                means = posterior["posterior"][model.design.effect(k)].mean(("chain", "draw"))
+                means = values[model.design.effect(k)].mean(0)
                 coefficient = "Intercept" if name == "1" else name
                 columns[kind, "mean"][coefficient] = float(means.mean())
                 columns[kind, "sd"][coefficient] = float(means.std())
