@@ -202,3 +202,25 @@ def test_a_large_file_is_read_in_pieces(table, tmp_path, monkeypatch):
     result = parts.reduce(found, "y ~ x + (x | group)")
     assert result.moments.counts.sum() == len(table)
     assert len(result.sample.drop_duplicates()) == 50
+
+
+def test_groups_without_a_row_in_the_sample_are_not_drawn(tmp_path):
+    """A figure shows rows; the fit knows the groups of all."""
+    table = pp.simulate.grouped(np.random.default_rng(0), groups=40, per_group=20)
+    (tmp_path / "parts").mkdir()
+    for k in range(2):
+        table.iloc[k::2].to_csv(tmp_path / "parts" / f"{k}.csv", index=False)
+    parts = pp.load(str(tmp_path / "parts"), sample_rows=25, seed=1)
+    model = pp.Model("y ~ x + (x | group)", parts)
+    present = set(np.unique(model.design.codes))
+    assert model.design.n_groups == 40
+    assert len(present) <= 25
+    assert set(pp.plots.chosen_groups(model)) <= present
+    posterior = model.fit(draws=100, seed=1)
+    fits = pp.pooling.three_ways(model, posterior, 1)
+    figure, _, _ = pp.plots.group_lines(model, fits)
+    assert len(figure.axes) >= 18
+    rows = pp.predictions.chosen_rows(model)
+    assert len(pp.predict(model, posterior, rows, unseen="population")) == 12
+    left_out = pp.leaveout.leave_out(model, posterior)
+    assert len(left_out.pit) == len(model.design.y)
