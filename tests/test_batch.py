@@ -133,7 +133,8 @@ def test_reruns(finished):
     assert "2 runs to do" in output
     index_text = (finished.root / "reports" / "index.html").read_text()
     assert "level-3_seed-5" in index_text
-    assert "level-2_seed-5" not in index_text  # no study defines it any more
+    assert "level-2_seed-5/report.html" not in index_text  # no study defines it any more
+    assert "gone: no study defines it any more" in index_text
 
 
 def test_a_page_made_by_another_version_is_made_again(finished):

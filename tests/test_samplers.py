@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from partialpool import checks, funnels, methods, sampler_plots
+from partialpool import checks, funnels, methods, sampler_plots, theme
 from partialpool.sources import find_root
 
 PRIORS = {"coefficients": "Normal(0, 10000)", "sd": "Uniform(0, 100)", "sigma": "Uniform(0, 10)"}
@@ -91,7 +91,7 @@ def test_dot_plots_have_a_dot_for_each_method(comparison, draw, more):
 def test_traces_mark_the_truth_and_judge_by_the_medians(comparison):
     truth = comparison.model.table.attrs["truth"]
     figure, alt, says = sampler_plots.traces(comparison, "x", truth)
-    red = [line for line in figure.axes[0].lines if line.get_color() == "#D55E00"]
+    red = [line for line in figure.axes[0].lines if line.get_color() == theme.COLORS["truth"]]
     assert [line.get_ydata()[0] for line in red] == [truth["x"]]
     assert "nutpie centred" in says
     assert "Traces of x" in alt

@@ -38,7 +38,7 @@ def coefficients(fits: Fits) -> pd.DataFrame:
     columns: dict[tuple[str, str], dict[str, float]] = {}
     for kind, (none_model, posterior) in fits.items():
         known = [name for name in _compared(model) if name in posterior["posterior"]]
-        summary = checks.summarize(posterior, known)
+        summary = checks.summarize(posterior, known) if known else pd.DataFrame()
         for figure in ("mean", "sd"):
             columns[kind, figure] = {name: summary.at[name, figure] for name in known}
         if kind == "none":
