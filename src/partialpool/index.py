@@ -133,7 +133,7 @@ def render(
             strip=STRIP,
             style=page.asset("style.css"),
             own_style=page.asset("index.css"),
-            script=page.asset("index.js"),
+            script=page.asset("index.js", "scroll.js"),
         )
     )
 
