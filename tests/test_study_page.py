@@ -29,8 +29,8 @@ def test_page_shows_runs_estimates_and_metrics_as_text():
     assert "demo&lt;script&gt;" in html
     assert "<b>study" not in html
     assert 'href="n-30/report.html"' in html
-    assert "from 1 to 10" in html  # posterior means
-    assert "from 41% (a&lt;i&gt;, n-10) to 50% (a&lt;i&gt;, n-100)" in html
+    assert "a&lt;i&gt; 1 to 10" in html  # posterior means
+    assert "from 41% (n-10) to 50% (n-100)" in html
     assert html.count('role="img"') == 2
     assert "http://" not in html.replace("http://www.w3.org", "")
 
