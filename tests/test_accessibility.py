@@ -5,7 +5,7 @@ import re
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from partialpool import index, study_page
+from partialpool import index, palette, study_page
 from test_report import executed, figure, listed, summary  # noqa: F401
 from test_study_page import row
 
@@ -86,6 +86,11 @@ def test_on_paper(browser, pages):
     )
     for hidden in (".bar", ".contents", "details.code"):
         assert not tab.locator(hidden).first.is_visible()
+    color = f"({look})(document.documentElement).getPropertyValue('--fig-exact')"
+    assert tab.evaluate(color) == palette.COLORS["exact"]  # not the one for dark pages
+    gaps = """() => [...document.querySelectorAll(".scroll")].map((e) =>
+        e.offsetHeight - e.firstElementChild.offsetHeight)"""
+    assert set(tab.evaluate(gaps)) == {0}
     ratio = "e => e.getBoundingClientRect().width <= e.closest('figure').clientWidth + 1"
     tab.set_viewport_size({"width": 500, "height": 800})
     assert all(svg.evaluate(ratio) for svg in tab.locator("figure svg").all())

@@ -98,7 +98,7 @@ def _standalone(text: str) -> str | None:
     style = ElementTree.Element(f"{{{SVG}}}style")
     style.text = (
         f"svg{{color:{INK};stroke-linejoin:round}}"
-        f"@media(prefers-color-scheme:dark){{svg{{color:#e6e9ec}}}}{palette.rules()}"
+        f"@media screen and (prefers-color-scheme:dark){{svg{{color:#e6e9ec}}}}{palette.rules()}"
     )
     root.insert(0, style)
     return _recolour(ElementTree.tostring(root, encoding="unicode"))
