@@ -245,6 +245,17 @@ def test_thumbnail(tmp_path, figure):
     assert figures.write_thumbnail(v4.new_notebook(), tmp_path) is None
 
 
+def test_figures_are_drawn_to_a_hundredth_of_a_point(figure):
+    def numbers(text):
+        paths = re.findall(r' d="([^"]+)"', text)
+        return [float(n) for path in paths for n in re.findall(r"-?[\d.]+", path)]
+
+    exact, drawn = numbers(figure), numbers(figures.inline_svg(figure, "", "f-"))
+    assert len(exact) == len(drawn) > 20
+    assert max(abs(a - b) for a, b in zip(exact, drawn, strict=True)) < 0.01
+    assert all(round(n, 2) == n for n in drawn)
+
+
 def test_svg_that_is_none_or_carries_code():
     assert figures.inline_svg("<not svg", "", "f-") == ""
     bad = '<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><script/><a href="//e"/></svg>'
