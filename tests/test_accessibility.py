@@ -5,7 +5,7 @@ import re
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from partialpool import index, study_page
+from partialpool import index, palette, study_page
 from test_report import executed, figure, listed, summary  # noqa: F401
 from test_study_page import row
 
@@ -20,26 +20,36 @@ def pages(listed):  # noqa: F811
     return {"index": found, "report": runs[0].folder / "report.html", "study": study}
 
 
+def serious(tab):
+    """What axe-core finds serious on the page that a tab shows."""
+    response = Axe().run(tab).response
+    assert len(response["passes"]) > 15
+    found = [v for v in response["violations"] if v["impact"] in ("serious", "critical")]
+    return [(v["id"], v["nodes"][0]["html"]) for v in found]
+
+
+def opened(browser, page, width=1280, **options):
+    """A tab that shows a page; what scrolls is known when the page has been laid out."""
+    tab = browser.new_page(viewport={"width": width, "height": 800}, **options)
+    tab.goto(page.as_uri())
+    tab.evaluate("() => new Promise((go) => requestAnimationFrame(() => setTimeout(go, 50)))")
+    return tab
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["index", "report", "study"])
 def test_axe_finds_nothing_serious(browser, pages, kind, scheme):
     # axe-core is put into the page by script, which the page's own policy would refuse.
-    context = browser.new_context(color_scheme=scheme, bypass_csp=True)
-    tab = context.new_page()
-    tab.goto(pages[kind].as_uri())
+    tab = opened(browser, pages[kind], color_scheme=scheme, bypass_csp=True)
     if tab.locator("#code-switch").count():
         tab.click("#code-switch")  # colours of code count as well
-    response = Axe().run(tab).response
-    assert len(response["passes"]) > 15
-    serious = [v for v in response["violations"] if v["impact"] in ("serious", "critical")]
-    assert [(v["id"], v["nodes"][0]["html"]) for v in serious] == []
-    context.close()
+    assert serious(tab) == []
+    tab.close()
 
 
 @pytest.mark.parametrize("kind", ["index", "report", "study"])
 def test_the_keyboard_reaches_everything(browser, pages, kind):
-    tab = browser.new_page(viewport={"width": 1280, "height": 800})
-    tab.goto(pages[kind].as_uri())
+    tab = opened(browser, pages[kind])
     wanted = tab.evaluate("""() => {
         const all = document.querySelectorAll(
             "a[href], button, summary, input, select, [tabindex]");
@@ -52,10 +62,6 @@ def test_the_keyboard_reaches_everything(browser, pages, kind):
         reached.append(tab.evaluate("document.activeElement.dataset.stop"))
     assert len(wanted) > (3 if kind == "study" else 8)
     assert reached == wanted
-    wide = """() => [...document.querySelectorAll("main *")].filter((e) =>
-        e.scrollWidth > e.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(e).overflowX)
-        && e.tabIndex < 0).map((e) => e.outerHTML.slice(0, 80))"""
-    assert tab.evaluate(wide) == []
     tab.close()
 
 
@@ -80,6 +86,11 @@ def test_on_paper(browser, pages):
     )
     for hidden in (".bar", ".contents", "details.code"):
         assert not tab.locator(hidden).first.is_visible()
+    color = f"({look})(document.documentElement).getPropertyValue('--fig-exact')"
+    assert tab.evaluate(color) == palette.COLORS["exact"]  # not the one for dark pages
+    gaps = """() => [...document.querySelectorAll(".scroll")].map((e) =>
+        e.offsetHeight - e.firstElementChild.offsetHeight)"""
+    assert set(tab.evaluate(gaps)) == {0}
     ratio = "e => e.getBoundingClientRect().width <= e.closest('figure').clientWidth + 1"
     tab.set_viewport_size({"width": 500, "height": 800})
     assert all(svg.evaluate(ratio) for svg in tab.locator("figure svg").all())
@@ -99,14 +110,17 @@ def test_every_figure_of_a_study_says_what_it_shows(browser, pages):
     tab.close()
 
 
-def test_only_figures_that_scroll_stop_the_keyboard(browser, pages):
-    tab = browser.new_page(viewport={"width": 360, "height": 800})
-    tab.goto(pages["report"].as_uri())
-    count = "() => document.querySelectorAll('figure[tabindex]').length"
-    assert tab.evaluate(count) > 0
-    tab.set_viewport_size({"width": 1600, "height": 800})
-    tab.wait_for_function("() => !document.querySelector('figure[tabindex]')")
-    tab.close()
+@pytest.mark.parametrize(("width", "scrolls"), [(360, True), (1600, False)])
+def test_the_keyboard_stops_at_what_scrolls_and_at_nothing_else(browser, pages, width, scrolls):
+    for kind, page in pages.items():
+        tab = opened(browser, page, width)
+        found = tab.evaluate("""() => [...document.querySelectorAll("main *")].filter((e) =>
+            /auto|scroll/.test(getComputedStyle(e).overflowX) && e.checkVisibility())
+            .map((e) => [e.localName, e.scrollWidth > e.clientWidth + 1, e.tabIndex === 0])""")
+        assert [box for box in found if box[1] is not box[2]] == []
+        figures = [wide for name, wide, _ in found if name == "figure"]
+        assert any(figures) is (scrolls and kind != "index")
+        tab.close()
 
 
 def test_conditions_filter_the_index(browser, pages):

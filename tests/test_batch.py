@@ -5,6 +5,7 @@ import re
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 
 from conftest import Project, leftovers, marks
 from partialpool import results, summaries
@@ -133,8 +134,13 @@ def test_reruns(finished):
     assert "2 runs to do" in output
     index_text = (finished.root / "reports" / "index.html").read_text()
     assert "level-3_seed-5" in index_text
-    assert "level-2_seed-5/report.html" not in index_text  # no study defines it any more
-    assert "gone: no study defines it any more" in index_text
+    assert 'href="fine/level-2_seed-5' not in index_text  # no study defines it any more
+    changed = BeautifulSoup(index_text, "html.parser").select_one(".changed").get_text(" ")
+    words = " ".join(changed.split())
+    assert "removed fine/level-2_seed-5" in words
+    assert "new fine/level-3_seed-5" in words
+    assert "repeated breaks/seed-0 it broke last time; settings changed: message;" in words
+    assert "verdict error → passed" in words
 
 
 def test_a_page_made_by_another_version_is_made_again(finished):

@@ -1,53 +1,122 @@
-"""What the index says has changed since the last report."""
+"""What the index says of the time since the last report."""
 
-import copy
+import json
 
-from partialpool import changes
+import pytest
+from bs4 import BeautifulSoup
 
-
-def summary(mean=1.0, status="passed", started="2026-01-01T00:00:00", **provenance):
-    return {
-        "status": status,
-        "settings": {"formula": "y ~ x"},
-        "estimates": ["a", "b"],
-        "parameters": {"a": {"mean": mean, "mcse_mean": 0.1}, "b": {"mean": 2.0, "mcse_mean": 0.1}},
-        "provenance": {"started": started, "inputs": {"x.py": "1"}, "data_sha256": "d"}
-        | provenance,
-    }
+from partialpool import changes, index, results, studyfile
+from test_report import summary
 
 
-def test_changes_stay_until_there_are_others(tmp_path):
-    first = {"s/a": summary(), "s/b": summary(), "s/c": summary()}
-    assert changes.since(tmp_path, first) == []  # nothing to compare with
-    then = copy.deepcopy(first)
-    then["s/a"] = summary(started="2026-01-02T00:00:00", inputs={"x.py": "2"})
-    then["s/b"] = summary(mean=3.0, started="2026-01-02T00:00:00", data_sha256="e")
-    del then["s/c"]
-    then["s/d"] = summary(status="failed")
-    found = changes.since(tmp_path, then)
-    assert {change["label"]: (change["kind"], change["what"]) for change in found} == {
-        "s/a": ("again", "x.py changed; the same numbers"),
-        "s/b": ("again", "the data changed; a moved from 1 to 3, 14.1 Monte Carlo errors"),
-        "s/c": ("gone", "no study defines it any more"),
-        "s/d": ("new", "failed"),
-    }
-    assert found[0]["label"] == "s/b"  # what matters most comes first
-    assert changes.since(tmp_path, then) == found
-    worse = copy.deepcopy(then)
-    worse["s/a"] = summary(status="failed", started="2026-01-03T00:00:00")
-    worse["s/a"]["settings"] = {"formula": "y ~ 1"}
-    [only] = changes.since(tmp_path, worse)
-    assert only["what"] == "formula changed; passed → failed"
+class Reports:
+    """A project whose runs are only summaries, put there by hand."""
+
+    def __init__(self, project):
+        self.project, self.root = project, project.root
+        self.define([1, 2, 3])
+
+    def define(self, seeds):
+        path = self.project.study("s", f"notebook: quick\nseeds: {seeds}")
+        self.runs = studyfile.plan(self.root, [path])
+
+    def put(self, seed, mean=1.0, mcse=0.1, *, minute=0, **different):
+        run = next(run for run in self.runs if run.seed == seed)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        state = summary(status="passed", run=run.name, settings=run.settings, checks=[])
+        state |= {"estimates": ["a"], "parameters": {"a": {"mean": mean, "sd": 1.0}}}
+        state["parameters"]["a"]["mcse_mean"] = mcse
+        provenance = state["provenance"] | {"started": f"2026-01-01T00:{minute:02}:00+00:00"}
+        provenance |= different.pop("provenance", {})
+        state |= {"provenance": provenance, **different}
+        (run.folder / "summary.json").write_text(results.dumps(state))
+
+    def section(self):
+        soup = BeautifulSoup(index.write(self.root).read_text(), "html.parser")
+        found = soup.find("section", class_="changed")
+        return " ".join(found.get_text(" ").split()) if found else ""
 
 
-def test_within_monte_carlo_error_is_said(tmp_path):
-    changes.since(tmp_path, {"s/a": summary()})
-    [only] = changes.since(tmp_path, {"s/a": summary(mean=1.2, started="later")})
-    assert only["what"] == "done again; estimates within Monte Carlo error"
+@pytest.fixture
+def reports(project):
+    return Reports(project)
 
 
-def test_a_snapshot_that_cannot_be_read_is_none(tmp_path):
-    (tmp_path / "reports").mkdir()
-    for text in ("", "[]", "{", '{"runs": {}}'):
-        (tmp_path / "reports" / "index.json").write_text(text)
-        assert changes.since(tmp_path, {"s/a": summary()}) == []
+def test_the_first_index_has_nothing_to_compare_with(reports):
+    reports.put(1)
+    assert reports.section() == ""
+    assert "This is the first index here" in index.write(reports.root).read_text()
+
+
+def test_new_repeated_and_removed_runs_with_verdicts_and_estimates(reports):
+    for seed in (1, 2):
+        reports.put(seed)
+    index.write(reports.root)
+    reports.put(1, mean=2.0, minute=5, status="warned", settings={"n": 7})
+    reports.put(3, minute=9)
+    reports.define([1, 3])
+    text = reports.section()
+    assert "2026-01-01, 00:09 UTC. 0 other runs are as before." in text
+    assert "repeated s/seed-1 settings changed: n verdict passed → warned" in text
+    assert "a 1.0 → 2.0 (7.07 Monte Carlo errors)" in text
+    assert "new s/seed-3 was not there before" in text
+    assert "removed s/seed-2 no study asks for it any more" in text
+
+
+def test_a_report_with_nothing_to_do_keeps_what_the_one_before_changed(reports):
+    reports.put(1)
+    index.write(reports.root)
+    reports.put(2, minute=3)
+    text = reports.section()
+    assert "new s/seed-2" in text
+    files = [reports.root / "reports" / name for name in ("index.html", "index.json")]
+    before = [path.stat().st_mtime_ns for path in files]
+    assert reports.section() == text
+    assert [path.stat().st_mtime_ns for path in files] == before
+    reports.put(3, minute=4)
+    assert "new s/seed-2" not in reports.section()
+
+
+@pytest.mark.parametrize(
+    ("mean", "mcse", "says"),
+    [
+        (1.3, 0.1, "estimates as before, within Monte Carlo error"),
+        (1.6, 0.1, "1.0 → 1.6 (4.24 Monte Carlo errors)"),
+        (1.6, None, "1.0 → 1.6 (Monte Carlo error not known)"),
+        (1.0, None, "estimates as before"),
+    ],
+)
+def test_only_what_monte_carlo_error_does_not_explain_is_a_change(reports, mean, mcse, says):
+    reports.put(1, mcse=mcse)
+    index.write(reports.root)
+    reports.put(1, mean=mean, mcse=mcse, minute=1, provenance={"inputs": {"partialpool/x.py": "1"}})
+    text = reports.section()
+    assert "code changed: x.py" in text
+    assert says in text
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "says"),
+    [
+        ({"status": "error"}, {}, "it broke last time"),
+        ({}, {"inputs": {"notebooks/n.ipynb": "b"}}, "notebook changed: n.ipynb"),
+        ({}, {"inputs": {"data/a.csv": "b"}, "data": "2"}, "data changed: a.csv"),
+        ({"data": "1"}, {"data": "2"}, "data changed"),
+        ({}, {"inputs": {"requirements.lock": "b", "python": "3.13"}}, "packages changed"),
+        ({}, {"expect": "failed"}, "settings changed: expect"),
+        ({}, {}, "asked for once more"),
+        ({}, {"inputs": {f"p/{c}.py": c for c in "abcde"}}, "a.py, b.py, c.py and 2 more"),
+    ],
+)
+def test_why_a_run_was_repeated(then, now, says):
+    state = {"status": "passed", "settings": {}, "expect": None, "data": None, "inputs": {}}
+    assert says in changes.why(state | then, state | now)
+
+
+def test_a_file_that_is_no_record_is_replaced(reports):
+    reports.put(1)
+    path = reports.root / "reports" / "index.json"
+    for text in ("{", "[]", '{"version": 0}'):
+        path.write_text(text)
+        assert reports.section() == ""
+        assert json.loads(path.read_text())["version"] == changes.VERSION

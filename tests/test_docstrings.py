@@ -18,6 +18,7 @@ TYPED = [
     pp.Model.check,
     pp.predict,
     pp.record,
+    pp.summary,
     pp.simulate.origin,
     pp.simulate.grouped,
     pp.checks.summarize,

@@ -159,7 +159,9 @@ def test_a_slider_moves_the_figure(server, browser):
         )
         if folder := os.environ.get("PICTURES"):  # as `make pictures` sets it
             page.mouse.move(0, 0)
-            page.locator(".jp-OutputArea img").first.scroll_into_view_if_needed()
-            page.screenshot(path=Path(folder) / "explorer.png")
+            page.set_viewport_size({"width": 1620, "height": 1000})
+            page.add_style_tag(content=".Toastify { display: none }")  # JupyterLab's own news
+            output = page.locator(".jp-OutputArea-output", has=page.locator(".noUi-handle"))
+            output.first.screenshot(path=Path(folder) / "explorer.png")
     finally:
         close(server, page)

@@ -1,5 +1,6 @@
 """Colours of figures: contrast with the ground, and apart for any colour vision."""
 
+import re
 from itertools import combinations
 
 import numpy as np
@@ -76,6 +77,17 @@ def test_colours_differ_for_every_reader(colors, dark, vision):
     }
     gaps = {pair: np.linalg.norm(seen[pair[0]] - seen[pair[1]]) for pair in combinations(seen, 2)}
     assert min(gaps.values()) > 15, min(gaps.items(), key=lambda item: item[1])
+
+
+def test_text_can_be_read_on_every_ground_it_has():
+    style = page.asset("style.css")["text"]
+    for block in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)[:2]:  # light, dark
+        colors = dict(re.findall(r"--([\w-]+): (#\w{6})", block))
+        words = ("ink", "soft", "link", "keyword", "string", "number", "comment", "name")
+        pairs = [(word, under) for word in words for under in ("page", "raised")]
+        pairs += [(v, under) for v in ("pass", "warn", "fail") for under in (f"{v}-bg", "page")]
+        faint = [pair for pair in pairs if contrast(*(colors[name] for name in pair)) < 4.5]
+        assert faint == []
 
 
 def test_known_values():

@@ -1,6 +1,7 @@
 """The pages: complete in themselves, nothing runs that came from data, maths and figures fit."""
 
 import io
+import json
 import re
 
 import matplotlib.pyplot as plt
@@ -244,6 +245,17 @@ def test_thumbnail(tmp_path, figure):
     assert figures.write_thumbnail(v4.new_notebook(), tmp_path) is None
 
 
+def test_figures_are_drawn_to_a_hundredth_of_a_point(figure):
+    def numbers(text):
+        paths = re.findall(r' d="([^"]+)"', text)
+        return [float(n) for path in paths for n in re.findall(r"-?[\d.]+", path)]
+
+    exact, drawn = numbers(figure), numbers(figures.inline_svg(figure, "", "f-"))
+    assert len(exact) == len(drawn) > 20
+    assert max(abs(a - b) for a, b in zip(exact, drawn, strict=True)) < 0.01
+    assert all(round(n, 2) == n for n in drawn)
+
+
 def test_svg_that_is_none_or_carries_code():
     assert figures.inline_svg("<not svg", "", "f-") == ""
     bad = '<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><script/><a href="//e"/></svg>'
@@ -299,6 +311,24 @@ def test_index(listed):
     assert (root / "reports" / "index.html").stat().st_mtime_ns == before
 
 
+def test_strips_stand_where_the_numbers_are(listed):
+    root, runs = listed
+    for run, mean in zip(runs, (1.0, 3.0), strict=False):
+        path = run.folder / "summary.json"
+        state = json.loads(path.read_text())
+        state["parameters"][EVIL] = {"mean": mean, "sd": 1.0, "q05": mean - 1, "q95": mean + 1}
+        state["truth"] = {EVIL: 2.0}
+        path.write_text(results.dumps(state))
+    soup = BeautifulSoup(index.write(root, runs).read_text(), "html.parser")
+    strips = {strip.find_parent("tr")["data-status"]: strip for strip in soup.select("svg.strip")}
+    assert set(strips) == {"failed", "passed"}
+    # from 0 to 4 on 94 pixels after 5
+    assert strips["failed"].path["d"] == "M5.0 7H52.0"
+    assert strips["failed"].circle["cx"] == "28.5"
+    assert strips["passed"].path["d"] == "M52.0 7H99.0"
+    assert strips["passed"].select_one(".true")["d"] == "M52.0 0V14"
+
+
 def test_index_without_runs(project):
     assert "No run has ended yet" in index.write(project.root).read_text()
 
@@ -336,6 +366,20 @@ def test_in_a_browser_from_disk(browser, listed, width):
     tab.select_option("#status", "")
     tab.fill("#words", "label-d")
     assert rows.filter(visible=True).count() == 1
+    for words, count in {
+        "label = a": 1,
+        "label=A s": 1,
+        f'"{EVIL}" > 0.9 time < 10': 2,
+        "time > 3.3": 0,
+        "status = missing": 1,
+        "seed = 0 NOTEBOOK=good": 4,
+        "seed >= 1": 0,
+        "nothing = 1": 0,
+        "good label-c": 1,
+    }.items():
+        tab.fill("#words", words)
+        assert (words, rows.filter(visible=True).count()) == (words, count)
+    assert tab.locator("#shown").text_content() == "1 of 4 runs"
     tab.fill("#words", "")
     if width > 1000:
         tab.get_by_role("button", name="label", exact=True).click()

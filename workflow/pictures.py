@@ -1,5 +1,6 @@
 """Take the pictures of the README from finished reports, and keep one report: ``make pictures``."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ PICTURES = {
     "report": ("sleepstudy/method-nutpie_seed-1/report.html", None, "The model"),
     "recovery": ("recovery/index.html", "Root mean squared error", "Width of 95 % intervals"),
 }
-
-
+#: Width of the window; a study's page is narrow, for it has nothing but figures there.
+WIDTH = {"report": 1200, "recovery": 880}
 #: Page that stands under docs/ for those who want to see one before they install anything.
 SHOWN = "sleepstudy/method-exact_seed-1/report.html"
 
@@ -27,27 +28,31 @@ def main() -> int:
     (ROOT / "docs").mkdir(exist_ok=True)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page = browser.new_page()
         for name, (place, first, last) in PICTURES.items():
             report = ROOT / "reports" / place
             if not report.exists():
                 print(f"There is no {report.relative_to(ROOT)}; say make report first.")
                 return 1
+            page.set_viewport_size({"width": WIDTH[name], "height": 900})
             page.goto(report.as_uri())
             start, end = (
                 0
                 if heading is None
-                else page.locator("h2", has_text=heading).first.bounding_box()["y"]
+                else page.locator("h2", has_text=heading).first.bounding_box()["y"] - 15
                 for heading in (first, last)
             )
             page.screenshot(
                 path=ROOT / "docs" / f"{name}.png",
-                clip={"x": 0, "y": start, "width": 1200, "height": end - start - 20},
+                clip={"x": 0, "y": start, "width": WIDTH[name], "height": end - start},
                 full_page=True,
             )
             print(f"docs/{name}.png")
         browser.close()
-    shutil.copyfile(ROOT / "reports" / SHOWN, ROOT / "docs" / "sleepstudy.html")
+    text = (ROOT / "reports" / SHOWN).read_text(encoding="utf-8")
+    # What the page links to beside it is not there under docs/.
+    text = re.sub(r'<a href="(?!#|https?:)[^"]*"[^>]*>(.*?)</a>', r"\1", text)
+    (ROOT / "docs" / "sleepstudy.html").write_text(text, encoding="utf-8")
     print("docs/sleepstudy.html")
     return 0
 

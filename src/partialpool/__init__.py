@@ -15,6 +15,7 @@ EXPORTS = {
     "predict": "predictions",
     "record": "results",
     "show": "theme",
+    "summary": "checks",
     **{
         module: module
         for module in (

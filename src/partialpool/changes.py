@@ -1,128 +1,180 @@
-"""What changed since the last report: runs that are new, done again or gone, and what came of them.
+"""What changed since the last report: new runs, repeated ones and why, verdicts and estimates.
 
-The index keeps a snapshot of what it showed beside itself. A report that does nothing leaves it as
-it is, so that the changes of the last one that did something stay to be read.
+What the index showed last stands beside it in ``index.json``. The file is replaced only when
+something has changed, so that a report with nothing to do still shows what the one before it did.
+Dates come from the runs themselves.
 """
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from partialpool import sources
+from partialpool.runs import Run
+from partialpool.summaries import distance, estimate, explained
 
-#: Difference of two posterior means, in Monte Carlo errors, that is more than chance.
-MOVED = 4.0
-#: Most parameters kept of a run.
-MOST = 12
+#: A file written by another version of this module is as good as none.
+VERSION = 1
+#: Most names in a list of what changed.
+NAMES = 3
 
 
-def since(root: Path, summaries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Changes of the last report that changed something; remembers what there is now.
+def update(reports: Path, found: Iterable[tuple[Run, dict[str, Any] | None]]) -> dict[str, Any]:
+    """Compare all runs with what the last index showed, and remember them.
 
     Parameters
     ----------
-    root : Path
-        The project's folder.
-    summaries : mapping
-        Label of each run that ended -> its summary.
+    reports : Path
+        The folder of the index.
+    found : iterable of (Run, dict or None)
+        All runs and their summaries.
 
     Returns
     -------
-    list of dict
-        Each with ``label``, ``kind`` ("new", "again" or "gone") and ``what``, in words.
+    dict
+        ``first``, whether there was nothing to compare with; ``changes``, a list of mappings with
+        ``study``, ``run``, ``kind`` ("new", "repeated" or "removed"), ``why``, ``verdict`` and
+        ``estimates``; and ``date``, when the last of these runs started.
     """
-    place = root / "reports" / "index.json"
-    before = _read(place)
-    now = {label: _snapshot(summary) for label, summary in summaries.items()}
-    if before is not None and before["runs"] == now:
-        return before["changes"]
-    changes = [] if before is None else compare(before["runs"], now)
-    place.parent.mkdir(exist_ok=True)
-    text = json.dumps({"runs": now, "changes": changes}, ensure_ascii=False)
-    sources.write(place, text)
-    return changes
-
-
-def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Differences of two snapshots, runs that came to another verdict first."""
-    changes = []
-    for label, run in now.items():
-        if label not in before:
-            changes.append({"label": label, "kind": "new", "what": run["status"]})
-        elif before[label]["started"] != run["started"]:
-            what = f"{_cause(before[label], run)}; {_outcome(before[label], run)}"
-            changes.append({"label": label, "kind": "again", "what": what})
-    changes += [
-        {"label": label, "kind": "gone", "what": "no study defines it any more"}
-        for label in before.keys() - now.keys()
-    ]
-    return sorted(
-        changes, key=lambda c: ("→" not in c["what"], "moved" not in c["what"], c["label"])
-    )
-
-
-def _snapshot(summary: Mapping[str, Any]) -> dict[str, Any]:
-    provenance = summary["provenance"]
-    figures = {
-        name: [
-            summary["parameters"][name].get("mean"),
-            summary["parameters"][name].get("mcse_mean"),
-        ]
-        for name in summary["estimates"][:MOST]
-        if name in summary["parameters"]
+    path = reports / "index.json"
+    runs = {run.label: _state(run, summary) for run, summary in found if summary is not None}
+    then = _read(path)
+    if then is not None and then["runs"] == runs:
+        return then
+    changes = [] if then is None else compare(then["runs"], runs)
+    started = [runs[label]["started"] for change in changes if (label := _label(change)) in runs]
+    now = {
+        "version": VERSION,
+        "first": then is None,
+        "date": max(started, default=None),
+        "changes": changes,
+        "runs": runs,
     }
-    return {
-        "status": summary["status"],
-        "started": provenance["started"],
-        "settings": summary["settings"],
-        "data": provenance.get("data_sha256"),
-        "inputs": provenance.get("inputs", {}),
-        "figures": figures,
-    }
+    reports.mkdir(exist_ok=True)
+    sources.write(path, json.dumps(now, indent=1, ensure_ascii=False))
+    return now
 
 
-def _cause(before: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    """Why a run was done again."""
-    keys = {*before["settings"], *run["settings"]}
-    settings = [k for k in sorted(keys) if before["settings"].get(k) != run["settings"].get(k)]
-    if settings:
-        return f"{', '.join(settings)} changed"
-    if before["data"] != run["data"]:
-        return "the data changed"
-    files = {*before["inputs"], *run["inputs"]}
-    changed = [f for f in sorted(files) if before["inputs"].get(f) != run["inputs"].get(f)]
-    if not changed:
-        return "done again"
-    more = f" and {len(changed) - 2} more" if len(changed) > 2 else ""
-    return f"{', '.join(changed[:2])}{more} changed"
-
-
-def _outcome(before: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    """What came of doing a run again: its verdict, or the estimate that moved most."""
-    if before["status"] != run["status"]:
-        return f"{before['status']} → {run['status']}"
-    farthest, name = 0.0, ""
-    same = bool(run["figures"])
-    for parameter, (mean, error) in run["figures"].items():
-        old_mean, old_error = before["figures"].get(parameter, (None, None))
-        if None in (mean, error, old_mean, old_error):
-            continue
-        same &= mean == old_mean
-        distance = abs(mean - old_mean) / max(math.hypot(error, old_error), 1e-300)
-        if distance > farthest:
-            farthest, name = distance, parameter
-    if farthest > MOVED:
-        old, new = before["figures"][name][0], run["figures"][name][0]
-        return f"{name} moved from {old:.4g} to {new:.4g}, {farthest:.1f} Monte Carlo errors"
-    return "the same numbers" if same else "estimates within Monte Carlo error"
-
-
-def _read(place: Path) -> dict[str, Any] | None:
-    """The snapshot; None where there is none that can be read."""
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(place.read_text(encoding="utf-8"))
-        return found if {"runs", "changes"} <= found.keys() else None
-    except (OSError, ValueError, AttributeError):
+        then = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
+    return then if isinstance(then, dict) and then.get("version") == VERSION else None
+
+
+def _label(change: Mapping[str, Any]) -> str:
+    return f"{change['study']}/{change['run']}"
+
+
+def _state(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
+    """What a later report needs to know of a run."""
+    shown = ("mean", "sd", "mcse_mean")
+    provenance = summary["provenance"]
+    return {
+        "study": run.study,
+        "run": run.name,
+        "started": provenance["started"],
+        "status": summary["status"],
+        "settings": summary["settings"],
+        "expect": summary.get("expect"),
+        "inputs": {name: digest[:16] for name, digest in provenance.get("inputs", {}).items()},
+        "data": provenance.get("data_sha256"),
+        "estimates": {
+            name: {key: summary["parameters"][name].get(key) for key in shown}
+            for name in summary["estimates"]
+            if name in summary["parameters"]
+        },
+    }
+
+
+def compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the changes from one set of runs to another.
+
+    An estimate counts as changed when its two means are further apart than Monte Carlo error
+    explains for as many comparisons as there are, or when there is no such error.
+    """
+    repeated = [label for label in now if label in then and then[label] != now[label]]
+    pairs = sum(len(then[x]["estimates"].keys() & now[x]["estimates"].keys()) for x in repeated)
+    limit = explained(pairs)
+    changes = []
+    for label, new in now.items():
+        change = {"study": new["study"], "run": new["run"], "status": new["status"]}
+        change |= {"why": "", "verdict": None}
+        if label not in then:
+            changes.append(change | {"kind": "new", "estimates": []})
+        elif label in repeated:
+            old = then[label]
+            change |= {"kind": "repeated", "why": why(old, new)}
+            if old["status"] != new["status"]:
+                change["verdict"] = [old["status"], new["status"]]
+            moved = _moved(old["estimates"], new["estimates"], limit)
+            changes.append(change | {"estimates": moved})
+    for label in then.keys() - now.keys():
+        gone = {key: then[label][key] for key in ("study", "run", "status")}
+        changes.append(gone | {"kind": "removed", "why": "", "verdict": None, "estimates": []})
+    return sorted(changes, key=lambda change: (change["study"], change["run"]))
+
+
+def why(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say why a run was done again: what is different in what it was made from.
+
+    Examples
+    --------
+    >>> old = {"status": "passed", "settings": {"n": 10}, "inputs": {}, "expect": None, "data": ""}
+    >>> why(old, old | {"settings": {"n": 20}})
+    'settings changed: n'
+    """
+    reasons = ["it broke last time"] if old["status"] == "error" else []
+    settings = _different(old["settings"], new["settings"])
+    settings += ["expect"] if old["expect"] != new["expect"] else []
+    kinds = {"settings": settings, "code": [], "notebook": [], "data": []}
+    for name in _different(old["inputs"], new["inputs"]):
+        if name in ("requirements.lock", "python"):
+            reasons.append(f"{'packages' if name != 'python' else 'Python'} changed")
+        else:
+            kinds[_kind(name)].append(name.rsplit("/", 1)[-1])
+    if old["data"] != new["data"] and not kinds["data"] and old["data"] and new["data"]:
+        reasons.append("data changed")
+    reasons += [f"{kind} changed: {_some(names)}" for kind, names in kinds.items() if names]
+    return "; ".join(reasons) or "asked for once more"
+
+
+def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def _kind(name: str) -> str:
+    if name.endswith(".py"):
+        return "code"
+    return "notebook" if name.endswith(".ipynb") else "data"
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - NAMES
+    return ", ".join(names[:NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _moved(old: Mapping[str, Any], new: Mapping[str, Any], limit: float) -> list[dict[str, Any]]:
+    moved = []
+    for name in new:
+        if name in old and (far := distance(old[name], new[name])) > limit:
+            figures = {
+                key: estimate(state[name], "mean") or "–"
+                for key, state in (("old", old), ("new", new))
+            }
+            known = bool(old[name]["mcse_mean"] and new[name]["mcse_mean"])
+            moved.append({"name": name, **figures, "errors": far if known else None})
+    return moved
+
+
+def groups(changes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Put runs of a study together whose change is the same; those with other results first."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for change in changes:
+        told = bool(change["verdict"] or change["estimates"])
+        key = (change["study"], change["kind"], change["why"], change["run"] if told else "")
+        group = found.setdefault(key, dict(change) | {"runs": [], "told": told})
+        group["runs"].append(change["run"])
+    return sorted(found.values(), key=lambda group: not group["told"])

@@ -213,6 +213,40 @@ def readable(table: pd.DataFrame) -> Any:
     return renamed.style.format(dict(known.values()), na_rep="–")
 
 
+def summary(posterior: xr.DataTree, *, groups: bool = False) -> Any:
+    """Show a posterior as a table: the population's parameters, and group effects if asked.
+
+    What `Model.fit` returns is a plain DataTree, which shows its groups and variables; this is the
+    look at the numbers. `summarize` gives the same as a DataFrame to work with.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        From `Model.fit`.
+    groups : bool
+        Whether each group's own effects are shown too.
+
+    Returns
+    -------
+    pandas.io.formats.style.Styler
+        A table for notebooks; intervals go from the 5 % to the 95 % quantile.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+    >>> posterior = model.fit()
+    >>> list(pp.summary(posterior).index)
+    ['Intercept', 'Days', '1|Subject_sigma', 'sigma']
+    >>> len(pp.summary(posterior, groups=True).index)
+    22
+    """
+    table = summarize(posterior)
+    dataset = posterior["posterior"].to_dataset()
+    ours = [str(n) for n, values in dataset.items() if set(values.dims) <= {"chain", "draw"}]
+    return readable(table if groups else table.loc[ours])
+
+
 def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
     """Distance of a fit from the exact posterior, for every parameter that is `checked`.
 

@@ -41,6 +41,7 @@ def inline_svg(text: str, alt: str, prefix: str) -> Markup:
     root.set("role", "img")
     root.set("aria-label", alt or "Figure without a description")
     _rename_ids(root, prefix)
+    _shorten(root)
     width = _points(root.get("width"))
     for name in ("width", "height"):
         root.attrib.pop(name, None)
@@ -98,9 +99,10 @@ def _standalone(text: str) -> str | None:
     style = ElementTree.Element(f"{{{SVG}}}style")
     style.text = (
         f"svg{{color:{INK};stroke-linejoin:round}}"
-        f"@media(prefers-color-scheme:dark){{svg{{color:#e6e9ec}}}}{palette.rules()}"
+        f"@media screen and (prefers-color-scheme:dark){{svg{{color:#e6e9ec}}}}{palette.rules()}"
     )
     root.insert(0, style)
+    _shorten(root)
     return _recolour(ElementTree.tostring(root, encoding="unicode"))
 
 
@@ -139,6 +141,14 @@ def _rename_ids(root: ElementTree.Element, prefix: str) -> None:
                 element.set(name, f"#{prefix}{value[1:]}")
             elif "url(#" in value:
                 element.set(name, value.replace("url(#", f"url(#{prefix}"))
+
+
+def _shorten(root: ElementTree.Element) -> None:
+    """Keep hundredths of a point of what is drawn; further digits were a fifth of a page."""
+    for element in root.iter():
+        for name in {"d", "x", "y", "points"} & element.attrib.keys():
+            shorter = re.sub(r"(\.\d\d)\d+", r"\1", element.attrib[name])
+            element.set(name, shorter)
 
 
 def _recolour(svg: str) -> str:

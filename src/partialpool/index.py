@@ -5,7 +5,7 @@ It lists every run that a present study defines: those of ``params/``, and those
 that no study defines any more stay on disk but are not shown.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from partialpool.summaries import read_summary, reason
 ORDER = ("error", "failed", "missing", "warned", "passed")
 #: Most estimates shown per run.
 MAX_ESTIMATES = 4
+#: Length and margin of the strips that compare an estimate over a study's runs, in pixels.
+STRIP, EDGE = 104, 5
 
 
 def collect(root: Path, asked: Iterable[Run] = ()) -> list[Run]:
@@ -56,9 +58,8 @@ def write(root: Path, asked: Iterable[Run] = ()) -> Path:
         The index.
     """
     target = root / "reports" / "index.html"
-    runs = collect(root, asked)
-    ended = {run.label: summary for run in runs if (summary := read_summary(run.folder))}
-    text = render(root, runs, changes.since(root, ended))
+    found = [(run, read_summary(run.folder)) for run in collect(root, asked)]
+    text = render(root, found, changes.update(root / "reports", found))
     try:
         if target.read_text(encoding="utf-8") == text:
             return target
@@ -69,11 +70,26 @@ def write(root: Path, asked: Iterable[Run] = ()) -> Path:
     return target
 
 
-def render(root: Path, runs: Iterable[Run], changed: list[dict[str, str]] | None = None) -> str:
-    """Make the index of some runs, with what `changes.since` says of them."""
+def render(
+    root: Path,
+    found: Iterable[tuple[Run, dict[str, Any] | None]],
+    changed: Mapping[str, Any] | None = None,
+) -> str:
+    """Make the index of some runs.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    found : iterable of (Run, dict or None)
+        The runs and their summaries.
+    changed : mapping, optional
+        From `changes.update`.
+    """
+    changed = changed or {"first": True, "changes": [], "date": None}
+    kinds = {(c["study"], c["run"]): c["kind"] for c in changed["changes"]}
     studies: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        summary = read_summary(run.folder)
+    for run, summary in found:
         study = studies.setdefault(
             run.study,
             {
@@ -87,7 +103,7 @@ def render(root: Path, runs: Iterable[Run], changed: list[dict[str, str]] | None
                 "runs": [],
             },
         )
-        study["runs"].append(_row(run, summary))
+        study["runs"].append(_row(run, summary) | {"kind": kinds.get((run.study, run.name))})
         if summary is not None:
             study["title"] = summary.get("title") or run.study
             for name in summary["estimates"]:
@@ -98,7 +114,8 @@ def render(root: Path, runs: Iterable[Run], changed: list[dict[str, str]] | None
         study["pictures"] = any(row["thumbnail"] for row in study["runs"])
         study["page"] = (root / "reports" / study["name"] / "index.html").exists()
         study["bad"] = sum(row["bad"] for row in study["runs"])
-        _add_strips(study)
+        for name in study["estimates"]:
+            _compare(study["runs"], name)
     rows = [row for study in studies.values() for row in study["runs"]]
     counts = {s: n for s in ORDER if (n := sum(row["status"] == s for row in rows))}
     return (
@@ -109,40 +126,48 @@ def render(root: Path, runs: Iterable[Run], changed: list[dict[str, str]] | None
             bad=[row for row in rows if row["bad"]],
             total=len(rows),
             counts=counts,
-            changed=changed or [],
+            changed=changed,
+            groups=changes.groups(changed["changes"]),
+            rest=len(rows) - sum(row["kind"] is not None for row in rows),
             example=_example(studies.values()),
+            strip=STRIP,
             style=page.asset("style.css"),
             own_style=page.asset("index.css"),
-            script=page.asset("index.js"),
+            script=page.asset("index.js", "scroll.js"),
         )
     )
 
 
-def _example(studies: Iterable[dict[str, Any]]) -> str:
-    """A condition on an estimate that some run meets."""
-    for study in studies:
-        for row in study["runs"]:
-            for name in study["estimates"]:
-                low = (row["parameters"].get(name) or {}).get("q05")
-                if low is not None and not set(name) & set(" <>="):
-                    return f"{name}>{low:.3g}"
-    return ""
+def _compare(rows: Iterable[dict[str, Any]], name: str) -> None:
+    """Give runs the ends, the mean and the true value of an estimate on a scale they share."""
+    shown = []
+    for row in rows:
+        figures = row["parameters"].get(name, {})
+        values = {key: figures.get(key) for key in ("q05", "mean", "q95")}
+        if None not in values.values():
+            shown.append((row, values | {"true": row["truth"].get(name)}))
+    if len(shown) < 2:
+        return
+    points = [value for _, values in shown for value in values.values() if value is not None]
+    low, high = min(points), max(points)
+    scale = (STRIP - 2 * EDGE) / ((high - low) or 1)
+    for row, values in shown:
+        row["strips"][name] = {
+            key: None if value is None else round(EDGE + (value - low) * scale, 1)
+            for key, value in values.items()
+        }
 
 
-def _add_strips(study: dict[str, Any]) -> None:
-    """Place each interval between the lowest and the highest of its study, in per cent."""
-    for name in study["estimates"] if len(study["runs"]) > 1 else ():
-        found = [row["parameters"].get(name) or {} for row in study["runs"]]
-        ends = [p[q] for p in found for q in ("q05", "q95") if p.get(q) is not None]
-        if len(ends) < 4 or min(ends) == max(ends):
-            continue
-        for row, p in zip(study["runs"], found, strict=True):
-            if p.get("q05") is not None:
-                low, mid, high = (
-                    100 * (p[q] - min(ends)) / (max(ends) - min(ends))
-                    for q in ("q05", "mean", "q95")
-                )
-                row["strips"][name] = {"left": low, "width": high - low, "at": min(mid, 99)}
+def _example(studies: Iterable[dict[str, Any]]) -> str | None:
+    """A condition that finds some of the runs, to show how one is written."""
+    for study in sorted(studies, key=lambda study: -len(study["runs"])):
+        for name in study["estimates"]:
+            means = [row["parameters"].get(name, {}).get("mean") for row in study["runs"]]
+            known = sorted(mean for mean in means if mean is not None)
+            if known and not set(name) & set(' "<>=') and name != "Intercept":
+                rough = float(f"{known[len(known) // 2]:.1g}")
+                return f"{name} {'>' if known[-1] > rough else '<='} {rough:g}"
+    return None
 
 
 def _row(run: Run, summary: dict[str, Any] | None) -> dict[str, Any]:
@@ -157,6 +182,7 @@ def _row(run: Run, summary: dict[str, Any] | None) -> dict[str, Any]:
         "why": "has not run to its end yet",
         "note": "",
         "parameters": {},
+        "truth": {},
         "strips": {},
         "seconds": None,
         "thumbnail": None,
@@ -173,6 +199,7 @@ def _row(run: Run, summary: dict[str, Any] | None) -> dict[str, Any]:
         "status": summary["status"],
         "why": reason(summary),
         "parameters": summary["parameters"],
+        "truth": summary.get("truth", {}),
         "seconds": summary["seconds"]["total"],
         "thumbnail": summary.get("thumbnail"),
         "headline": summary.get("headline"),

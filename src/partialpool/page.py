@@ -19,7 +19,7 @@ from partialpool import palette, summaries
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: Files that decide what a page looks like; a page made by others is made again.
-MAKERS = ("page.py", "markup.py", "figures.py", "summaries.py")
+MAKERS = ("page.py", "markup.py", "figures.py", "palette.py", "summaries.py")
 #: What each status means, beside the badge.
 MEANING = {
     "passed": "All checks passed.",
@@ -76,10 +76,10 @@ def environment() -> jinja2.Environment:
     return env
 
 
-def asset(name: str) -> dict[str, str]:
-    """Read a style sheet or script, with the hash by which the page's policy allows it."""
-    text = (TEMPLATES / name).read_text(encoding="utf-8").strip()
-    if name == "style.css":
+def asset(*names: str) -> dict[str, str]:
+    """Read a style sheet or scripts, with the hash by which the page's policy allows them."""
+    text = "\n".join((TEMPLATES / name).read_text(encoding="utf-8").strip() for name in names)
+    if "style.css" in names:
         text += palette.rules()
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return {"text": Markup(text), "hash": f"sha256-{digest}"}
@@ -151,7 +151,7 @@ def render(notebook: Any, summary: dict[str, Any], folder: str = "") -> str:
             reason=summaries.reason(summary),
             has_code=any(cell and cell["kind"] == "code" for cell in cells),
             style=asset("style.css"),
-            script=asset("page.js"),
+            script=asset("page.js", "scroll.js"),
         )
     )
 

@@ -35,4 +35,4 @@ def rules() -> str:
         ";".join(f"--fig-{name}:{color}" for name, color in colors.items())
         for colors in (COLORS, DARK)
     )
-    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
+    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"

@@ -98,6 +98,7 @@ def render(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
             sections=sections,
             mark=mark,
             style=page.asset("style.css"),
+            script=page.asset("page.js", "scroll.js"),
         )
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from partialpool import theme
 from partialpool.summaries import number
@@ -26,12 +27,12 @@ def estimates(rows: Rows) -> tuple[Figure, str, str]:
         Each with ``name`` and ``summary``.
     """
     names = _names(rows)
-    columns = min(3, len(names))
+    columns = _columns(len(names))
     lines = -(-len(names) // columns)
     figure, panels = plt.subplots(
         lines,
         columns,
-        figsize=(2.5 * columns + 1.3, (0.28 * len(rows) + 0.9) * lines),
+        figsize=(8.8 if columns > 1 else 5.0, (0.28 * len(rows) + 0.9) * lines),
         sharey=True,
         squeeze=False,
     )
@@ -56,13 +57,14 @@ def estimates(rows: Rows) -> tuple[Figure, str, str]:
         panel.set_yticks(at, [row["name"] for row in rows])
         panel.locator_params(axis="x", nbins=4)
         if means:
-            sentences.append(f"{name} from {number(min(means))} to {number(max(means))}")
-    says = f"Over {len(rows)} runs the posterior means go for {'; for '.join(sentences)}."
+            ends = list(dict.fromkeys(map(number, (min(means), max(means)))))
+            sentences.append(f"{name} {' to '.join(ends)}")
+    says = f"Posterior means over {len(rows)} runs: {'; '.join(sentences)}."
     return figure, f"Estimates with 90 % intervals, a line per run. {says}", says
 
 
 def over_one(rows: Rows, metric: str, key: str) -> tuple[Figure, str, str]:
-    """A metric against one swept setting, a line per parameter."""
+    """A metric against one swept setting, a line per parameter; dots where values have no order."""
     figure, panel = plt.subplots(figsize=(7.5, 3.6))
     values = sorted({row["settings"][key] for row in rows}, key=_order)
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
@@ -74,17 +76,26 @@ def over_one(rows: Rows, metric: str, key: str) -> tuple[Figure, str, str]:
             np.nanmean([v for row, v in found[name] if row["settings"][key] == value] or [np.nan])
             for value in values
         ]
-        panel.plot(values if numeric else range(len(values)), points, "o-", ms=4, label=name)
+        style = "o-" if numeric else "o"
+        panel.plot(values if numeric else range(len(values)), points, style, ms=5, label=name)
     if numeric and min(values) > 0 and max(values) / min(values) >= 8:
         panel.set_xscale("log")
         panel.set_xticks(values, [f"{v:g}" for v in values], minor=False)
         panel.minorticks_off()
     elif not numeric:
         panel.set_xticks(range(len(values)), [str(v) for v in values])
+        panel.set_xlim(-0.5, len(values) - 0.5)
     panel.set(xlabel=key, ylabel=metric)
+    all_points = [value for pairs in found.values() for _, value in pairs]
+    if min(all_points) > 0 and max(all_points) / min(all_points) >= 8:
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_locator(NullLocator())
     if (nominal := _nominal(metric)) is not None:
         panel.axhline(nominal, color=theme.INK, lw=0.9, ls=":")
-    figure.legend(loc="outside right upper")
+    if len(names) > 1:
+        figure.legend(loc="outside right upper")
     return figure, *_words(found, metric, f"by {key}")
 
 
@@ -93,7 +104,7 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> tuple[Figure, s
     found = _metric(rows, metric)
     order = [n for n in _names(rows) if n in found]
     names = [*order, *(n for n in found if n not in order)][:MOST]
-    columns = min(3, len(names))
+    columns = _columns(len(names))
     lines = -(-len(names) // columns)
     xs, ys = (sorted({r["settings"][k] for r in rows}, key=_order) for k in (across, down))
     figure, panels = plt.subplots(
@@ -120,11 +131,16 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> tuple[Figure, s
         panel.set_xticks(range(len(xs)), [f"{x}" for x in xs])
         panel.set_yticks(range(len(ys)), [f"{y}" for y in ys])
         panel.set(xlabel=across, ylabel=down)
-        panel.set_title(name)
+        panel.set_title(name if len(found) > 1 else "")
         panel.tick_params(length=0)
         for spine in panel.spines.values():
             spine.set_visible(False)
     return figure, *_words(found, metric, f"by {across} and {down}")
+
+
+def _columns(panels: int) -> int:
+    """Panels side by side, without one alone in the last line."""
+    return 2 if panels == 4 else min(3, panels)
 
 
 def _names(rows: Rows) -> list[str]:
@@ -147,10 +163,11 @@ def _metric(rows: Rows, metric: str) -> dict[str, list[tuple[Mapping[str, Any], 
 def _words(found: Mapping[str, Any], metric: str, over: str) -> tuple[str, str]:
     points = [(value, name, row) for name, pairs in found.items() for row, value in pairs]
     low, high = min(points, key=lambda p: p[0]), max(points, key=lambda p: p[0])
-    says = (
-        f"{metric[0].upper()}{metric[1:]}: from {_short(low[0], metric)} ({low[1]}, "
-        f"{low[2]['name']}) to {_short(high[0], metric)} ({high[1]}, {high[2]['name']})."
-    )
+    ends = [
+        f"{_short(value, metric)} ({f'{name}, ' if len(found) > 1 else ''}{row['name']})"
+        for value, name, row in (low, high)
+    ]
+    says = f"{metric[0].upper()}{metric[1:]}: from {ends[0]} to {ends[1]}."
     return f"{metric}, {over}. {says}", says
 
 

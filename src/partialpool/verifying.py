@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from partialpool import executing, inputs, studyfile, summaries
 from partialpool.page import seconds
 from partialpool.runs import Run
-
-#: Chance of calling a faithful run different when only Monte Carlo error is between the two.
-FALSE_ALARM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Comparison:
     @property
     def limit(self) -> float:
         """Largest difference that chance explains, for as many numbers as there are."""
-        return float(norm.isf(FALSE_ALARM / 2 / max(self.count, 1)))
+        return summaries.explained(self.count)
 
 
 def verify(root: Path, studies: Sequence[str] = ()) -> int:
@@ -139,20 +135,10 @@ def compare(
     if one["parameters"].keys() != other["parameters"].keys():
         worst, name = math.inf, "names of parameters"
     for parameter in sorted(shared):
-        distance = _distance(one["parameters"][parameter], other["parameters"][parameter])
+        distance = summaries.distance(one["parameters"][parameter], other["parameters"][parameter])
         if distance > worst:
             worst, name = distance, parameter
     return Comparison(same, worst, name, len(shared))
-
-
-def _distance(one: dict[str, Any], other: dict[str, Any]) -> float:
-    means = one.get("mean"), other.get("mean")
-    if means[0] == means[1]:
-        return 0.0
-    if means[0] is None or means[1] is None:
-        return math.inf
-    error = math.hypot(one.get("mcse_mean") or 0, other.get("mcse_mean") or 0)
-    return abs(means[0] - means[1]) / error if error else math.inf
 
 
 def _same_draws(one: Path, other: Path) -> bool:

@@ -5,27 +5,50 @@ const status = document.getElementById("status");
 const shown = document.getElementById("shown");
 const rows = [...document.querySelectorAll("tbody tr:not(.more)")];
 const follower = (row) => row.nextElementSibling?.matches(".more") ? row.nextElementSibling : null;
-// `Days>10` asks a column of numbers, `method=nutpie` one of words; anything else is a word.
-const tests = {
-  ">": (a, b) => a > b, "<": (a, b) => a < b, ">=": (a, b) => a >= b, "<=": (a, b) => a <= b,
-  "=": (a, b) => a === b,
+// What a row and its study say, by name: columns of the table, and settings all its runs share.
+const said = (row) => {
+  const found = new Map([["seed", row.dataset.seed]]);
+  for (const e of row.closest(".study").querySelectorAll(".about [data-key]")) {
+    found.set(e.dataset.key.toLowerCase(), e.querySelector("code").textContent);
+  }
+  for (const cell of row.cells) {
+    const key = cell.dataset.label?.toLowerCase();
+    if (!key) continue;
+    const text = key === "run" ? (cell.firstElementChild ?? cell).textContent : cell.textContent;
+    found.set(key, key === "status" ? row.dataset.status : cell.dataset.value ?? text);
+  }
+  return found;
 };
-const ask = (word) => {
-  const [, name, sign, bound] = word.match(/^(.+?)(>=|<=|>|<|=)(.+)$/) ?? [];
-  if (!name) return (row) => row.dataset.words.toLowerCase().includes(word);
-  return (row) => {
-    const cell = [...row.cells].find((c) => c.dataset.label?.toLowerCase() === name);
-    if (!cell) return false;
-    const value = (cell.dataset.value ?? cell.textContent).trim().toLowerCase();
-    const numbers = value !== "" && !isNaN(value) && !isNaN(bound);
-    return numbers ? tests[sign](+value, +bound) : sign === "=" && value === bound;
-  };
+const facts = new Map(rows.map((row) => [row, said(row)]));
+const texts = new Map(rows.map((row) => {
+  const shared = row.closest(".study").querySelectorAll(".title, .about");
+  const own = [...row.cells].filter((cell) => cell.matches(".setting"));
+  return [row, [row.dataset.words, ...[...shared, ...own].map((e) => e.textContent)].join(" ").toLowerCase()];
+}));
+// A condition is a name, a sign and a value; all else are words.
+const CONDITION = /("[^"]+"|[^\s<>=]+)\s*(<=|>=|<|>|=)\s*(\S+)/g;
+const compare = {
+  "<": (x, y) => x < y, "<=": (x, y) => x <= y, ">": (x, y) => x > y, ">=": (x, y) => x >= y,
+  "=": (x, y) => x === y,
+};
+const holds = (row, [, name, sign, wanted]) => {
+  const key = name.replaceAll('"', "");
+  const known = facts.get(row);
+  const values = known.has(key) ? [known.get(key)] : [...known.keys()].filter((k) => k.includes(key)).map((k) => known.get(k));
+  return values.some((value) => {
+    const [x, y] = [value.trim(), wanted].map((v) => v === "" ? NaN : Number(v.replaceAll("−", "-")));
+    if (!isNaN(x) && !isNaN(y)) return compare[sign](x, y);
+    return sign === "=" && value.trim().toLowerCase() === wanted;
+  });
 };
 const apply = () => {
-  const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean).map(ask);
+  const text = words.value.toLowerCase();
+  const conditions = [...text.matchAll(CONDITION)];
+  const wanted = text.replace(CONDITION, " ").split(/\s+/).filter(Boolean);
   let count = 0;
   for (const row of rows) {
-    const keep = wanted.every((holds) => holds(row)) && (!status.value || row.dataset.status === status.value);
+    const keep = wanted.every((w) => texts.get(row).includes(w)) && conditions.every((c) => holds(row, c))
+      && (!status.value || row.dataset.status === status.value);
     row.hidden = !keep;
     if (follower(row)) follower(row).hidden = !keep;
     count += keep;
@@ -35,6 +58,11 @@ const apply = () => {
   }
   shown.textContent = count === rows.length ? "" : `${count} of ${rows.length} runs`;
 };
+document.getElementById("example")?.addEventListener("click", (event) => {
+  words.value = event.target.textContent;
+  apply();
+  words.focus();
+});
 if (rows.length > 1) filter.hidden = false;
 filter.addEventListener("submit", (event) => event.preventDefault());
 words.addEventListener("input", apply);

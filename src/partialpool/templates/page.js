@@ -35,13 +35,3 @@ addEventListener("scroll", () => {
   waiting = true;
 }, { passive: true });
 follow();
-// A figure that is wider than its frame scrolls, and then the keyboard must reach it.
-const figures = document.querySelectorAll("figure");
-const reach = () => {
-  for (const figure of figures) {
-    if (figure.scrollWidth > figure.clientWidth + 1) figure.tabIndex = 0;
-    else figure.removeAttribute("tabindex");
-  }
-};
-addEventListener("resize", reach);
-reach();

@@ -1,0 +1,68 @@
+"""What `make pictures` takes is there to be taken, and README shows what it made."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from partialpool import calibration, studyfile
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "workflow" / "pictures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return {run.label: run for run in studyfile.plan(ROOT, studyfile.find(ROOT))}
+
+
+def test_pages_are_those_of_studies(pictures, runs):
+    places = [place for place, *_ in pictures.PICTURES.values()]
+    for place in [*places, pictures.SHOWN]:
+        folder, _, name = place.rpartition("/")
+        if name == "report.html":
+            assert folder in runs
+        else:
+            assert name == "index.html"
+            assert sum(run.study == folder for run in runs.values()) > 1
+
+
+def test_headings_are_those_of_the_pages(pictures, runs):
+    for place, *ends in pictures.PICTURES.values():
+        folder, _, name = place.rpartition("/")
+        if name == "report.html":
+            cells = json.loads(runs[folder].notebook.read_text(encoding="utf-8"))["cells"]
+            text = "\n".join("".join(cell["source"]) for cell in cells)
+            headings = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
+        else:  # a study's page has a heading for each metric, which its notebook records
+            source = Path(calibration.__file__).read_text(encoding="utf-8")
+            headings = [name.capitalize() for name in re.findall(r'"([^"\n]+)": ', source)]
+        assert {end for end in ends if end} <= set(headings)
+
+
+def test_readme_shows_what_is_there(pictures):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(docs/([^)]+)\)", text))
+    assert linked == {p.name for p in (ROOT / "docs").iterdir()}
+    assert linked == {
+        *(f"{name}.png" for name in pictures.PICTURES),
+        "explorer.png",
+        "sleepstudy.html",
+    }
+
+
+def test_the_shown_report_is_complete_in_itself():
+    text = (ROOT / "docs" / "sleepstudy.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < 1_500_000
+    links = re.findall(r'<a [^>]*href="([^"]*)"', text)
+    assert len(links) > 10
+    assert [link for link in links if not link.startswith(("#", "http"))] == []
