@@ -52,7 +52,7 @@ def update(reports: Path, found: Iterable[tuple[Run, dict[str, Any] | None]]) ->
         "runs": runs,
     }
     reports.mkdir(exist_ok=True)
-    sources.write(path, json.dumps(now, indent=1, ensure_ascii=False))
+    sources.write(path, json.dumps(now, ensure_ascii=False))
     return now
 
 
