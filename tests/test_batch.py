@@ -10,6 +10,9 @@ from bs4 import BeautifulSoup
 from conftest import Project, leftovers, marks
 from partialpool import results, summaries
 
+#: Beside a run's results: what it said, and the digests of its files.
+KEPT = {"run.log", "digests.json"}
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -58,7 +61,7 @@ def test_the_closing_table_says_which_and_why(finished):
 
 def test_files_of_a_finished_run(finished):
     folder = finished.root / "reports" / "rich" / "seed-0"
-    names = {"report.html", "notebook.ipynb", "posterior.nc", "summary.json", "run.log"}
+    names = {"report.html", "notebook.ipynb", "posterior.nc", "summary.json", *KEPT}
     assert {path.name for path in folder.iterdir()} == names
     summary = summaries.read_summary(folder)
     assert (summary["study"], summary["run"], summary["seed"]) == ("rich", "seed-0", 0)
@@ -87,7 +90,8 @@ def test_settings_and_seed_reach_the_notebook(finished):
 def test_a_broken_run_keeps_notebook_log_and_page(finished):
     folder = finished.root / "reports" / "breaks" / "seed-0"
     assert {p.name for p in folder.iterdir()} == {
-        *("report.html", "notebook.ipynb", "summary.json", "run.log")
+        *("report.html", "notebook.ipynb", "summary.json"),
+        *KEPT,
     }
     summary = summaries.read_summary(folder)
     message = repr("<script>alert(1)</script>")

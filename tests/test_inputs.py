@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from partialpool import inputs, studyfile
-from partialpool.executing import why_stale
+from partialpool import inputs, page, studyfile
+from partialpool.inputs import why_stale
+from partialpool.runs import Run
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def run(project):
 
 
 def prints(run):
-    return inputs.fingerprint(run.notebook, run.data, run.root)
+    return inputs.fingerprint(run)
 
 
 def summary(run):
@@ -47,7 +48,7 @@ def test_a_failed_verdict_is_finished(run):
 
 def test_touching_and_executing_change_nothing(run):
     before = summary(run)
-    for path in inputs.input_files(run.notebook, run.data, run.root):
+    for path in inputs.input_files(run):
         if path.is_relative_to(run.root):
             os.utime(path, (1, 1))
     content = json.loads(run.notebook.read_text())
@@ -77,8 +78,11 @@ def test_changed_seed_setting_or_expectation(run):
 
 def test_large_files_are_read_once_and_again_when_they_change(run, monkeypatch):
     monkeypatch.setattr(inputs._Digests, "LARGE", 1)
-    first = prints(run)
     store = run.root / ".cache" / "partialpool" / "digests.json"
+    prints(run)
+    assert "x.csv" not in store.read_text(), "a file that changed just now was remembered"
+    monkeypatch.setattr(inputs._Digests, "SETTLED", 0)
+    first = prints(run)
     known = json.loads(store.read_text())
     assert str(run.root / "data" / "x.csv") in known
     store.write_text(json.dumps({key: [mark, "remembered"] for key, (mark, _) in known.items()}))
@@ -89,68 +93,128 @@ def test_large_files_are_read_once_and_again_when_they_change(run, monkeypatch):
 
 def notebook(folder, *cells):
     path = folder / "n.ipynb"
-    made = [{"cell_type": "code", "source": cell, "metadata": {}} for cell in cells]
+    made = [{"cell_type": "code", "source": "", "metadata": {"tags": ["parameters"]}}]
+    made += [{"cell_type": "code", "source": cell, "metadata": {}} for cell in cells]
     path.write_text(json.dumps({"cells": made}))
     return path
 
 
+#: A package in which room `one` imports `two`, a function of `two` imports `three`, and `four`
+#: imports `three` by a relative name.
+PACKAGE = {
+    "__init__.py": "",
+    "__main__.py": "from partialpool.batch import other",
+    "model.py": "",
+    "one/__init__.py": "",
+    "one/a.py": "from partialpool.two import b",
+    "two/b.py": "def f():\n    from partialpool.three.c import g\n    return g",
+    "two/aside.py": "",
+    "two/table.csv": "x\n1",
+    "three/c.py": "import os",
+    "three/deep/e.py": "",
+    "four/d.py": "from ..three import c",
+    "report/page.py": "from partialpool.one import a",
+    "report/templates/page.html": "",
+    "batch/record.py": "from partialpool.report import page",
+    "batch/other.py": "from partialpool.one import a",
+}
+ROOT, TWO, THREE = (
+    {name for name in PACKAGE if name.startswith(start)} for start in ("model", "two", "three")
+)
+ROOT |= {"__init__.py"}
+ONE, FOUR = {"one/__init__.py", "one/a.py", *TWO, *THREE}, {"four/d.py", *THREE}
+BATCH = {"batch/record.py", "batch/other.py"}
+EVERYTHING = ROOT | ONE | FOUR | BATCH
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package in which `a` imports `b`, and a function of `b` imports `c`; `d` stands alone."""
     folder = tmp_path / "partialpool"
-    folder.mkdir()
-    (folder / "a.py").write_text("from partialpool import b\n")
-    (folder / "b.py").write_text("def f():\n    from partialpool.c import g\n    return g\n")
-    (folder / "c.py").write_text("import os\n")
-    (folder / "d.py").write_text("from . import c\n")
+    for name, text in PACKAGE.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{text}\n")
+    exports = {"thing": "one.a", "c": "three.c", "d": "four.d", "record": "batch.record"}
     monkeypatch.setattr(inputs, "PACKAGE", folder)
-    monkeypatch.setattr(inputs, "EXPORTS", {"thing": "a", "a": "a"})
-    for cached in (inputs._package_modules, inputs._module_imports):
-        cached.cache_clear()
+    monkeypatch.setattr(inputs, "EXPORTS", exports)
+    inputs._uses_of_file.cache_clear()
     yield folder
-    for cached in (inputs._package_modules, inputs._module_imports):
-        cached.cache_clear()
+    inputs._uses_of_file.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("cells", "modules"),
+    ("cells", "files"),
     [
-        (["import partialpool as pp", "pp.thing(1)"], "abc"),
-        (["import partialpool as other\nother.d.x"], "cd"),
-        (["from partialpool import thing"], "abc"),
-        (["from partialpool.c import g"], "c"),
-        (["import partialpool.d\npartialpool.d.x()"], "cd"),
-        (["import partialpool as pp\ngetattr(pp, 'd')"], "abcd"),
-        (["from partialpool import *"], "abcd"),
-        (["import numpy as np\nnp.c"], ""),
-        (["%matplotlib inline\nimport partialpool as pp", "pp.c"], "c"),
-        (["x = !ls\nimport partialpool as pp"], "abcd"),
+        (["import partialpool as pp", "pp.thing(1)"], ROOT | ONE),
+        (["import partialpool as other\nother.d.x"], ROOT | FOUR),
+        (["from partialpool import thing"], ROOT | ONE),
+        (["from partialpool.three.c import g"], ROOT | THREE),
+        (["from partialpool import three"], ROOT | THREE),
+        (["import partialpool.four.d\npartialpool.four.d.x()"], ROOT | FOUR),
+        (["from partialpool import record"], {*ROOT, "batch/record.py"}),
+        (["import partialpool.batch.other as o"], {*ROOT, *ONE, "batch/other.py"}),
+        (["import partialpool as pp\ngetattr(pp, 'd')"], EVERYTHING),
+        (["import partialpool as pp\npp.new_and_unknown()"], EVERYTHING),
+        (["from partialpool import *"], EVERYTHING),
+        (["import numpy as np\nnp.c"], set()),
+        (["%matplotlib inline\nimport partialpool as pp", "pp.c"], ROOT | THREE),
+        (["x = !ls\nimport partialpool as pp"], EVERYTHING),
     ],
 )
-def test_dependencies(package, tmp_path, cells, modules):
+def test_rooms_that_a_notebook_reaches(package, tmp_path, cells, files):
     found = inputs.dependencies(notebook(tmp_path, *cells))
-    assert "".join(path.stem for path in found) == modules
+    assert {path.relative_to(package).as_posix() for path in found} == files
 
 
-def test_dependencies_on_neighbours(package, tmp_path):
-    (tmp_path / "helper.py").write_text("")
-    assert inputs.dependencies(notebook(tmp_path, "import helper")) == [tmp_path / "helper.py"]
+@pytest.mark.parametrize("name", PACKAGE)
+def test_a_change_in_any_file_reaches_only_what_depends_on_it(package, tmp_path, name):
+    users = {"thing": ROOT | ONE, "d": ROOT | FOUR, "record": {*ROOT, "batch/record.py"}}
+    runs = {}
+    for used in users:
+        (tmp_path / used).mkdir()
+        path = notebook(tmp_path / used, f"import partialpool as pp\npp.{used}")
+        runs[used] = Run("s", "seed-0", path, path, tmp_path, {}, 0)
+    before = {used: inputs.fingerprint(run) for used, run in runs.items()}
+    with (package / name).open("a") as file:
+        file.write("# changed\n")
+    for used, run in runs.items():
+        assert (inputs.fingerprint(run) != before[used]) == (name in users[used])
 
 
-def test_a_changed_module_reaches_only_what_depends_on_it(package, tmp_path):
-    users = {name: tmp_path / name for name in ("uses_a", "uses_d")}
-    for name, folder in users.items():
-        folder.mkdir()
-        notebook(folder, f"import partialpool as pp\npp.{name[-1]}")
-    before = {k: inputs.fingerprint(f / "n.ipynb", None, tmp_path) for k, f in users.items()}
-    (package / "b.py").write_text("x = 1\n")
-    inputs._module_imports.cache_clear()
-    after = {k: inputs.fingerprint(f / "n.ipynb", None, tmp_path) for k, f in users.items()}
-    assert before["uses_a"] != after["uses_a"]
-    assert before["uses_d"] == after["uses_d"]
+def test_caches_are_no_code(package, tmp_path):
+    path = notebook(tmp_path, "import partialpool.two.b")
+    before = inputs.dependencies(path)
+    for name in ("two/__pycache__/b.pyc", "two/.ipynb_checkpoints/b.py", "two/.b.py.swp"):
+        (package / name).parent.mkdir(exist_ok=True)
+        (package / name).write_text("")
+    assert inputs.dependencies(path) == before
 
 
-def test_every_module_of_this_package_can_be_followed():
-    names = inputs._package_modules()
-    assert {"studyfile", "executing", "results"} <= set(names)
-    assert "summaries" in inputs._closure({"executing"})
+def test_helpers_of_helpers_beside_the_notebook(package, tmp_path):
+    folder = tmp_path / "notebooks"
+    files = {
+        "helper.py": "def f():\n    import second\n",
+        "second.py": "from tools.deep import x\nimport partialpool as pp\npp.c\n",
+        "tools/__init__.py": "",
+        "tools/deep.py": "from . import other\nimport helper\n",
+        "tools/other.txt": "",
+        "unused.py": "",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    found = inputs.dependencies(notebook(folder, "import helper"))
+    beside = {p.relative_to(folder).as_posix() for p in found if p.is_relative_to(folder)}
+    assert beside == files.keys() - {"unused.py"}
+    inside = {p.relative_to(package).as_posix() for p in found if p.is_relative_to(package)}
+    assert inside == ROOT | THREE
+    found = inputs.dependencies(notebook(folder, "x = !ls"))
+    assert folder / "unused.py" in found  # this notebook cannot be read: expect the worst
+
+
+def test_this_package_is_followed():
+    """Pages are not what a run depends on, and every other module that computes is."""
+    shown = {path.name for path in page.makers()} - {"palette.py"}
+    found = {path.name for path in inputs._reached({"model"})}
+    assert {"model.py", "exact.py", "kernels.py", "checks.py", "priors.py"} <= found
+    assert {"page.py", "markup.py", "style.css", "summaries.py"} <= shown
+    assert not shown & found

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,8 +21,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from partialpool import index, inputs, page, study_page, studyfile, summaries
-from partialpool.executing import sweep, why_stale
+from partialpool import index, inputs, integrity, study_page, studyfile, summaries
+from partialpool.executing import sweep
 from partialpool.page import seconds
 from partialpool.runs import Run
 
@@ -69,14 +70,17 @@ def report(
         interrupted = False
         if todo:
             interrupted = _snakemake(root, studies, list(todo), jobs, snakemake_args, lock)
-        for run in runs:
-            page.refresh(run.folder)
-        study_page.write(root, runs)
+        shown = index.collect(root, runs)
+        for run in shown:
+            integrity.refresh(run.folder)
+        study_page.write(root, shown)
         place = index.write(root, runs)
     if interrupted:
         _say("Interrupted. What finished is kept; make report goes on from here.")
         return 130
     bad = _closing(runs)
+    if not studies:
+        _say_leftover(root, index.leftover(root, runs))
     _say(f"{place.relative_to(root)} ({seconds(time.monotonic() - began)})")
     return 1 if bad else 0
 
@@ -112,15 +116,21 @@ def _only_one(root: Path) -> Iterator[int]:
 def _stale(runs: Iterable[Run]) -> dict[Run, str]:
     """Map the runs that have something to do to the reason."""
     todo = {}
-    prints: dict[tuple[Path, str], dict[str, str]] = {}  # the same for many runs of a study
+    # the same for many runs of a study
+    prints: dict[tuple[Path, tuple[str, ...]], dict[str, str] | OSError] = {}
     for run in runs:
         if run.folder.parent.is_dir():
             sweep(run)
-        key = run.notebook, str(run.data)
+        key = run.notebook, tuple(run.data)
         if key not in prints:
-            prints[key] = inputs.fingerprint(run.notebook, run.data, run.root)
-        why = why_stale(run, summaries.read_summary(run.folder), prints[key])
-        if why:
+            try:
+                prints[key] = inputs.fingerprint(run)
+            except OSError as error:
+                prints[key] = error
+        now = prints[key]
+        if isinstance(now, OSError):
+            _say(f"{run.label} is left as it is: {now}")
+        elif why := inputs.why_redo(run, now):
             todo[run] = why
     return todo
 
@@ -283,6 +293,14 @@ def _progress(times: list[float], failed: int, waiting: int, jobs: int) -> None:
 def _clear() -> None:
     if sys.stdout.isatty():
         print("\r\x1b[K", end="", flush=True)
+
+
+def _say_leftover(root: Path, folders: list[Path]) -> None:
+    """Name what no study defines any more; nobody but its owner may delete a result."""
+    if folders:
+        names = " ".join(shlex.quote(str(folder.relative_to(root))) for folder in folders)
+        count = _count(len(folders), "finished run")
+        _say(f"No study defines {count} any more; to delete: rm -r {names}")
 
 
 def _closing(runs: list[Run]) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 
 import nbformat
 
-from partialpool import figures, inputs, page, sources
+from partialpool import figures, inputs, integrity, page, sources
 from partialpool.results import dumps
 from partialpool.runs import Run
 from partialpool.summaries import read_summary
@@ -35,31 +35,6 @@ PACKAGES = (
 )
 #: Cells that papermill adds to a notebook that broke; the page says it better.
 MARKERS = ("papermill-error-cell-tag",)
-
-
-def why_stale(run: Run, summary: dict[str, Any] | None, now: dict[str, str]) -> str:
-    """Say why a run must be done (again); empty if it need not.
-
-    Parameters
-    ----------
-    run : Run
-        What is wanted.
-    summary : dict or None
-        What there is.
-    now : dict
-        The run's `inputs.fingerprint`.
-    """
-    if summary is None:
-        return "new"
-    if summary["status"] == "error":
-        return "broke last time"
-    if summary["settings"] != run.settings or summary["seed"] != run.seed:
-        return "settings changed"
-    if summary.get("expect") != run.expect:
-        return "settings changed"
-    then = summary["provenance"].get("inputs", {})
-    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
-    return f"{changed[0]} changed" if changed else ""
 
 
 def execute(run: Run, *, threads: int | None = None, force: bool = False) -> dict[str, Any]:
@@ -83,8 +58,7 @@ def execute(run: Run, *, threads: int | None = None, force: bool = False) -> dic
     with _locked(run):
         _sweep(run.folder.parent, run.name)
         earlier = read_summary(run.folder)
-        now = inputs.fingerprint(run.notebook, run.data, run.root)
-        if not force and earlier is not None and not why_stale(run, earlier, now):
+        if not force and earlier is not None and not inputs.why_redo(run):
             return earlier
         place = Path(tempfile.mkdtemp(prefix=f".{run.name}.tmp-", dir=run.folder.parent))
         try:
@@ -151,7 +125,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     """Execute the notebook and write all files of the run into `place`."""
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
-    before = inputs.fingerprint(run.notebook, run.data, run.root)
+    before = inputs.fingerprint(run)
     notebook, error = _execute(run, place, threads)
     result: dict[str, Any] = {}
     if error is None:
@@ -160,7 +134,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         (place / "posterior.nc").unlink(missing_ok=True)
     (place / "result.json").unlink(missing_ok=True)
     # What changed while the notebook ran may have been read before or after: do it again.
-    after = inputs.fingerprint(run.notebook, run.data, run.root)
+    after = inputs.fingerprint(run)
     seen = {key: value for key, value in before.items() if after.get(key) == value}
     summary = {
         "study": run.study,
@@ -198,6 +172,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     html = page.render(notebook, summary, str(run.notebook.parent))
     (place / "report.html").write_text(html, encoding="utf-8")
     (place / "summary.json").write_text(dumps(summary), encoding="utf-8")
+    integrity.seal(place)
     return summary
 
 
@@ -266,9 +241,10 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
     logger.setLevel(logging.INFO)
     logger.propagate = False
     values = dict(run.settings)
-    data = sources.data_path(values.get("data"), run.root)
-    if data is not None:  # as seen from the notebook's folder
-        values["data"] = os.path.relpath(data, run.notebook.parent)
+    for name in sources.PATHS:
+        path = sources.data_path(values.get(name), run.root)
+        if path is not None:  # as seen from the notebook's folder
+            values[name] = os.path.relpath(path, run.notebook.parent)
     values |= {"seed": run.seed, "output": os.path.relpath(place, run.notebook.parent)}
     # Socket names must be short, so not under the project.
     with tempfile.TemporaryDirectory(prefix="partialpool-", ignore_cleanup_errors=True) as scratch:

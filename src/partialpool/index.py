@@ -23,23 +23,43 @@ STRIP, EDGE = 104, 5
 
 def collect(root: Path, asked: Iterable[Run] = ()) -> list[Run]:
     """List the runs that the index shows."""
+    return _collect(root, asked)[0]
+
+
+def _collect(root: Path, asked: Iterable[Run]) -> tuple[list[Run], set[str]]:
+    """The runs of all present studies, and the names of studies that cannot be read."""
     found = {run.label: run for run in asked}
-    first, _ = studyfile.known(root)
-    done = sorted((root / "reports").glob("*/*/summary.json"))
-    files = list(first)
-    for path in done:
-        summary = read_summary(path.parent)
-        name = summary["provenance"].get("study_file", "") if summary else ""
+    unread = set()
+    first, second = studyfile.known(root)
+    done = _finished(root)
+    names = {folder.parent.name for folder in done}
+    files = [*first, *(file for file in second if file.stem in names)]
+    for folder in done:
+        summary = read_summary(folder) or {}
+        name = summary.get("provenance", {}).get("study_file", "")
         if name and (root / name).is_file() and (root / name) not in files:
             files.append(root / name)
     for file in files:
         try:
             runs = studyfile.plan(root, [file])
         except studyfile.StudyError:
+            unread.add(file.stem)
             continue  # told to whoever runs it; its results are still on disk
         for run in runs:
             found.setdefault(run.label, run)
-    return list(found.values())
+    return list(found.values()), unread
+
+
+def _finished(root: Path) -> list[Path]:
+    """Folders of all finished runs."""
+    return [path.parent for path in sorted((root / "reports").glob("*/*/summary.json"))]
+
+
+def leftover(root: Path, asked: Iterable[Run] = ()) -> list[Path]:
+    """Folders of finished runs that no study defines any more."""
+    runs, unread = _collect(root, asked)
+    there = {run.folder for run in runs}
+    return [f for f in _finished(root) if f not in there and f.parent.name not in unread]
 
 
 def is_bad(run: Run, summary: dict[str, Any] | None) -> bool:

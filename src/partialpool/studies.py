@@ -347,8 +347,10 @@ def digest(plan: Plan, seed: int) -> str:
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Digest of the package's modules."""
+    """Digest of the package's modules, but for those of rooms that compute nothing."""
     sums = hashlib.sha256()
-    for path in sorted(PACKAGE.glob("*.py")):
-        sums.update(path.read_bytes())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE)
+        if name.parts[0] not in ("plots", "report", "batch"):
+            sums.update(f"{name.as_posix()}\0".encode() + path.read_bytes())
     return sums.hexdigest()

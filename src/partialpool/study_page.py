@@ -23,7 +23,14 @@ def write(root: Path, runs: Iterable[Run]) -> list[Path]:
     """Write ``reports/<study>/index.html`` for every study of which two or more runs finished.
 
     A page that shows these summaries already is left alone, so that a report with nothing to do
-    imports no plotting.
+    imports no plotting. Pages of other studies are removed.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    runs : iterable of Run
+        All that present studies define.
 
     Returns
     -------
@@ -40,12 +47,14 @@ def write(root: Path, runs: Iterable[Run]) -> list[Path]:
     for study, rows in studies.items():
         target = root / "reports" / study / "index.html"
         if len(rows) < 2:
-            target.unlink(missing_ok=True)
             continue
         mark = _digest(rows)
         if _marked(target) != mark:
             sources.write(target, render(study, rows, mark))
         pages.append(target)
+    for target in (root / "reports").glob("*/index.html"):
+        if target not in pages and _marked(target) is not None:
+            target.unlink()
     return pages
 
 

@@ -287,7 +287,7 @@ def _checked(
     if problem:
         study.wrong(place, problem)
     elif (
-        key == "data"
+        key in sources.PATHS
         and sources.data_path(value, study.root) is not None
         and not sources.data_files(value, study.root)
     ):

@@ -111,7 +111,7 @@ def changes(summary: dict[str, Any], run: Run) -> list[str]:
     found = [key for key in ("python", "platform") if then.get(key) != now[key]]
     packages = then.get("packages", {})
     found += [name for name, version in now["packages"].items() if packages.get(name) != version]
-    why = executing.why_stale(run, summary, inputs.fingerprint(run.notebook, run.data, run.root))
+    why = inputs.why_stale(run, summary, inputs.fingerprint(run))
     return [*found, why.removesuffix(" changed")] if why else found
 
 
@@ -147,8 +147,11 @@ def _same_draws(one: Path, other: Path) -> bool:
         return one.is_file() == other.is_file()
     import xarray as xr
 
-    with xr.open_datatree(one) as first, xr.open_datatree(other) as second:
-        a, b = (tree["posterior"].to_dataset() for tree in (first, second))
-        return set(a) == set(b) and all(
-            np.array_equal(a[name].to_numpy(), b[name].to_numpy(), equal_nan=True) for name in a
-        )
+    try:
+        first, second = (xr.load_datatree(path) for path in (one, other))
+    except (OSError, ValueError):  # cut off or overwritten
+        return False
+    a, b = (tree["posterior"].to_dataset() for tree in (first, second))
+    return set(a) == set(b) and all(
+        np.array_equal(a[name].to_numpy(), b[name].to_numpy(), equal_nan=True) for name in a
+    )
