@@ -28,7 +28,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import Project, leftovers, marks
-from partialpool import studyfile, summaries
+from partialpool.batch import study_file
+from partialpool.report import summaries
 
 VICTIMS = {
     "kernel": "ipykernel_launcher",
@@ -126,7 +127,8 @@ def wait(condition: Callable[[], object], what: str, seconds: float = 120) -> No
 
 def kept(project: Project) -> dict[str, int]:
     """Marks of the results that must stay as they are: up to date and not broken."""
-    wanted = {run.label: run for run in studyfile.plan(project.root, studyfile.find(project.root))}
+    runs = study_file.plan(project.root, study_file.find(project.root))
+    wanted = {run.label: run for run in runs}
     found = {}
     for label, mark in marks(project).items():
         summary = summaries.read_summary(project.root / "reports" / label)
@@ -152,7 +154,7 @@ def recover(project: Project, before: dict[str, int]) -> None:
     redone = [label for label, mark in before.items() if now.get(label) != mark]
     if redone:
         raise Broken(f"finished runs were redone: {', '.join(redone)}")
-    runs = studyfile.plan(project.root, studyfile.find(project.root))
+    runs = study_file.plan(project.root, study_file.find(project.root))
     for run in runs:
         whole(run.folder)
         summary = summaries.read_summary(run.folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import Project
-from partialpool import summaries
+from partialpool.report import summaries
 
 PROFILE = Path(__file__).parents[1] / "workflow" / "profiles" / "slurm"
 CONFIGURATION = Path("/etc/slurm/slurm.conf")

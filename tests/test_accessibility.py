@@ -5,7 +5,8 @@ import re
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from partialpool import index, palette, study_page
+from partialpool.plots import palette
+from partialpool.report import index, study_page
 from test_report import executed, figure, listed, summary  # noqa: F401
 from test_study_page import row
 

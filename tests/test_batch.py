@@ -8,7 +8,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from conftest import Project, leftovers, marks
-from partialpool import results, summaries
+from partialpool.batch import summary_file
+from partialpool.report import summaries
 
 #: Beside a run's results: what it said, and the digests of its files.
 KEPT = {"run.log", "digests.json"}
@@ -74,7 +75,7 @@ def test_files_of_a_finished_run(finished):
         summary["provenance"]
     )
     assert set(summary["parameters"]) == {"Intercept", "1|Subject[308]", "1|Subject[309]"}
-    assert set(summary["parameters"]["Intercept"]) == set(results.FIGURES)
+    assert set(summary["parameters"]["Intercept"]) == set(summary_file.FIGURES)
     assert summary["estimates"] == ["Intercept"]
 
 

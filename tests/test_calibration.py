@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import partialpool as pp
-from partialpool import calibration, studies
+from partialpool.simulation import calibration, many_fits
 
 #: Few data, so that every parameter's prior matters; as many data sets as the default studies have.
 DATA_SETS = 500
@@ -19,16 +19,16 @@ PRIORS = {
     "sigma": "Exponential(2)",
 }
 PLANS = {
-    "origin": studies.Plan("origin", {"n": 15, "x_max": 2}, {}, PRIORS, draws=200),
-    "grouped": studies.Plan(
+    "origin": many_fits.Plan("origin", {"n": 15, "x_max": 2}, {}, PRIORS, draws=200),
+    "grouped": many_fits.Plan(
         "grouped", {"groups": 6, "per_group": 4, "x_max": 2}, {}, PRIORS, draws=200
     ),
 }
 
 
 def many(plan, seed, fit=None):
-    numbers = range(DATA_SETS // studies.BATCH)
-    batches = [studies.run_batch(plan, seed, k, studies.BATCH, fit) for k in numbers]
+    numbers = range(DATA_SETS // many_fits.BATCH)
+    batches = [many_fits.run_batch(plan, seed, k, many_fits.BATCH, fit) for k in numbers]
     return pd.concat(batches, ignore_index=True)
 
 
@@ -47,14 +47,14 @@ def test_a_wrong_prior_scale_is_found_out():
 
     def fit(model, rng):
         other = pp.Model(model.formula, model.table, PRIORS | {"sd": "HalfNormal(0.5)"})
-        return studies.fit_exactly(other.with_response(model.design.y), rng, 200)
+        return many_fits.fit_exactly(other.with_response(model.design.y), rng, 200)
 
     assert "Ranks uniform" in missed(many(PLANS["origin"], seed=2, fit=fit))
 
 
 def test_a_sign_error_in_the_group_covariance_is_found_out():
     def fit(model, rng):
-        values, effects, trusted = studies.fit_exactly(model, rng, 200)
+        values, effects, trusted = many_fits.fit_exactly(model, rng, 200)
         name = "cor(1,x|group)"
         return values | {name: -values[name]}, effects, trusted
 
@@ -66,7 +66,7 @@ def test_narrow_draws_are_found_out():
     """Draws a fifth too narrow, about their own mean."""
 
     def fit(model, rng):
-        values, effects, trusted = studies.fit_exactly(model, rng, 200)
+        values, effects, trusted = many_fits.fit_exactly(model, rng, 200)
         narrow = {n: d.mean() + 0.8 * (d - d.mean()) for n, d in values.items()}
         return (
             narrow,
@@ -79,7 +79,7 @@ def test_narrow_draws_are_found_out():
 
 def test_fits_that_distrust_themselves_fail_the_study():
     def fit(model, rng):
-        values, effects, _ = studies.fit_exactly(model, rng, 200)
+        values, effects, _ = many_fits.fit_exactly(model, rng, 200)
         return values, effects, rng.uniform() > 0.05
 
     table = many(replace(PLANS["origin"], sizes={"n": 5}), seed=5, fit=fit)
@@ -109,14 +109,14 @@ def test_false_alarms_are_as_rare_as_stated():
 
 def test_nothing_depends_on_workers_or_interruption(tmp_path):
     plan = replace(PLANS["origin"], truth={"Intercept": 1, "x": 0, "x|i_sigma": 1, "sigma": 0.5})
-    alone = studies.run(plan, 7, 150, workers=1, cache=tmp_path / "a")
-    together = studies.run(plan, 7, 150, workers=2, cache=tmp_path / "b")
+    alone = many_fits.run(plan, 7, 150, workers=1, cache=tmp_path / "a")
+    together = many_fits.run(plan, 7, 150, workers=2, cache=tmp_path / "b")
     drop = ["seconds"]
     pd.testing.assert_frame_equal(alone.drop(columns=drop), together.drop(columns=drop))
-    kept = tmp_path / "a" / studies.digest(plan, 7)
+    kept = tmp_path / "a" / many_fits.digest(plan, 7)
     before = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
     (kept / "1.parquet").unlink()
-    again = studies.run(plan, 7, 150, workers=1, cache=tmp_path / "a")
+    again = many_fits.run(plan, 7, 150, workers=1, cache=tmp_path / "a")
     pd.testing.assert_frame_equal(alone.drop(columns=drop), again.drop(columns=drop))
     after = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
     assert [name for name in before if before[name] != after[name]] == ["1.parquet"]
@@ -131,7 +131,7 @@ def test_pooling_is_compared_on_the_same_data():
         pooling=True,
         sizes={"groups": 8, "per_group": 4},
     )
-    found = calibration.pooling(studies.run_batch(plan, 8, 0, 50))
+    found = calibration.pooling(many_fits.run_batch(plan, 8, 0, 50))
     assert found.at["partial", "ratio"] == 1
     assert found.at["complete", "high"] < 1.05
     assert found.at["none", "low"] > 1.5
@@ -157,11 +157,11 @@ def test_recovery_counts_errors():
 
 
 def test_one_compiled_model_serves_all_data_sets(tmp_path):
-    plan = studies.Plan("origin", {"n": 30}, {}, PRIORS, draws=200, method="nutpie")
-    table = studies.run_batch(plan, 9, 0, 4)
-    assert len(studies._COMPILED) == 1
+    plan = many_fits.Plan("origin", {"n": 30}, {}, PRIORS, draws=200, method="nutpie")
+    table = many_fits.run_batch(plan, 9, 0, 4)
+    assert len(many_fits._COMPILED) == 1
     assert set(table["parameter"]) >= {"Intercept", "x", "sigma", "x|i_sigma", "x|i[0]"}
-    exact = studies.run_batch(replace(plan, method="exact"), 9, 0, 1)
+    exact = many_fits.run_batch(replace(plan, method="exact"), 9, 0, 1)
     ours, theirs = (t[t["data_set"] == 0].set_index("parameter") for t in (table, exact))
     assert (ours["truth"] == theirs["truth"]).all()
     gap = (ours["mean"] - theirs["mean"]).abs() / theirs["sd"]
@@ -171,11 +171,11 @@ def test_one_compiled_model_serves_all_data_sets(tmp_path):
 def test_flat_priors_cannot_be_drawn_from():
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"), {"sd": "HalfFlat"})
     with pytest.raises(ValueError, match="cannot draw from the prior HalfFlat"):
-        studies.from_prior(model, np.random.default_rng(0))
+        many_fits.from_prior(model, np.random.default_rng(0))
 
 
 def test_what_cannot_be_studied_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no kind of data 'orign'"):
-        studies.plan("orign", n=1, groups=1, per_group=1, truth={}, priors={})
+        many_fits.plan("orign", n=1, groups=1, per_group=1, truth={}, priors={})
     with pytest.raises(ValueError, match="fitted by exact or nutpie, not 'metropolis'"):
-        studies.run(replace(PLANS["origin"], method="metropolis"), 0, 50, cache=tmp_path)
+        many_fits.run(replace(PLANS["origin"], method="metropolis"), 0, 50, cache=tmp_path)

@@ -5,7 +5,8 @@ import json
 import pytest
 from bs4 import BeautifulSoup
 
-from partialpool import changes, index, results, studyfile
+from partialpool.batch import study_file, summary_file
+from partialpool.report import changes, index
 from test_report import summary
 
 
@@ -18,7 +19,7 @@ class Reports:
 
     def define(self, seeds):
         path = self.project.study("s", f"notebook: quick\nseeds: {seeds}")
-        self.runs = studyfile.plan(self.root, [path])
+        self.runs = study_file.plan(self.root, [path])
 
     def put(self, seed, mean=1.0, mcse=0.1, *, minute=0, **different):
         run = next(run for run in self.runs if run.seed == seed)
@@ -29,7 +30,7 @@ class Reports:
         provenance = state["provenance"] | {"started": f"2026-01-01T00:{minute:02}:00+00:00"}
         provenance |= different.pop("provenance", {})
         state |= {"provenance": provenance, **different}
-        (run.folder / "summary.json").write_text(results.dumps(state))
+        (run.folder / "summary.json").write_text(summary_file.dumps(state))
 
     def section(self):
         soup = BeautifulSoup(index.write(self.root).read_text(), "html.parser")

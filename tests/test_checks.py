@@ -6,7 +6,7 @@ import xarray as xr
 from scipy import stats
 
 import partialpool as pp
-from partialpool import checks
+from partialpool.posterior import checks
 
 
 def tree(variables, attrs=None, stats_variables=None):

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import partialpool as pp
-from partialpool import exact, overview
-from partialpool.design import build
-from partialpool.formula import split_formula
+from partialpool.design.formula import split_formula
+from partialpool.design.matrices import build
+from partialpool.fit import exact
+from partialpool.posterior import overview
 
 SLEEP = pp.load("sleepstudy")
 

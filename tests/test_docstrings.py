@@ -9,7 +9,11 @@ import pytest
 import partialpool as pp
 
 PACKAGE = Path(pp.__file__).parent
-MODULES = [p.stem for p in sorted(PACKAGE.glob("*.py")) if ">>> " in p.read_text(encoding="utf-8")]
+MODULES = [
+    ".".join(p.relative_to(PACKAGE).with_suffix("").parts)
+    for p in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in p.read_text(encoding="utf-8")
+]
 #: What a person types, or completes with the tab key.
 TYPED = [
     pp.load,
@@ -22,7 +26,7 @@ TYPED = [
     pp.simulate.origin,
     pp.simulate.grouped,
     pp.checks.summarize,
-    pp.plots.shrinkage,
+    pp.groups.shrinkage,
     pp.priors.resolve,
 ]
 

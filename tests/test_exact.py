@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import partialpool as pp
-from partialpool import checks, exact, importance, simulate
-from partialpool.crossproducts import crossproducts
+from partialpool.fit import exact, importance
+from partialpool.fit.crossproducts import crossproducts
+from partialpool.posterior import checks
+from partialpool.simulation import simulate
 
 SLEEP_PRIORS = {
     "Intercept": "Normal(0, 1000)",
@@ -378,7 +380,7 @@ def test_an_untrusted_sample_says_so():
 
 def test_crossproducts_are_those_of_the_rows():
     table = pp.simulate.grouped(np.random.default_rng(0), groups=4, per_group=[1, 2, 5, 9])
-    design = pp.design.build("y ~ x + (x | group)", table.assign(x=table["x"] + 1e6))
+    design = pp.matrices.build("y ~ x + (x | group)", table.assign(x=table["x"] + 1e6))
     cross = crossproducts(design)
     assert cross.counts.tolist() == [1, 2, 5, 9]
     Z = np.linalg.solve(cross.T.T, design.Z.T).T

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from partialpool import checks, explorer
-from partialpool.explorer_picture import Picture
-from partialpool.simulate import ORIGIN_NAMES
-from partialpool.sources import find_root
+from partialpool.batch.project import find_root
+from partialpool.plots import explorer
+from partialpool.plots.explorer_picture import Picture
+from partialpool.posterior import checks
+from partialpool.simulation.simulate import ORIGIN_NAMES
 
 PNG = b"\x89PNG\r\n\x1a\n"
 STATE = explorer.State(n=40, eps=0.8)

@@ -8,8 +8,9 @@ import pytest
 from scipy.optimize import approx_fprime, minimize
 
 import partialpool as pp
-from partialpool import checks, exact
-from partialpool.marginal import log_likelihood_and_gradient
+from partialpool.fit import exact
+from partialpool.fit.marginal import log_likelihood_and_gradient
+from partialpool.posterior import checks
 from test_exact import SLEEP_PRIORS, dense_covariance, normal_logpdf
 
 FLAT = {"coefficients": "Flat", "sd": "HalfFlat", "sigma": "HalfFlat", "cor": "LKJ(1)"}
@@ -296,7 +297,7 @@ def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
     np.testing.assert_allclose(absorbed["uranium"][1], uranium.loc[levels])
     assert radon.unpooled().design.x_names == ()
     posterior = radon.fit(draws=250, seed=1)
-    own = pp.plots.group_coefficients(radon, posterior)["Intercept"]
+    own = pp.groups.group_coefficients(radon, posterior)["Intercept"]
     draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
     first = (
         draws["Intercept"]

@@ -5,9 +5,10 @@ import os
 
 import pytest
 
-from partialpool import inputs, page, studyfile
-from partialpool.inputs import why_stale
-from partialpool.runs import Run
+from partialpool.batch import staleness, study_file
+from partialpool.batch.runs import Run
+from partialpool.batch.staleness import why_stale
+from partialpool.report import page
 
 
 @pytest.fixture
@@ -16,11 +17,11 @@ def run(project):
     (project.root / "data" / "x.csv").write_text("y\n1\n")
     (project.root / "requirements.lock").write_text("numpy==2.1\n")
     path = project.study("s", "notebook: quick\nsettings: {data: data/x.csv}")
-    return studyfile.plan(project.root, [path])[0]
+    return study_file.plan(project.root, [path])[0]
 
 
 def prints(run):
-    return inputs.fingerprint(run)
+    return staleness.fingerprint(run)
 
 
 def summary(run):
@@ -48,7 +49,7 @@ def test_a_failed_verdict_is_finished(run):
 
 def test_touching_and_executing_change_nothing(run):
     before = summary(run)
-    for path in inputs.input_files(run):
+    for path in staleness.input_files(run):
         if path.is_relative_to(run.root):
             os.utime(path, (1, 1))
     content = json.loads(run.notebook.read_text())
@@ -77,11 +78,11 @@ def test_changed_seed_setting_or_expectation(run):
 
 
 def test_large_files_are_read_once_and_again_when_they_change(run, monkeypatch):
-    monkeypatch.setattr(inputs._Digests, "LARGE", 1)
+    monkeypatch.setattr(staleness._Digests, "LARGE", 1)
     store = run.root / ".cache" / "partialpool" / "digests.json"
     prints(run)
     assert "x.csv" not in store.read_text(), "a file that changed just now was remembered"
-    monkeypatch.setattr(inputs._Digests, "SETTLED", 0)
+    monkeypatch.setattr(staleness._Digests, "SETTLED", 0)
     first = prints(run)
     known = json.loads(store.read_text())
     assert str(run.root / "data" / "x.csv") in known
@@ -134,11 +135,11 @@ def package(tmp_path, monkeypatch):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"{text}\n")
     exports = {"thing": "one.a", "c": "three.c", "d": "four.d", "record": "batch.record"}
-    monkeypatch.setattr(inputs, "PACKAGE", folder)
-    monkeypatch.setattr(inputs, "EXPORTS", exports)
-    inputs._uses_of_file.cache_clear()
+    monkeypatch.setattr(staleness, "PACKAGE", folder)
+    monkeypatch.setattr(staleness, "EXPORTS", exports)
+    staleness._uses_of_file.cache_clear()
     yield folder
-    inputs._uses_of_file.cache_clear()
+    staleness._uses_of_file.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def package(tmp_path, monkeypatch):
     ],
 )
 def test_rooms_that_a_notebook_reaches(package, tmp_path, cells, files):
-    found = inputs.dependencies(notebook(tmp_path, *cells))
+    found = staleness.dependencies(notebook(tmp_path, *cells))
     assert {path.relative_to(package).as_posix() for path in found} == files
 
 
@@ -173,20 +174,20 @@ def test_a_change_in_any_file_reaches_only_what_depends_on_it(package, tmp_path,
         (tmp_path / used).mkdir()
         path = notebook(tmp_path / used, f"import partialpool as pp\npp.{used}")
         runs[used] = Run("s", "seed-0", path, path, tmp_path, {}, 0)
-    before = {used: inputs.fingerprint(run) for used, run in runs.items()}
+    before = {used: staleness.fingerprint(run) for used, run in runs.items()}
     with (package / name).open("a") as file:
         file.write("# changed\n")
     for used, run in runs.items():
-        assert (inputs.fingerprint(run) != before[used]) == (name in users[used])
+        assert (staleness.fingerprint(run) != before[used]) == (name in users[used])
 
 
 def test_caches_are_no_code(package, tmp_path):
     path = notebook(tmp_path, "import partialpool.two.b")
-    before = inputs.dependencies(path)
+    before = staleness.dependencies(path)
     for name in ("two/__pycache__/b.pyc", "two/.ipynb_checkpoints/b.py", "two/.b.py.swp"):
         (package / name).parent.mkdir(exist_ok=True)
         (package / name).write_text("")
-    assert inputs.dependencies(path) == before
+    assert staleness.dependencies(path) == before
 
 
 def test_helpers_of_helpers_beside_the_notebook(package, tmp_path):
@@ -202,19 +203,19 @@ def test_helpers_of_helpers_beside_the_notebook(package, tmp_path):
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    found = inputs.dependencies(notebook(folder, "import helper"))
+    found = staleness.dependencies(notebook(folder, "import helper"))
     beside = {p.relative_to(folder).as_posix() for p in found if p.is_relative_to(folder)}
     assert beside == files.keys() - {"unused.py"}
     inside = {p.relative_to(package).as_posix() for p in found if p.is_relative_to(package)}
     assert inside == ROOT | THREE
-    found = inputs.dependencies(notebook(folder, "x = !ls"))
+    found = staleness.dependencies(notebook(folder, "x = !ls"))
     assert folder / "unused.py" in found  # this notebook cannot be read: expect the worst
 
 
 def test_this_package_is_followed():
     """Pages are not what a run depends on, and every other module that computes is."""
     shown = {path for path in page.makers() if path.name != "palette.py"}
-    found = inputs._reached({"model"})
+    found = staleness._reached({"model"})
     computing = {path.name for path in found}
     assert {"model.py", "exact.py", "kernels.py", "checks.py", "priors.py"} <= computing
     assert {"page.py", "markup.py", "style.css", "summaries.py"} <= {path.name for path in shown}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partialpool import moments
+from partialpool.data import moments
 
 NAMES = ("x", "y")
 

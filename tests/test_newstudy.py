@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 import partialpool as pp
-from partialpool import sources, studyfile
 from partialpool.__main__ import main
+from partialpool.batch import project, study_file
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -36,9 +36,9 @@ def test_a_study_with_every_setting(root, capsys, monkeypatch):
     assert main(["--root", str(root), "new", "wages", "wages.csv", FORMULA]) == 0
     assert "make report STUDY=wages" in capsys.readouterr().out
     path = root / "params" / "wages.yml"
-    [run] = studyfile.plan(root, [path])
-    declared = sources.parameters(sources.read_notebook(run.notebook))
-    assert set(run.settings) == set(declared) - set(studyfile.RESERVED)
+    [run] = study_file.plan(root, [path])
+    declared = project.parameters(project.read_notebook(run.notebook))
+    assert set(run.settings) == set(declared) - set(study_file.RESERVED)
     table = pp.load(root / "wages.csv")
     spelled = pp.Model(FORMULA, table, run.settings["priors"])
     assert spelled.priors == pp.Model(FORMULA, table).priors  # the defaults, by their names
@@ -76,7 +76,7 @@ def test_standard_errors_and_hints_are_written_down(root, capsys, monkeypatch):
     text = (root / "params" / "trials.yml").read_text()
     assert "write C(diet)" in text
     assert "sigma: Fixed(0)" in text
-    [run] = studyfile.plan(root, [root / "params" / "trials.yml"])
+    [run] = study_file.plan(root, [root / "params" / "trials.yml"])
     assert run.settings["se"] == "error"
     words[1] = "again"
     assert main(["--root", str(root), *words]) == 0

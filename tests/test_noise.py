@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import partialpool as pp
-from partialpool import centring, checks
+from partialpool.fit import centring
+from partialpool.posterior import checks
 
 SLEEP = pp.load("sleepstudy")
 SCHOOLS = pp.load("eight_schools").rename(columns={"school": "schools", "est": "y"})

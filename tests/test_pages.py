@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
-from partialpool import page, summaries
+from partialpool.report import page, summaries
 from test_accessibility import opened, serious
 
 REPORTS = Path(__file__).parents[1] / "reports"

@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from partialpool import figures, page, palette
+from partialpool.plots import palette
+from partialpool.report import drawings, page
 
 #: Linear RGB as seen with a missing kind of cone (Machado, Oliveira & Fernandes 2009, table 1).
 VISION = {
@@ -100,7 +101,7 @@ def test_figures_take_the_pages_colours():
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg"><path style="stroke: #2252AC; fill: none"/></svg>'
     )
-    drawn = str(figures.inline_svg(svg, "a", "p"))
+    drawn = str(drawings.inline_svg(svg, "a", "p"))
     assert "stroke: var(--fig-partial,#2252ac)" in drawn
     rules = palette.rules()
     assert rules.count("--fig-partial") == 2

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool import parts, reading, sampling
+from partialpool.data import reading, row_sample
+from partialpool.design import parts
 
 FORMULAS = (
     "y ~ x + (x | group)",
@@ -132,7 +133,7 @@ def test_the_sample_is_uniform(tmp_path):
     table = pd.DataFrame({"y": np.arange(n, dtype=float), "x": np.arange(n) % 7})
     folder = write(table, tmp_path / "parts", 2)
     found = opened(folder, sample_rows=2000)
-    assert sampling.halvings(found.n_rows, found.sample_rows) > 0
+    assert row_sample.halvings(found.n_rows, found.sample_rows) > 0
     sample = parts.reduce(found, "y ~ x").sample
     assert len(sample) == 2000
     counts = np.histogram(sample["y"], bins=20, range=(0, n))[0]
@@ -215,12 +216,12 @@ def test_groups_without_a_row_in_the_sample_are_not_drawn(tmp_path):
     present = set(np.unique(model.design.codes))
     assert model.design.n_groups == 40
     assert len(present) <= 25
-    assert set(pp.plots.chosen_groups(model)) <= present
+    assert set(pp.groups.chosen_groups(model)) <= present
     posterior = model.fit(draws=100, seed=1)
     fits = pp.pooling.three_ways(model, posterior, 1)
-    figure, _, _ = pp.plots.group_lines(model, fits)
+    figure, _, _ = pp.groups.group_lines(model, fits)
     assert len(figure.axes) >= 18
     rows = pp.predictions.chosen_rows(model)
     assert len(pp.predict(model, posterior, rows, unseen="population")) == 12
-    left_out = pp.leaveout.leave_out(model, posterior)
+    left_out = pp.leave_one_out.leave_out(model, posterior)
     assert len(left_out.pit) == len(model.design.y)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from partialpool import calibration, studyfile
+from partialpool.batch import study_file
+from partialpool.simulation import calibration
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,7 +23,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def runs():
-    return {run.label: run for run in studyfile.plan(ROOT, studyfile.find(ROOT))}
+    return {run.label: run for run in study_file.plan(ROOT, study_file.find(ROOT))}
 
 
 def test_pages_are_those_of_studies(pictures, runs):

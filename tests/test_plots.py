@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool import fit_plots, plots, pooling, predictions, questions, simulate
+from partialpool.plots import groups, marginals, questions
+from partialpool.posterior import pooling, predictions
+from partialpool.simulation import simulate
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +29,12 @@ def radon():
 def test_every_plot_has_words(radon):
     model, posterior, fits = radon
     results = [
-        plots.data(model, {"basement": "floor"}),
-        plots.group_lines(model, fits),
-        plots.shrinkage(model, posterior, fits["none"]),
-        fit_plots.against_exact(posterior, model.reference_for(posterior)),
-        fit_plots.traces(posterior, model.parameters),
-        fit_plots.prior_and_posterior(model, posterior),
+        groups.data(model, {"basement": "floor"}),
+        groups.group_lines(model, fits),
+        groups.shrinkage(model, posterior, fits["none"]),
+        marginals.against_exact(posterior, model.reference_for(posterior)),
+        marginals.traces(posterior, model.parameters),
+        marginals.prior_and_posterior(model, posterior),
     ]
     for figure, alt, says in results:
         figure.canvas.draw()
@@ -47,26 +49,26 @@ def test_every_plot_has_words(radon):
 def test_eight_hundred_groups_stay_readable():
     table = simulate.grouped(np.random.default_rng(0), groups=800, per_group=3)
     model = pp.Model("y ~ x + (x | group)", table)
-    assert len(plots.chosen_groups(model)) == plots.MAX_PANELS
-    plots.data(model)
+    assert len(groups.chosen_groups(model)) == groups.MAX_PANELS
+    groups.data(model)
 
 
 def test_chosen_groups_span_the_sizes():
     sizes = list(range(1, 101))
     table = simulate.grouped(np.random.default_rng(0), groups=100, per_group=sizes)
-    chosen = plots.chosen_groups(pp.Model("y ~ x + (1 | group)", table))
+    chosen = groups.chosen_groups(pp.Model("y ~ x + (1 | group)", table))
     assert {0, 99} <= set(chosen)
 
 
 def test_models_without_a_predictor_or_groups():
     dyes = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
     assert predictions.main_predictor(dyes) is None
-    plots.data(dyes)
+    groups.data(dyes)
     with pytest.raises(ValueError, match="numeric predictor"):
-        plots.group_lines(dyes, {})
+        groups.group_lines(dyes, {})
     plain = pp.Model("Reaction ~ Days", pp.load("sleepstudy"))
     assert predictions.main_predictor(plain) == "Days"
-    plots.data(plain)
+    groups.data(plain)
 
 
 def test_lines_are_those_of_the_parameters(radon):
@@ -86,8 +88,8 @@ def test_lines_are_those_of_the_parameters(radon):
 
 def test_shrinkage_pulls_towards_the_middle(radon):
     model, posterior, fits = radon
-    partial = plots.group_coefficients(model, posterior)
-    separate = plots.group_coefficients(*fits["none"])
+    partial = groups.group_coefficients(model, posterior)
+    separate = groups.group_coefficients(*fits["none"])
     for name in ("Intercept", "basement"):
         assert partial[name].mean(0).std() < separate[name].mean(0).std()
 
@@ -96,7 +98,7 @@ def test_pooling_sentence_names_the_highest_evidence(radon):
     _, _, fits = radon
     evidence = {kind: fit.attrs["log_evidence"] for kind, (_, fit) in fits.items()}
     best = max(evidence, key=evidence.get)
-    assert plots.POOLING[best] in pooling.sentence(fits).split(",")[0]
+    assert groups.POOLING[best] in pooling.sentence(fits).split(",")[0]
     table = pooling.coefficients(fits)
     assert list(table.index) == ["Intercept", "basement", "uranium", "sigma"]
 

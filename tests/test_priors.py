@@ -6,9 +6,9 @@ import pytest
 from scipy import integrate
 
 import partialpool as pp
-from partialpool import priors
+from partialpool.design import priors
 
-SLEEP = pp.design.build("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+SLEEP = pp.matrices.build("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
 SCALES = ["HalfNormal(2)", "HalfStudentT(4, 2)", "HalfCauchy(2)", "Exponential(0.5)"]
 SCALES += ["Gamma(2, 0.5)", "Uniform(0.5, 3)"]
 
@@ -71,7 +71,7 @@ def test_resolve_names_win_over_kinds():
 def test_defaults_follow_the_scale_of_the_data():
     table = pp.load("sleepstudy")
     scaled = table.assign(Reaction=1000 * table["Reaction"], Days=table["Days"] / 100)
-    other = priors.resolve(pp.design.build(SLEEP.formula, scaled))
+    other = priors.resolve(pp.matrices.build(SLEEP.formula, scaled))
     for name, prior in priors.resolve(SLEEP).items():
         factor = {"Days": 1e5, "Days|Subject_sigma": 1e5}.get(name, 1e3)
         if prior.family != "LKJ":

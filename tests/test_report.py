@@ -9,7 +9,8 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat import v4
 
-from partialpool import figures, index, markup, page, results, studyfile, summaries
+from partialpool.batch import study_file, summary_file
+from partialpool.report import drawings, index, markup, page, summaries
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
@@ -235,14 +236,14 @@ def test_error_stands_on_top_and_links_to_the_cell():
 
 
 def test_thumbnail(tmp_path, figure):
-    assert figures.write_thumbnail(executed(figure), tmp_path) == "thumbnail.svg"
+    assert drawings.write_thumbnail(executed(figure), tmp_path) == "thumbnail.svg"
     text = (tmp_path / "thumbnail.svg").read_text()
     assert "prefers-color-scheme" in text
     tagged = executed(figure)
     tagged.cells[6].metadata["tags"] = ["thumbnail"]
     tagged.cells[6].outputs = tagged.cells[6].outputs[1:]
-    assert figures.write_thumbnail(tagged, tmp_path) == "thumbnail.png"
-    assert figures.write_thumbnail(v4.new_notebook(), tmp_path) is None
+    assert drawings.write_thumbnail(tagged, tmp_path) == "thumbnail.png"
+    assert drawings.write_thumbnail(v4.new_notebook(), tmp_path) is None
 
 
 def test_figures_are_drawn_to_a_hundredth_of_a_point(figure):
@@ -250,16 +251,16 @@ def test_figures_are_drawn_to_a_hundredth_of_a_point(figure):
         paths = re.findall(r' d="([^"]+)"', text)
         return [float(n) for path in paths for n in re.findall(r"-?[\d.]+", path)]
 
-    exact, drawn = numbers(figure), numbers(figures.inline_svg(figure, "", "f-"))
+    exact, drawn = numbers(figure), numbers(drawings.inline_svg(figure, "", "f-"))
     assert len(exact) == len(drawn) > 20
     assert max(abs(a - b) for a, b in zip(exact, drawn, strict=True)) < 0.01
     assert all(round(n, 2) == n for n in drawn)
 
 
 def test_svg_that_is_none_or_carries_code():
-    assert figures.inline_svg("<not svg", "", "f-") == ""
+    assert drawings.inline_svg("<not svg", "", "f-") == ""
     bad = '<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><script/><a href="//e"/></svg>'
-    assert not re.search("script|onload|href", figures.inline_svg(bad, "a", "f-"))
+    assert not re.search("script|onload|href", drawings.inline_svg(bad, "a", "f-"))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ def test_estimate(figures_, text):
 def listed(project, figure):
     """An index with a run of every state; the study and its runs have unfriendly values."""
     path = project.study("s", f"notebook: good\ngrid: {{label: [a, {EVIL!r}, c, d]}}")
-    runs = studyfile.plan(project.root, [path])
+    runs = study_file.plan(project.root, [path])
     states = (
         summary(),
         summary(status="passed"),
@@ -289,9 +290,9 @@ def listed(project, figure):
     for run, state in zip(runs, states, strict=False):
         run.folder.mkdir(parents=True)
         state |= {"run": run.name, "settings": run.settings}
-        (run.folder / "summary.json").write_text(results.dumps(state))
+        (run.folder / "summary.json").write_text(summary_file.dumps(state))
         (run.folder / "report.html").write_text(page.render(executed(figure), state))
-        figures.write_thumbnail(executed(figure), run.folder)
+        drawings.write_thumbnail(executed(figure), run.folder)
     return project.root, runs
 
 
@@ -318,7 +319,7 @@ def test_strips_stand_where_the_numbers_are(listed):
         state = json.loads(path.read_text())
         state["parameters"][EVIL] = {"mean": mean, "sd": 1.0, "q05": mean - 1, "q95": mean + 1}
         state["truth"] = {EVIL: 2.0}
-        path.write_text(results.dumps(state))
+        path.write_text(summary_file.dumps(state))
     soup = BeautifulSoup(index.write(root, runs).read_text(), "html.parser")
     strips = {strip.find_parent("tr")["data-status"]: strip for strip in soup.select("svg.strip")}
     assert set(strips) == {"failed", "passed"}

@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import partialpool as pp
-from partialpool import (
+from partialpool.fit import exact, fitting
+from partialpool.posterior import (
     draws,
-    exact,
-    fitting,
-    leaveout,
+    leave_one_out,
     overview,
     predictions,
-    predictive,
+    replications,
     robust,
     sensitivity,
     words,
@@ -33,7 +32,7 @@ def sleep():
 
 @pytest.fixture(scope="module")
 def left_out(sleep):
-    return leaveout.leave_out(*sleep)
+    return leave_one_out.leave_out(*sleep)
 
 
 def test_leave_one_out_against_fits_without_the_row(sleep, left_out):
@@ -57,7 +56,7 @@ def test_a_row_of_bad_pareto_k_is_left_out_for_real(sleep):
     """With an outlier planted, importance sampling gives up on it and a fit takes its place."""
     table = SLEEP.assign(Reaction=SLEEP["Reaction"].where(SLEEP.index != 95, 900.0))
     model = pp.Model(FORMULA, table)
-    found = leaveout.leave_out(model, model.fit(seed=1))
+    found = leave_one_out.leave_out(model, model.fit(seed=1))
     assert found.refitted >= 1
     assert float(found.elpd.pareto_k.max()) <= found.elpd.good_k
     others = pp.Model(
@@ -76,12 +75,12 @@ def test_comparison_puts_the_right_model_first(sleep, left_out):
     model, _ = sleep
     pooled = model.pooled()
     both = {
-        "complete pooling": leaveout.leave_out(pooled, pooled.fit(seed=1)),
+        "complete pooling": leave_one_out.leave_out(pooled, pooled.fit(seed=1)),
         "partial pooling": left_out,
     }
-    table = leaveout.compare(both)
+    table = leave_one_out.compare(both)
     assert list(table.index) == ["partial pooling", "complete pooling"]
-    says = leaveout.sentence(table, both)
+    says = leave_one_out.sentence(table, both)
     assert "complete pooling is 9" in says
     assert "clearly worse" in says
     # ArviZ's conditional route needs no formula of ours: the same figure within a few units
@@ -116,7 +115,7 @@ def test_replications_have_the_predictive_moments(sleep):
     rows = np.arange(180)
     values = draws.flat(model, posterior)
     line = draws.line(model, values, rows)
-    replicated = predictive.replicate(model, posterior, rows, np.random.default_rng(0))
+    replicated = replications.replicate(model, posterior, rows, np.random.default_rng(0))
     sd = np.sqrt(line.var(0) + (values["sigma"] ** 2).mean())
     z = (replicated.mean(0) - line.mean(0)) / (sd / np.sqrt(len(replicated)))
     assert np.abs(z).max() < stats.norm.isf(1e-4 / 180)
@@ -128,7 +127,7 @@ def test_figures_of_replications_are_those_of_pandas(sleep):
     rows = np.arange(180)
     found = {
         name: float(function(model.design.y[rows][None])[0])
-        for name, function in predictive.statistics(model, rows).items()
+        for name, function in replications.statistics(model, rows).items()
     }
     groups = SLEEP.groupby("Subject")["Reaction"]
     assert found["smallest value"] == SLEEP["Reaction"].min()
@@ -143,27 +142,27 @@ def test_prior_replications_follow_the_prior():
         {"Intercept": "Normal(5, 2)", "sd": "HalfNormal(1)", "sigma": "HalfNormal(3)"},
     )
     rng = np.random.default_rng(1)
-    sets = [predictive.replicate_prior(model, np.arange(4), rng)[:, 0] for _ in range(20)]
+    sets = [replications.replicate_prior(model, np.arange(4), rng)[:, 0] for _ in range(20)]
     y = np.concatenate(sets)
     variance = 4 + 1 + 9  # of the intercept, the effect and the noise: E[sd²] is the scale's square
     assert abs(y.mean() - 5) < 4 * np.sqrt(variance / len(y))
     error = np.std((y - 5) ** 2) / np.sqrt(len(y))
     assert abs(np.mean((y - 5) ** 2) - variance) < 4 * error
     flat = pp.Model(model.formula, model.table, {"Intercept": "Flat"})
-    assert predictive.replicate_prior(flat, np.arange(4), rng) is None
+    assert replications.replicate_prior(flat, np.arange(4), rng) is None
 
 
 def test_share_between_groups_is_the_intraclass_correlation():
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
     posterior = model.fit(seed=1)
-    table = predictive.variance_explained(model, posterior, np.arange(30))
+    table = replications.variance_explained(model, posterior, np.arange(30))
     between = posterior["posterior"]["1|Batch_sigma"].to_numpy().ravel() ** 2
     within = posterior["posterior"]["sigma"].to_numpy().ravel() ** 2
     share = table.loc["share of the remaining variance between groups"]
     # noise is measured at the rows here, by sigma there: the same up to the fit of 30 rows
     assert share["mean"] == pytest.approx((between / (between + within)).mean(), abs=0.05)
     assert 0 < share["q05"] < share["mean"] < share["q95"] < 1
-    assert "lies between groups" in predictive.variance_sentence(table)
+    assert "lies between groups" in replications.variance_sentence(table)
 
 
 def test_sensitivity_tells_a_prior_that_speaks_from_one_that_does_not(sleep):
@@ -240,9 +239,9 @@ def test_an_outlier_counts_little_with_students_noise():
     assert found["weight"].is_monotonic_increasing
     assert "far from Gaussian" in robust.sentence(model, posterior)
     assert model.check(posterior).status == "passed"
-    held = leaveout.leave_out(model, posterior)
-    gaussian = leaveout.leave_out(model.gaussian, model.gaussian.reference)
-    table = leaveout.compare({"t": held, "normal": gaussian})
+    held = leave_one_out.leave_out(model, posterior)
+    gaussian = leave_one_out.leave_out(model.gaussian, model.gaussian.reference)
+    table = leave_one_out.compare({"t": held, "normal": gaussian})
     assert table.index[0] == "t"
 
 

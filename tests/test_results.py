@@ -6,14 +6,14 @@ import numpy as np
 import xarray as xr
 
 import partialpool as pp
-from partialpool import results
+from partialpool.batch import summary_file
 
 
 def test_a_large_posterior_is_thinned_and_says_so(tmp_path, monkeypatch):
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
     posterior = model.fit(seed=1)
     size = sum(group.to_dataset().nbytes for group in posterior.children.values())
-    monkeypatch.setattr(results, "MAX_BYTES", size / 3)
+    monkeypatch.setattr(summary_file, "MAX_BYTES", size / 3)
     pp.record(posterior, model.check(posterior), tmp_path)
     with xr.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as stored:
         assert stored.attrs["thinned"] == 3

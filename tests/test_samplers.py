@@ -7,8 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from partialpool import checks, funnels, methods, sampler_plots, theme
-from partialpool.sources import find_root
+from partialpool.batch.project import find_root
+from partialpool.plots import funnels, samplers, theme
+from partialpool.posterior import checks
+from partialpool.simulation import methods
 
 PRIORS = {"coefficients": "Normal(0, 10000)", "sd": "Uniform(0, 100)", "sigma": "Uniform(0, 10)"}
 
@@ -79,7 +81,7 @@ def test_table_shows_every_method(comparison):
     assert "nutpie, centred" in table
 
 
-@pytest.mark.parametrize(("draw", "more"), [(sampler_plots.speed, 1), (sampler_plots.distances, 0)])
+@pytest.mark.parametrize(("draw", "more"), [(samplers.speed, 1), (samplers.distances, 0)])
 def test_dot_plots_have_a_dot_for_each_method(comparison, draw, more):
     figure, alt, says = draw(comparison)
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
@@ -90,7 +92,7 @@ def test_dot_plots_have_a_dot_for_each_method(comparison, draw, more):
 
 def test_traces_mark_the_truth_and_judge_by_the_medians(comparison):
     truth = comparison.model.table.attrs["truth"]
-    figure, alt, says = sampler_plots.traces(comparison, "x", truth)
+    figure, alt, says = samplers.traces(comparison, "x", truth)
     red = [line for line in figure.axes[0].lines if line.get_color() == theme.COLORS["truth"]]
     assert [line.get_ydata()[0] for line in red] == [truth["x"]]
     assert "nutpie centred" in says
@@ -99,7 +101,7 @@ def test_traces_mark_the_truth_and_judge_by_the_medians(comparison):
 
 def test_trace_of_a_standard_deviation_says_where_a_true_zero_is(comparison):
     truth = comparison.model.table.attrs["truth"]
-    _, _, says = sampler_plots.traces(comparison, "sigma", truth)
+    _, _, says = samplers.traces(comparison, "sigma", truth)
     assert "The true `sigma` is 0, below any log axis." in says
 
 

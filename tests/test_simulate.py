@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from partialpool import simulate
+from partialpool.simulation import simulate
 
 
 def test_origin_is_the_origin():

@@ -13,9 +13,13 @@ import xarray as xr
 from nbformat import v4
 
 import partialpool as pp
-from partialpool import batch, executing, inputs, page, parts, reading, results, studies, studyfile
-from partialpool.runs import Run
-from partialpool.sources import data_files
+from partialpool.batch import batch, execute, staleness, study_file, summary_file
+from partialpool.batch.project import data_files
+from partialpool.batch.runs import Run
+from partialpool.data import reading
+from partialpool.design import parts
+from partialpool.report import page
+from partialpool.simulation import many_fits
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9pt" height="9pt"><path d="M0 0"/></svg>'
 DECLARED = 'data = "none"\npredict = None\nother = None\nseed = 0\noutput = None'
@@ -47,26 +51,26 @@ def run(notebook, **settings):
     ],
 )
 def test_every_file_that_a_setting_names(notebook, settings, name):
-    before = inputs.fingerprint(run(notebook, **settings))
+    before = staleness.fingerprint(run(notebook, **settings))
     (notebook.parents[1] / name).write_text("x\n2\n")
-    after = inputs.fingerprint(run(notebook, **settings))
+    after = staleness.fingerprint(run(notebook, **settings))
     assert {key for key in before if before[key] != after[key]} == {name}
 
 
 def test_a_default_is_seen_from_the_notebooks_folder(notebook):
     notebook.write_text(notebook.read_text().replace('\\"none\\"', '\\"own.csv\\"'))
-    assert "notebooks/own.csv" in inputs.fingerprint(run(notebook))
+    assert "notebooks/own.csv" in staleness.fingerprint(run(notebook))
 
 
 def test_a_file_to_predict_is_seen_from_the_projects_folder(project, notebook, monkeypatch):
     path = project.study("s", "notebook: n\nsettings: {predict: data/nowhere.csv}")
-    with pytest.raises(studyfile.StudyError, match=r"predict: there is no file data/nowhere.csv"):
-        studyfile.plan(project.root, [path])
+    with pytest.raises(study_file.StudyError, match=r"predict: there is no file data/nowhere.csv"):
+        study_file.plan(project.root, [path])
     path = project.study("s", "notebook: n\nsettings: {predict: data/rows.csv, other: own.csv}")
     given = {}
     monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
-    (one,) = studyfile.plan(project.root, [path])
-    executing._papermill(one, notebook, project.root / "reports", None, None)
+    (one,) = study_file.plan(project.root, [path])
+    execute._papermill(one, notebook, project.root / "reports", None, None)
     assert given["parameters"]["predict"] == "../data/rows.csv"
     assert given["parameters"]["other"] == "own.csv"
 
@@ -79,9 +83,9 @@ def test_parts_at_a_url(notebook, url):
     for name, text in (("a.csv", "x\n1\n"), ("a.csv", "x\n2\n"), ("b.csv", "x\n3\n")):
         with store.open(f"{folder.rstrip('/')}/{name}", "w") as file:
             file.write(text)
-        seen.append(inputs.fingerprint(run(notebook, data=url)))
+        seen.append(staleness.fingerprint(run(notebook, data=url)))
     assert seen[0] != seen[1] != seen[2]
-    assert seen[2] == inputs.fingerprint(run(notebook, data=url))
+    assert seen[2] == staleness.fingerprint(run(notebook, data=url))
 
 
 def test_a_store_that_is_out_of_reach_costs_no_result(notebook, monkeypatch, capsys):
@@ -144,10 +148,10 @@ def test_batches_of_simulations_depend_on_the_rooms_that_compute(
     for known in ("fit/exact.py", "model.py", "report/page.py", "plots/x.py"):
         (tmp_path / known).parent.mkdir(exist_ok=True)
         (tmp_path / known).write_text("")
-    monkeypatch.setattr(studies, "PACKAGE", tmp_path)
-    before = studies.code_digest.__wrapped__()
+    monkeypatch.setattr(many_fits, "PACKAGE", tmp_path)
+    before = many_fits.code_digest.__wrapped__()
     (tmp_path / name).write_text("changed = True\n")
-    assert (studies.code_digest.__wrapped__() != before) == counts
+    assert (many_fits.code_digest.__wrapped__() != before) == counts
 
 
 @pytest.fixture
@@ -162,14 +166,14 @@ def finished(project, monkeypatch):
         posterior = xr.DataTree.from_dict({"posterior": draws})
         figures = {"a": {"mean": 1.0, "sd": 1.0, "q05": 0.0, "q95": 2.0}}
         verdict = {"status": "passed", "checks": []}
-        results.record(posterior, verdict, place, parameters=figures)
+        summary_file.record(posterior, verdict, place, parameters=figures)
         (place / "predictions.csv").write_text("x\n1\n")
 
-    monkeypatch.setattr(executing, "_papermill", papermill)
+    monkeypatch.setattr(execute, "_papermill", papermill)
     project.study("two", "notebook: quick\nseeds: [1, 2]")
     project.study("one", "notebook: quick")
-    for each in studyfile.plan(project.root, studyfile.find(project.root)):
-        executing.execute(each)
+    for each in study_file.plan(project.root, study_file.find(project.root)):
+        execute.execute(each)
     assert batch.report(project.root) == 0
     return project
 
@@ -192,17 +196,17 @@ def damaged(path, how):
     "name", ["posterior.nc", "notebook.ipynb", "predictions.csv", "digests.json"]
 )
 def test_a_damaged_result_is_made_anew(finished, name, how):
-    (one,) = studyfile.plan(finished.root, [finished.root / "params" / "one.yml"])
+    (one,) = study_file.plan(finished.root, [finished.root / "params" / "one.yml"])
     assert batch._stale([one]) == {}
     damaged(one.folder / name, how)
     (why,) = batch._stale([one]).values()
     assert why.endswith("damaged")
-    executing.execute(one)
+    execute.execute(one)
     assert batch._stale([one]) == {}
 
 
 def test_an_altered_estimate_is_seen(finished):
-    (one,) = studyfile.plan(finished.root, [finished.root / "params" / "one.yml"])
+    (one,) = study_file.plan(finished.root, [finished.root / "params" / "one.yml"])
     path = one.folder / "summary.json"
     path.write_text(path.read_text().replace('"mean": 1.0', '"mean": 2.0'))
     assert batch._stale([one]) == {one: "summary.json damaged"}
@@ -230,7 +234,7 @@ def test_other_templates_make_pages_anew_and_do_no_run(finished, monkeypatch, ca
     assert "3 runs up to date" in capsys.readouterr().out
     pages = finished.root.glob("reports/*/*/report.html")
     assert {page.made_by(path) for path in pages} == {"0123"}
-    assert batch._stale(studyfile.plan(finished.root, studyfile.find(finished.root))) == {}
+    assert batch._stale(study_file.plan(finished.root, study_file.find(finished.root))) == {}
 
 
 def test_what_no_study_defines_is_kept_but_neither_listed_nor_compared(finished, capsys):
@@ -267,14 +271,14 @@ def test_a_study_that_moved_or_cannot_be_read_is_not_left_over(finished, capsys)
 
 
 def test_a_posterior_that_cannot_be_read_is_different(finished, monkeypatch, capsys):
-    from partialpool import verifying
+    from partialpool.batch import verification
 
     folder = finished.root / "reports" / "one" / "seed-0"
     (folder / "digests.json").unlink()  # as a run made by earlier code
-    assert verifying.verify(finished.root, ["one"]) == 0
+    assert verification.verify(finished.root, ["one"]) == 0
     assert "identical" in capsys.readouterr().out
     damaged(folder / "posterior.nc", "cut")
-    assert verifying.verify(finished.root, ["one"]) == 1
+    assert verification.verify(finished.root, ["one"]) == 1
     assert "different" in capsys.readouterr().out
 
 

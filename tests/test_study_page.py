@@ -2,7 +2,8 @@
 
 import pytest
 
-from partialpool import study_page, study_plots
+from partialpool.plots import study_plots
+from partialpool.report import study_page
 
 
 def row(name, swept, mean, *, metric=None, truth=None):
@@ -47,7 +48,7 @@ def test_two_swept_settings_make_heat_maps(swept):
 
 
 def test_a_page_is_written_once_and_anew_when_a_run_changes(tmp_path, monkeypatch):
-    from partialpool.runs import Run
+    from partialpool.batch.runs import Run
 
     runs = [
         Run("s", f"seed-{k}", tmp_path, tmp_path, tmp_path, {}, k, expect=None) for k in range(2)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from partialpool import studyfile
-from partialpool.runs import run_name
+from partialpool.batch import study_file
+from partialpool.batch.runs import run_name
 
 WRONG = {
     "notebook: nosuch": "notebook: there is no notebooks/nosuch.ipynb",
@@ -56,8 +56,8 @@ WRONG = {
 @pytest.mark.parametrize(("text", "sentence"), WRONG.items(), ids=range(len(WRONG)))
 def test_wrong_study(project, text, sentence):
     path = project.study("wrong", text)
-    with pytest.raises(studyfile.StudyError) as caught:
-        studyfile.plan(project.root, [path])
+    with pytest.raises(study_file.StudyError) as caught:
+        study_file.plan(project.root, [path])
     [problem] = caught.value.problems
     assert problem.startswith("params/wrong.yml: ")
     assert sentence in problem
@@ -69,39 +69,39 @@ def test_all_problems_of_all_files_are_said(project):
         project.study("one", "notebook: quick\nsettings: {level: x, rate: y}"),
         project.study("two", "notebook: nosuch"),
     ]
-    with pytest.raises(studyfile.StudyError) as caught:
-        studyfile.plan(project.root, files)
+    with pytest.raises(study_file.StudyError) as caught:
+        study_file.plan(project.root, files)
     assert len(caught.value.problems) == 3
 
 
 def test_two_studies_in_one_place(project):
     path = project.study("same", "notebook: quick")
     project.study("long/Same", "notebook: quick")
-    with pytest.raises(studyfile.StudyError, match=r"same place as long/Same\.yml; rename one"):
-        studyfile.plan(project.root, [path])
+    with pytest.raises(study_file.StudyError, match=r"same place as long/Same\.yml; rename one"):
+        study_file.plan(project.root, [path])
 
 
 @pytest.mark.parametrize("name", ["a b", "-a", "ä", "a..b", "a" * 90])
 def test_unfit_study_name(project, name):
     path = project.study(name, "notebook: quick")
-    with pytest.raises(studyfile.StudyError, match="a study's name has only letters"):
-        studyfile.plan(project.root, [path])
+    with pytest.raises(study_file.StudyError, match="a study's name has only letters"):
+        study_file.plan(project.root, [path])
 
 
 def test_find(project):
     short, long = project.study("short", "a: 1"), project.study("long/slow", "a: 1")
-    assert studyfile.find(project.root) == [short]
-    assert studyfile.find(project.root, ["slow"]) == [long]
-    assert studyfile.find(project.root, ["params/long/slow.yml", "slow"]) == [long]
-    with pytest.raises(studyfile.StudyError, match="no study 'shrot'; did you mean 'short'"):
-        studyfile.find(project.root, ["shrot"])
+    assert study_file.find(project.root) == [short]
+    assert study_file.find(project.root, ["slow"]) == [long]
+    assert study_file.find(project.root, ["params/long/slow.yml", "slow"]) == [long]
+    with pytest.raises(study_file.StudyError, match="no study 'shrot'; did you mean 'short'"):
+        study_file.find(project.root, ["shrot"])
 
 
 def test_values_get_the_type_of_the_default(project):
     text = "notebook: quick\nsettings: {rate: 1e-3, level: 2.0, anything: 1e-3, data: data/x.csv}"
     (project.root / "data").mkdir()
     (project.root / "data" / "x.csv").write_text("y\n1\n")
-    [run] = studyfile.plan(project.root, [project.study("types", text)])
+    [run] = study_file.plan(project.root, [project.study("types", text)])
     assert run.settings == {"rate": 0.001, "level": 2, "anything": "1e-3", "data": "data/x.csv"}
     assert isinstance(run.settings["level"], int)
 
@@ -112,11 +112,11 @@ def test_meaning_is_checked_by_the_hook(project, monkeypatch):
             raise ValueError("name: there is no method 'nuts'")
 
     module = type("settings", (), {"validate": staticmethod(validate)})
-    monkeypatch.setattr(studyfile.importlib.util, "find_spec", lambda name: True)
-    monkeypatch.setattr(studyfile.importlib, "import_module", lambda name: module)
+    monkeypatch.setattr(study_file.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(study_file.importlib, "import_module", lambda name: module)
     path = project.study("means", "notebook: quick\ngrid: {name: [exact, nuts]}")
-    with pytest.raises(studyfile.StudyError, match=r"settings\.name: there is no method 'nuts'\."):
-        studyfile.plan(project.root, [path])
+    with pytest.raises(study_file.StudyError, match=r"settings\.name: there is no method 'nuts'\."):
+        study_file.plan(project.root, [path])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_run_name(swept, name):
 )
 def test_a_run_name_fits_in_one_folder(value):
     name = run_name({"key": value}, 0)
-    assert studyfile.NAME.fullmatch(name)
+    assert study_file.NAME.fullmatch(name)
     assert ".." not in name
     assert name != run_name({"key": f"{value}?"}, 0)  # what a name cannot hold, it hashes
 
@@ -157,6 +157,6 @@ def test_a_run_name_fits_in_one_folder(value):
 def test_settings_that_are_mappings_have_short_names(project):
     prior = "{sd: HalfNormal(100), Intercept: 'Normal(0, 1000)', cor: LKJ(2)}"
     text = f"notebook: quick\ngrid: {{priors: [{prior}, {{}}]}}\nseeds: [3]"
-    runs = studyfile.plan(project.root, [project.study("p", text)])
+    runs = study_file.plan(project.root, [project.study("p", text)])
     assert len({run.name for run in runs}) == 2
     assert all(len(run.name) < 60 and run.name.endswith("_seed-3") for run in runs)

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from conftest import leftovers, marks
-from partialpool import batch, executing, index, results, studyfile
+from partialpool.batch import batch, execute, study_file, summary_file
+from partialpool.report import index
 
 
 def wait_for(condition, seconds=60):
@@ -50,7 +51,7 @@ def gated(project):
     project.study("s", f"notebook: quick\ngrid: {{gate: [null, '{gate}']}}")
     waiting = [
         r
-        for r in studyfile.plan(project.root, studyfile.find(project.root))
+        for r in study_file.plan(project.root, study_file.find(project.root))
         if "gate-none" not in r.name
     ]
     return gate, waiting[0]
@@ -107,7 +108,7 @@ def test_interrupted_then_killed_then_two_at_once(project):
 
 
 def one(project, text="notebook: quick"):
-    return studyfile.plan(project.root, [project.study("one", text)])[0]
+    return study_file.plan(project.root, [project.study("one", text)])[0]
 
 
 def test_a_kernel_that_does_not_start_is_tried_again(project, monkeypatch):
@@ -118,18 +119,18 @@ def test_a_kernel_that_does_not_start_is_tried_again(project, monkeypatch):
         if len(calls) < 3:
             raise RuntimeError("Kernel died before replying to kernel_info")
         nbformat.write(nbformat.read(run.notebook, as_version=4), target)
-        results.record(None, {"status": "passed", "checks": []}, place)
+        summary_file.record(None, {"status": "passed", "checks": []}, place)
 
-    monkeypatch.setattr(executing, "_papermill", papermill)
-    monkeypatch.setattr(executing.time, "sleep", lambda seconds: None)
-    assert executing.execute(run)["status"] == "passed"
+    monkeypatch.setattr(execute, "_papermill", papermill)
+    monkeypatch.setattr(execute.time, "sleep", lambda seconds: None)
+    assert execute.execute(run)["status"] == "passed"
     assert len(calls) == 3
-    assert executing.execute(run)["status"] == "passed"
+    assert execute.execute(run)["status"] == "passed"
     assert len(calls) == 3, "a finished run was done again"
-    monkeypatch.setattr(executing, "_papermill", lambda *args: None)
-    assert executing.execute(run, force=True)["error"]["type"] == "NoResult"
-    monkeypatch.setattr(executing, "_papermill", lambda *args: 1 / 0)
-    assert executing.execute(run, force=True)["error"]["type"] == "ZeroDivisionError"
+    monkeypatch.setattr(execute, "_papermill", lambda *args: None)
+    assert execute.execute(run, force=True)["error"]["type"] == "NoResult"
+    monkeypatch.setattr(execute, "_papermill", lambda *args: 1 / 0)
+    assert execute.execute(run, force=True)["error"]["type"] == "ZeroDivisionError"
 
 
 def test_inputs_that_change_during_a_run_make_it_run_again(project, monkeypatch):
@@ -138,10 +139,10 @@ def test_inputs_that_change_during_a_run_make_it_run_again(project, monkeypatch)
     def papermill(run, target, place, log, threads):
         nbformat.write(nbformat.read(run.notebook, as_version=4), target)
         run.notebook.write_text(run.notebook.read_text().replace("0.05", "0.5"))
-        results.record(None, {"status": "passed", "checks": []}, place)
+        summary_file.record(None, {"status": "passed", "checks": []}, place)
 
-    monkeypatch.setattr(executing, "_papermill", papermill)
-    executing.execute(run)
+    monkeypatch.setattr(execute, "_papermill", papermill)
+    execute.execute(run)
     assert batch._stale([run]) == {run: "notebooks/quick.ipynb changed"}
 
 
@@ -151,32 +152,32 @@ def test_a_result_that_was_being_replaced_is_put_back(project):
     old.mkdir(parents=True)
     (old / "summary.json").write_text("{}")
     (run.folder.parent / ".seed-0.new-x").mkdir()
-    executing.sweep(run)
+    execute.sweep(run)
     assert [p.name for p in run.folder.parent.iterdir()] == ["seed-0"]
     assert (run.folder / "summary.json").exists()
 
 
 def test_threads_and_caches(project):
-    env = executing.environment(project.root, 3)
+    env = execute.environment(project.root, 3)
     assert env["OMP_NUM_THREADS"] == "1"
     assert env["NUMBA_NUM_THREADS"] == "3"
     assert str(project.root / ".cache") in env["NUMBA_CACHE_DIR"]
-    assert "NUMBA_NUM_THREADS" not in executing.environment(project.root)
+    assert "NUMBA_NUM_THREADS" not in execute.environment(project.root)
 
 
 def test_record_refuses_what_is_no_verdict_or_parameter(tmp_path):
     with pytest.raises(ValueError, match="not 'good'"):
-        results.record(None, {"status": "good", "checks": []}, tmp_path)
+        summary_file.record(None, {"status": "good", "checks": []}, tmp_path)
     verdict = {"status": "passed", "checks": []}
     with pytest.raises(ValueError, match="estimates: 'b' is not a parameter"):
-        results.record(None, verdict, tmp_path, parameters={"a": {}}, estimates=["b"])
-    results.record(None, verdict, None)
+        summary_file.record(None, verdict, tmp_path, parameters={"a": {}}, estimates=["b"])
+    summary_file.record(None, verdict, None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_numbers_that_json_cannot_hold_are_null(tmp_path):
     parameters = {"a": {"mean": float("nan"), "rhat": float("inf")}}
-    results.record(None, {"status": "passed", "checks": []}, tmp_path, parameters=parameters)
+    summary_file.record(None, {"status": "passed", "checks": []}, tmp_path, parameters=parameters)
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["parameters"]["a"] == {"mean": None, "rhat": None}
 

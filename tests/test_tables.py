@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool.tables import EXAMPLES
+from partialpool.data.tables import EXAMPLES
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

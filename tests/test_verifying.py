@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from partialpool import executing, results, studyfile, verifying
+from partialpool.batch import execute, study_file, summary_file, verification
 
 
 def figures(**means):
@@ -26,7 +26,7 @@ def figures(**means):
     ],
 )
 def test_distances_are_in_units_of_monte_carlo_error(tmp_path, means, same, worst, name):
-    found = verifying.compare(figures(a=1.0, b=2.0), figures(**means), tmp_path, tmp_path)
+    found = verification.compare(figures(a=1.0, b=2.0), figures(**means), tmp_path, tmp_path)
     assert (found.same, found.name) == (same, name)
     assert found.worst == pytest.approx(worst)
 
@@ -38,13 +38,13 @@ def test_one_draw_that_differs_is_seen(tmp_path):
         xr.DataTree.from_dict({"posterior": draws}).to_netcdf(tmp_path / place / "posterior.nc")
     summary = figures(a=0.0)
     one, other = tmp_path / "one", tmp_path / "other"
-    assert verifying.compare(summary, summary, one, one).same
-    assert not verifying.compare(summary, summary, one, other).same
-    assert not verifying.compare(summary, summary, one, tmp_path).same
+    assert verification.compare(summary, summary, one, one).same
+    assert not verification.compare(summary, summary, one, other).same
+    assert not verification.compare(summary, summary, one, tmp_path).same
 
 
 def test_chance_explains_more_when_more_is_compared():
-    few, many = (verifying.Comparison(False, 0, "", n).limit for n in (1, 1000))
+    few, many = (verification.Comparison(False, 0, "", n).limit for n in (1, 1000))
     assert 3.2 < few < 3.4 < many < 5.1
 
 
@@ -52,13 +52,13 @@ def test_verify_says_which_and_why(project, monkeypatch, capsys):
     def papermill(run, target, place, log, threads):
         nbformat.write(nbformat.read(run.notebook, as_version=4), target)
         found = {"Intercept": {"mean": float(run.seed), "mcse_mean": 0.1}}
-        results.record(None, {"status": "passed", "checks": []}, place, parameters=found)
+        summary_file.record(None, {"status": "passed", "checks": []}, place, parameters=found)
 
-    monkeypatch.setattr(executing, "_papermill", papermill)
+    monkeypatch.setattr(execute, "_papermill", papermill)
     project.study("s", "notebook: quick\nseeds: [0, 1, 2, 3]")
-    runs = studyfile.plan(project.root, studyfile.find(project.root))
+    runs = study_file.plan(project.root, study_file.find(project.root))
     for run in runs[:3]:
-        executing.execute(run)
+        execute.execute(run)
     for run in runs[1:3]:
         path = run.folder / "summary.json"
         summary = json.loads(path.read_text())
@@ -66,7 +66,7 @@ def test_verify_says_which_and_why(project, monkeypatch, capsys):
         if run is runs[1]:
             summary["provenance"]["packages"]["numpy"] = "0.1"
         path.write_text(json.dumps(summary))
-    assert verifying.verify(project.root) == 1
+    assert verification.verify(project.root) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[:4]] == [
         ["identical", "s/seed-0"],
@@ -79,4 +79,4 @@ def test_verify_says_which_and_why(project, monkeypatch, capsys):
     assert "has no finished result; make report STUDY=s makes one" in lines[3]
     assert lines[4] == "2 of 4 runs reproduced."
     project.study("s", "notebook: quick\nseeds: [0]")
-    assert verifying.verify(project.root, ["s"]) == 0
+    assert verification.verify(project.root, ["s"]) == 0

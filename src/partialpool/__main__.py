@@ -25,32 +25,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if extra and options.command not in ("report", "lab"):
         parser.error(f"`{options.command}` takes no arguments after --")
 
-    from partialpool import sources, studyfile
+    from partialpool.batch import project, study_file
 
     try:
-        root = Path(options.root).resolve() if options.root else sources.find_root()
+        root = Path(options.root).resolve() if options.root else project.find_root()
         if options.command == "report":
-            from partialpool import batch
+            from partialpool.batch import batch
 
             return batch.report(root, options.studies, jobs=options.jobs, snakemake_args=extra)
         if options.command == "verify":
-            from partialpool import verifying
+            from partialpool.batch import verification
 
-            return verifying.verify(root, options.studies)
+            return verification.verify(root, options.studies)
         if options.command == "new":
             return _new(root, options)
         if options.command == "run":
             return _run(root, options)
         if options.command in ("lab", "notebooks"):
-            from partialpool import notebooks
+            from partialpool.batch import notebooks
 
             if options.command == "lab":
                 notebooks.lab(root, extra)
             return 1 if notebooks.check(root, fix=options.fix) else 0
-        from partialpool import index
+        from partialpool.report import index
 
         print(index.write(root).relative_to(root))
-    except (studyfile.StudyError, OSError) as error:  # such as a full disk
+    except (study_file.StudyError, OSError) as error:  # such as a full disk
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -104,10 +104,10 @@ def _positive(text: str) -> int:
 
 
 def _new(root: Path, options: argparse.Namespace) -> int:
-    from partialpool import newstudy
+    from partialpool.batch import new_study
 
     try:
-        path = newstudy.new_study(
+        path = new_study.new_study(
             options.name,
             options.data,
             options.formula,
@@ -124,15 +124,17 @@ def _new(root: Path, options: argparse.Namespace) -> int:
 
 
 def _run(root: Path, options: argparse.Namespace) -> int:
-    from partialpool import executing, studyfile, summaries
+    from partialpool.batch import execute, study_file
+    from partialpool.report import summaries
 
-    runs = studyfile.plan(root, studyfile.find(root, [options.study]))
+    runs = study_file.plan(root, study_file.find(root, [options.study]))
     chosen = [run for run in runs if run.name == options.run]
     if not chosen:
         names = ", ".join(run.name for run in runs)
-        raise studyfile.StudyError([f"{options.study} has no run {options.run!r}; it has {names}."])
-    executing.exit_on_terminate()
-    summary = executing.execute(chosen[0], threads=options.threads, force=options.force)
+        message = f"{options.study} has no run {options.run!r}; it has {names}."
+        raise study_file.StudyError([message])
+    execute.exit_on_terminate()
+    summary = execute.execute(chosen[0], threads=options.threads, force=options.force)
     reason = summaries.reason(summary)
     print(f"{summary['status']}: {chosen[0].label}{f'  {reason}' if reason else ''}")
     return 1 if summary["status"] == "error" else 0

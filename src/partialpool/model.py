@@ -11,15 +11,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool import exact, fitting, parts, predictions
-from partialpool.crossproducts import CrossProducts, crossproducts
-from partialpool.design import Design, build, complete_rows
-from partialpool.estimable import unidentified
-from partialpool.formula import split_formula
-from partialpool.parts import Parts
-from partialpool.priors import NOISE, Prior, resolve
-from partialpool.settings import MISSING
-from partialpool.totals import of_design
+from partialpool.design import parts
+from partialpool.design.estimable import unidentified
+from partialpool.design.formula import split_formula
+from partialpool.design.matrices import Design, build, complete_rows
+from partialpool.design.parts import Parts
+from partialpool.design.priors import NOISE, Prior, resolve
+from partialpool.design.totals import of_design
+from partialpool.fit import exact, fitting
+from partialpool.fit.crossproducts import CrossProducts, crossproducts
+from partialpool.fit.settings import MISSING
+from partialpool.posterior import predictions
 
 
 class Model:
@@ -286,7 +288,7 @@ class Model:
         >>> print(model.check(model.fit(seed=1)).sentence)
         All 8 checks passed.
         """
-        from partialpool import checks
+        from partialpool.posterior import checks
 
         if reference is None:
             reference = self.reference_for(posterior)
@@ -295,9 +297,9 @@ class Model:
 
     def pymc(self, parametrization: str | Sequence[str] = "marginal") -> Any:
         """The model in PyMC; see `models.build`."""
-        from partialpool import models
+        from partialpool.fit import pymc_models
 
-        return models.build(self.design, self.cross, self.priors, parametrization)
+        return pymc_models.build(self.design, self.cross, self.priors, parametrization)
 
     def _repr_html_(self) -> str:
         design = self.design

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import partialpool as pp
-from partialpool import simulate
+from partialpool.simulation import simulate
 
 CORRELATED = "y ~ x + (x | g)"
 

@@ -54,7 +54,7 @@ def ours(folder: str) -> dict[str, Any]:
     """Parts to merged moments by group and a sample of rows; nothing remembered."""
     from dataclasses import replace
 
-    from partialpool import parts
+    from partialpool.design import parts
 
     found = replace(parts.open_parts(folder), cache=None)
     return {"rows": int(parts.reduce(found, FORMULA).moments.counts.sum())}
@@ -77,7 +77,7 @@ def fit(folder: str) -> dict[str, Any]:
     import arviz as az
 
     import partialpool as pp
-    from partialpool import parts
+    from partialpool.design import parts
 
     found = replace(parts.open_parts(folder), cache=None)
     model = pp.Model(FORMULA, found)

@@ -39,7 +39,7 @@ class Peer:
         return getattr(importlib.import_module(module), name)
 
 
-OURS = ("partialpool.fitting",)
+OURS = ("partialpool.fit.fitting",)
 NO_CORRELATION = "no correlation, for it has none; coefficients non-centred, predictors centred"
 ONLY_ORIGIN = dict.fromkeys(
     ("sleepstudy", "radon", "Exam", "1000x100"), "the origin's method, on the origin's data"

@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 from peers import PEERS
 from targets import against, best, held, leaders
 
-from partialpool import figures, page, theme
+from partialpool.plots import theme
+from partialpool.report import drawings, page
 
 HEADS = (
     *("data", "method", "import", "first call", "later call", "fit alone", "draws/s", "R-hat"),
@@ -143,7 +144,7 @@ def picture(results: dict[str, Any]) -> str:
     figure.savefig(buffer, format="svg")
     plt.close(figure)
     alt = "Dot plots by data set and method on log scales; the table below has the figures."
-    return figures.inline_svg(buffer.getvalue(), alt, "bench-")
+    return drawings.inline_svg(buffer.getvalue(), alt, "bench-")
 
 
 def html(report: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Studies in, runs out; this room talks to the notebooks through files."""

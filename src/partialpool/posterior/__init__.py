@@ -1,0 +1,1 @@
+"""Numbers from draws, and the words that say them."""

@@ -1,0 +1,399 @@
+"""Diagnostics with a verdict, and the distance of a fit from the exact posterior.
+
+The diagnostics are ArviZ's; here they get thresholds, plain words, and one word for the whole.
+"""
+
+import html
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import arviz_stats as azs
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.stats import norm, wasserstein_distance
+
+from partialpool.batch.summary_file import MAX_ELEMENTS
+
+#: Thresholds and what it means to miss them (Vehtari et al. 2021, 2024; Betancourt 2017).
+MAX_RHAT, MIN_ESS, MIN_BFMI, MAX_KHAT, MAX_GAP = 1.01, 400, 0.3, 0.7, 4.0
+#: Farthest that a marginal may lie from the exact one, in posterior standard deviations.
+MAX_WASSERSTEIN = 0.1
+#: Probability that a right fit is called far from the exact one.
+FALSE_ALARM = 1e-3
+#: Groups whose effects are checked where there are more than `results.MAX_ELEMENTS`: ArviZ takes
+#: milliseconds for each.
+CHECKED_GROUPS = 500
+#: Checks that warn rather than fail: they say "look", not "wrong".
+WARNINGS = {"Tree depth", "Energy (BFMI)", "Identified"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Checks of one fit; shows itself as a table in Jupyter.
+
+    Attributes
+    ----------
+    checks : list of dict
+        Each with ``name``, ``value``, ``threshold``, ``passed`` and ``help``.
+    summary : pandas.DataFrame
+        The fit's figures, parameter by parameter: `summarize` of what is `checked`.
+    comparison : pandas.DataFrame or None
+        Distance from the exact posterior, parameter by parameter.
+    """
+
+    checks: list[dict[str, Any]]
+    summary: pd.DataFrame
+    comparison: pd.DataFrame | None = None
+
+    @property
+    def status(self) -> str:
+        """``"passed"``, ``"warned"`` or ``"failed"``."""
+        missed = {c["name"] for c in self.checks if not c["passed"]}
+        return "failed" if missed - WARNINGS else "warned" if missed else "passed"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        missed = [c for c in self.checks if not c["passed"]]
+        if not missed:
+            return f"All {len(self.checks)} checks passed."
+        reasons = "; ".join(f"{c['name']}: {c['help']}" for c in missed)
+        return f"{len(missed)} of {len(self.checks)} checks were missed. {reasons}"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{'✓' if c['passed'] else '✗'}</td><td>{html.escape(c['name'])}</td>"
+            f"<td>{c['value']:.4g}</td><td>{html.escape(str(c['threshold']))}</td>"
+            f"<td>{html.escape(c['help'])}</td></tr>"
+            for c in self.checks
+        )
+        return (
+            f"<p><strong>Verdict: {self.status}.</strong></p><table><thead><tr><th></th>"
+            f"<th>check</th><th>value</th><th>threshold</th><th>meaning</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
+
+
+def check(name: str, value: float, sense: str, limit: float, meaning: str) -> dict[str, Any]:
+    """One check of a verdict; `sense` is ``"≤"`` or ``"≥"``, `meaning` says what it is about."""
+    passed = value <= limit if sense == "≤" else value >= limit
+    return {
+        "name": name,
+        "value": float(value),
+        "threshold": f"{sense} {limit:g}",
+        "passed": bool(passed),
+        "help": meaning,
+    }
+
+
+def with_warning(verdict: Verdict, name: str, sentence: str) -> Verdict:
+    """The verdict with one more check, missed for the reason given; itself where there is none."""
+    if not sentence:
+        return verdict
+    missed = {"name": name, "value": 0.0, "threshold": "≥ 1", "passed": False, "help": sentence}
+    return replace(verdict, checks=[*verdict.checks, missed])
+
+
+def flat(dataset: xr.Dataset) -> dict[str, np.ndarray]:
+    """Every scalar of a posterior: name such as ``1|Subject[308]`` -> draws (chain, draw)."""
+    result = {}
+    for name, variable in dataset.data_vars.items():
+        if variable.ndim == 2:
+            result[str(name)] = variable.to_numpy()
+        else:
+            dim = variable.dims[-1]
+            for k, level in enumerate(variable[dim].to_numpy()):
+                result[f"{name}[{level}]"] = variable.to_numpy()[..., k]
+    return result
+
+
+def checked(posterior: xr.DataTree) -> xr.DataTree:
+    """The draws that are checked: all, or of very many groups `CHECKED_GROUPS` evenly spaced."""
+    dataset = posterior["posterior"].to_dataset()
+    for dim in set(dataset.dims) - {"chain", "draw"}:
+        size = dataset.sizes[dim]
+        if size > MAX_ELEMENTS:
+            dataset = dataset.isel({dim: np.linspace(0, size - 1, CHECKED_GROUPS).astype(int)})
+    return xr.DataTree.from_dict({"posterior": dataset})
+
+
+def summarize(posterior: xr.DataTree, names: Iterable[str] | None = None) -> pd.DataFrame:
+    """Figures of every scalar parameter: the ``parameters`` of a run's summary.
+
+    Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median), ess_bulk,
+    ess_tail, rhat, mcse_mean; one row per name. A fixed parameter has no diagnostics.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        From `Model.fit`.
+    names : iterable of str, optional
+        Variables; all when not given, which takes milliseconds for each group.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+    >>> float(summarize(model.fit()).at["Days", "mean"].round())
+    10.0
+    """
+    dataset = posterior["posterior"].to_dataset()
+    if names is not None:
+        dataset = dataset[list(names)]
+    values = _values(dataset)
+    q05, q50, q95 = np.quantile(values, [0.05, 0.5, 0.95], axis=1)
+    table = _moments(dataset)
+    for at, (name, quantile) in enumerate({"q05": q05, "q50": q50, "q95": q95}.items(), start=2):
+        table.insert(at, name, quantile)
+    figures = {
+        "ess_bulk": lambda: azs.ess(dataset, method="bulk"),
+        "ess_tail": lambda: azs.ess(dataset, method="tail"),
+        "rhat": lambda: azs.rhat(dataset),
+    }
+    for at, (name, figure) in enumerate(figures.items(), start=5):
+        table.insert(at, name, _each(figure))
+    return table
+
+
+def _values(dataset: xr.Dataset) -> np.ndarray:
+    """All draws of every scalar: (parameters, draws)."""
+    return np.stack([value.reshape(-1) for value in flat(dataset).values()])
+
+
+def _moments(dataset: xr.Dataset) -> pd.DataFrame:
+    """Mean, sd and Monte Carlo error of the mean of every scalar."""
+    values = _values(dataset)
+    return pd.DataFrame(
+        {
+            "mean": values.mean(1),
+            "sd": values.std(1),
+            "mcse_mean": _each(lambda: azs.mcse(dataset, method="mean")),
+        },
+        index=list(flat(dataset)),
+    )
+
+
+def _each(diagnostic: Callable[[], xr.Dataset]) -> np.ndarray:
+    """One of ArviZ's diagnostics of every scalar, in the order of `flat`.
+
+    Of what never moved, a fixed parameter or a stuck chain, ArviZ warns and returns NaN.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = diagnostic()
+    return np.concatenate([np.atleast_1d(v.to_numpy()) for v in found.data_vars.values()])
+
+
+#: Column of a summary -> its heading and format where people read it.
+HEADINGS = {
+    "mean": ("mean", "{:.4g}"),
+    "sd": ("sd", "{:.3g}"),
+    "q05": ("5 %", "{:.4g}"),
+    "q50": ("median", "{:.4g}"),
+    "q95": ("95 %", "{:.4g}"),
+    "ess_bulk": ("bulk ESS", "{:,.0f}"),
+    "ess_tail": ("tail ESS", "{:,.0f}"),
+    "rhat": ("R-hat", "{:.3f}"),
+    "mcse_mean": ("MC error", "{:.2g}"),
+    "positive": ("probability of > 0", "{:.3f}"),
+    "exact": ("exact", "{:.4g}"),
+    "z": ("difference in MC errors", "{:.2f}"),
+    "shift": ("difference in sd", "{:.3f}"),
+    "wasserstein": ("Wasserstein distance in sd", "{:.3f}"),
+}
+
+
+def readable(table: pd.DataFrame) -> Any:
+    """A summary or comparison with headings and digits for readers, as a pandas Styler."""
+    known = {name: HEADINGS[name] for name in table.columns}
+    renamed = table.rename(columns={name: heading for name, (heading, _) in known.items()})
+    return renamed.style.format(dict(known.values()), na_rep="–")
+
+
+def summary(posterior: xr.DataTree, *, groups: bool = False) -> Any:
+    """Show a posterior as a table: the population's parameters, and group effects if asked.
+
+    What `Model.fit` returns is a plain DataTree, which shows its groups and variables; this is the
+    look at the numbers. `summarize` gives the same as a DataFrame to work with.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        From `Model.fit`.
+    groups : bool
+        Whether each group's own effects are shown too.
+
+    Returns
+    -------
+    pandas.io.formats.style.Styler
+        A table for notebooks; intervals go from the 5 % to the 95 % quantile.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+    >>> posterior = model.fit()
+    >>> list(pp.summary(posterior).index)
+    ['Intercept', 'Days', '1|Subject_sigma', 'sigma']
+    >>> len(pp.summary(posterior, groups=True).index)
+    22
+    """
+    table = summarize(posterior)
+    dataset = posterior["posterior"].to_dataset()
+    ours = [str(n) for n, values in dataset.items() if set(values.dims) <= {"chain", "draw"}]
+    return readable(table if groups else table.loc[ours])
+
+
+def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
+    """Distance of a fit from the exact posterior, for every parameter that is `checked`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: parameter names. ``mean`` and ``exact`` are posterior means; ``z`` their
+        difference in units of its Monte Carlo error; ``shift`` the difference in exact posterior
+        standard deviations; ``wasserstein`` the 1-Wasserstein distance of the marginals in the
+        same unit.
+    """
+    sets = [checked(tree)["posterior"].to_dataset() for tree in (posterior, reference)]
+    ours, theirs = map(_moments, sets)
+    draws, exact_draws = map(flat, sets)
+    names = [name for name in ours.index if name in theirs.index and theirs.at[name, "sd"] > 0]
+    ours, theirs = ours.loc[names], theirs.loc[names]
+    gap = ours["mean"] - theirs["mean"]
+    return pd.DataFrame(
+        {
+            "mean": ours["mean"],
+            "exact": theirs["mean"],
+            "z": gap / np.hypot(ours["mcse_mean"], theirs["mcse_mean"]),
+            "shift": gap / theirs["sd"],
+            "wasserstein": [
+                wasserstein_distance(draws[n].reshape(-1), exact_draws[n].reshape(-1))
+                / theirs.at[n, "sd"]
+                for n in names
+            ],
+        }
+    )
+
+
+def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Verdict:
+    """Check a fit.
+
+    Parameters
+    ----------
+    posterior : xarray.DataTree
+        From `Model.fit`.
+    reference : xarray.DataTree, optional
+        The exact fit of the same model, for a fit by another method.
+    """
+    table = summarize(checked(posterior))
+    figures = table[table["sd"] > 0]
+    checks = [
+        check(
+            "R-hat",
+            figures["rhat"].max(),
+            "≤",
+            MAX_RHAT,
+            f"chains agree; worst is {figures['rhat'].idxmax()}",
+        ),
+        check(
+            "Bulk ESS",
+            figures["ess_bulk"].min(),
+            "≥",
+            MIN_ESS,
+            f"effective draws for the centre; worst is {figures['ess_bulk'].idxmin()}",
+        ),
+        check(
+            "Tail ESS",
+            figures["ess_tail"].min(),
+            "≥",
+            MIN_ESS,
+            f"effective draws for the 5 % and 95 % quantiles; worst is "
+            f"{figures['ess_tail'].idxmin()}",
+        ),
+    ]
+    stats = posterior["sample_stats"].to_dataset() if "sample_stats" in posterior else xr.Dataset()
+    if "diverging" in stats:
+        checks.append(
+            check(
+                "Divergences",
+                int(stats["diverging"].sum()),
+                "≤",
+                0,
+                "transitions that left the typical set; the posterior has a part that the "
+                "sampler cannot enter",
+            )
+        )
+    depth = next((n for n in ("reached_max_treedepth", "maxdepth_reached") if n in stats), None)
+    if depth:
+        checks.append(
+            check(
+                "Tree depth",
+                int(stats[depth].sum()),
+                "≤",
+                0,
+                "transitions cut off at the largest tree; the sampler is slow, not wrong",
+            )
+        )
+    if "energy" in stats:
+        checks.append(
+            check(
+                "Energy (BFMI)",
+                float(azs.bfmi(posterior)["energy"].min()),
+                "≥",
+                MIN_BFMI,
+                "how well momentum refreshes explore the energy",
+            )
+        )
+    attrs = posterior.attrs
+    if "pareto_khat" in attrs:
+        checks += [
+            check(
+                "Pareto k̂",
+                attrs["pareto_khat"],
+                "≤",
+                MAX_KHAT,
+                "tail of the importance weights of the exact fit",
+            ),
+            check(
+                "Effective draws",
+                attrs["effective_draws"],
+                "≥",
+                MIN_ESS,
+                "importance sampling's own count for the exact fit",
+            ),
+            check(
+                "Evidence twice",
+                abs(attrs["evidence_gap"]),
+                "≤",
+                MAX_GAP,
+                "two proposals agree on the evidence, difference in standard errors",
+            ),
+        ]
+    if reference is None:
+        return Verdict(checks, table)
+    comparison = compare(posterior, reference)
+    limit = float(norm.isf(FALSE_ALARM / 2 / len(comparison)))
+    shown = comparison.index.str.endswith("]")
+    checks += [
+        check(
+            "Exact: means",
+            comparison["z"].abs().max(),
+            "≤",
+            round(limit, 2),
+            f"largest difference from the exact posterior means in Monte Carlo errors, at "
+            f"{comparison['z'].abs().idxmax()}",
+        ),
+        check(
+            "Exact: marginals",
+            comparison.loc[~shown, "wasserstein"].max(),
+            "≤",
+            MAX_WASSERSTEIN,
+            f"largest Wasserstein distance from an exact marginal in posterior standard "
+            f"deviations, at {comparison.loc[~shown, 'wasserstein'].idxmax()}",
+        ),
+    ]
+    return Verdict(checks, table, comparison)

@@ -1,0 +1,228 @@
+"""Leave-one-out prediction: how well a model predicts a row that it has not seen.
+
+PSIS-LOO is ArviZ's (Vehtari, Gelman & Gabry 2017). What goes into it is ours: where the noise is
+Gaussian the group's effect is integrated out, given the *other* rows of its group, so that the
+importance weights only carry what a row tells about the population (Merkle, Furr & Rabe-Hesketh
+2019). With leverage ``h_i = z_iᵀ C_j z_i / s_i²`` of row i in group j, ``C_j`` and ``m_j`` the
+conditional covariance and mean of its effect and ``s_i`` the standard deviation of its noise,
+
+    y_i | y_-i, theta, beta ~ N( y_i - (y_i - x_iᵀ beta - z_iᵀ m_j) / (1 - h_i),  s_i² / (1 - h_i) )
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import arviz_stats as azs
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from partialpool.fit.fitting import covariance_root
+from partialpool.model import Model
+from partialpool.posterior import draws
+
+#: Most rows that are left out in turn; of more, a random sample.
+MAX_ROWS = 2000
+#: Posterior draws used, in all chains together.
+DRAWS = 1000
+#: Most rows of bad Pareto k that are left out for real, by a fit of their own.
+MAX_REFITS = 20
+#: Numbers in a scratch array.
+CHUNK = 10_000_000
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What leaving out each row in turn gives.
+
+    Attributes
+    ----------
+    elpd : arviz_stats.ELPDData
+        ArviZ's estimate of the expected log predictive density, with Pareto k by row.
+    pit : (n,) array
+        Probability that a prediction for the row, made without it, is at most the row.
+    mean, sd : (n,) arrays
+        Of that prediction.
+    rows : (n,) int array
+        The rows that were left out.
+    refitted : int
+        How many of them for real, by a fit without them.
+    """
+
+    elpd: Any
+    pit: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    rows: np.ndarray
+    refitted: int
+
+
+def leave_out(model: Model, posterior: xr.DataTree, seed: int = 0) -> LeftOut:
+    """Predict rows of the data as if each had been left out of the fit.
+
+    Parameters
+    ----------
+    model : Model
+    posterior : xarray.DataTree
+        A fit of it.
+    seed : int
+        Of the sample of rows where there are more than `MAX_ROWS`.
+    """
+    design = model.design
+    rows = draws.some_rows(model, MAX_ROWS, seed)
+    thin = draws.thinned(posterior, DRAWS)
+    values = draws.flat(model, thin)
+    y = design.y[rows]
+    if model.family == "gaussian":
+        mean, sd = _without(model, values, rows)
+        noise = stats.norm(mean, sd)
+    else:
+        mean, sd = draws.line(model, values, rows), draws.noise(model, values, rows)
+        noise = stats.t(values["nu"][:, None], mean, sd)
+    log_density = noise.logpdf(y)
+    # Rows that say nothing of the population weigh the same in each draw; ArviZ stops at ties.
+    same = np.ptp(log_density, axis=0) < 1e-9
+    log_density[:, same] += np.linspace(0, 1e-9, len(log_density))[:, None]
+    shape = (thin["posterior"].sizes["chain"], thin["posterior"].sizes["draw"], len(rows))
+    parameters = thin["posterior"].to_dataset()[[*model.parameters]]
+    tree = xr.DataTree.from_dict(
+        {
+            "posterior": parameters,
+            "log_likelihood": xr.Dataset(
+                {"row_density": (("chain", "draw", "row"), log_density.reshape(shape))}
+            ),
+        }
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of Pareto k, which is reported below
+        elpd = azs.loo(tree, pointwise=True)
+    weights = np.exp(elpd.log_weights.transpose("chain", "draw", "row").to_numpy())
+    weights = weights.reshape(-1, len(rows))
+    weights /= weights.sum(0)
+    predicted = (weights * mean).sum(0)
+    variance = (weights * (sd**2 + (mean - predicted) ** 2)).sum(0)
+    pit = (weights * noise.cdf(y)).sum(0)
+    bad = np.flatnonzero(elpd.pareto_k > elpd.good_k)
+    if model.family != "gaussian" or len(bad) > MAX_REFITS or design.moments is not None:
+        bad = bad[:0]
+    for at in bad:
+        elpd.elpd_i[at], pit[at], predicted[at], variance[at] = _refit(model, int(rows[at]), seed)
+        elpd.pareto_k[at] = 0.0
+    elpd.elpd = float(elpd.elpd_i.sum())
+    elpd.se = float(np.sqrt(len(rows) * np.var(elpd.elpd_i)))
+    return LeftOut(elpd, pit, predicted, np.sqrt(variance), rows, len(bad))
+
+
+def _refit(model: Model, row: int, seed: int) -> tuple[float, float, float, float]:
+    """Log density, probability integral transform, mean and variance of a row that was left out."""
+    design = model.design
+    keep = np.arange(len(design.y)) != row
+    others = replace(
+        design,
+        X=design.X[keep],
+        Z=design.Z[keep],
+        y=design.y[keep],
+        codes=design.codes[keep],
+        se=None if design.se is None else design.se[keep],
+    )
+    posterior = model.with_design(others).fit(seed=seed)
+    values = draws.flat(model, posterior)
+    mean, sd = (part(model, values, np.array([row]))[:, 0] for part in (draws.line, draws.noise))
+    noise, y = stats.norm(mean, sd), design.y[row]
+    variance = float(np.mean(sd**2) + np.var(mean))
+    return float(np.log(noise.pdf(y).mean())), noise.cdf(y).mean(), mean.mean(), variance
+
+
+def _without(
+    model: Model, values: Mapping[str, np.ndarray], rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sd (S, n) of each row given the other rows of its group, theta and beta."""
+    design, cross = model.design, model.cross
+    X, Z, y = design.X[rows], design.Z[rows], design.y[rows]
+    sigma, q = values["sigma"], Z.shape[1]
+    beta = np.stack([values[name] for name in design.x_names], -1) if design.x_names else None
+    beta = np.empty((len(sigma), 0)) if beta is None else beta
+    noise = draws.noise(model, values, rows)
+    left = y - beta @ X.T
+    if not q:
+        return y - left, noise
+    L = covariance_root(design, dict(values))
+    groups, at = np.unique(design.codes[rows], return_inverse=True)
+    c = np.hstack([(cross.a - beta @ cross.A.T) / cross.y_scale, np.ones((len(sigma), 1))])
+    leverage = np.empty_like(left)
+    size = max(1, CHUNK // (len(rows) * q * q))
+    for first in range(0, len(sigma), size):
+        chunk = slice(first, first + size)
+        for some, unit, part, _ in cross.by_sigma(sigma[chunk]):
+            s = np.arange(len(sigma))[chunk][some]
+            root = (
+                part.R[groups] @ (cross.T @ L[s] / (cross.y_scale * unit[:, None, None]))[:, None]
+            )
+            precision = np.eye(q) + np.swapaxes(root, -1, -2) @ root
+            g = np.einsum("jim,sm->sji", part.G[groups], c[s]) / unit[:, None, None]
+            mean = np.linalg.solve(precision, np.einsum("sjik,sji->sjk", root, g)[..., None])[
+                ..., 0
+            ]
+            z = np.einsum("nk,skl->snl", Z, L[s])
+            left[s] -= np.einsum("snl,snl->sn", z, mean[:, at])
+            spread = np.linalg.inv(precision)[:, at]
+            leverage[s] = np.einsum("snk,snkl,snl->sn", z, spread, z) / noise[s] ** 2
+    rest = np.maximum(1 - leverage, 1e-14)
+    return y - left / rest, noise / np.sqrt(rest)
+
+
+def compare(left_out: Mapping[str, LeftOut]) -> pd.DataFrame:
+    """ArviZ's comparison of models by leave-one-out prediction, best first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: the models' names. ``elpd``, its difference ``elpd_diff`` from the best and the
+        standard error ``dse`` of that, the effective number of parameters ``p``, and the largest
+        Pareto k.
+    """
+    table = azs.compare({name: one.elpd for name, one in left_out.items()}, round_to="none")
+    table = table[["elpd", "elpd_diff", "dse", "p"]].astype(float)
+    return table.assign(
+        pareto_k=[float(left_out[str(name)].elpd.pareto_k.max()) for name in table.index]
+    )
+
+
+def readable(table: pd.DataFrame) -> Any:
+    """A comparison with headings and digits for readers, as a pandas Styler."""
+    headings = {
+        "elpd": "log predictive density",
+        "elpd_diff": "behind the best",
+        "dse": "standard error of that",
+        "p": "effective parameters",
+        "pareto_k": "largest Pareto k",
+    }
+    formats = ["{:,.1f}", "{:,.1f}", "{:,.1f}", "{:.1f}", "{:.2f}"]
+    table = table.assign(elpd_diff=table["elpd_diff"].abs()).rename(columns=headings)
+    return table.style.format(dict(zip(headings.values(), formats, strict=True)))
+
+
+def sentence(table: pd.DataFrame, left_out: Mapping[str, LeftOut]) -> str:
+    """What the comparison says, in words, with the state of its Pareto k."""
+    best, *others = table.index
+    one = left_out[best]
+    n, k = len(one.rows), one.elpd.good_k
+    bad = {name: int((left_out[name].elpd.pareto_k > k).sum()) for name in table.index}
+    gaps = []
+    for name in others:
+        gap, error = abs(table.at[name, "elpd_diff"]), table.at[name, "dse"]
+        word = "clearly" if gap > max(2 * error, 4) else "not clearly"
+        gaps.append(f"{name} is {gap:.1f} behind (standard error {error:.1f}, {word} worse)")
+    text = f"Leaving out each of {n:,} rows in turn, **{best}** predicts best"
+    text += f"; {'; '.join(gaps)}. " if gaps else ". "
+    refitted = sum(one.refitted for one in left_out.values())
+    if refitted:
+        text += f"Rows whose Pareto k was above {k:.2f} ({refitted}) were left out by a fit of its "
+        text += "own. "
+    if not any(bad.values()):
+        return text + f"No Pareto k is left above {k:.2f}, so that these figures can be trusted."
+    worst = "; ".join(f"{count} of {n:,} for {name}" for name, count in bad.items() if count)
+    return text + f"Pareto k is above {k:.2f} in {worst}: those figures are too optimistic."

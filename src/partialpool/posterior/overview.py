@@ -1,0 +1,58 @@
+"""What the columns of a table look like."""
+
+import numpy as np
+import pandas as pd
+
+from partialpool.design.matrices import used_columns
+from partialpool.model import Model
+
+
+def columns(model: Model) -> pd.DataFrame:
+    """A row for each column that the model reads: its role, kind, range and missing values.
+
+    Of data in parts the figures are those of the sample of rows.
+    """
+    design, table = model.design, model.table
+    groups = design.group.split(":") if design.group else []
+    rows = {}
+    for name in used_columns(design.formula, model.se):
+        values = table[name]
+        role = (
+            "group"
+            if name in groups
+            else "standard error"
+            if name == model.se
+            else "predictor"
+            if name in design.predictors
+            else "response"
+        )
+        numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+        constant = bool(design.group) and name not in groups and _constant_in_groups(model, values)
+        rows[name] = {
+            "role": f"{role}, of the group" if constant and role == "predictor" else role,
+            "different values": f"{values.nunique():,}",
+            "mean": f"{values.mean():.4g}" if numeric and role != "group" else "",
+            "sd": f"{values.std():.3g}" if numeric and role != "group" else "",
+            "range": (
+                f"{values.min():.4g} to {values.max():.4g}"
+                if numeric and role != "group"
+                else _levels(values)
+            ),
+            "missing": str(model.lacking.get(name, 0)),
+        }
+    order = ("response", "predictor", "predictor, of the group", "standard error", "group")
+    found = pd.DataFrame.from_dict(rows, orient="index")
+    return found.sort_values("role", key=lambda r: r.map(order.index), kind="stable")
+
+
+def _constant_in_groups(model: Model, values: pd.Series) -> bool:
+    """Whether a column has one value in each group, and some group has several rows."""
+    if model.design.counts.max() < 2:
+        return False
+    first = values.groupby(model.design.codes).transform("first")
+    return bool((values == first).all())
+
+
+def _levels(values: pd.Series) -> str:
+    levels = [str(level) for level in np.sort(values.astype(str).unique())]
+    return ", ".join(levels) if len(levels) <= 4 else f"{levels[0]}, {levels[1]}, …, {levels[-1]}"

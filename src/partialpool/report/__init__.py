@@ -1,0 +1,1 @@
+"""An executed notebook and its summary become a page; this room knows no statistics."""

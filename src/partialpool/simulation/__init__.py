@@ -1,0 +1,1 @@
+"""Fits many times: fake data, calibration, samplers compared."""

@@ -1,0 +1,276 @@
+"""What many fits of simulated data say: calibration, recovery, pooling, alarms.
+
+Everything reads the table of `studies.run`. If truths come from the prior and data from the model,
+the rank of each truth among its posterior draws is uniform, whatever the model (Cook, Gelman &
+Rubin 2006; Talts et al. 2018), and an interval of probability p holds the truth with probability p.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.stats import beta, binomtest, chi2
+
+from partialpool.posterior import checks
+
+#: Nominal probability of an equal-tailed interval -> the columns of its ends.
+INTERVALS = {0.5: ("q25", "q75"), 0.8: ("q10", "q90"), 0.95: ("q2.5", "q97.5")}
+#: Probability that a right fit fails a check of a whole study.
+FALSE_ALARM = 1e-3
+#: Share of fits that may distrust themselves before the study fails.
+MAX_ALARMS = 0.01
+BINS = 20
+
+
+def uniformity(table: pd.DataFrame) -> pd.Series:
+    """p-value of each parameter's ranks being uniform, by chi-squared over `BINS` equal bins."""
+    result = {}
+    for name, ranks in table.groupby("parameter", sort=False)["rank"]:
+        expected = len(ranks) / BINS
+        counts = np.histogram(ranks, bins=BINS, range=(0, 1))[0]
+        result[str(name)] = float(chi2.sf(((counts - expected) ** 2 / expected).sum(), BINS - 1))
+    return pd.Series(result, name="p")
+
+
+def coverage(table: pd.DataFrame) -> pd.DataFrame:
+    """How often intervals hold the truth, with Monte Carlo intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per parameter and nominal probability: ``parameter``, ``nominal``, ``covered``,
+        ``low`` and ``high`` (a 95 % interval of the true coverage, Clopper & Pearson 1934), ``p``
+        (of the nominal value).
+    """
+    rows = []
+    for name, group in table.groupby("parameter", sort=False):
+        for nominal, (lower, upper) in INTERVALS.items():
+            held = int(((group[lower] <= group["truth"]) & (group["truth"] <= group[upper])).sum())
+            n = len(group)
+            rows.append(
+                {
+                    "parameter": str(name),
+                    "nominal": nominal,
+                    "covered": held / n,
+                    "low": beta.ppf(0.025, held, n - held + 1) if held else 0.0,
+                    "high": beta.ppf(0.975, held + 1, n - held) if held < n else 1.0,
+                    "p": binomtest(held, n, nominal).pvalue,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def verdict(table: pd.DataFrame) -> checks.Verdict:
+    """Check a study whose truths came from the prior.
+
+    A right fit fails each of the first two checks with probability `FALSE_ALARM`, whatever the
+    number of data sets and parameters (Bonferroni).
+    """
+    p = uniformity(table)
+    covered = coverage(table)
+    worst = covered.loc[covered["p"].idxmin()]
+    alarms = 1 - once(table)["trusted"].mean()
+    found = [
+        checks.check(
+            "Ranks uniform",
+            min(1.0, float(p.min()) * len(p)),
+            "≥",
+            FALSE_ALARM,
+            f"p-value that the truths' ranks are uniform, over all parameters; worst is "
+            f"{p.idxmin()}",
+        ),
+        checks.check(
+            "Coverage",
+            min(1.0, float(covered["p"].min()) * len(covered)),
+            "≥",
+            FALSE_ALARM,
+            f"p-value that 50, 80 and 95 % intervals hold the truth as often as they say; worst "
+            f"are the {worst['nominal']:.0%} intervals of {worst['parameter']}, with "
+            f"{worst['covered']:.1%}",
+        ),
+        checks.check(
+            "Alarms", float(alarms), "≤", MAX_ALARMS, "share of fits that did not trust themselves"
+        ),
+    ]
+    return checks.Verdict(found, pd.DataFrame())
+
+
+def once(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per data set: what does not depend on the parameter."""
+    return table.drop_duplicates("data_set").set_index("data_set")
+
+
+def recovery(table: pd.DataFrame, prior_sd: dict[str, float] | None = None) -> pd.DataFrame:
+    """Errors of the estimates about fixed truths.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By parameter: ``truth``, ``estimate`` (average posterior mean), ``bias`` with its Monte
+        Carlo error ``bias_se``, ``rmse``, ``width`` of the 95 % intervals, ``covered`` by them,
+        and ``contraction``, one minus the ratio of posterior to prior variance (Betancourt 2018),
+        where `prior_sd` has the parameter.
+    """
+    rows = {}
+    for name, group in table.groupby("parameter", sort=False):
+        error = group["mean"] - group["truth"]
+        held = (group["q2.5"] <= group["truth"]) & (group["truth"] <= group["q97.5"])
+        prior = (prior_sd or {}).get(str(name))
+        rows[str(name)] = {
+            "truth": group["truth"].mean(),
+            "estimate": group["mean"].mean(),
+            "bias": error.mean(),
+            "bias_se": error.std() / np.sqrt(len(error)),
+            "rmse": np.sqrt((error**2).mean()),
+            "width": (group["q97.5"] - group["q2.5"]).mean(),
+            "covered": held.mean(),
+            "contraction": 1 - (group["sd"] ** 2).mean() / prior**2 if prior else np.nan,
+        }
+    return pd.DataFrame(rows).T
+
+
+def pooling(table: pd.DataFrame) -> pd.DataFrame:
+    """Error of the groups' lines under each way to pool, and how often partial pooling wins.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By way: ``error``, the average root mean squared error; ``ratio`` to partial pooling's, a
+        geometric mean with its ends ``low`` and ``high`` (95 %); ``wins``, the share of data sets
+        in which partial pooling has the smaller error.
+    """
+    ways = once(table)[["complete", "none", "partial"]]
+    logs = np.log(ways.div(ways["partial"], axis=0))
+    error = 1.96 * logs.std() / np.sqrt(len(logs))
+    wins = (ways.gt(ways["partial"], axis=0)).mean()
+    return pd.DataFrame(
+        {
+            "error": ways.mean(),
+            "ratio": np.exp(logs.mean()),
+            "low": np.exp(logs.mean() - error),
+            "high": np.exp(logs.mean() + error),
+            "wins": wins.where(wins.index != "partial"),
+        }
+    )
+
+
+def alarms(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether alarms go with wrong answers: by ``trusted``, the fits and how far off they were.
+
+    ``off`` is the share of parameters whose truth lies outside its 95 % interval.
+    """
+    outside = (table["truth"] < table["q2.5"]) | (table["truth"] > table["q97.5"])
+    grouped = outside.groupby(table["trusted"])
+    return pd.DataFrame(
+        {"fits": once(table)["trusted"].value_counts(), "off": grouped.mean()}
+    ).rename_axis("trusted")
+
+
+def tree(tables: dict[str, pd.DataFrame]) -> xr.DataTree:
+    """The tables as a DataTree, a group each, over data sets and parameters: what a run stores."""
+    result = xr.DataTree.from_dict(
+        {
+            name: table.set_index(["data_set", "parameter"]).to_xarray()
+            for name, table in tables.items()
+        }
+    )
+    result.attrs = {
+        "method": "many data sets",
+        "fit_seconds": sum(once(table)["seconds"].sum() for table in tables.values()),
+    }
+    return result
+
+
+def parameters(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Average figures of each parameter's posteriors, for the summary of a run."""
+    grouped = table.groupby("parameter", sort=False)
+    found = grouped[["mean", "sd"]].mean()
+    for name, share in {"q05": 0.05, "q50": 0.5, "q95": 0.95}.items():
+        found[name] = grouped["mean"].quantile(share)
+    return found.to_dict("index")
+
+
+def metrics(
+    calibration: pd.DataFrame, recovered: pd.DataFrame, draws: int
+) -> dict[str, dict[str, float]]:
+    """Figures to compare over a study's runs: name -> parameter -> value.
+
+    Coverage is that of the fixed truth. Over truths from the prior it is right on average whatever
+    the truth, so that runs which differ in the truth alone would show one figure.
+    """
+    found = coverage(recovered)
+    figures = {
+        f"coverage of {nominal:.0%} intervals at the true values": rows.set_index("parameter")[
+            "covered"
+        ].to_dict()
+        for nominal, rows in found.groupby("nominal")
+    }
+    errors = recovery(recovered)
+    figures |= {
+        "bias": errors["bias"].to_dict(),
+        "root mean squared error": errors["rmse"].to_dict(),
+        "width of 95 % intervals": errors["width"].to_dict(),
+    }
+    ratios = pooling(recovered)["ratio"]
+    figures["error of the groups' lines over partial pooling's"] = {
+        "complete pooling": ratios["complete"],
+        "no pooling": ratios["none"],
+    }
+    seconds = once(calibration)["seconds"]
+    figures["draws per second of fitting"] = {"this run": draws * len(seconds) / seconds.sum()}
+    return {
+        name: {p: v for p, v in values.items() if "[" not in p} for name, values in figures.items()
+    }
+
+
+#: Column of a table of recovery -> its heading and format where people read it.
+HEADINGS = {
+    "truth": ("truth", "{:.3g}"),
+    "estimate": ("average estimate", "{:.3g}"),
+    "bias": ("bias", "{:.2g}"),
+    "bias_se": ("its MC error", "{:.1g}"),
+    "rmse": ("root mean squared error", "{:.2g}"),
+    "width": ("width of 95 % intervals", "{:.3g}"),
+    "covered": ("truth in them", "{:.0%}"),
+    "contraction": ("contraction", "{:.0%}"),
+}
+
+
+def readable(table: pd.DataFrame) -> Any:
+    """A table of recovery with headings and digits for readers, as a pandas Styler."""
+    shown = table.loc[[name for name in table.index if "[" not in str(name)]]
+    renamed = shown.rename(columns={name: heading for name, (heading, _) in HEADINGS.items()})
+    return renamed.style.format(dict(HEADINGS.values()), na_rep="–")
+
+
+def alarm_sentence(tables: dict[str, pd.DataFrame]) -> str:
+    """Whether alarms go with wrong answers, in words."""
+    sentences = []
+    for name, table in tables.items():
+        found = alarms(table)
+        fits = int(found["fits"].sum())
+        trusted = found.loc[True] if True in found.index else None
+        alarmed = int(found.at[False, "fits"]) if False in found.index else 0
+        text = f"{name.capitalize()}: {alarmed} of {fits:,} fits distrusted themselves."
+        if trusted is not None:
+            text += (
+                f" In the trusted ones {trusted['off']:.1%} of the 95 % intervals miss the truth"
+            )
+        if alarmed:
+            text += f", in the others {found.at[False, 'off']:.1%}"
+        sentences.append(text + ".")
+    return " ".join(sentences)
+
+
+def headline(calibrated: pd.DataFrame, recovered: pd.DataFrame) -> str:
+    """The study's result in one sentence."""
+    found = coverage(calibrated)
+    share = found.loc[found["nominal"] == 0.95, "covered"]
+    ratios = pooling(recovered)["ratio"]
+    return (
+        f"Over {calibrated['data_set'].nunique():,} data sets the 95 % intervals hold the truth in "
+        f"{share.min():.1%} to {share.max():.1%}; the groups' lines are off by "
+        f"{ratios['complete']:.2f} times as much with complete and {ratios['none']:.2f} times as "
+        "much with no pooling as with partial pooling."
+    )
