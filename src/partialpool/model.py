@@ -1,30 +1,18 @@
-"""The model: a formula, a table and priors, and what one asks of them."""
+"""The door: a model, and a fit of it."""
 
-import html
-from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import xarray as xr
 
-from partialpool.design import parts
-from partialpool.design.estimable import unidentified
-from partialpool.design.formula import split_formula
-from partialpool.design.matrices import Design, build, complete_rows
-from partialpool.design.parts import Parts
-from partialpool.design.priors import NOISE, Prior, resolve
-from partialpool.design.totals import of_design
-from partialpool.fit import exact, fitting
-from partialpool.fit.crossproducts import CrossProducts, crossproducts
-from partialpool.fit.settings import MISSING
-from partialpool.posterior import predictions
+from partialpool.fit import fitting
+from partialpool.fit.regression import Regression
+from partialpool.posterior import checks, leave_one_out, predictions
+from partialpool.posterior.fitted import Fitted
 
 
-class Model:
+class Model(Regression):
     """A hierarchical linear regression: a formula, a table, and a prior for every parameter.
 
     Parameters
@@ -44,97 +32,17 @@ class Model:
         line.
     missing : {"refuse", "drop"}
         What to do with rows that lack a value in a column of the formula.
-
-    Attributes
-    ----------
-    design : Design
-        Matrices and groups.
-    table : pandas.DataFrame
-        The rows, or the sample of them.
-    dropped : str
-        A sentence about the rows that were left out; empty where none was.
-    lacking : dict of str to int
-        Missing values of each column in the rows that were left out.
-    priors : dict of str to Prior
-        One for every parameter.
-    unidentified : str
-        A sentence where only the priors tell the noise from the group effects; else empty.
-    cross : CrossProducts
-        All that a Gaussian fit needs to know of the rows.
+    labels : mapping of str to str, optional
+        What figures and tables call a column.
 
     Examples
     --------
     >>> import partialpool as pp
     >>> model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
-    >>> posterior = model.fit(seed=1)
-    >>> model.check(posterior).status
+    >>> fit = model.fit(seed=1)
+    >>> fit.check().status
     'passed'
     """
-
-    def __init__(
-        self,
-        formula: str,
-        table: pd.DataFrame | Parts,
-        priors: Mapping[str, str] | None = None,
-        *,
-        family: str = "gaussian",
-        se: str | None = None,
-        missing: str = "refuse",
-    ) -> None:
-        if missing not in MISSING:
-            raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")
-        if family not in NOISE:
-            raise ValueError(f"family: choose from {', '.join(NOISE)}, not {family!r}.")
-        if isinstance(table, Parts) and (se or family != "gaussian"):
-            raise ValueError("Data in parts take Gaussian noise without known standard errors.")
-        self.formula, self.family, self.se = formula, family, se
-        self.dropped = ""
-        self.lacking: dict[str, int] = {}
-        if missing == "drop":
-            if isinstance(table, Parts):
-                raise ValueError("missing: rows of a table in parts cannot be dropped; fill them.")
-            table, self.lacking, self.dropped = _drop(formula, table, se)
-        self.source = table
-        self.design: Design
-        if isinstance(table, Parts):
-            self.design, self.table = parts.build(formula, table)
-        else:
-            self.design, self.table = build(formula, table, se=se), table
-        self.priors: dict[str, Prior] = resolve(self.design, priors, family)
-        self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
-
-    @cached_property
-    def cross(self) -> CrossProducts:
-        """Cross-products of the design, made when first needed."""
-        sigma = self.priors["sigma"]
-        return crossproducts(self.design, sigma.arguments[0] if sigma.fixed else None)
-
-    @cached_property
-    def theta_posterior(self) -> exact.ThetaPosterior:
-        """Log density of the standard deviations and correlations given the data."""
-        return exact.theta_posterior(self.design, self.cross, self.priors)
-
-    @cached_property
-    def reference(self) -> xr.DataTree:
-        """The exact posterior that every other fit of this model is held against."""
-        return self.fit(method="exact")
-
-    @cached_property
-    def gaussian(self) -> "Model":
-        """The same model with Gaussian noise; itself, if it has that."""
-        if self.family == "gaussian":
-            return self
-        other = self.with_design(self.design)
-        other.family = "gaussian"
-        other.priors = {name: prior for name, prior in self.priors.items() if name != "nu"}
-        return other
-
-    @property
-    def parameters(self) -> list[str]:
-        """Names of the parameters that are not group effects, in the order they are shown."""
-        design = self.design
-        noise = [n for n in ("sigma", "nu") if n in self.priors and not self.priors[n].fixed]
-        return [*design.x_names, *design.sd_names, *design.cor_names, *noise]
 
     def fit(
         self,
@@ -147,7 +55,7 @@ class Model:
         seed: int = 0,
         start: Mapping[str, Any] | None = None,
         progress: bool = False,
-    ) -> xr.DataTree:
+    ) -> "Fit":
         """Draw from the posterior.
 
         Parameters
@@ -170,9 +78,7 @@ class Model:
 
         Returns
         -------
-        xarray.DataTree
-            Groups ``posterior``, ``sample_stats`` and ``observed_data``; the attributes of the
-            root say how it was made.
+        Fit
 
         Raises
         ------
@@ -183,151 +89,109 @@ class Model:
         --------
         >>> import partialpool as pp
         >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
-        >>> posterior = model.fit(draws=250, seed=1)
-        >>> dict(posterior["posterior"]["Days"].sizes)
+        >>> fit = model.fit(draws=250, seed=1)
+        >>> dict(fit.posterior["posterior"]["Days"].sizes)
         {'chain': 4, 'draw': 250}
-        >>> posterior.attrs["method"]
+        >>> fit.attrs["method"]
         'exact'
         """
-        return fitting.fit(
-            self,
-            method,
-            parametrization,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            seed=seed,
-            start=start,
-            progress=progress,
-        )
+        options: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains, "seed": seed}
+        options |= {"start": start, "progress": progress}
+        return Fit(self, fitting.fit(self, method, parametrization, **options))
 
-    def pooled(self) -> "Model":
-        """Complete pooling: the same model without its group terms."""
-        response, common, _ = split_formula(self.formula)
-        kept = {*self.design.x_names, "sigma", "nu"}
-        given = {name: str(prior) for name, prior in self.priors.items() if name in kept}
-        return Model(f"{response} ~ {common}", self.source, given, family=self.family, se=self.se)
+    def pymc(self, parametrization: str | list[str] = "marginal") -> Any:
+        """The model in PyMC; see `pymc_models.build`."""
+        from partialpool.fit import pymc_models
 
-    def unpooled(self) -> "Model":
-        """No pooling: each group's varying coefficients on their own, under a vague prior.
+        return pymc_models.build(self.design, self.cross, self.priors, parametrization)
 
-        The effects carry the whole coefficient: their standard deviations are fixed at what the
-        prior of the population coefficient allows, instead of learned. Slopes that do not vary
-        stay as they are.
-        """
-        other = self.with_design(self.design.without_population())
-        kept = [*other.design.x_names, "sigma", "nu"]
-        other.priors = {name: self.priors[name] for name in kept if name in self.priors}
-        _, Z, y = of_design(self.design)
-        for k, name in enumerate(other.design.sd_names):
-            z_name, size = self.design.z_names[k], Z.rms[k]
-            prior = self.priors.get("Intercept" if z_name == "1" else z_name)
-            if prior is not None and prior.proper:
-                width = float(np.linalg.norm(prior.arguments))
-            else:
-                width = 100 * float(y.sd[0] / size)
-            other.priors[name] = Prior("Fixed", (width,))
-        return other
 
-    def with_response(self, y: np.ndarray) -> "Model":
-        """The same model and priors for another response, such as a simulated one."""
-        if self.design.moments is not None:
-            raise ValueError("Another response needs all rows, and a table in parts keeps few.")
-        return self.with_design(replace(self.design, y=np.asarray(y, dtype=float)))
+class Fit(Fitted):
+    """A model and draws from its posterior; `Model.fit` makes it."""
 
-    def with_design(self, design: Design) -> "Model":
-        """The same model and priors for other rows or columns."""
-        other = copy(self)
-        for name in ("cross", "theta_posterior", "reference", "gaussian"):
-            vars(other).pop(name, None)
-        other.design = design
-        return other
-
-    def mean(self, posterior: xr.DataTree, table: pd.DataFrame) -> np.ndarray:
-        """Draws of the regression line ``X beta + Z b`` at new rows: (draws, rows).
-
-        Raises
-        ------
-        ValueError
-            For a group level that was not in the data.
-        """
-        return predictions.line(self, posterior, table)
-
-    def reference_for(self, posterior: xr.DataTree) -> xr.DataTree | None:
-        """The exact posterior to hold a fit against; for an exact fit, one from another stream.
-
-        None where the noise is not Gaussian and there is none.
-        """
-        if self.family != "gaussian":
-            return None
-        if posterior.attrs["method"] != "exact":
-            return self.reference
-        other = np.random.SeedSequence(
-            int(posterior.attrs["seed"]), spawn_key=(fitting.REFERENCE_STREAM,)
-        )
-        return self.fit(seed=int(other.generate_state(1)[0]))
-
-    def check(self, posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Any:
-        """Verdict on a fit of this model: its diagnostics and its distance from the exact one.
-
-        Parameters
-        ----------
-        posterior : xarray.DataTree
-            From `fit`.
-        reference : xarray.DataTree, optional
-            From `reference_for`, where it is at hand already.
-
-        Returns
-        -------
-        checks.Verdict
+    def check(self) -> checks.Verdict:
+        """Verdict on this fit: its diagnostics and its distance from the exact posterior.
 
         Examples
         --------
         >>> import partialpool as pp
         >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
-        >>> print(model.check(model.fit(seed=1)).sentence)
+        >>> print(model.fit(seed=1).check().sentence)
         All 8 checks passed.
         """
-        from partialpool.posterior import checks
+        return checks.check(self)
 
-        if reference is None:
-            reference = self.reference_for(posterior)
-        verdict = checks.verdict(posterior, reference)
-        return checks.with_warning(verdict, "Identified", self.unidentified)
+    def summary(self, *, groups: bool = False) -> pd.DataFrame:
+        """Figures of the population's parameters, and of every group effect if asked.
 
-    def pymc(self, parametrization: str | Sequence[str] = "marginal") -> Any:
-        """The model in PyMC; see `models.build`."""
-        from partialpool.fit import pymc_models
+        Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median), ess_bulk,
+        ess_tail, rhat, mcse_mean.
 
-        return pymc_models.build(self.design, self.cross, self.priors, parametrization)
+        Examples
+        --------
+        >>> import partialpool as pp
+        >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+        >>> fit = model.fit()
+        >>> list(fit.summary().index)
+        ['Intercept', 'Days', '1|Subject_sigma', 'sigma']
+        >>> float(fit.summary()["mean"]["Days"].round())
+        10.0
+        >>> len(fit.summary(groups=True))
+        22
+        """
+        return checks.summarize(self.dataset, None if groups else self.model.parameters)
 
-    def _repr_html_(self) -> str:
-        design = self.design
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(prior))}</td></tr>"
-            for name, prior in self.priors.items()
-        )
-        groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
-        said = [remark for remark in (self.dropped, self.unidentified) if remark]
-        remarks = "".join(f"<br>{html.escape(remark)}" for remark in said)
-        noise = f"; standard errors in {self.se}" if self.se else ""
-        noise += "; noise with Student's t distribution" if self.family == "student" else ""
-        return (
-            f"<p><code>{html.escape(self.formula)}</code><br>"
-            f"{design.n_rows:,} rows{html.escape(groups)}{html.escape(noise)}"
-            f"{remarks}</p>"
-            f"<table><thead><tr><th>parameter</th><th>prior</th></tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
+    def predict(
+        self,
+        table: pd.DataFrame,
+        *,
+        unseen: str = "refuse",
+        probability: float = 0.89,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Predict rows: the line, and a new observation around it.
 
+        Parameters
+        ----------
+        table : pandas.DataFrame
+            The rows; the response is not needed.
+        unseen : {"refuse", "population"}
+            For a group that was not in the data: an error, or effects drawn from the population's
+            distribution, ``b ~ N(0, Sigma)``, the same for all rows of that group.
+        probability : float
+            Of the equal-tailed intervals.
+        seed : int
+            Of the effects of new groups and of the noise.
 
-def _drop(
-    formula: str, table: pd.DataFrame, se: str | None
-) -> tuple[pd.DataFrame, dict[str, int], str]:
-    """Rows without missing values, what each column lacks, and a sentence about it."""
-    kept, lacking = complete_rows(formula, table, se)
-    left = len(table) - len(kept)
-    where = ", ".join(f"{count:,} in {name}" for name, count in lacking.items())
-    share = f"{left:,} of {len(table):,} rows ({left / len(table):.1%})"
-    says = f"Left out: {share}, with missing or infinite values ({where})." if left else ""
-    return kept, lacking, says
+        Returns
+        -------
+        pandas.DataFrame
+            The rows, with ``mean`` and ``sd`` of the line, its interval ``lower`` to ``upper``,
+            and that of a new observation, ``observation_lower`` to ``observation_upper``.
+
+        Raises
+        ------
+        ValueError
+            For a group level that was not in the data, unless `unseen` is ``"population"``; and
+            where the model has known standard errors and the rows have none.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import partialpool as pp
+        >>> model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+        >>> rows = pd.DataFrame({"Subject": [308, 999], "Days": [3.0, 3.0]})
+        >>> found = model.fit().predict(rows, unseen="population")
+        >>> bool(found["sd"].iloc[1] > found["sd"].iloc[0])  # 999 is a new subject
+        True
+        """
+        return predictions.predict(self, table, unseen=unseen, probability=probability, seed=seed)
+
+    def loo(self, seed: int = 0) -> leave_one_out.LeftOut:
+        """Leave-one-out prediction of the rows; see `leave_one_out.leave_out`."""
+        return leave_one_out.leave_out(self, seed)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the posterior as netCDF, for `xarray.open_datatree` and ArviZ."""
+        self.posterior.to_netcdf(path)
+        return Path(path)

@@ -1,13 +1,11 @@
 """Study files: read, checked before anything runs, and turned into runs.
 
-What a setting *means* is not known here: `partialpool.fit.settings.validate` is called
+What a setting *means* is not known here: `settings.validate` is called
 with each combination of settings and may
 raise ``ValueError("<setting>: <what is wrong and what to change>")``.
 """
 
 import difflib
-import importlib
-import importlib.util
 import itertools
 import json
 import math
@@ -21,6 +19,7 @@ import yaml
 
 from partialpool.batch import project
 from partialpool.batch.runs import Run, run_name
+from partialpool.batch.settings import validate
 
 KEYS = ("notebook", "settings", "seeds", "grid", "expect")
 #: Settings that every notebook declares and that only the batch fills in.
@@ -339,10 +338,8 @@ def _in_type_of(default: Any, value: Any) -> tuple[str, Any]:
 
 def _check_meaning(study: _Study, settings: dict[str, Any]) -> None:
     """Call the hook described at the top of this module."""
-    if importlib.util.find_spec("partialpool.fit.settings") is None:
-        return
     try:
-        importlib.import_module("partialpool.fit.settings").validate(settings)
+        validate(settings)
     except ValueError as error:
         key, _, what = str(error).partition(": ")
         if what and key in settings:

@@ -45,8 +45,6 @@ KINDS = {
     "nu": "scale",
     "cor": "correlation",
 }
-#: Families of the noise: what `Model` takes as `family`.
-NOISE = ("gaussian", "student")
 
 
 def _log_student(x: np.ndarray, nu: float, sigma: float) -> np.ndarray:

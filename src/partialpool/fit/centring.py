@@ -6,19 +6,23 @@ Sköld 2007; Betancourt & Girolami 2015). How much they say is known from the ex
 model with Gaussian noise.
 """
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
+import xarray as xr
 
-if TYPE_CHECKING:
-    from partialpool.model import Model
+from partialpool.fit.regression import Regression
 
 #: Share of an effect's variance that the rows must explain for the centred form.
 INFORMED = 0.5
 
 
-def choose(model: "Model") -> pd.DataFrame:
+def choose(regression: Regression, gaussian: xr.DataTree) -> pd.DataFrame:
     """The form of each varying coefficient, and why.
+
+    Parameters
+    ----------
+    regression : Regression
+    gaussian : xarray.DataTree
+        The exact posterior of the same regression with Gaussian noise.
 
     Returns
     -------
@@ -27,8 +31,8 @@ def choose(model: "Model") -> pd.DataFrame:
         among groups that a group's rows explain, mean over groups: one minus posterior variance
         by prior variance ``sd²``; ``form`` is "centered" from `INFORMED` on, else "noncentered".
     """
-    draws = model.gaussian.reference["posterior"].to_dataset()
-    design = model.design
+    draws = gaussian["posterior"].to_dataset()
+    design = regression.design
     rows = {}
     for k, sd in enumerate(design.sd_names):
         left = draws[design.effect(k)].var(("chain", "draw")).mean() / (draws[sd] ** 2).mean()

@@ -12,11 +12,11 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from partialpool.design.choices import PARAMETRIZATIONS
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
 from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.marginal import MarginalLogLikelihood
-from partialpool.fit.settings import PARAMETRIZATIONS
 
 
 def build(

@@ -3,7 +3,6 @@
 The diagnostics are ArviZ's; here they get thresholds, plain words, and one word for the whole.
 """
 
-import html
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -15,17 +14,18 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import norm, wasserstein_distance
 
-from partialpool.batch.summary_file import MAX_ELEMENTS
+from partialpool.fit.importance import MAX_GAP, MAX_KHAT
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
 
 #: Thresholds and what it means to miss them (Vehtari et al. 2021, 2024; Betancourt 2017).
-MAX_RHAT, MIN_ESS, MIN_BFMI, MAX_KHAT, MAX_GAP = 1.01, 400, 0.3, 0.7, 4.0
+MAX_RHAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
 #: Farthest that a marginal may lie from the exact one, in posterior standard deviations.
 MAX_WASSERSTEIN = 0.1
 #: Probability that a right fit is called far from the exact one.
 FALSE_ALARM = 1e-3
-#: Groups whose effects are checked where there are more than `results.MAX_ELEMENTS`: ArviZ takes
-#: milliseconds for each.
-CHECKED_GROUPS = 500
+#: Above this many groups only `CHECKED_GROUPS` are checked: ArviZ takes milliseconds for each.
+MAX_ELEMENTS, CHECKED_GROUPS = 2000, 500
 #: Checks that warn rather than fail: they say "look", not "wrong".
 WARNINGS = {"Tree depth", "Energy (BFMI)", "Identified"}
 
@@ -63,21 +63,29 @@ class Verdict:
         reasons = "; ".join(f"{c['name']}: {c['help']}" for c in missed)
         return f"{len(missed)} of {len(self.checks)} checks were missed. {reasons}"
 
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{'✓' if c['passed'] else '✗'}</td><td>{html.escape(c['name'])}</td>"
-            f"<td>{c['value']:.4g}</td><td>{html.escape(str(c['threshold']))}</td>"
-            f"<td>{html.escape(c['help'])}</td></tr>"
-            for c in self.checks
-        )
-        return (
-            f"<p><strong>Verdict: {self.status}.</strong></p><table><thead><tr><th></th>"
-            f"<th>check</th><th>value</th><th>threshold</th><th>meaning</th></tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
+    def finding(self) -> Finding:
+        """The checks as a table, with the verdict in a sentence."""
+        table = pd.DataFrame(self.checks)
+        table.insert(0, "mark", ["✓" if passed else "✗" for passed in table.pop("passed")])
+        columns = {
+            "mark": ("", "{}"),
+            "name": ("check", "{}"),
+            "value": ("value", "{:.4g}"),
+            "help": ("meaning", "{}"),
+        }
+        sentence = f"Verdict: **{self.status}**. {self.sentence}"
+        return Finding("checks", sentence, table=table, columns=columns, index=False)
+
+    def _ipython_display_(self) -> None:
+        self.finding()._ipython_display_()
+
+    def __str__(self) -> str:
+        return str(self.finding())
+
+    __repr__ = __str__
 
 
-def check(name: str, value: float, sense: str, limit: float, meaning: str) -> dict[str, Any]:
+def one(name: str, value: float, sense: str, limit: float, meaning: str) -> dict[str, Any]:
     """One check of a verdict; `sense` is ``"≤"`` or ``"≥"``, `meaning` says what it is about."""
     passed = value <= limit if sense == "≤" else value >= limit
     return {
@@ -110,17 +118,16 @@ def flat(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     return result
 
 
-def checked(posterior: xr.DataTree) -> xr.DataTree:
+def checked(dataset: xr.Dataset) -> xr.Dataset:
     """The draws that are checked: all, or of very many groups `CHECKED_GROUPS` evenly spaced."""
-    dataset = posterior["posterior"].to_dataset()
     for dim in set(dataset.dims) - {"chain", "draw"}:
         size = dataset.sizes[dim]
         if size > MAX_ELEMENTS:
             dataset = dataset.isel({dim: np.linspace(0, size - 1, CHECKED_GROUPS).astype(int)})
-    return xr.DataTree.from_dict({"posterior": dataset})
+    return dataset
 
 
-def summarize(posterior: xr.DataTree, names: Iterable[str] | None = None) -> pd.DataFrame:
+def summarize(dataset: xr.Dataset, names: Iterable[str] | None = None) -> pd.DataFrame:
     """Figures of every scalar parameter: the ``parameters`` of a run's summary.
 
     Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median), ess_bulk,
@@ -128,19 +135,11 @@ def summarize(posterior: xr.DataTree, names: Iterable[str] | None = None) -> pd.
 
     Parameters
     ----------
-    posterior : xarray.DataTree
-        From `Model.fit`.
+    dataset : xarray.Dataset
+        Draws over ``chain`` and ``draw``.
     names : iterable of str, optional
         Variables; all when not given, which takes milliseconds for each group.
-
-    Examples
-    --------
-    >>> import partialpool as pp
-    >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
-    >>> float(summarize(model.fit()).at["Days", "mean"].round())
-    10.0
     """
-    dataset = posterior["posterior"].to_dataset()
     if names is not None:
         dataset = dataset[list(names)]
     values = _values(dataset)
@@ -206,45 +205,29 @@ HEADINGS = {
 }
 
 
-def readable(table: pd.DataFrame) -> Any:
-    """A summary or comparison with headings and digits for readers, as a pandas Styler."""
-    known = {name: HEADINGS[name] for name in table.columns}
-    renamed = table.rename(columns={name: heading for name, (heading, _) in known.items()})
-    return renamed.style.format(dict(known.values()), na_rep="–")
+def estimates(fitted: Fitted, verdict: Verdict) -> Finding:
+    """The population's parameters, with how they were drawn in words."""
+    table = verdict.summary.loc[fitted.model.parameters]
+    return Finding("estimates", how_fitted(fitted), table=table, columns=HEADINGS)
 
 
-def summary(posterior: xr.DataTree, *, groups: bool = False) -> Any:
-    """Show a posterior as a table: the population's parameters, and group effects if asked.
+def how_fitted(fitted: Fitted) -> str:
+    """By which method, how fast, and the evidence: Markdown."""
+    attrs = fitted.attrs
+    says = f"Drawn by **{attrs['method']}** ({attrs['route']}) in {attrs['fit_seconds']:.2f} s. "
+    if "log_evidence" in attrs:
+        says += (
+            f"The log evidence is {attrs['log_evidence']:.3f} with Monte Carlo error "
+            f"{attrs['log_evidence_se']:.3f}. "
+        )
+    return says + "Intervals from 5 % to 95 % are equal-tailed."
 
-    What `Model.fit` returns is a plain DataTree, which shows its groups and variables; this is the
-    look at the numbers. `summarize` gives the same as a DataFrame to work with.
 
-    Parameters
-    ----------
-    posterior : xarray.DataTree
-        From `Model.fit`.
-    groups : bool
-        Whether each group's own effects are shown too.
-
-    Returns
-    -------
-    pandas.io.formats.style.Styler
-        A table for notebooks; intervals go from the 5 % to the 95 % quantile.
-
-    Examples
-    --------
-    >>> import partialpool as pp
-    >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
-    >>> posterior = model.fit()
-    >>> list(pp.summary(posterior).index)
-    ['Intercept', 'Days', '1|Subject_sigma', 'sigma']
-    >>> len(pp.summary(posterior, groups=True).index)
-    22
-    """
-    table = summarize(posterior)
-    dataset = posterior["posterior"].to_dataset()
-    ours = [str(n) for n, values in dataset.items() if set(values.dims) <= {"chain", "draw"}]
-    return readable(table if groups else table.loc[ours])
+def check(fitted: Fitted) -> Verdict:
+    """Verdict on a fit: its diagnostics, and its distance from the exact posterior."""
+    reference = fitted.reference
+    found = verdict(fitted.posterior, None if reference is None else reference.posterior)
+    return with_warning(found, "Identified", fitted.model.unidentified)
 
 
 def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
@@ -258,7 +241,7 @@ def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
         standard deviations; ``wasserstein`` the 1-Wasserstein distance of the marginals in the
         same unit.
     """
-    sets = [checked(tree)["posterior"].to_dataset() for tree in (posterior, reference)]
+    sets = [checked(tree["posterior"].to_dataset()) for tree in (posterior, reference)]
     ours, theirs = map(_moments, sets)
     draws, exact_draws = map(flat, sets)
     names = [name for name in ours.index if name in theirs.index and theirs.at[name, "sd"] > 0]
@@ -289,24 +272,24 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     reference : xarray.DataTree, optional
         The exact fit of the same model, for a fit by another method.
     """
-    table = summarize(checked(posterior))
+    table = summarize(checked(posterior["posterior"].to_dataset()))
     figures = table[table["sd"] > 0]
     checks = [
-        check(
+        one(
             "R-hat",
             figures["rhat"].max(),
             "≤",
             MAX_RHAT,
             f"chains agree; worst is {figures['rhat'].idxmax()}",
         ),
-        check(
+        one(
             "Bulk ESS",
             figures["ess_bulk"].min(),
             "≥",
             MIN_ESS,
             f"effective draws for the centre; worst is {figures['ess_bulk'].idxmin()}",
         ),
-        check(
+        one(
             "Tail ESS",
             figures["ess_tail"].min(),
             "≥",
@@ -318,7 +301,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     stats = posterior["sample_stats"].to_dataset() if "sample_stats" in posterior else xr.Dataset()
     if "diverging" in stats:
         checks.append(
-            check(
+            one(
                 "Divergences",
                 int(stats["diverging"].sum()),
                 "≤",
@@ -330,7 +313,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     depth = next((n for n in ("reached_max_treedepth", "maxdepth_reached") if n in stats), None)
     if depth:
         checks.append(
-            check(
+            one(
                 "Tree depth",
                 int(stats[depth].sum()),
                 "≤",
@@ -340,7 +323,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
         )
     if "energy" in stats:
         checks.append(
-            check(
+            one(
                 "Energy (BFMI)",
                 float(azs.bfmi(posterior)["energy"].min()),
                 "≥",
@@ -351,21 +334,21 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     attrs = posterior.attrs
     if "pareto_khat" in attrs:
         checks += [
-            check(
+            one(
                 "Pareto k̂",
                 attrs["pareto_khat"],
                 "≤",
                 MAX_KHAT,
                 "tail of the importance weights of the exact fit",
             ),
-            check(
+            one(
                 "Effective draws",
                 attrs["effective_draws"],
                 "≥",
                 MIN_ESS,
                 "importance sampling's own count for the exact fit",
             ),
-            check(
+            one(
                 "Evidence twice",
                 abs(attrs["evidence_gap"]),
                 "≤",
@@ -379,7 +362,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     limit = float(norm.isf(FALSE_ALARM / 2 / len(comparison)))
     shown = comparison.index.str.endswith("]")
     checks += [
-        check(
+        one(
             "Exact: means",
             comparison["z"].abs().max(),
             "≤",
@@ -387,7 +370,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
             f"largest difference from the exact posterior means in Monte Carlo errors, at "
             f"{comparison['z'].abs().idxmax()}",
         ),
-        check(
+        one(
             "Exact: marginals",
             comparison.loc[~shown, "wasserstein"].max(),
             "≤",

@@ -20,9 +20,11 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from partialpool.fit.fitting import covariance_root
-from partialpool.model import Model
+from partialpool.fit.exact_fit import coefficients, covariance_root
+from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import POOLING, Fitted
 
 #: Most rows that are left out in turn; of more, a random sample.
 MAX_ROWS = 2000
@@ -60,34 +62,32 @@ class LeftOut:
     refitted: int
 
 
-def leave_out(model: Model, posterior: xr.DataTree, seed: int = 0) -> LeftOut:
+def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     """Predict rows of the data as if each had been left out of the fit.
 
     Parameters
     ----------
-    model : Model
-    posterior : xarray.DataTree
-        A fit of it.
+    fitted : Fitted
     seed : int
         Of the sample of rows where there are more than `MAX_ROWS`.
     """
-    design = model.design
-    rows = draws.some_rows(model, MAX_ROWS, seed)
-    thin = draws.thinned(posterior, DRAWS)
-    values = draws.flat(model, thin)
+    model, design = fitted.model, fitted.model.design
+    rows = draws.some_rows(design, MAX_ROWS, seed)
+    thin = fitted.thinned(DRAWS)
+    values = thin.values
     y = design.y[rows]
     if model.family == "gaussian":
         mean, sd = _without(model, values, rows)
         noise = stats.norm(mean, sd)
     else:
-        mean, sd = draws.line(model, values, rows), draws.noise(model, values, rows)
+        mean, sd = draws.line(design, values, rows), draws.noise(design, values, rows)
         noise = stats.t(values["nu"][:, None], mean, sd)
     log_density = noise.logpdf(y)
     # Rows that say nothing of the population weigh the same in each draw; ArviZ stops at ties.
     same = np.ptp(log_density, axis=0) < 1e-9
     log_density[:, same] += np.linspace(0, 1e-9, len(log_density))[:, None]
-    shape = (thin["posterior"].sizes["chain"], thin["posterior"].sizes["draw"], len(rows))
-    parameters = thin["posterior"].to_dataset()[[*model.parameters]]
+    parameters = thin.dataset[[*model.parameters]]
+    shape = (parameters.sizes["chain"], parameters.sizes["draw"], len(rows))
     tree = xr.DataTree.from_dict(
         {
             "posterior": parameters,
@@ -116,7 +116,7 @@ def leave_out(model: Model, posterior: xr.DataTree, seed: int = 0) -> LeftOut:
     return LeftOut(elpd, pit, predicted, np.sqrt(variance), rows, len(bad))
 
 
-def _refit(model: Model, row: int, seed: int) -> tuple[float, float, float, float]:
+def _refit(model: Regression, row: int, seed: int) -> tuple[float, float, float, float]:
     """Log density, probability integral transform, mean and variance of a row that was left out."""
     design = model.design
     keep = np.arange(len(design.y)) != row
@@ -128,28 +128,26 @@ def _refit(model: Model, row: int, seed: int) -> tuple[float, float, float, floa
         codes=design.codes[keep],
         se=None if design.se is None else design.se[keep],
     )
-    posterior = model.with_design(others).fit(seed=seed)
-    values = draws.flat(model, posterior)
-    mean, sd = (part(model, values, np.array([row]))[:, 0] for part in (draws.line, draws.noise))
+    values = Fitted.of(model.with_design(others), seed=seed).values
+    mean, sd = (part(design, values, np.array([row]))[:, 0] for part in (draws.line, draws.noise))
     noise, y = stats.norm(mean, sd), design.y[row]
     variance = float(np.mean(sd**2) + np.var(mean))
     return float(np.log(noise.pdf(y).mean())), noise.cdf(y).mean(), mean.mean(), variance
 
 
 def _without(
-    model: Model, values: Mapping[str, np.ndarray], rows: np.ndarray
+    model: Regression, values: dict[str, np.ndarray], rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and sd (S, n) of each row given the other rows of its group, theta and beta."""
     design, cross = model.design, model.cross
     X, Z, y = design.X[rows], design.Z[rows], design.y[rows]
     sigma, q = values["sigma"], Z.shape[1]
-    beta = np.stack([values[name] for name in design.x_names], -1) if design.x_names else None
-    beta = np.empty((len(sigma), 0)) if beta is None else beta
-    noise = draws.noise(model, values, rows)
+    beta = coefficients(design, values)
+    noise = draws.noise(design, values, rows)
     left = y - beta @ X.T
     if not q:
         return y - left, noise
-    L = covariance_root(design, dict(values))
+    L = covariance_root(design, values)
     groups, at = np.unique(design.codes[rows], return_inverse=True)
     c = np.hstack([(cross.a - beta @ cross.A.T) / cross.y_scale, np.ones((len(sigma), 1))])
     leverage = np.empty_like(left)
@@ -187,22 +185,27 @@ def compare(left_out: Mapping[str, LeftOut]) -> pd.DataFrame:
     table = azs.compare({name: one.elpd for name, one in left_out.items()}, round_to="none")
     table = table[["elpd", "elpd_diff", "dse", "p"]].astype(float)
     return table.assign(
-        pareto_k=[float(left_out[str(name)].elpd.pareto_k.max()) for name in table.index]
+        elpd_diff=table["elpd_diff"].abs(),
+        pareto_k=[float(left_out[str(name)].elpd.pareto_k.max()) for name in table.index],
     )
 
 
-def readable(table: pd.DataFrame) -> Any:
-    """A comparison with headings and digits for readers, as a pandas Styler."""
-    headings = {
-        "elpd": "log predictive density",
-        "elpd_diff": "behind the best",
-        "dse": "standard error of that",
-        "p": "effective parameters",
-        "pareto_k": "largest Pareto k",
+def pooling(ways: Mapping[str, Fitted], seed: int = 0) -> dict[str, LeftOut]:
+    """Leave-one-out prediction of each way to pool, under its name for readers."""
+    return {POOLING[way]: leave_out(fitted, seed) for way, fitted in ways.items()}
+
+
+def comparison(left_out: Mapping[str, LeftOut]) -> Finding:
+    """Models ranked by leave-one-out prediction, with what that says."""
+    table = compare(left_out)
+    columns = {
+        "elpd": ("log predictive density", "{:,.1f}"),
+        "elpd_diff": ("behind the best", "{:,.1f}"),
+        "dse": ("standard error of that", "{:,.1f}"),
+        "p": ("effective parameters", "{:.1f}"),
+        "pareto_k": ("largest Pareto k", "{:.2f}"),
     }
-    formats = ["{:,.1f}", "{:,.1f}", "{:,.1f}", "{:.1f}", "{:.2f}"]
-    table = table.assign(elpd_diff=table["elpd_diff"].abs()).rename(columns=headings)
-    return table.style.format(dict(zip(headings.values(), formats, strict=True)))
+    return Finding("leave_one_out", sentence(table, left_out), table=table, columns=columns)
 
 
 def sentence(table: pd.DataFrame, left_out: Mapping[str, LeftOut]) -> str:
@@ -213,7 +216,7 @@ def sentence(table: pd.DataFrame, left_out: Mapping[str, LeftOut]) -> str:
     bad = {name: int((left_out[name].elpd.pareto_k > k).sum()) for name in table.index}
     gaps = []
     for name in others:
-        gap, error = abs(table.at[name, "elpd_diff"]), table.at[name, "dse"]
+        gap, error = table.at[name, "elpd_diff"], table.at[name, "dse"]
         word = "clearly" if gap > max(2 * error, 4) else "not clearly"
         gaps.append(f"{name} is {gap:.1f} behind (standard error {error:.1f}, {word} worse)")
     text = f"Leaving out each of {n:,} rows in turn, **{best}** predicts best"

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from partialpool.design.matrices import used_columns
-from partialpool.model import Model
+from partialpool.fit.regression import Regression
+from partialpool.posterior.finding import Finding
 
 
-def columns(model: Model) -> pd.DataFrame:
+def columns(model: Regression) -> Finding:
     """A row for each column that the model reads: its role, kind, range and missing values.
 
     Of data in parts the figures are those of the sample of rows.
@@ -42,10 +43,11 @@ def columns(model: Model) -> pd.DataFrame:
         }
     order = ("response", "predictor", "predictor, of the group", "standard error", "group")
     found = pd.DataFrame.from_dict(rows, orient="index")
-    return found.sort_values("role", key=lambda r: r.map(order.index), kind="stable")
+    found = found.sort_values("role", key=lambda r: r.map(order.index), kind="stable")
+    return Finding("columns", table=found)
 
 
-def _constant_in_groups(model: Model, values: pd.Series) -> bool:
+def _constant_in_groups(model: Regression, values: pd.Series) -> bool:
     """Whether a column has one value in each group, and some group has several rows."""
     if model.design.counts.max() < 2:
         return False

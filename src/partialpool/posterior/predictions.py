@@ -1,27 +1,27 @@
 """Predictions for chosen rows: groups that were in the data, and groups that were not."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from partialpool.data.columns import require_columns, require_complete, standard_errors
+from partialpool.data.tables import load
 from partialpool.design.matrices import used_columns, variables
-from partialpool.fit import fitting
+from partialpool.fit.exact_fit import covariance_root
+from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
-
-if TYPE_CHECKING:
-    from partialpool.model import Model
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
 
 UNSEEN = ("refuse", "population")
 
 
 def line(
-    model: "Model",
-    posterior: xr.DataTree,
+    fitted: Fitted,
     table: pd.DataFrame,
     *,
     unseen: str = "refuse",
@@ -31,9 +31,7 @@ def line(
 
     Parameters
     ----------
-    model : Model
-    posterior : xarray.DataTree
-        A fit of it.
+    fitted : Fitted
     table : pandas.DataFrame
         The rows; the response is not needed.
     unseen : {"refuse", "population"}
@@ -49,7 +47,7 @@ def line(
     """
     if unseen not in UNSEEN:
         raise ValueError(f"unseen: choose from {', '.join(UNSEEN)}, not {unseen!r}.")
-    design = model.design
+    design, values = fitted.model.design, fitted.values
     X, Z, codes = design.rows(table)
     new = codes < 0
     if new.any() and unseen == "refuse":
@@ -59,7 +57,6 @@ def line(
             f"The level {shown} of {design.group} was not in the data; "
             "set `unseen` to 'population' to predict a new group."
         )
-    values = draws.flat(model, posterior)
     total = np.zeros((len(values["sigma"]), len(table)))
     for k, name in enumerate(design.x_names):
         total += values[name][:, None] * X[:, k]
@@ -69,56 +66,26 @@ def line(
         labels = table[design.group.split(":")].astype(str).agg(":".join, axis=1)[new]
         which, levels = pd.factorize(labels)
         z = np.random.default_rng([seed, 0]).standard_normal((len(total), len(levels), Z.shape[1]))
-        effects = np.einsum("skl,sgl->sgk", fitting.covariance_root(design, values), z)
+        effects = np.einsum("skl,sgl->sgk", covariance_root(design, values), z)
         total[:, new] += np.einsum("snk,nk->sn", effects[:, which], Z[new])
     return total
 
 
 def predict(
-    model: "Model",
-    posterior: xr.DataTree,
+    fitted: Fitted,
     table: pd.DataFrame,
     *,
     unseen: str = "refuse",
     probability: float = 0.89,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Predict rows: the line, and a new observation around it.
-
-    Parameters
-    ----------
-    model, posterior, table, unseen, seed
-        See `line`.
-    probability : float
-        Of the equal-tailed intervals.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The rows, with ``mean`` and ``sd`` of the line, its interval ``lower`` to ``upper``, and
-        that of a new observation, ``observation_lower`` to ``observation_upper``.
-
-    Raises
-    ------
-    ValueError
-        See `line`; and where the model has known standard errors and the rows have none.
-
-    Examples
-    --------
-    >>> import partialpool as pp
-    >>> model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
-    >>> rows = pd.DataFrame({"Subject": [308, 999], "Days": [3.0, 3.0]})
-    >>> found = pp.predict(model, model.fit(), rows, unseen="population")
-    >>> bool(found["sd"].iloc[1] > found["sd"].iloc[0])  # 999 is a new subject
-    True
-    """
+    """Predict rows: the line, and a new observation around it; `Fit.predict` explains."""
     scale = None
-    if model.se is not None:
-        scale = standard_errors(table, model.se)
-    total = line(model, posterior, table, unseen=unseen, seed=seed)
-    values = draws.flat(model, posterior)
-    sigma = values["sigma"][:, None]
-    unit = draws.standard_noise(values, total.shape, np.random.default_rng([seed, 1]))
+    if fitted.model.se is not None:
+        scale = standard_errors(table, fitted.model.se)
+    total = line(fitted, table, unseen=unseen, seed=seed)
+    sigma = fitted.values["sigma"][:, None]
+    unit = draws.standard_noise(fitted.values, total.shape, np.random.default_rng([seed, 1]))
     observed = total + (sigma if scale is None else np.hypot(sigma, scale)) * unit
     tails = [(1 - probability) / 2, (1 + probability) / 2]
     lower, upper = np.quantile(total, tails, axis=0)
@@ -134,13 +101,13 @@ def predict(
 
 
 def chosen_rows(
-    model: "Model", wanted: str | Sequence[Mapping[str, Any]] | None = None
+    model: Regression, wanted: str | Sequence[Mapping[str, Any]] | None = None
 ) -> pd.DataFrame:
     """The rows for which a report predicts.
 
     Parameters
     ----------
-    model : Model
+    model : Regression
     wanted : str or sequence of mappings, optional
         A path or name that `load` takes, or rows as mappings of column to value. When not given:
         the smallest group, one of median size, the largest, and a new one, at the lowest, the
@@ -164,8 +131,6 @@ def chosen_rows(
     if wanted is None:
         table = _typical_rows(model)
     elif isinstance(wanted, str):
-        from partialpool.data.tables import load
-
         table = pd.DataFrame(load(wanted))
     else:
         table = pd.DataFrame(list(wanted))
@@ -177,7 +142,7 @@ def chosen_rows(
     return table[needed].reset_index(drop=True)
 
 
-def _typical_rows(model: "Model") -> pd.DataFrame:
+def _typical_rows(model: Regression) -> pd.DataFrame:
     design, table = model.design, model.table
     rows = []
     if design.group:
@@ -204,7 +169,7 @@ def _typical_rows(model: "Model") -> pd.DataFrame:
     )
 
 
-def main_predictor(model: "Model") -> str | None:
+def main_predictor(model: Regression) -> str | None:
     """The numeric column along which lines are drawn: the first one whose effect varies."""
     for name in model.design.predictors:
         if pd.api.types.is_numeric_dtype(model.table[name]) and np.ptp(model.table[name]) > 0:
@@ -212,7 +177,7 @@ def main_predictor(model: "Model") -> str | None:
     return None
 
 
-def row_names(model: "Model", rows: pd.DataFrame) -> list[str]:
+def row_names(rows: pd.DataFrame) -> list[str]:
     """What to call each row: its values, those that all rows share left out."""
     varying = [c for c in rows.columns if len(rows[c].unique()) > 1] or list(rows.columns)
     return [
@@ -224,8 +189,8 @@ def row_names(model: "Model", rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def readable(table: pd.DataFrame) -> Any:
-    """Predictions with headings and digits for readers, as a pandas Styler."""
+def finding(predicted: pd.DataFrame, output: str | None = None) -> Finding:
+    """Predictions as a table; ``predictions.csv`` in the folder `output`, where there is one."""
     headings = {
         "mean": "line",
         "sd": "sd of the line",
@@ -234,14 +199,12 @@ def readable(table: pd.DataFrame) -> Any:
         "observation_lower": "new observation, lower",
         "observation_upper": "new observation, upper",
     }
-    table = table.rename(columns=headings)
-    return table.style.hide(axis="index").format("{:.4g}", subset=list(headings.values()))
-
-
-def save(table: pd.DataFrame, output: str | None) -> str:
-    """Write ``predictions.csv`` beside the report, and say so; nothing while exploring."""
+    columns = {name: (heading, "{:.4g}") for name, heading in headings.items()}
+    says = "A run of `make report` writes these rows to `predictions.csv` beside the report."
+    found = Finding("predictions", says, table=predicted, columns=columns, index=False)
     if output is None:
-        return "A run of `make report` writes these rows to `predictions.csv` beside the report."
+        return found
     Path(output).mkdir(parents=True, exist_ok=True)
-    table.to_csv(Path(output) / "predictions.csv", index=False)
-    return "The same rows with all digits: [predictions.csv](predictions.csv)."
+    found.to_csv(Path(output) / "predictions.csv")
+    says = "The same rows with all digits: [predictions.csv](predictions.csv)."
+    return replace(found, sentence=says)

@@ -1,7 +1,4 @@
-"""What the model says about data: replications under prior and posterior, and variance explained.
-
-Nothing here draws a picture; `predictive_plots` does.
-"""
+"""What a model says about data: replications under prior and posterior, variance explained."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,9 +7,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool.fit import fitting
-from partialpool.model import Model
+from partialpool.design.matrices import Design
+from partialpool.fit.exact_fit import covariance_root, prior_effects
+from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
 
 #: Replicated data sets.
 REPLICATIONS = 400
@@ -20,40 +20,38 @@ REPLICATIONS = 400
 PRIOR_SETS = 200
 
 
-def replicate(
-    model: Model, posterior: xr.DataTree, rows: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def replicate(fitted: Fitted, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """New responses at rows of the data, in the groups that they are in: (replications, n)."""
-    values = draws.flat(model, draws.thinned(posterior, REPLICATIONS))
-    return _respond(model, values, rows, rng)
+    return _respond(fitted.model.design, fitted.thinned(REPLICATIONS).values, rows, rng)
 
 
-def replicate_prior(model: Model, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+def replicate_prior(
+    model: Regression, rows: np.ndarray, rng: np.random.Generator
+) -> np.ndarray | None:
     """Responses at rows of the data that the priors alone imply; None if one of them is flat."""
-    if not all(prior.proper for prior in model.priors.values()):
+    if not model.proper:
         return None
     design = model.design
-    truths = [draws.from_prior(model, rng) for _ in range(PRIOR_SETS)]
+    truths = [draws.from_prior(design, model.priors, rng) for _ in range(PRIOR_SETS)]
     values = {name: np.array([truth[name] for truth in truths]) for name in truths[0]}
     if "nu" in model.priors:
         values["nu"] = model.priors["nu"].sample(rng, PRIOR_SETS)
     if design.z_names:
-        effects = fitting.prior_effects(design, values, rng)
+        effects = prior_effects(design, values, rng)
         values |= {design.effect(k): effect for k, effect in enumerate(effects)}
-    return _respond(model, values, rows, rng)
+    return _respond(design, values, rows, rng)
 
 
 def _respond(
-    model: Model, values: Mapping[str, np.ndarray], rows: np.ndarray, rng: np.random.Generator
+    design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    line = draws.line(model, values, rows)
+    line = draws.line(design, values, rows)
     unit = draws.standard_noise(values, line.shape, rng)
-    return line + draws.noise(model, values, rows) * unit
+    return line + draws.noise(design, values, rows) * unit
 
 
-def statistics(model: Model, rows: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def statistics(design: Design, rows: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Figures by which replications are held against the data: name -> function of (S, n)."""
-    design = model.design
     codes = np.unique(design.codes[rows], return_inverse=True)[1]
     counts = np.bincount(codes)
 
@@ -85,7 +83,7 @@ def statistics(model: Model, rows: np.ndarray) -> dict[str, Callable[[np.ndarray
     return found
 
 
-def variance_explained(model: Model, posterior: xr.DataTree, rows: np.ndarray) -> pd.DataFrame:
+def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
     """Bayesian R² and the share of variance between groups, with 90 % intervals.
 
     R² is ArviZ's (Gelman, Goodrich, Gabry & Vehtari 2019), with the variance of the residuals at
@@ -95,16 +93,15 @@ def variance_explained(model: Model, posterior: xr.DataTree, rows: np.ndarray) -
 
     Returns
     -------
-    pandas.DataFrame
+    Finding
         Columns ``mean``, ``q05``, ``q95``.
     """
-    thin = draws.thinned(posterior, 1000)
-    values = draws.flat(model, thin)
-    y, design = model.design.y[rows], model.design
+    design, values = fitted.model.design, fitted.thinned(1000).values
+    y = design.y[rows]
     shares = {}
-    lines = {"by population and groups": draws.line(model, values, rows)}
+    lines = {"by population and groups": draws.line(design, values, rows)}
     if design.z_names and set(design.x_names) - {"Intercept"}:
-        lines["by the population's part alone"] = draws.population_line(model, values, rows)
+        lines["by the population's part alone"] = draws.population_line(design, values, rows)
     for name, line in lines.items():
         tree = xr.DataTree.from_dict(
             {
@@ -118,12 +115,12 @@ def variance_explained(model: Model, posterior: xr.DataTree, rows: np.ndarray) -
         )
         shares[f"R² {name}"] = azs.bayesian_r2(tree, "line", "residual", summary=False)
     if design.z_names:
-        L = fitting.covariance_root(design, values)
+        L = covariance_root(design, values)
         gram = design.Z[rows].T @ design.Z[rows] / len(rows)
         between = np.einsum("sik,ij,sjk->s", L, gram, L)
         rest = ((y - lines["by population and groups"]) ** 2).mean(1)
         shares["share of the remaining variance between groups"] = between / (between + rest)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             name: {
                 "mean": np.mean(share),
@@ -133,9 +130,11 @@ def variance_explained(model: Model, posterior: xr.DataTree, rows: np.ndarray) -
             for name, share in shares.items()
         }
     ).T
+    columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
+    return Finding("variance", _variance_sentence(table), table=table, columns=columns)
 
 
-def variance_sentence(table: pd.DataFrame) -> str:
+def _variance_sentence(table: pd.DataFrame) -> str:
     """What the shares of variance say, in words."""
     whole, *others = table.index
     says = f"The line with its groups explains {table.at[whole, 'mean']:.0%} of the variance"

@@ -1,29 +1,28 @@
 """What Student's t changes: the same model with Gaussian noise beside it."""
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 
-from partialpool.model import Model
 from partialpool.posterior import checks, draws
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
 
 
-def weights(model: Model, posterior: xr.DataTree) -> np.ndarray:
+def weights(fitted: Fitted) -> np.ndarray:
     """How much each row counts, relative to one on the line: mean of ``nu / (nu + z²)``, (N,).
 
     Student's t is a mixture of normals; given the parameters, a row at z scales from the line has
     a precision of ``(nu + 1) / (nu + z²)`` on average (Lange, Little & Taylor 1989).
     """
-    values = draws.flat(model, draws.thinned(posterior, 1000))
-    rows = np.arange(len(model.design.y))
-    z = (model.design.y - draws.line(model, values, rows)) / draws.noise(model, values, rows)
+    design, values = fitted.model.design, fitted.thinned(1000).values
+    rows = np.arange(len(design.y))
+    z = (design.y - draws.line(design, values, rows)) / draws.noise(design, values, rows)
     nu = values["nu"][:, None]
     return (nu / (nu + z**2)).mean(0)
 
 
-def lightest(model: Model, posterior: xr.DataTree, most: int = 5) -> pd.DataFrame:
+def lightest(fitted: Fitted, most: int = 5) -> Finding:
     """The rows that count least, with their weight."""
-    weight = weights(model, posterior)
+    model, weight = fitted.model, weights(fitted)
     order = np.argsort(weight)[:most]
     design = model.design
     parts = design.group.split(":") if design.group else []
@@ -31,13 +30,15 @@ def lightest(model: Model, posterior: xr.DataTree, most: int = 5) -> pd.DataFram
     table = model.table.iloc[order][list(columns)].copy()
     table[design.response] = design.y[order]
     table["weight"] = weight[order]
-    return table
+    says = "The rows that count least; one on the line has weight 1."
+    return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.2f}")})
 
 
-def sentence(model: Model, posterior: xr.DataTree) -> str:
+def sentence(fitted: Fitted) -> str:
     """How the two families differ, in words."""
-    ours = checks.summarize(checks.checked(posterior))
-    theirs = checks.summarize(checks.checked(model.gaussian.reference))
+    model = fitted.model
+    ours = checks.summarize(fitted.dataset, model.parameters)
+    theirs = checks.summarize(fitted.gaussian.dataset, fitted.gaussian.model.parameters)
     moved = {
         name: abs(ours.at[name, "mean"] - theirs.at[name, "mean"]) / theirs.at[name, "sd"]
         for name in model.design.x_names

@@ -9,15 +9,17 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from partialpool.fit import exact, fitting
-from partialpool.model import Model
+from partialpool.fit import exact
+from partialpool.fit.exact_fit import coefficients, covariance_root
 from partialpool.posterior import draws
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
 
 #: ArviZ's threshold, that of Kallioinen et al. (2024).
 THRESHOLD = 0.05
 
 
-def power_scaling(model: Model, posterior: xr.DataTree) -> pd.DataFrame:
+def power_scaling(fitted: Fitted) -> pd.DataFrame:
     """ArviZ's `psense_summary` of every parameter that is no group effect.
 
     The likelihood that is scaled is that of the rows with the group effects integrated out where
@@ -28,13 +30,14 @@ def power_scaling(model: Model, posterior: xr.DataTree) -> pd.DataFrame:
     pandas.DataFrame
         Columns ``prior`` and ``likelihood`` (sensitivities) and ``diagnosis``.
     """
-    thin = draws.thinned(posterior, 4000)
-    shape = tuple(thin["posterior"].sizes[d] for d in ("chain", "draw"))
+    thin = fitted.thinned(4000)
+    parameters = thin.dataset[[*fitted.model.parameters]]
+    shape = tuple(parameters.sizes[d] for d in ("chain", "draw"))
     dims = ("chain", "draw", "once")
-    log_prior, log_likelihood = _log_prior(model, thin), _log_likelihood(model, thin)
+    log_prior, log_likelihood = _log_prior(thin), _log_likelihood(thin)
     tree = xr.DataTree.from_dict(
         {
-            "posterior": thin["posterior"].to_dataset()[[*model.parameters]],
+            "posterior": parameters,
             "log_prior": xr.Dataset({"all": (dims, log_prior.reshape(*shape, 1))}),
             "log_likelihood": xr.Dataset({"rows": (dims, log_likelihood.reshape(*shape, 1))}),
         }
@@ -50,17 +53,13 @@ def power_scaling(model: Model, posterior: xr.DataTree) -> pd.DataFrame:
         log.setLevel(level)
 
 
-def _log_prior(model: Model, posterior: xr.DataTree) -> np.ndarray:
+def _log_prior(fitted: Fitted) -> np.ndarray:
     """Log prior density of every draw, up to a constant: (S,)."""
-    values = {
-        str(name): value.to_numpy().reshape(-1)
-        for name, value in posterior["posterior"].to_dataset()[[*model.parameters]].items()
-    }
-    design = model.design
-    total = np.zeros(len(next(iter(values.values()))))
-    for name, value in values.items():
+    model, design, values = fitted.model, fitted.model.design, fitted.population
+    total = np.zeros(len(values["sigma"]))
+    for name in model.parameters:
         if name not in design.cor_names:
-            total += model.priors[name].logpdf(value)
+            total += model.priors[name].logpdf(values[name])
     for block in design.blocks:
         if len(block) < 2:
             continue
@@ -74,20 +73,26 @@ def _log_prior(model: Model, posterior: xr.DataTree) -> np.ndarray:
     return total
 
 
-def _log_likelihood(model: Model, posterior: xr.DataTree) -> np.ndarray:
-    design = model.design
+def _log_likelihood(fitted: Fitted) -> np.ndarray:
+    model, design = fitted.model, fitted.model.design
     if model.family != "gaussian":
-        values = draws.flat(model, posterior)
+        values = fitted.values
         rows = np.arange(len(design.y))
-        line, scale = draws.line(model, values, rows), draws.noise(model, values, rows)
+        line, scale = draws.line(design, values, rows), draws.noise(design, values, rows)
         return stats.t(values["nu"][:, None], line, scale).logpdf(design.y).sum(1)
-    dataset = posterior["posterior"].to_dataset()
-    names = [*design.x_names, *design.sd_names, *design.cor_names, "sigma"]
-    values = {name: dataset[name].to_numpy().reshape(-1) for name in names}
-    beta = np.stack([values[n] for n in design.x_names], -1) if design.x_names else None
-    beta = np.empty((len(values["sigma"]), 0)) if beta is None else beta
-    L = fitting.covariance_root(design, values) if design.z_names else np.empty((len(beta), 0, 0))
+    values = fitted.population
+    beta, L = coefficients(design, values), covariance_root(design, values)
     return exact.log_likelihood_given(model.cross, values["sigma"], L, beta)
+
+
+def finding(fitted: Fitted) -> Finding:
+    """The sensitivities as a table, with what they say."""
+    table = power_scaling(fitted)
+    columns = {
+        "prior": ("prior sensitivity", "{:.3f}"),
+        "likelihood": ("likelihood sensitivity", "{:.3f}"),
+    }
+    return Finding("sensitivity", sentence(table), table=table, columns=columns)
 
 
 def sentence(table: pd.DataFrame) -> str:
@@ -114,9 +119,3 @@ def sentence(table: pd.DataFrame) -> str:
         )
     calm = int((~prior).sum())
     return f"Sensitive to the prior: {'; '.join(says)}. The other {calm} are not."
-
-
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with headings for readers."""
-    headings = {"prior": "prior sensitivity", "likelihood": "likelihood sensitivity"}
-    return table.rename(columns=headings)

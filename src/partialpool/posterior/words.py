@@ -1,9 +1,12 @@
 """The model in mathematics and in words, and the reporting guideline's points."""
 
+import numpy as np
 import pandas as pd
-import xarray as xr
 
-from partialpool.model import Model
+from partialpool.fit.regression import Regression
+from partialpool.posterior.checks import HEADINGS
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
 
 NOISE = {
     (False, False, False): (
@@ -37,8 +40,8 @@ NOISE = {
 }
 
 
-def equations(model: Model) -> str:
-    """The model of a row in mathematics, then in words: Markdown."""
+def equations(model: Regression) -> Finding:
+    """The model of a row in mathematics, then in words."""
     design = model.design
     known = model.se is not None
     noise, words = NOISE[
@@ -67,50 +70,33 @@ def equations(model: Model) -> str:
             "diagonal of $\\Sigma$, whose names end in `_sigma`, set how strongly groups are pooled"
         )
     says.append(f"the noise of a row is {words.format(se=_plain(model.se or ''))}")
-    return (
+    return Finding(
+        "model",
         "$$\n\\begin{aligned}\n"
         rf"y_i &= {line} + e_i \\ e_i &\sim {noise}{effects}"
         "\n\\end{aligned}\n$$\n\n"
-        f"In words: {'; '.join(says)}."
+        f"In words: {'; '.join(says)}.",
     )
 
 
-def how_fitted(posterior: xr.DataTree) -> str:
-    """By which method, how fast, and the evidence: Markdown."""
-    attrs = posterior.attrs
-    says = f"Drawn by **{attrs['method']}** ({attrs['route']}) in {attrs['fit_seconds']:.2f} s. "
-    if "log_evidence" in attrs:
-        says += (
-            f"The log evidence is {attrs['log_evidence']:.3f} with Monte Carlo error "
-            f"{attrs['log_evidence_se']:.3f}. "
-        )
-    return says + "Intervals from 5 % to 95 % are equal-tailed."
-
-
-def directions(model: Model, posterior: xr.DataTree) -> pd.DataFrame:
+def directions(fitted: Fitted) -> Finding:
     """The population's coefficients with their probability of direction.
 
     Returns
     -------
-    pandas.DataFrame
+    Finding
         Columns ``mean``, ``q05``, ``q95`` and ``positive``, the probability of a positive value.
     """
-    draws = posterior["posterior"].to_dataset()
-    values = {name: draws[name].to_numpy().reshape(-1) for name in model.design.x_names}
-    return pd.DataFrame(
-        {
-            name: {
-                "mean": value.mean(),
-                "q05": pd.Series(value).quantile(0.05),
-                "q95": pd.Series(value).quantile(0.95),
-                "positive": (value > 0).mean(),
-            }
-            for name, value in values.items()
-        }
-    ).T
+    rows = {}
+    for name in fitted.model.design.x_names:
+        value = fitted.population[name]
+        low, high = np.quantile(value, [0.05, 0.95])
+        rows[name] = {"mean": value.mean(), "q05": low, "q95": high, "positive": (value > 0).mean()}
+    table = pd.DataFrame(rows).T
+    return Finding("directions", _signs(table), table=table, columns=HEADINGS)
 
 
-def direction_sentence(table: pd.DataFrame) -> str:
+def _signs(table: pd.DataFrame) -> str:
     """The signs of the coefficients, in words."""
     parts = []
     for name, row in table.drop("Intercept", errors="ignore").iterrows():
@@ -121,14 +107,13 @@ def direction_sentence(table: pd.DataFrame) -> str:
     return "; ".join(parts) + "." if parts else "There is no coefficient beside the intercept."
 
 
-def guideline(model: Model, posterior: xr.DataTree) -> str:
+def guideline(fitted: Fitted) -> Finding:
     """The points of the Bayesian analysis reporting guidelines, and where this page answers them.
 
     The points are those of Kruschke (2021), Nature Human Behaviour 5, 1282–1291, Table 1, in words
     of ours.
     """
-    exact = posterior.attrs["method"] == "exact"
-    proper = all(prior.proper for prior in model.priors.values())
+    exact, proper = fitted.attrs["method"] == "exact", fitted.model.proper
     computed = (
         "independent draws, no chain to converge; how the fit judged itself is among the checks"
         if exact
@@ -155,7 +140,7 @@ def guideline(model: Model, posterior: xr.DataTree) -> str:
         (
             "Model comparison",
             "evidence and leave-one-out prediction"
-            if "log_evidence" in posterior.attrs
+            if "log_evidence" in fitted.attrs
             else "leave-one-out prediction",
             "complete-no-and-partial-pooling",
         ),
@@ -167,7 +152,8 @@ def guideline(model: Model, posterior: xr.DataTree) -> str:
         f"| {point} | {remark} | {f'[{_title(anchor)}](#{anchor})' if anchor else '–'} |"
         for point, remark, anchor in points
     )
-    return f"| point of the guideline | remark | section |\n|---|---|---|\n{rows}"
+    head = "| point of the guideline | remark | section |\n|---|---|---|\n"
+    return Finding("guideline", head + rows)
 
 
 def _title(anchor: str) -> str:

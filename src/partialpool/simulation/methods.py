@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from partialpool.data.tables import load, table_digest
-from partialpool.fit.settings import METHODS
+from partialpool.design.choices import METHODS
 from partialpool.model import Model
 from partialpool.posterior import checks
 from partialpool.simulation.simulate import origin

@@ -6,13 +6,9 @@ Imported by the command line on every call, so it must stay quick to import.
 from collections.abc import Mapping
 from typing import Any
 
-from partialpool.design.priors import NOISE, parse
+from partialpool.design.choices import METHODS, MISSING, NOISE, PARAMETRIZATIONS
+from partialpool.design.priors import parse
 
-#: Method -> the parametrization it uses when none is asked for.
-METHODS = {"exact": None, "nuts": "marginal", "nutpie": "marginal", "metropolis": "centered"}
-PARAMETRIZATIONS = ("centered", "noncentered", "marginal")
-#: What to do with rows that lack a value.
-MISSING = ("refuse", "drop")
 #: Settings that count something, and the least they may be.
 COUNTS = {
     "draws": 1,

@@ -1,0 +1,178 @@
+"""What is fitted: data in matrices, priors, and what both come to."""
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from partialpool.design import parts
+from partialpool.design.choices import MISSING, NOISE
+from partialpool.design.estimable import unidentified
+from partialpool.design.formula import split_formula
+from partialpool.design.matrices import Design, build, complete_rows
+from partialpool.design.parts import Parts
+from partialpool.design.priors import Prior, resolve
+from partialpool.design.totals import of_design
+from partialpool.fit import exact
+from partialpool.fit.crossproducts import CrossProducts, crossproducts
+
+
+class Regression:
+    """A hierarchical linear regression: a formula, a table, and a prior for every parameter.
+
+    `Model`, which adds the verbs, explains the arguments.
+
+    Attributes
+    ----------
+    design : Design
+        Matrices and groups.
+    table : pandas.DataFrame
+        The rows, or the sample of them.
+    dropped : str
+        A sentence about the rows that were left out; empty where none was.
+    lacking : dict of str to int
+        Missing values of each column in the rows that were left out.
+    priors : dict of str to Prior
+        One for every parameter.
+    unidentified : str
+        A sentence where only the priors tell the noise from the group effects; else empty.
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        table: pd.DataFrame | Parts,
+        priors: Mapping[str, str] | None = None,
+        *,
+        family: str = "gaussian",
+        se: str | None = None,
+        missing: str = "refuse",
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        if missing not in MISSING:
+            raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")
+        if family not in NOISE:
+            raise ValueError(f"family: choose from {', '.join(NOISE)}, not {family!r}.")
+        if isinstance(table, Parts) and (se or family != "gaussian"):
+            raise ValueError("Data in parts take Gaussian noise without known standard errors.")
+        self.formula, self.family, self.se = formula, family, se
+        self.labels = dict(labels or {})
+        self.dropped = ""
+        self.lacking: dict[str, int] = {}
+        if missing == "drop":
+            if isinstance(table, Parts):
+                raise ValueError("missing: rows of a table in parts cannot be dropped; fill them.")
+            table, self.lacking, self.dropped = _drop(formula, table, se)
+        self.source = table
+        self.design: Design
+        if isinstance(table, Parts):
+            self.design, self.table = parts.build(formula, table)
+        else:
+            self.design, self.table = build(formula, table, se=se), table
+        self.priors: dict[str, Prior] = resolve(self.design, priors, family)
+        self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
+
+    @cached_property
+    def cross(self) -> CrossProducts:
+        """Cross-products of the design: all that a Gaussian fit needs to know of the rows."""
+        sigma = self.priors["sigma"]
+        return crossproducts(self.design, sigma.arguments[0] if sigma.fixed else None)
+
+    @cached_property
+    def theta_posterior(self) -> exact.ThetaPosterior:
+        """Log density of the standard deviations and correlations given the data."""
+        return exact.theta_posterior(self.design, self.cross, self.priors)
+
+    @property
+    def integrates(self) -> bool:
+        """Whether group effects integrate out of the rows once and for all: the marginal model."""
+        return self.family == "gaussian" and self.cross.at is None
+
+    @property
+    def proper(self) -> bool:
+        """Whether every prior is a distribution, so that there is an evidence."""
+        return all(prior.proper for prior in self.priors.values())
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the parameters that are not group effects, in the order they are shown."""
+        design = self.design
+        noise = [n for n in ("sigma", "nu") if n in self.priors and not self.priors[n].fixed]
+        return [*design.x_names, *design.sd_names, *design.cor_names, *noise]
+
+    def label(self, column: str) -> str:
+        """What figures call a column."""
+        return self.labels.get(column, column)
+
+    def gaussian(self) -> "Regression":
+        """The same regression with Gaussian noise; itself, if it has that."""
+        if self.family == "gaussian":
+            return self
+        other = self.with_design(self.design)
+        other.family = "gaussian"
+        other.priors = {name: prior for name, prior in self.priors.items() if name != "nu"}
+        return other
+
+    def pooled(self) -> "Regression":
+        """Complete pooling: the same regression without its group terms."""
+        response, common, _ = split_formula(self.formula)
+        kept = {*self.design.x_names, "sigma", "nu"}
+        given = {name: str(prior) for name, prior in self.priors.items() if name in kept}
+        return Regression(
+            f"{response} ~ {common}",
+            self.source,
+            given,
+            family=self.family,
+            se=self.se,
+            labels=self.labels,
+        )
+
+    def unpooled(self) -> "Regression":
+        """No pooling: each group's varying coefficients on their own, under a vague prior.
+
+        The effects carry the whole coefficient: their standard deviations are fixed at what the
+        prior of the population coefficient allows, instead of learned. Slopes that do not vary
+        stay as they are.
+        """
+        other = self.with_design(self.design.without_population())
+        kept = [*other.design.x_names, "sigma", "nu"]
+        other.priors = {name: self.priors[name] for name in kept if name in self.priors}
+        _, Z, y = of_design(self.design)
+        for k, name in enumerate(other.design.sd_names):
+            z_name, size = self.design.z_names[k], Z.rms[k]
+            prior = self.priors.get("Intercept" if z_name == "1" else z_name)
+            if prior is not None and prior.proper:
+                width = float(np.linalg.norm(prior.arguments))
+            else:
+                width = 100 * float(y.sd[0] / size)
+            other.priors[name] = Prior("Fixed", (width,))
+        return other
+
+    def with_response(self, y: np.ndarray) -> "Regression":
+        """The same regression and priors for another response, such as a simulated one."""
+        if self.design.moments is not None:
+            raise ValueError("Another response needs all rows, and a table in parts keeps few.")
+        return self.with_design(replace(self.design, y=np.asarray(y, dtype=float)))
+
+    def with_design(self, design: Design) -> "Regression":
+        """The same regression and priors for other rows or columns."""
+        other = copy(self)
+        for name in ("cross", "theta_posterior"):
+            vars(other).pop(name, None)
+        other.design = design
+        return other
+
+
+def _drop(
+    formula: str, table: pd.DataFrame, se: str | None
+) -> tuple[pd.DataFrame, dict[str, int], str]:
+    """The complete rows, what each column lacked, and a sentence about it."""
+    kept, lacking = complete_rows(formula, table, se)
+    left = len(table) - len(kept)
+    where = ", ".join(f"{count:,} in {name}" for name, count in lacking.items())
+    share = f"{left:,} of {len(table):,} rows ({left / len(table):.1%})"
+    says = f"Left out: {share}, with missing or infinite values ({where})." if left else ""
+    return kept, lacking, says

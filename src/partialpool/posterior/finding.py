@@ -1,0 +1,123 @@
+"""A finding: a figure or a table, a description of it, and the sentence that it supports.
+
+Names and values that come from data are text wherever a finding is shown: everything that this
+module hands to a notebook is escaped here, and nowhere else.
+"""
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+#: Stands for a value that there is not.
+NOTHING = "–"
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What a section of a report shows; shows itself in Jupyter and in a terminal.
+
+    Attributes
+    ----------
+    name : str
+        Of its files, such as ``"shrinkage"``.
+    sentence : str
+        The conclusion, in Markdown, computed from the same numbers.
+    figure : matplotlib.figure.Figure, optional
+    table : pandas.DataFrame, optional
+        With its own names and all digits; `columns` says how people see it.
+    description : str
+        What the figure shows, for readers who do not see it.
+    columns : mapping
+        Column of the table -> its heading and format, such as ``("mean", "{:.4g}")``. Columns
+        that are not named keep their name and are shown as they are.
+    index : bool
+        Whether the table's index names its rows.
+    """
+
+    name: str
+    sentence: str = ""
+    figure: Any = None
+    table: pd.DataFrame | None = None
+    description: str = ""
+    columns: Mapping[Any, tuple[str, str]] = field(default_factory=dict)
+    index: bool = True
+
+    def readable(self) -> pd.DataFrame:
+        """The table as people see it: headings, and digits as text."""
+        assert self.table is not None
+        shown = {}
+        for name in self.table.columns:
+            heading, form = self.columns.get(name, (name, "{}"))
+            shown[heading] = [
+                NOTHING if pd.isna(value) else form.format(value) for value in self.table[name]
+            ]
+        return pd.DataFrame(shown, index=self.table.index)
+
+    def to_html(self) -> str:
+        """The table as HTML, in which all that came from data is text."""
+        # pandas escapes headings, labels and values
+        return self.readable().to_html(index=self.index, escape=True, border=0)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the table with all its digits."""
+        assert self.table is not None
+        self.table.to_csv(path, index=self.index)
+        return Path(path)
+
+    def to_latex(self) -> str:
+        """The table in LaTeX, as people see it."""
+        shown = self.readable()
+        return shown.style.format(escape="latex").format_index(escape="latex").to_latex(hrules=True)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Keep the finding as files: the table as CSV, the figure as SVG.
+
+        Returns
+        -------
+        list of Path
+            What was written.
+        """
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        written = []
+        if self.table is not None:
+            written.append(self.to_csv(place / f"{self.name}.csv"))
+        if self.figure is not None:
+            written.append(place / f"{self.name}.svg")
+            self.figure.savefig(written[-1], metadata={"Date": None})
+        return written
+
+    def __str__(self) -> str:
+        parts = [self.description] if self.figure is not None else []
+        if self.table is not None:
+            parts.append(self.readable().to_string(index=self.index))
+        parts += [self.sentence] if self.sentence else []
+        return "\n\n".join(parts)
+
+    __repr__ = __str__
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import Markdown, display
+
+        if self.figure is not None:
+            # a figure that is not pyplot's is not shown a second time at the end of the cell
+            alt = {"alt": self.description}
+            display(self.figure, metadata={"image/svg+xml": alt, "image/png": alt})
+            close(self.figure)
+        if self.table is not None:
+            display({"text/html": self.to_html(), "text/plain": str(self)}, raw=True)
+        if self.sentence:
+            display(Markdown(html.escape(self.sentence, quote=False)))
+
+
+def close(figure: Any) -> None:
+    """Let pyplot forget a figure, if it is one of its own."""
+    import sys
+
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close(figure)
