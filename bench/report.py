@@ -8,10 +8,10 @@ import matplotlib as mpl
 
 mpl.use("svg")
 import matplotlib.pyplot as plt
-from peers import PEERS
-from targets import against, best, held, leaders
 
 from partialpool import figures, page, theme
+from peers import PEERS
+from targets import against, best, held, leaders
 
 HEADS = (
     *("data", "method", "import", "first call", "later call", "fit alone", "draws/s", "R-hat"),
