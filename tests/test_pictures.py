@@ -56,4 +56,5 @@ def test_readme_shows_what_is_there(pictures):
         *(f"{name}.png" for name in pictures.PICTURES),
         "explorer.png",
         "method.md",
+        "studies.md",
     }
