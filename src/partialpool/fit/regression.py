@@ -135,7 +135,7 @@ class Regression:
 
         The effects carry the whole coefficient: their standard deviations are fixed at what the
         prior of the population coefficient allows, instead of learned. Slopes that do not vary
-        stay as they are.
+        stay as they are (docs/method.md, eq. (34)).
         """
         other = self.with_design(self.design.without_population())
         kept = [*other.design.x_names, "sigma", "nu"]

@@ -233,6 +233,8 @@ def check(fitted: Fitted) -> Verdict:
 def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
     """Distance of a fit from the exact posterior, for every parameter that is `checked`.
 
+    `verdict` holds ``z`` against docs/method.md, eq. (36).
+
     Returns
     -------
     pandas.DataFrame

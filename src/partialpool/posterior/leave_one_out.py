@@ -3,10 +3,7 @@
 PSIS-LOO is ArviZ's (Vehtari, Gelman & Gabry 2017). What goes into it is ours: where the noise is
 Gaussian the group's effect is integrated out, given the *other* rows of its group, so that the
 importance weights only carry what a row tells about the population (Merkle, Furr & Rabe-Hesketh
-2019). With leverage ``h_i = z_iᵀ C_j z_i / s_i²`` of row i in group j, ``C_j`` and ``m_j`` the
-conditional covariance and mean of its effect and ``s_i`` the standard deviation of its noise,
-
-    y_i | y_-i, theta, beta ~ N( y_i - (y_i - x_iᵀ beta - z_iᵀ m_j) / (1 - h_i),  s_i² / (1 - h_i) )
+2019): docs/method.md, eq. (32) and (33).
 """
 
 import warnings
