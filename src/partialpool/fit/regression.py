@@ -134,8 +134,8 @@ class Regression:
         """No pooling: each group's varying coefficients on their own, under a vague prior.
 
         The effects carry the whole coefficient: their standard deviations are fixed at what the
-        prior of the population coefficient allows, instead of learned. Slopes that do not vary
-        stay as they are (docs/method.md, eq. (34)).
+        prior of the population coefficient allows (docs/method.md, eq. (34)), instead of learned. Slopes that do not vary
+        stay as they are.
         """
         other = self.with_design(self.design.without_population())
         kept = [*other.design.x_names, "sigma", "nu"]

@@ -58,6 +58,10 @@ class LeftOut:
     rows: np.ndarray
     refitted: int
 
+    def residuals(self, y: np.ndarray) -> np.ndarray:
+        """Residuals (n,) of all rows `y` (N,) of the data, in predictive standard deviations."""
+        return (y[self.rows] - self.mean) / self.sd
+
 
 def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     """Predict rows of the data as if each had been left out of the fit.

@@ -95,6 +95,12 @@ def finding(fitted: Fitted) -> Finding:
     return Finding("sensitivity", sentence(table), table=table, columns=columns)
 
 
+def conflicts(table: pd.DataFrame) -> list[str]:
+    """Parameters that both prior and likelihood move: each pulls them its own way."""
+    both = (table["prior"] > THRESHOLD) & (table["likelihood"] > THRESHOLD)
+    return [str(name) for name in table.index[both]]
+
+
 def sentence(table: pd.DataFrame) -> str:
     """What the sensitivities say, in plain language."""
     prior, likelihood = table["prior"] > THRESHOLD, table["likelihood"] > THRESHOLD
