@@ -176,7 +176,7 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
                 p,
                 "≥",
                 LEVEL,
-                "p-value of Bartlett's test that residuals spread alike in groups of "
+                "p-value of Brown and Forsythe's test that residuals spread alike in groups of "
                 f"{MIN_ROWS} rows and more",
                 "intervals are too wide in quiet groups and too narrow in noisy ones",
             )
@@ -185,12 +185,15 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
 
 
 def same_noise(fitted: Fitted, left_out: LeftOut) -> float | None:
-    """p-value of Bartlett's test over groups of `MIN_ROWS` rows; None with fewer than two."""
+    """p-value of Brown and Forsythe's test, groups of `MIN_ROWS` rows; None with fewer than two.
+
+    It compares distances from the groups' medians, so that one far row does not decide it.
+    """
     codes = fitted.model.design.codes[left_out.rows]
     z = pd.Series(left_out.residuals(fitted.model.design.y))
     groups = [part.to_numpy() for _, part in z.groupby(codes) if len(part) >= MIN_ROWS]
     groups = [part for part in groups if part.std() > 0]
-    return float(stats.bartlett(*groups).pvalue) if len(groups) > 1 else None
+    return float(stats.levene(*groups, center="median").pvalue) if len(groups) > 1 else None
 
 
 def calibration_check(left_out: LeftOut) -> dict[str, Any]:
