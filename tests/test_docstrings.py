@@ -27,7 +27,7 @@ TYPED = [
     pp.simulate.grouped,
     pp.checks.summarize,
     pp.groups.shrinkage,
-    pp.priors.resolve,
+    pp.default_priors.resolve,
 ]
 
 

@@ -380,7 +380,7 @@ def test_an_untrusted_sample_says_so():
 
 def test_crossproducts_are_those_of_the_rows():
     table = pp.simulate.grouped(np.random.default_rng(0), groups=4, per_group=[1, 2, 5, 9])
-    design = pp.matrices.build("y ~ x + (x | group)", table.assign(x=table["x"] + 1e6))
+    design = pp.from_table.build("y ~ x + (x | group)", table.assign(x=table["x"] + 1e6))
     cross = crossproducts(design)
     assert cross.counts.tolist() == [1, 2, 5, 9]
     Z = np.linalg.solve(cross.T.T, design.Z.T).T

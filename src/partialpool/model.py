@@ -23,7 +23,7 @@ class Model(Regression):
         One row per observation; or a table in parts, from `load`, of which only cross-products and
         a sample of rows are kept in memory.
     priors : mapping of str to str, optional
-        Such as ``{"sd": "HalfNormal(100)"}``; see `priors.resolve` for keys and defaults.
+        Such as ``{"sd": "HalfNormal(100)"}``; see `default_priors.resolve` for keys and defaults.
     family : {"gaussian", "student"}
         Of the noise. Student's t bends less to outliers; it has no exact posterior.
     se : str, optional

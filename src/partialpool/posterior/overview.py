@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from partialpool.design.matrices import used_columns
+from partialpool.design.formula import used_columns
 from partialpool.fit.regression import Regression
 from partialpool.posterior.finding import Finding
 
