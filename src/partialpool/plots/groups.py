@@ -253,8 +253,8 @@ def forest(fitted: Fitted) -> Finding:
         )
         places = np.arange(len(order))
         panel.hlines(places, low[order], high[order], color=theme.COLORS["partial"], alpha=0.6)
-        panel.plot(
-            middle[order], places, "o", ms=3.5, color=theme.COLORS["partial"], label="a group"
+        panel.scatter(
+            middle[order], places, s=10, color=theme.COLORS["partial"], label="a group", zorder=3
         )
         panel.set_yticks(places, design.levels[order], fontsize=7)
         panel.set(xlabel=name, ylim=(-1, len(order)))
