@@ -278,6 +278,14 @@ def test_code_and_mathematics_of_a_sentence_are_not_escaped():
     assert text == "`a <b>c` of &lt;b&gt; &amp; $$x &= 1 < 2$$"
 
 
+def test_numbers_of_a_table_are_shown_with_few_digits():
+    table = pd.DataFrame({"x": [0.14960034272844, np.nan], "n": [1234567, 2], "m": [0.5, 1.0]})
+    shown = finding.Finding("f", table=table, columns={"m": ("mean", "{:.2f}")}).readable()
+    assert shown["x"].tolist() == ["0.1496", finding.NOTHING]
+    assert shown["n"].tolist() == ["1234567", "2"]
+    assert shown["mean"].tolist() == ["0.50", "1.00"]
+
+
 def test_a_model_shows_its_priors():
     model = pp.Model(FORMULA, SLEEP, {"sd": "HalfNormal(100)"})
     found = overview.priors(model)

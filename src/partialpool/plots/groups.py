@@ -141,7 +141,10 @@ def group_lines(fitted: Fitted) -> Finding:
         f"the {len(groups)} panels the unpooled line stays inside that band: there pooling changes "
         "little."
     )
-    what = f"Small panels, one per group of {design.group}, each with its rows and three lines."
+    what = (
+        f"Small panels, one per group of {design.group}, each with its rows and the lines of "
+        f"{', '.join(POOLING.values())}."
+    )
     return theme.finding("group_lines", figure, what, says)
 
 
