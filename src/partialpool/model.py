@@ -8,7 +8,7 @@ import pandas as pd
 
 from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
-from partialpool.posterior import checks, leave_one_out, predictions, words
+from partialpool.posterior import checks, leave_one_out, overview, predictions
 from partialpool.posterior.fitted import Fitted
 
 
@@ -106,12 +106,12 @@ class Model(Regression):
         return pymc_models.build(self.design, self.cross, self.priors, parametrization)
 
     def __str__(self) -> str:
-        return str(words.model(self))
+        return str(overview.priors(self))
 
     __repr__ = __str__
 
     def _ipython_display_(self) -> None:
-        words.model(self)._ipython_display_()
+        overview.priors(self)._ipython_display_()
 
 
 class Fit(Fitted):
