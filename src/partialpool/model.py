@@ -8,7 +8,7 @@ import pandas as pd
 
 from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
-from partialpool.posterior import checks, leave_one_out, predictions
+from partialpool.posterior import checks, leave_one_out, overview, predictions
 from partialpool.posterior.fitted import Fitted
 
 
@@ -104,6 +104,9 @@ class Model(Regression):
         from partialpool.fit import pymc_models
 
         return pymc_models.build(self.design, self.cross, self.priors, parametrization)
+
+    def _ipython_display_(self) -> None:
+        overview.priors(self)._ipython_display_()
 
 
 class Fit(Fitted):

@@ -5,6 +5,7 @@ module hands to a notebook is escaped here, and nowhere else.
 """
 
 import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +112,17 @@ class Finding:
         if self.table is not None:
             display({"text/html": self.to_html(), "text/plain": str(self)}, raw=True)
         if self.sentence:
-            display(Markdown(html.escape(self.sentence, quote=False)))
+            display(Markdown(_as_text(self.sentence)))
+
+
+def _as_text(sentence: str) -> str:
+    """A sentence without markup of the data's own.
+
+    Code and mathematics stay as they are: Markdown shows what is in them character by character.
+    """
+    pieces = re.split(r"(`[^`]+`|\$\$.+?\$\$)", sentence, flags=re.DOTALL)
+    pieces[::2] = [html.escape(piece, quote=False) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 def close(figure: Any) -> None:
