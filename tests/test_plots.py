@@ -4,12 +4,11 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool.plots import groups, marginals, predictive, questions
-from partialpool.posterior import leave_one_out, pooling, predictions, replications
+from partialpool.plots import groups, marginals, predictive
+from partialpool.posterior import effects, leave_one_out, pooling, predictions, replications
 from partialpool.posterior.fitted import POOLING
 from partialpool.simulation import simulate
 
@@ -146,44 +145,7 @@ def test_pooling_sentence_names_the_highest_evidence(radon):
 
 
 def test_headline_has_the_figures(radon):
-    summary = radon.summary()
-    assert f"{summary.loc['basement', 'mean']:.3g}" in pooling.headline(radon.model, summary)
-
-
-def test_the_joint_density_of_the_origin_has_no_maximum():
-    table = simulate.origin(np.random.default_rng(0))
-    x, y = table["x"].to_numpy(), table["y"].to_numpy()
-    b = (y - 2) / x
-    values = [questions.joint_density(x, y, 2, 2, 1, eps, b) for eps in 10.0 ** -np.arange(8)]
-    np.testing.assert_allclose(np.diff(values), 100 * np.log(10))
-
-
-def test_joint_density_is_that_of_the_centred_pymc_model():
-    import pymc as pm
-
-    table = simulate.origin(np.random.default_rng(0), n=5)
-    model = pp.Model(simulate.ORIGIN_FORMULA, table, simulate.ORIGIN_PRIORS)
-    b = np.array([1.0, 2.0, 3.0, 2.5, 1.5])
-    with model.pymc("centered") as built:
-        point = {"Intercept": 1.5, "x": 2.5, "x|i_sigma": 0.8, "sigma": 0.3, "x|i_whole": b}
-        logps = [pm.logp(v, point[v.name]).sum() for v in built.free_RVs]
-        logps += [pm.logp(v, table["y"].to_numpy()).sum() for v in built.observed_RVs]
-        total = float(sum(logps).eval({built[k]: v for k, v in point.items()}))
-    constant = -2 * np.log(1e4) - np.log(2 * np.pi) - np.log(100) - np.log(10)
-    x, y = table["x"].to_numpy(), table["y"].to_numpy()
-    ours = questions.joint_density(x, y, 1.5, 2.5, 0.8, 0.3, b) + constant
-    assert ours == pytest.approx(total, rel=1e-6)
-
-
-def test_the_optimiser_runs_to_the_floor():
-    table = simulate.origin(np.random.default_rng(1), n=30)
-    ends, start = questions.climb(table, np.random.default_rng(0), starts=3)
-    assert ((ends["eps"] < 0.01) | (ends["sigma_b"] < 0.01)).all()
-    assert set(start) == {"Intercept", "x", "x|i_sigma", "sigma", "x|i"}
-
-
-def test_eps_follows_the_data():
-    result = questions.eps_over_data_sets(np.random.default_rng(0), [0, 2], 10)
-    assert isinstance(result, pd.DataFrame)
-    medians = result.groupby("eps")["q50"].median()
-    assert medians[0] < 0.6 < medians[2]
+    low, high = np.quantile(radon.population["basement"], [0.05, 0.95])
+    said = effects.headline(radon)
+    assert f"{radon.population['basement'].mean():.3g}" in said
+    assert f"{low:.3g} to {high:.3g}" in said
