@@ -53,7 +53,7 @@ def _renamed(tree: xr.DataTree) -> xr.DataTree:
 
 def estimates(fit: Fitted, verdict: checks.Verdict) -> Finding:
     """Figures of the four parameters under the origin's names, and the verdict in words."""
-    found = checks.estimates(fit, verdict)
+    found = checks.estimates(fit)
     assert found.table is not None
     says = f"{found.sentence} {verdict.sentence}"
     return replace(found, sentence=says, table=found.table.rename(index=ORIGIN_NAMES))

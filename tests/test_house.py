@@ -150,7 +150,7 @@ def test_an_open_room_offers_its_functions(room):
     names = dir(getattr(pp, room))
     assert names
     for name in names:
-        assert callable(getattr(getattr(pp, room), name)) or name.isupper()
+        assert callable(getattr(getattr(pp, room), name))
 
 
 def loaded(code):

@@ -13,6 +13,7 @@ from partialpool.design import from_parts
 from partialpool.plots import groups
 from partialpool.posterior import predictions
 from partialpool.posterior.fitted import Fitted
+from partialpool.simulation import simulate
 
 FORMULAS = (
     "y ~ x + (x | group)",
@@ -27,7 +28,7 @@ FORMULAS = (
 @pytest.fixture(scope="module")
 def table():
     rng = np.random.default_rng(0)
-    table = pp.simulate.grouped(rng, groups=30, per_group=20, cor=0.3)
+    table = simulate.grouped(rng, groups=30, per_group=20, cor=0.3)
     table["f"] = rng.choice(["a", "b", "c"], len(table))
     # a group that one part only has, and a category that one part lacks
     return table.sort_values("f", kind="stable").reset_index(drop=True)
@@ -210,7 +211,7 @@ def test_a_large_file_is_read_in_pieces(table, tmp_path, monkeypatch):
 
 def test_groups_without_a_row_in_the_sample_are_not_drawn(tmp_path):
     """A figure shows rows; the fit knows the groups of all."""
-    table = pp.simulate.grouped(np.random.default_rng(0), groups=40, per_group=20)
+    table = simulate.grouped(np.random.default_rng(0), groups=40, per_group=20)
     (tmp_path / "parts").mkdir()
     for k in range(2):
         table.iloc[k::2].to_csv(tmp_path / "parts" / f"{k}.csv", index=False)

@@ -132,8 +132,16 @@ class Fit(Fitted):
     def summary(self, *, groups: bool = False) -> pd.DataFrame:
         """Figures of the population's parameters, and of every group effect if asked.
 
-        Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median), ess_bulk,
-        ess_tail, rhat, mcse_mean.
+        Parameters
+        ----------
+        groups : bool
+            Whether each group's own effects are shown too.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median),
+            ess_bulk, ess_tail, rhat, mcse_mean.
 
         Examples
         --------

@@ -73,7 +73,8 @@ def resolve(
     Examples
     --------
     >>> import partialpool as pp
-    >>> design = pp.from_table.build("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+    >>> from partialpool.design import from_table
+    >>> design = from_table.build("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
     >>> str(resolve(design, {"sd": "HalfNormal(100)"})["1|Subject_sigma"])
     'HalfNormal(100)'
     """
