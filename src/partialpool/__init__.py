@@ -13,7 +13,6 @@ EXPORTS = {
     "Model": "model",
     "model": "model",
     "predict": "posterior.predictions",
-    "show": "plots.theme",
     "summary": "posterior.checks",
     "tables": "data.tables",
     "columns": "data.columns",

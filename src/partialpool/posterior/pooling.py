@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from partialpool.fit.regression import Regression
@@ -80,6 +81,24 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
         f"The log evidence is highest for **{POOLING[best]}** ({evidence[best]:.1f}), {gaps}. "
         "(The evidence of no pooling depends on how vague its prior is.)"
     )
+
+
+def group_coefficients(fitted: Fitted) -> dict[str, np.ndarray]:
+    """Each group's coefficients, population part included: name -> draws (S, J).
+
+    That part takes in what predictors of the group contribute, for no group on its own can tell
+    them from its own coefficients; see `Design.absorbed`.
+    """
+    design, values = fitted.model.design, fitted.values
+    absorbed = design.absorbed()
+    result = {}
+    for k, name in enumerate(design.z_names):
+        total = values[design.effect(k)]
+        for column, (at, factor) in absorbed.items():
+            if at == k:
+                total = total + values[design.x_names[column]][:, None] * factor
+        result["Intercept" if name == "1" else name] = total
+    return result
 
 
 def headline(model: Regression, summary: pd.DataFrame) -> str:
