@@ -59,7 +59,6 @@ EXPORTS = {
     "predictive": "plots.predictive",
     "recovery": "plots.recovery",
     "samplers": "plots.samplers",
-    "funnels": "plots.funnels",
     "explorer": "plots.explorer",
     "explorer_picture": "plots.explorer_picture",
     "study_plots": "plots.study_plots",

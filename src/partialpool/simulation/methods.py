@@ -213,7 +213,7 @@ def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
     }
 
 
-def table(comparison: Comparison) -> Finding:
+def method_table(comparison: Comparison) -> Finding:
     """The figures of every method, and for each in words what came of it."""
     says = [
         f"* **{words}** {row['verdict']}. "
