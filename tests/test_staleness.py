@@ -148,7 +148,7 @@ def test_batches_of_simulations_depend_on_the_rooms_that_compute(
     for known in ("fit/exact.py", "model.py", "report/page.py", "plots/x.py"):
         (tmp_path / known).parent.mkdir(exist_ok=True)
         (tmp_path / known).write_text("")
-    monkeypatch.setattr(many_fits, "PACKAGE", tmp_path)
+    monkeypatch.setattr(many_fits.paths, "PACKAGE", tmp_path)
     before = many_fits.code_digest.__wrapped__()
     (tmp_path / name).write_text("changed = True\n")
     assert (many_fits.code_digest.__wrapped__() != before) == counts
