@@ -109,7 +109,7 @@ def test_imports_go_downwards_only():
         ("fit/kernels.py", "import matplotlib.pyplot as plt", "fit.kernels imports matplotlib"),
         ("posterior/draws.py", "from partialpool.model import Model", "imports the door: model"),
         ("posterior/draws.py", "import pymc as pm", "posterior.draws imports pymc"),
-        ("data/tables.py", "def f():\n    from partialpool.data import parts", "circle: "),
+        ("data/paths.py", "def f():\n    from partialpool.data import tables", "circle: "),
         ("report/index.py", "from partialpool.posterior import checks", "imports posterior.checks"),
     ],
 )

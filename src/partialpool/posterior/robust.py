@@ -43,13 +43,6 @@ def prediction(fitted: Fitted, left_out: leave_one_out.LeftOut, seed: int = 0) -
     return replace(leave_one_out.comparison(both), name="noise")
 
 
-def prediction(fitted: Fitted, left_out: leave_one_out.LeftOut, seed: int = 0) -> Finding:
-    """Both kinds of noise by leave-one-out prediction; `left_out` is that of the fit."""
-    gaussian = leave_one_out.leave_out(fitted.gaussian, seed)
-    both = {"Student's t": left_out, "Gaussian noise": gaussian}
-    return replace(leave_one_out.comparison(both), name="noise")
-
-
 def sentence(fitted: Fitted) -> str:
     """How the two families differ, in words."""
     model = fitted.model
