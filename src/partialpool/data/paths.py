@@ -1,15 +1,51 @@
-"""Files of a folder or a glob on this machine: through symbolic links, every folder once."""
+"""Places and files on this machine: the package, the project, its caches; globs; whole writes."""
 
+import contextlib
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+#: Where this package's own files lie.
+PACKAGE = Path(__file__).resolve().parents[1]
+#: What is remembered between runs of a project, seen from its folder; may be deleted at any time.
+CACHE = Path(".cache", "partialpool")
 MAGIC = "*?["
 
 
+def find_root(start: Path | None = None) -> Path:
+    """Find the project's folder, which holds ``notebooks/`` and ``params/``.
+
+    Parameters
+    ----------
+    start : Path, optional
+        Where to begin; default is the current folder. Its parents are tried too.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    """
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{start} is not inside a project, a folder that holds notebooks/ and params/; change "
+        "into one, or name it: partialpool --root FOLDER."
+    )
+
+
+def cache_folder(name: str) -> Path | None:
+    """A folder for what is remembered, in the project of the current folder; None outside one."""
+    with contextlib.suppress(FileNotFoundError):
+        return find_root() / CACHE / name
+    return None
+
+
 def files(source: str) -> list[str]:
-    """List the files that a path, a folder or a glob stands for, sorted.
+    """List the files that a path, a folder or a glob stands for, sorted; links are followed.
 
     Parameters
     ----------
@@ -28,16 +64,6 @@ def files(source: str) -> list[str]:
     return sorted(path for path in _below(os.path.join(*parts[:plain]), depth) if matches(path))
 
 
-def code(place: Path) -> list[Path]:
-    """A file, or the files of a folder of code, but for caches and what is hidden."""
-    found = []
-    for path in map(Path, files(str(place))):
-        names = path.relative_to(place.parent).parts
-        if not any(name.startswith(".") or name == "__pycache__" for name in names):
-            found.append(path)
-    return found
-
-
 def _below(folder: str, depth: int | None = None) -> Iterator[str]:
     """Files in a folder and those below it; a link back to where one came from ends there."""
     seen = set()
@@ -52,3 +78,27 @@ def _below(folder: str, depth: int | None = None) -> Iterator[str]:
         folders.sort()
         if depth is not None and len(PurePath(here).parts) - start + 1 >= depth:
             folders.clear()
+
+
+def code(place: Path) -> list[Path]:
+    """A file, or the files of a folder of code, but for caches and what is hidden."""
+    found = []
+    for path in map(Path, files(str(place))):
+        names = path.relative_to(place.parent).parts
+        if not any(name.startswith(".") or name == "__pycache__" for name in names):
+            found.append(path)
+    return found
+
+
+def write(path: Path, content: str | bytes | memoryview) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
