@@ -61,28 +61,27 @@ lab: $(READY) ## open JupyterLab on notebooks/
 	@$(PY) -m partialpool lab
 
 lint: $(READY) ## check style, types and that notebooks are saved without outputs
-	@$(PY) -m ruff check src tests notebooks
-	@$(PY) -m ruff format --check src tests notebooks
+	@$(PY) -m ruff check src tests bench notebooks
+	@$(PY) -m ruff format --check src tests bench notebooks
 	@$(PY) -m mypy
 	@$(PY) -m partialpool notebooks
 
 bench: $(BENCH_READY) ## measure against other packages (an environment of its own)
-	@PYTHONPATH=$(CURDIR)/src $(PY_BENCH) tests/bench/run.py $(BENCH_ARGS)
+	@PYTHONPATH=$(CURDIR)/src $(PY_BENCH) bench/run.py $(BENCH_ARGS)
 
 pictures: $(READY) ## take the pictures of the README from finished reports (needs Chromium)
 	@$(PY) workflow/pictures.py
 	@PICTURES=$(CURDIR)/docs $(PY) -m pytest -q tests/test_jupyterlab.py -k slider
 
-lock: $(UV) ## write requirements.lock anew from pyproject.toml
+lock: $(UV) ## write both requirements.lock anew, from pyproject.toml and bench/requirements.in
 	@$(UV) $(COMPILE) --upgrade --extra dev --extra slurm pyproject.toml -o requirements.lock
-	@if [ -f tests/bench/requirements.in ]; then \
-	  $(UV) $(COMPILE) --upgrade pyproject.toml tests/bench/requirements.in -o tests/bench/requirements.lock; fi
-	@echo "Wrote requirements.lock."
+	@$(UV) $(COMPILE) --upgrade pyproject.toml bench/requirements.in -o bench/requirements.lock
+	@echo "Wrote requirements.lock and bench/requirements.lock."
 
 clean: ## remove reports, caches and the environments
 	@rm -rf reports/* reports/.[!.g]* .venv .venv-bench .tools .cache .snakemake
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- the environment ------------------------------------------------------------------------------
 
@@ -99,6 +98,6 @@ $(VENV_READY): requirements.lock pyproject.toml .python-version | $(UV)
 	@$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(BENCH_READY): tests/bench/requirements.lock .python-version | $(UV)
-	@./.ci/venv $(UV) .venv-bench tests/bench/requirements.lock
+$(BENCH_READY): bench/requirements.lock .python-version | $(UV)
+	@./.ci/venv $(UV) .venv-bench bench/requirements.lock
 	@touch $@

@@ -74,7 +74,7 @@ def test_an_untrusted_exact_fit_fails():
 def test_summary_is_that_of_the_draws():
     rng = np.random.default_rng(4)
     values = normal(rng, 3, 2)
-    row = checks.summarize(tree({"a": values})).loc["a"]
+    row = checks.summarize(tree({"a": values})["posterior"].to_dataset()).loc["a"]
     assert row["mean"] == pytest.approx(values.mean())
     assert row["q05"] == pytest.approx(np.quantile(values, 0.05))
     assert row["mcse_mean"] == pytest.approx(2 / np.sqrt(row["ess_bulk"]), rel=0.1)
@@ -110,17 +110,16 @@ def test_false_alarms_are_as_rare_as_stated():
 
 def test_verdict_shows_itself_escaped():
     rng = np.random.default_rng(8)
-    page = checks.verdict(tree({"<b>a": normal(rng)}))._repr_html_()
+    page = checks.verdict(tree({"<b>a": normal(rng)})).finding().to_html()
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
 
 
 def test_the_exact_fit_is_held_against_another_stream():
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
-    posterior = model.fit(seed=1)
-    other = model.reference_for(posterior)
-    assert not other["posterior"].equals(posterior["posterior"])
-    verdict = model.check(posterior)
+    fit = model.fit(seed=1)
+    assert not fit.reference.dataset.equals(fit.dataset)
+    verdict = fit.check()
     assert "Exact: means" in {check["name"] for check in verdict.checks}
     assert verdict.status == "passed"
 
@@ -128,5 +127,5 @@ def test_the_exact_fit_is_held_against_another_stream():
 def test_of_very_many_groups_some_are_checked():
     rng = np.random.default_rng(9)
     effects = xr.Dataset({"1|g": (("chain", "draw", "g"), rng.standard_normal((4, 100, 3000)))})
-    shown = checks.checked(xr.DataTree.from_dict({"posterior": effects}))["posterior"]
+    shown = checks.checked(effects)
     assert shown.sizes["g"] == checks.CHECKED_GROUPS

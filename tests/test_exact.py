@@ -164,7 +164,7 @@ def test_conditional_draws_have_the_conditional_moments(route):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_sleepstudy_reference_values(seed):
-    """The design's exact posterior (section 7), to four standard errors."""
+    """Known values of this posterior and its evidence, to four standard errors."""
     posterior = pp.Model(
         "Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"), SLEEP_PRIORS
     ).fit(seed=seed)

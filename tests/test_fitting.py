@@ -31,7 +31,7 @@ def reml(model):
 
 
 def test_sleepstudy_reml_is_lme4s():
-    """Values of design section 7, from lme4."""
+    """Values of lme4's `lmer`, which maximizes the same criterion (docs/method.md, eq. (9))."""
     model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"), FLAT)
     u = reml(model)
     scales, correlation = model.theta_posterior.parameters(u)

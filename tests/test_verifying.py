@@ -43,6 +43,17 @@ def test_one_draw_that_differs_is_seen(tmp_path):
     assert not verification.compare(summary, summary, one, tmp_path).same
 
 
+def test_a_run_of_many_fits_is_compared_but_for_its_times(tmp_path):
+    for place, mean, seconds in (("one", 0.0, 1.0), ("slower", 0.0, 2.0), ("other", 1e-15, 1.0)):
+        table = xr.Dataset({"mean": ("data_set", [mean]), "seconds": ("data_set", [seconds])})
+        (tmp_path / place).mkdir()
+        xr.DataTree.from_dict({"calibration": table}).to_netcdf(tmp_path / place / "posterior.nc")
+    summary = figures(a=0.0)
+    one, slower, other = (tmp_path / name for name in ("one", "slower", "other"))
+    assert verification.compare(summary, summary, one, slower).same
+    assert not verification.compare(summary, summary, one, other).same
+
+
 def test_chance_explains_more_when_more_is_compared():
     few, many = (verification.Comparison(False, 0, "", n).limit for n in (1, 1000))
     assert 3.2 < few < 3.4 < many < 5.1

@@ -1,7 +1,5 @@
-"""Take the pictures of the README from finished reports, and keep one report: ``make pictures``."""
+"""Take the pictures of the README from finished reports: ``make pictures``."""
 
-import platform
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,12 +14,10 @@ PICTURES = {
 }
 #: Width of the window; a study's page is narrow, for it has nothing but figures there.
 WIDTH = {"report": 1200, "recovery": 880}
-#: Page that stands under docs/ for those who want to see one before they install anything.
-SHOWN = "sleepstudy/method-exact_seed-1/report.html"
 
 
 def main() -> int:
-    """Write docs/<picture>.png and docs/sleepstudy.html; say what is missing."""
+    """Write docs/<picture>.png; say what is missing."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     if browser_path is None:
         print("Pictures need Chromium on the path.", file=sys.stderr)
@@ -50,12 +46,6 @@ def main() -> int:
             )
             print(f"docs/{name}.png")
         browser.close()
-    text = (ROOT / "reports" / SHOWN).read_text(encoding="utf-8")
-    # What the page links to beside it is not there under docs/.
-    text = re.sub(r'<a href="(?!#|https?:)[^"]*"[^>]*>(.*?)</a>', r"\1", text)
-    text = text.replace(platform.platform(), platform.system())  # nobody's machine is published
-    (ROOT / "docs" / "sleepstudy.html").write_text(text, encoding="utf-8")
-    print("docs/sleepstudy.html")
     return 0
 
 

@@ -85,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
     commands.add_parser("index", help="write reports/index.html again")
     commands.add_parser("lab", help="open JupyterLab on notebooks/", epilog="-- as for `report`.")
-    saved = commands.add_parser("notebooks", help="check that notebooks have no outputs")
-    saved.add_argument("--fix", action="store_true", help="take outputs out")
+    saved = commands.add_parser("notebooks", help="check that notebooks are saved clean and listed")
+    saved.add_argument("--fix", action="store_true", help="take outputs out; write docs/studies.md")
     return parser
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
-from partialpool.posterior import checks, leave_one_out, predictions
+from partialpool.posterior import checks, leave_one_out, predictions, words
 from partialpool.posterior.fitted import Fitted
 
 
@@ -105,6 +105,14 @@ class Model(Regression):
 
         return pymc_models.build(self.design, self.cross, self.priors, parametrization)
 
+    def __str__(self) -> str:
+        return str(words.model(self))
+
+    __repr__ = __str__
+
+    def _ipython_display_(self) -> None:
+        words.model(self)._ipython_display_()
+
 
 class Fit(Fitted):
     """A model and draws from its posterior; `Model.fit` makes it."""
@@ -195,3 +203,11 @@ class Fit(Fitted):
         """Write the posterior as netCDF, for `xarray.open_datatree` and ArviZ."""
         self.posterior.to_netcdf(path)
         return Path(path)
+
+    def __str__(self) -> str:
+        return str(checks.estimates(self))
+
+    __repr__ = __str__
+
+    def _ipython_display_(self) -> None:
+        checks.estimates(self)._ipython_display_()

@@ -2,12 +2,20 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from partialpool.batch import project
 from partialpool.batch.execute import environment
+from partialpool.batch.study_file import RESERVED
+from partialpool.design.priors import FAMILIES
+
+#: Beginning of the line of docs/studies.md below which it is generated.
+MARK = "<!-- From here on"
 
 
 def lab(root: Path, extra: list[str]) -> None:
@@ -73,8 +81,47 @@ def strip(path: Path) -> None:
     project.write(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
+def studies_markdown(root: Path) -> str:
+    """The text of ``docs/studies.md``: its own upper part, then the priors and every setting.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    """
+    text = (root / "docs" / "studies.md").read_text(encoding="utf-8")
+    frame, mark, rest = text.partition(MARK)
+    parts = [frame + mark + rest.partition("\n")[0], "| for a | families |\n|---|---|"]
+    for kind in dict.fromkeys(kind for _, kind in FAMILIES.values()):
+        families = (
+            f"`{family}({', '.join(arguments)})`"
+            for family, (arguments, its_kind) in FAMILIES.items()
+            if its_kind == kind
+        )
+        parts[-1] += f"\n| {kind} | {', '.join(families)} |"
+    parts.append("## Settings\n\nOf each notebook, with the defaults.")
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        cells = project.read_notebook(path)
+        said = project.remarks(cells)
+        lines = [
+            f"  {_as_yaml(name, value)}  # {re.sub(r'\bNone\b', 'null', said[name])}"
+            for name, value in project.parameters(cells).items()
+            if name not in RESERVED
+        ]
+        title = cells[0]["source"].splitlines()[0].removeprefix("# ")
+        settings = "\n".join(["```yaml", f"notebook: {path.stem}", "settings:", *lines, "```"])
+        parts.append(f"### {path.stem}\n\n{title}.\n\n{settings}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _as_yaml(name: str, value: Any) -> str:
+    """``name: value`` on one line."""
+    inside = yaml.safe_dump({name: value}, default_flow_style=True, width=10**6)
+    return inside.strip()[1:-1]
+
+
 def check(root: Path, *, fix: bool = False) -> int:
-    """Check all notebooks of ``notebooks/`` and ``tests/``; return how many are not as they should.
+    """Check all notebooks, and that ``docs/studies.md`` lists their settings as they are.
 
     Parameters
     ----------
@@ -82,6 +129,11 @@ def check(root: Path, *, fix: bool = False) -> int:
         The project's folder.
     fix : bool
         Put them right instead.
+
+    Returns
+    -------
+    int
+        How many files are not as they should be.
     """
     paths = [
         p for folder in ("notebooks", "tests/notebooks") for p in (root / folder).glob("*.ipynb")
@@ -95,6 +147,13 @@ def check(root: Path, *, fix: bool = False) -> int:
         if found:
             bad += 1
             print(f"{path.relative_to(root)}: {'; '.join(found)}.", file=sys.stderr)
+    listed = root / "docs" / "studies.md"
+    if listed.exists() and listed.read_text(encoding="utf-8") != (text := studies_markdown(root)):
+        if fix:
+            project.write(listed, text)
+        else:
+            bad += 1
+            print("docs/studies.md: settings or priors have changed since.", file=sys.stderr)
     if bad:
         print("python -m partialpool notebooks --fix puts that right.", file=sys.stderr)
     else:

@@ -1,8 +1,10 @@
 """The project's files: where it lies, what a notebook declares, which files `data` names."""
 
 import ast
+import io
 import json
 import os
+import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,11 +78,8 @@ def parameters(cells: list[dict[str, Any]]) -> dict[str, Any]:
     ValueError
         Unless there is exactly one such cell and it is Python.
     """
-    tagged = [cell for cell in cells if "parameters" in cell["tags"] and cell["type"] == "code"]
-    if len(tagged) != 1:
-        raise ValueError(f"needs exactly one cell tagged 'parameters', and has {len(tagged)}")
     try:
-        tree = ast.parse(tagged[0]["source"])
+        tree = ast.parse(_parameters_cell(cells))
     except SyntaxError as error:
         raise ValueError(f"its cell tagged 'parameters' is not Python ({error.msg})") from error
     found: dict[str, Any] = {}
@@ -98,6 +97,30 @@ def parameters(cells: list[dict[str, Any]]) -> dict[str, Any]:
                 except ValueError:
                     found[target.id] = UNKNOWN
     return found
+
+
+def remarks(cells: list[dict[str, Any]]) -> dict[str, str]:
+    """Find what the comment behind each parameter of a notebook says; see `parameters`."""
+    source = _parameters_cell(cells)
+    comments = {
+        token.start[0]: token.string.removeprefix("#").strip()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    return {
+        target.id: comments.get(node.end_lineno or 0, "")
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _parameters_cell(cells: list[dict[str, Any]]) -> str:
+    tagged = [cell for cell in cells if "parameters" in cell["tags"] and cell["type"] == "code"]
+    if len(tagged) != 1:
+        raise ValueError(f"needs exactly one cell tagged 'parameters', and has {len(tagged)}")
+    return str(tagged[0]["source"])
 
 
 def data_path(value: Any, root: Path) -> Path | None:

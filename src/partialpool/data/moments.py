@@ -4,7 +4,8 @@ A group's record is ``[n, shift, s, S]`` for d columns v: the count, a point nea
 sums ``Σ (v - shift)`` and ``Σ (v - shift)(v - shift)ᵀ``, upper triangle row by row. The shift moves
 to the group's mean whenever the count has doubled, and when records merge; so sums never grow far
 beyond what they are meant to measure, and columns with a mean of 1e6 and a standard deviation of
-1e-3 keep their digits, in whatever order rows and pieces come (Chan, Golub & LeVeque 1983).
+1e-3 keep their digits, in whatever order rows and pieces come (docs/method.md, eq. (23) and (24);
+Chan, Golub & LeVeque 1983).
 """
 
 from collections.abc import Iterable

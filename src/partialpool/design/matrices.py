@@ -40,7 +40,7 @@ ENVIRONMENT = Environment([FUNCTIONS])
 
 @dataclass(frozen=True)
 class Design:
-    """The matrices of ``y = X beta + Z_j b_j + e`` (design, section 2), rows in the table's order.
+    """The matrices of the model (docs/method.md, eq. (1)), rows in the table's order.
 
     Attributes
     ----------

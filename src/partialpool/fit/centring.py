@@ -3,7 +3,7 @@
 A sampler that carries the group effects moves freely in centred form where the rows of a group say
 much about its effect, and in non-centred form where they say little (Papaspiliopoulos, Roberts &
 Sköld 2007; Betancourt & Girolami 2015). How much they say is known from the exact posterior of the
-model with Gaussian noise.
+model with Gaussian noise (docs/method.md, eq. (30)).
 """
 
 import pandas as pd

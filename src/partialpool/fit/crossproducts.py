@@ -1,7 +1,8 @@
 """Cross-products: all that a Gaussian model needs to know of its rows.
 
 Rows are read once. What is kept for group j is the triangular factor of
-``[Z X y]_jᵀ [Z X y]_j``; everything downstream costs by groups, never by rows.
+``[Z X y]_jᵀ [Z X y]_j`` (docs/method.md, eq. (4)); everything downstream costs by groups, never
+by rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,8 +21,8 @@ class CrossProducts:
     """Per-group triangular factors of the columns ``[Z X y]``, centred and scaled.
 
     Inside, columns are ``(column - shift) / scale``, so that predictors on any scale keep their
-    digits; `T`, `A` and `a` translate coefficients. Shapes: J groups, q varying coefficients, p
-    population coefficients.
+    digits; `T`, `A` and `a` translate coefficients (docs/method.md, eq. (5)). Shapes:
+    J groups, q varying coefficients, p population coefficients.
 
     Attributes
     ----------
@@ -168,7 +169,8 @@ def _from_moments(design: Design) -> CrossProducts:
     n = moments.records[:, 0]
     R, G = np.zeros((len(n), q, q)), np.zeros((len(n), q, p + 1))
     if design.z_names[:1] == ("1",):
-        # The first step of the factorization by hand: it leaves what varies about the means.
+        # The first step of the factorization by hand (docs/method.md, eq. (25)): it leaves what
+        # varies about the means.
         first = np.sqrt(n)[:, None] * m[:, :1] * m
         R[:, 0], G[:, 0] = first[:, :q], first[:, q:]
         inner = np.ascontiguousarray(spread[:, 1:, 1:])

@@ -1,17 +1,8 @@
-"""The closed form of the Gaussian model (design, section 2).
+"""The closed form of the Gaussian model (docs/method.md, eq. (6) to (9)).
 
 Given ``theta = (sigma, standard deviations, correlations)`` the coefficients are Gaussian and
 integrate out; `ThetaPosterior` is the log density of what is left; `conditional_coefficients` and
-`conditional_effects` put them back. Group j enters through the triangular factor of its
-cross-products:
-
-    V_j = sigma² I + R_j Sigma R_jᵀ
-    C   = E / sigma² + Σ_j G_jᵀ V_j⁻¹ G_j
-    log p(y | theta) = -(N/2) log 2π - (N - J q) log sigma - ½ Σ_j log|V_j|
-                       - ½ log|S| - ½ log|P| - ½ (C_yy + mᵀS⁻¹m - rᵀP⁻¹r)
-
-which is the design's expression with ``M_j`` rewritten by the matrix inversion lemma, so that
-nothing cancels when sigma or Sigma goes to zero.
+`conditional_effects` put them back. The symbols are those of that document.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +31,7 @@ STREAMS = 4
 
 @dataclass(frozen=True)
 class ThetaPosterior:
-    """Log density of theta given y, on coordinates without bounds.
+    """Log density of theta given y, on coordinates without bounds (docs/method.md, eq. (16)).
 
     A coordinate is ``log`` of a standard deviation (``logit`` within bounds for a uniform prior)
     or ``atanh`` of a canonical partial correlation; the order is sigma, standard deviations,
@@ -98,9 +89,8 @@ class ThetaPosterior:
     def correlation_factors(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cholesky factors (S, q, q) of the correlation matrix, and the log density over `u`.
 
-        Row by row from partial correlations ``z = tanh(u)``, which under LKJ(eta) are independent
-        and ``(z + 1) / 2 ~ Beta(alpha, alpha)`` with ``alpha = eta + (q - 2 - j) / 2`` for the one
-        that conditions on j columns (Lewandowski, Kurowicka & Joe 2009, section 2.4).
+        From partial correlations ``tanh(u)``, row by row (docs/method.md, eq. (14) and (15);
+        Lewandowski, Kurowicka & Joe 2009, section 2.4).
         """
         q = len(self.scales) - 1
         factors = np.zeros((len(u), q, q))
@@ -214,7 +204,7 @@ def start(design: Design, posterior: ThetaPosterior) -> np.ndarray:
 def conditional_coefficients(
     posterior: ThetaPosterior, u: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """One draw of beta (S, p) for each theta, in the user's units: ``N(P⁻¹ r, P⁻¹)``."""
+    """One draw of beta (S, p) for each theta, in the user's units (docs/method.md, eq. (21))."""
     cross = posterior.cross
     sigma, L, _ = posterior.covariance_factor(u)
     z = rng.standard_normal((len(u), len(posterior.mean)))
@@ -236,7 +226,7 @@ def conditional_coefficients(
 def log_likelihood_given(
     cross: CrossProducts, sigma: np.ndarray, L: np.ndarray, beta: np.ndarray
 ) -> np.ndarray:
-    """``log p(y | theta, beta)`` (S,), group effects integrated out.
+    """``log p(y | theta, beta)`` (S,), group effects integrated out (docs/method.md, eq. (11)).
 
     Parameters
     ----------
@@ -272,6 +262,8 @@ def conditional_effects(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """One draw of the group effects for each draw of everything else, in the user's units.
+
+    They are those of docs/method.md, eq. (22).
 
     Parameters
     ----------

@@ -4,7 +4,8 @@ The proposal grows out of what it has seen: from a wide Student t around the mod
 Student kernels on resampled points, whose shape follows any bend or boundary (West 1993,
 "Approximating posterior distributions by mixtures"; Cappé et al. 2004 on population Monte Carlo).
 Draws of the last stage alone are used, so that weights are honest; Pareto k̂ (Vehtari et al. 2024),
-the effective number of draws, and the evidence of two stages with different proposals judge it.
+the effective number of draws, and the evidence of two stages with different proposals judge it
+(docs/method.md, eq. (17) to (20)).
 """
 
 from collections.abc import Callable

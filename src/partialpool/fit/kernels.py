@@ -1,4 +1,4 @@
-"""Compiled loops over groups, in the notation of `exact`.
+"""Compiled loops over groups, in the notation of docs/method.md.
 
 Shapes: S values of theta, J groups, q varying coefficients, m = p + 1 columns ``[X y]``. Groups
 come last in `R` (q, q, J) and `G` (q, m, J), and the innermost loops run over a chunk of them, so
@@ -94,7 +94,7 @@ def _factor_two(R, G, L, sigma, start, stop, U, D, H):
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 def _collect(R, G, E, L, sigma, C):
-    """Fill C = E / sigma² + Σ_j G_jᵀ V_j⁻¹ G_j; return ½ Σ_j log|V_j|."""
+    """Fill C (docs/method.md, eq. (7)); return ½ Σ_j log|V_j|."""
     q, m, J = G.shape
     A = np.empty((q, q, LANES))
     U = np.empty((q, q, LANES))
@@ -162,7 +162,7 @@ def _posterior_beta(C, mean, precision, F):
 
 @numba.njit(cache=True, error_model="numpy", parallel=True)
 def log_likelihood(sigma, L, R, G, E, n_rows, mean, precision):
-    """``log p(y | theta)`` without its constants, for S values of theta."""
+    """``log p(y | theta)`` without its constants (docs/method.md, eq. (9)), for S thetas."""
     S = len(sigma)
     q, m, J = G.shape
     out = np.empty(S)
@@ -216,10 +216,8 @@ def _rotate(above, below, c, n, turn):
 def draw_effects(sigma, L, out, R, G, beta, b):
     """One draw of the effects for each theta and beta; `b` (q, S, J) holds standard normals.
 
-    ``b_j = out w`` with ``w ~ N(M_j⁻¹ Lᵀ R_jᵀ g / sigma², M_j⁻¹)``, ``g = G_j [-beta, 1]`` and
-    ``M_j = I + Lᵀ R_jᵀ R_j L / sigma²``. Givens rotations of the rows ``[R_j L, g] / sigma`` into
-    ``[I, 0]`` leave ``[K, h]`` with ``Kᵀ K = M_j``, without squaring; then ``K w = h + z``. `out`
-    is L in the units that the effects shall have.
+    ``b_j = out w_j``, with the w_j of docs/method.md, eq. (22); Givens rotations make the
+    factor of ``M_j`` without squaring. `out` is L in the units that the effects shall have.
     """
     S = len(sigma)
     q, m, J = G.shape

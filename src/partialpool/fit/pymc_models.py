@@ -1,4 +1,4 @@
-"""The model in PyMC, in three forms of one posterior (design, section 2).
+"""The model in PyMC, in three forms of one posterior (docs/method.md, eq. (11) and (29)).
 
 ``centered`` and ``noncentered`` carry every group effect as a parameter and read every row;
 ``marginal`` has the group effects integrated out and reads cross-products only, so that its cost
@@ -76,8 +76,8 @@ def _variable(name: str, prior: Prior) -> pt.TensorVariable:
 def _covariance_factor(design: Design, priors: dict[str, Prior]) -> list[list[pt.TensorVariable]]:
     """Lower Cholesky factor of Sigma as rows of scalars, zeros left out of later sums.
 
-    Correlations come from partial correlations, which are independent under an LKJ prior
-    (Lewandowski et al. 2009); the graph stays small, where `LKJCholeskyCov` compiles for a minute.
+    Correlations come from partial correlations (docs/method.md, eq. (14)); the graph stays small,
+    where `LKJCholeskyCov` compiles for a minute.
     """
     q = len(design.z_names)
     sds = [_variable(name, priors[name]) for name in design.sd_names]

@@ -19,6 +19,9 @@ from partialpool.design.totals import of_design
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 
+#: Width of the prior of a group on its own, in spreads of the response.
+ALONE = 1e4
+
 
 class Regression:
     """A hierarchical linear regression: a formula, a table, and a prior for every parameter.
@@ -131,24 +134,19 @@ class Regression:
         )
 
     def unpooled(self) -> "Regression":
-        """No pooling: each group's varying coefficients on their own, under a vague prior.
+        """No pooling: each group's varying coefficients on their own, as least squares has them.
 
-        The effects carry the whole coefficient: their standard deviations are fixed at what the
-        prior of the population coefficient allows, instead of learned. Slopes that do not vary
-        stay as they are.
+        The effects carry the whole coefficient, under a prior so wide that it says nothing
+        (docs/method.md, eq. (34)): `ALONE` times the spread of the response for a usual value of
+        the column. What a group cannot estimate keeps that width. Slopes that do not vary, and
+        the noise, stay common to all groups, with their priors.
         """
         other = self.with_design(self.design.without_population())
         kept = [*other.design.x_names, "sigma", "nu"]
         other.priors = {name: self.priors[name] for name in kept if name in self.priors}
         _, Z, y = of_design(self.design)
-        for k, name in enumerate(other.design.sd_names):
-            z_name, size = self.design.z_names[k], Z.rms[k]
-            prior = self.priors.get("Intercept" if z_name == "1" else z_name)
-            if prior is not None and prior.proper:
-                width = float(np.linalg.norm(prior.arguments))
-            else:
-                width = 100 * float(y.sd[0] / size)
-            other.priors[name] = Prior("Fixed", (width,))
+        for name, size in zip(other.design.sd_names, Z.rms, strict=True):
+            other.priors[name] = Prior("Fixed", (ALONE * float(y.sd[0] / size),))
         return other
 
     def with_response(self, y: np.ndarray) -> "Regression":

@@ -1,4 +1,4 @@
-"""Evidence on the questions that the origin left open (design, section 1).
+"""Evidence on the questions that the origin left open.
 
 Why did starting from the maximum hurt? And is the non-zero eps a failure to converge, or what the
 data say? Both are asked of the origin's model, ``y ~ x + (0 + x | i)`` with its own priors.

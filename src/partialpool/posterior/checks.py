@@ -65,16 +65,7 @@ class Verdict:
 
     def finding(self) -> Finding:
         """The checks as a table, with the verdict in a sentence."""
-        table = pd.DataFrame(self.checks)
-        table.insert(0, "mark", ["✓" if passed else "✗" for passed in table.pop("passed")])
-        columns = {
-            "mark": ("", "{}"),
-            "name": ("check", "{}"),
-            "value": ("value", "{:.4g}"),
-            "help": ("meaning", "{}"),
-        }
-        sentence = f"Verdict: **{self.status}**. {self.sentence}"
-        return Finding("checks", sentence, table=table, columns=columns, index=False)
+        return shown("checks", self.checks, f"Verdict: **{self.status}**. {self.sentence}")
 
     def _ipython_display_(self) -> None:
         self.finding()._ipython_display_()
@@ -85,16 +76,42 @@ class Verdict:
     __repr__ = __str__
 
 
-def one(name: str, value: float, sense: str, limit: float, meaning: str) -> dict[str, Any]:
-    """One check of a verdict; `sense` is ``"≤"`` or ``"≥"``, `meaning` says what it is about."""
+def one(
+    name: str, value: float, sense: str, limit: float, meaning: str, remedy: str = ""
+) -> dict[str, Any]:
+    """One check of a verdict.
+
+    Parameters
+    ----------
+    name, meaning : str
+        What it is called, and what it is about.
+    value, limit : float
+    sense : {"≤", "≥"}
+        On which side of the limit the value must be.
+    remedy : str, optional
+        What to try where it is not.
+    """
     passed = value <= limit if sense == "≤" else value >= limit
     return {
         "name": name,
         "value": float(value),
         "threshold": f"{sense} {limit:g}",
         "passed": bool(passed),
-        "help": meaning,
+        "help": f"{meaning}; {remedy}" if remedy and not passed else meaning,
     }
+
+
+def shown(name: str, checks: list[dict[str, Any]], sentence: str) -> Finding:
+    """Checks as a table, with the verdict in a sentence."""
+    table = pd.DataFrame(checks)
+    table.insert(0, "mark", ["✓" if passed else "✗" for passed in table.pop("passed")])
+    columns = {
+        "mark": ("", "{}"),
+        "name": ("check", "{}"),
+        "value": ("value", "{:.4g}"),
+        "help": ("meaning", "{}"),
+    }
+    return Finding(name, sentence, table=table, columns=columns, index=False)
 
 
 def with_warning(verdict: Verdict, name: str, sentence: str) -> Verdict:
@@ -205,9 +222,9 @@ HEADINGS = {
 }
 
 
-def estimates(fitted: Fitted, verdict: Verdict) -> Finding:
+def estimates(fitted: Fitted) -> Finding:
     """The population's parameters, with how they were drawn in words."""
-    table = verdict.summary.loc[fitted.model.parameters]
+    table = summarize(fitted.dataset, fitted.model.parameters)
     return Finding("estimates", how_fitted(fitted), table=table, columns=HEADINGS)
 
 
@@ -232,6 +249,8 @@ def check(fitted: Fitted) -> Verdict:
 
 def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
     """Distance of a fit from the exact posterior, for every parameter that is `checked`.
+
+    `verdict` holds ``z`` against docs/method.md, eq. (36).
 
     Returns
     -------

@@ -41,7 +41,7 @@ class Fitted:
     @property
     def attrs(self) -> dict[str, Any]:
         """How the posterior was made."""
-        return self.posterior.attrs
+        return {str(name): value for name, value in self.posterior.attrs.items()}
 
     @property
     def seed(self) -> int:

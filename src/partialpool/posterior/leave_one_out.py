@@ -3,10 +3,7 @@
 PSIS-LOO is ArviZ's (Vehtari, Gelman & Gabry 2017). What goes into it is ours: where the noise is
 Gaussian the group's effect is integrated out, given the *other* rows of its group, so that the
 importance weights only carry what a row tells about the population (Merkle, Furr & Rabe-Hesketh
-2019). With leverage ``h_i = z_iᵀ C_j z_i / s_i²`` of row i in group j, ``C_j`` and ``m_j`` the
-conditional covariance and mean of its effect and ``s_i`` the standard deviation of its noise,
-
-    y_i | y_-i, theta, beta ~ N( y_i - (y_i - x_iᵀ beta - z_iᵀ m_j) / (1 - h_i),  s_i² / (1 - h_i) )
+2019): docs/method.md, eq. (32) and (33).
 """
 
 import warnings
@@ -32,6 +29,8 @@ MAX_ROWS = 2000
 DRAWS = 1000
 #: Most rows of bad Pareto k that are left out for real, by a fit of their own.
 MAX_REFITS = 20
+#: Spreads of the response, from which on a predictive sd is no prediction.
+LOST = 100.0
 #: Numbers in a scratch array.
 CHUNK = 10_000_000
 
@@ -50,8 +49,12 @@ class LeftOut:
         Of that prediction.
     rows : (n,) int array
         The rows that were left out.
+    of : int
+        Rows of the data.
     refitted : int
         How many of them for real, by a fit without them.
+    lost : int
+        How many the model cannot predict: its predictive sd is `LOST` spreads of the response.
     """
 
     elpd: Any
@@ -59,7 +62,13 @@ class LeftOut:
     mean: np.ndarray
     sd: np.ndarray
     rows: np.ndarray
+    of: int
     refitted: int
+    lost: int
+
+    def residuals(self, y: np.ndarray) -> np.ndarray:
+        """Residuals (n,) of all rows `y` (N,) of the data, in predictive standard deviations."""
+        return (y[self.rows] - self.mean) / self.sd
 
 
 def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
@@ -113,7 +122,16 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
         elpd.pareto_k[at] = 0.0
     elpd.elpd = float(elpd.elpd_i.sum())
     elpd.se = float(np.sqrt(len(rows) * np.var(elpd.elpd_i)))
-    return LeftOut(elpd, pit, predicted, np.sqrt(variance), rows, len(bad))
+    return LeftOut(
+        elpd,
+        pit,
+        predicted,
+        np.sqrt(variance),
+        rows,
+        design.n_rows,
+        len(bad),
+        int((variance > (LOST * np.std(y)) ** 2).sum()),
+    )
 
 
 def _refit(model: Regression, row: int, seed: int) -> tuple[float, float, float, float]:
@@ -178,12 +196,11 @@ def compare(left_out: Mapping[str, LeftOut]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Index: the models' names. ``elpd``, its difference ``elpd_diff`` from the best and the
-        standard error ``dse`` of that, the effective number of parameters ``p``, and the largest
-        Pareto k.
+        Index: the models' names. ``elpd``, how far it lies behind the best, ``elpd_diff``, the
+        standard error ``dse`` of that, and the largest Pareto k.
     """
     table = azs.compare({name: one.elpd for name, one in left_out.items()}, round_to="none")
-    table = table[["elpd", "elpd_diff", "dse", "p"]].astype(float)
+    table = table[["elpd", "elpd_diff", "dse"]].astype(float)
     return table.assign(
         elpd_diff=table["elpd_diff"].abs(),
         pareto_k=[float(left_out[str(name)].elpd.pareto_k.max()) for name in table.index],
@@ -197,15 +214,34 @@ def pooling(ways: Mapping[str, Fitted], seed: int = 0) -> dict[str, LeftOut]:
 
 def comparison(left_out: Mapping[str, LeftOut]) -> Finding:
     """Models ranked by leave-one-out prediction, with what that says."""
-    table = compare(left_out)
+    able = {name: one for name, one in left_out.items() if not one.lost}
+    table = compare(able)
+    says = [sentence(table, able)] + [
+        f"{name.capitalize()} cannot be compared: without its own row, the group of "
+        f"{one.lost:,} of {len(one.rows):,} rows does not know its coefficients."
+        for name, one in left_out.items()
+        if one.lost
+    ]
     columns = {
         "elpd": ("log predictive density", "{:,.1f}"),
         "elpd_diff": ("behind the best", "{:,.1f}"),
         "dse": ("standard error of that", "{:,.1f}"),
-        "p": ("effective parameters", "{:.1f}"),
         "pareto_k": ("largest Pareto k", "{:.2f}"),
     }
-    return Finding("leave_one_out", sentence(table, left_out), table=table, columns=columns)
+    return Finding("leave_one_out", " ".join(says), table=table, columns=columns)
+
+
+def worse(gap: float, error: float) -> str:
+    """What a difference of predictive densities means, with the rule.
+
+    Below four the standard error itself cannot be relied on (Sivula, Magnusson, Matamoros &
+    Vehtari 2025); above, two of them are asked for.
+    """
+    if gap < 4:
+        return "too close to tell, for below 4 this error is not reliable"
+    return (
+        f"{'clearly worse, by more than' if gap > 2 * error else 'not clearly worse, within'} two"
+    )
 
 
 def sentence(table: pd.DataFrame, left_out: Mapping[str, LeftOut]) -> str:
@@ -217,9 +253,9 @@ def sentence(table: pd.DataFrame, left_out: Mapping[str, LeftOut]) -> str:
     gaps = []
     for name in others:
         gap, error = table.at[name, "elpd_diff"], table.at[name, "dse"]
-        word = "clearly" if gap > max(2 * error, 4) else "not clearly"
-        gaps.append(f"{name} is {gap:.1f} behind (standard error {error:.1f}, {word} worse)")
-    text = f"Leaving out each of {n:,} rows in turn, **{best}** predicts best"
+        gaps.append(f"{name} is {gap:.1f} behind (standard error {error:.1f}: {worse(gap, error)})")
+    of = f"{n:,} rows" if n == one.of else f"{n:,} of the {one.of:,} rows, drawn at random,"
+    text = f"Leaving out each of {of} in turn, **{best}** predicts best"
     text += f"; {'; '.join(gaps)}. " if gaps else ". "
     refitted = sum(one.refitted for one in left_out.values())
     if refitted:

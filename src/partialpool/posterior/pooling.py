@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from partialpool.fit.regression import Regression
@@ -14,7 +15,9 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
     """Population coefficients under each way to pool: posterior mean and sd.
 
     With no pooling there is no population; the column shows mean and standard deviation *over
-    the groups'* separate estimates instead.
+    the groups'* separate estimates instead, of the groups that have one. A coefficient into which
+    a group's own estimate mixes others, such as the intercept beside a predictor of the group, has
+    no such figure.
 
     Parameters
     ----------
@@ -29,9 +32,12 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
         for figure in ("mean", "sd"):
             columns[kind, figure] = {name: summary.at[name, figure] for name in known}
         if kind == "none":
+            mixed = model.design.absorbed()
             for k, name in enumerate(model.design.z_names):
-                means = fitted.values[model.design.effect(k)].mean(0)
                 coefficient = "Intercept" if name == "1" else name
+                if sum(at == k for at, _ in mixed.values()) > 1:
+                    continue
+                means = fitted.values[model.design.effect(k)].mean(0)[estimable(fitted, k)]
                 columns[kind, "mean"][coefficient] = float(means.mean())
                 columns[kind, "sd"][coefficient] = float(means.std())
     table = pd.DataFrame(
@@ -47,50 +53,41 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
     return Finding("pooling", _evidence(ways), table=table, columns=formats)
 
 
+def estimable(none: Fitted, k: int) -> np.ndarray:
+    """Which groups (J,) know coefficient k of the varying ones on their own.
+
+    The others have only the prior of no pooling, which is ten thousand times as wide as the data.
+    """
+    design = none.model.design
+    width = none.model.priors[design.sd_names[k]].arguments[0]
+    return none.values[design.effect(k)].std(0) < 0.1 * width
+
+
 def _compared(model: Regression) -> list[str]:
     """Parameters that all three ways have."""
     return [*model.design.x_names, *(n for n in ("sigma", "nu") if n in model.parameters)]
 
 
 def _evidence(ways: Mapping[str, Fitted]) -> str:
-    """What the evidence says about the three ways, in words.
+    """What the evidence says about partial and complete pooling, in words.
 
-    Log evidences are those of the exact fits; the vague prior of no pooling counts against it.
+    No pooling has no evidence: its prior is so wide as to say nothing.
     """
-    partial = ways["partial"]
-    if partial.model.family != "gaussian":
-        return "There is no evidence of sampled fits by which to compare the three ways."
-    fits = dict(ways)
-    if "log_evidence" not in partial.attrs and partial.reference is not None:
-        fits["partial"] = partial.reference
+    fits = {way: ways[way] for way in ("complete", "partial")}
+    if ways["partial"].model.family != "gaussian":
+        return "There is no evidence of sampled fits by which to compare the ways to pool."
+    if "log_evidence" not in fits["partial"].attrs and fits["partial"].reference is not None:
+        fits["partial"] = fits["partial"].reference
     evidence = {
-        kind: fitted.attrs["log_evidence"]
-        for kind, fitted in fits.items()
+        way: fitted.attrs["log_evidence"]
+        for way, fitted in fits.items()
         if "log_evidence" in fitted.attrs
     }
     if len(evidence) < 2:
-        return "A flat prior leaves no evidence by which to compare the three ways."
-    best = max(evidence, key=evidence.__getitem__)
-    gaps = " and ".join(
-        f"{evidence[best] - value:.1f} below it for {POOLING[kind]}"
-        for kind, value in evidence.items()
-        if kind != best
-    )
+        return "A flat prior leaves no evidence by which to compare the ways to pool."
+    best, other = sorted(evidence, key=evidence.__getitem__, reverse=True)
     return (
-        f"The log evidence is highest for **{POOLING[best]}** ({evidence[best]:.1f}), {gaps}. "
-        "(The evidence of no pooling depends on how vague its prior is.)"
+        f"The log evidence is highest for **{POOLING[best]}** ({evidence[best]:.1f}), "
+        f"{evidence[best] - evidence[other]:.1f} below it for {POOLING[other]}. No pooling, each "
+        "group on its own, has none: it needs a prior, and takes none."
     )
-
-
-def headline(model: Regression, summary: pd.DataFrame) -> str:
-    """The result in one sentence: the first coefficient, its interval, and how groups vary."""
-    names = [name for name in model.design.x_names if name != "Intercept"] or ["Intercept"]
-    row = summary.loc[names[0]]
-    text = f"{names[0]} is {row['mean']:.3g} (90 % interval {row['q05']:.3g} to {row['q95']:.3g})"
-    varying = [n for n in model.design.sd_names if n.startswith(f"{names[0]}|")]
-    for name in varying:
-        low, high = summary.loc[name, ["q05", "q95"]]
-        text += (
-            f" and varies by {model.design.group} with standard deviation {low:.3g} to {high:.3g}"
-        )
-    return text + "."

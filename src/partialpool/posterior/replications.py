@@ -88,8 +88,8 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
 
     R² is ArviZ's (Gelman, Goodrich, Gabry & Vehtari 2019), with the variance of the residuals at
     each draw. The share between groups is that of ``z' Sigma z`` in what the population's part of
-    the line leaves, mean over rows (Johnson 2014); it is the intraclass correlation where only the
-    intercept varies.
+    the line leaves, mean over rows (docs/method.md, eq. (31); Johnson 2014); it is the intraclass
+    correlation where only the intercept varies.
 
     Returns
     -------

@@ -15,8 +15,9 @@ from partialpool.posterior import draws
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 
-#: ArviZ's threshold, that of Kallioinen et al. (2024).
+#: ArviZ's threshold, that of Kallioinen et al. (2024), and its words.
 THRESHOLD = 0.05
+CONFLICT, STRONG = "potential prior-data conflict", "potential strong prior / weak likelihood"
 
 
 def power_scaling(fitted: Fitted) -> pd.DataFrame:
@@ -48,7 +49,7 @@ def power_scaling(fitted: Fitted) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return azs.psense_summary(tree, threshold=THRESHOLD)
+            return azs.psense_summary(tree, threshold=THRESHOLD, round_to=12)
     finally:
         log.setLevel(level)
 
@@ -95,21 +96,21 @@ def finding(fitted: Fitted) -> Finding:
     return Finding("sensitivity", sentence(table), table=table, columns=columns)
 
 
+def conflicts(table: pd.DataFrame) -> list[str]:
+    """Parameters that both prior and likelihood move: each pulls them its own way."""
+    return [str(name) for name in table.index[table["diagnosis"] == CONFLICT]]
+
+
 def sentence(table: pd.DataFrame) -> str:
-    """What the sensitivities say, in plain language."""
-    prior, likelihood = table["prior"] > THRESHOLD, table["likelihood"] > THRESHOLD
-    groups = {
-        "pull between prior and data: both move it, so look whether the prior is meant": (
-            prior & likelihood
-        ),
-        "the prior speaks louder than the data: its result is mostly what you put in": (
-            prior & ~likelihood
-        ),
+    """What the sensitivities say, in plain language, from the diagnoses of the table."""
+    words = {
+        CONFLICT: "pull between prior and data: both move it, so look whether the prior is meant",
+        STRONG: "the prior speaks louder than the data: its result is mostly what you put in",
     }
     says = [
-        f"**{', '.join(map(str, table.index[which]))}** ({words})"
-        for words, which in groups.items()
-        if which.any()
+        f"**{', '.join(map(str, table.index[table['diagnosis'] == diagnosis]))}** ({what})"
+        for diagnosis, what in words.items()
+        if (table["diagnosis"] == diagnosis).any()
     ]
     if not says:
         return (
@@ -117,5 +118,8 @@ def sentence(table: pd.DataFrame) -> str:
             f"are below {THRESHOLD:g}, the largest {table['prior'].max():.3f} "
             f"({table['prior'].idxmax()})."
         )
-    calm = int((~prior).sum())
-    return f"Sensitive to the prior: {'; '.join(says)}. The other {calm} are not."
+    calm = int((~table["diagnosis"].isin(words)).sum())
+    return (
+        f"Sensitive to the prior (sensitivity of {THRESHOLD:g} or more): {'; '.join(says)}. "
+        f"The other {calm} are not."
+    )

@@ -40,12 +40,24 @@ NOISE = {
 }
 
 
-def equations(model: Regression) -> Finding:
+def model(regression: Regression) -> Finding:
+    """Formula, rows and groups, and the prior of every parameter."""
+    design, family = regression.design, regression.family
+    says = f"`{_plain(regression.formula)}`: {design.n_rows:,} rows"
+    says += f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
+    says += f"; standard errors in {regression.se}" if regression.se else ""
+    says += "; noise with Student's t distribution." if family == "student" else "."
+    remarks = [remark for remark in (regression.dropped, regression.unidentified) if remark]
+    table = pd.DataFrame({"prior": {n: str(prior) for n, prior in regression.priors.items()}})
+    return Finding("priors", " ".join([says, *remarks]), table=table)
+
+
+def equations(regression: Regression) -> Finding:
     """The model of a row in mathematics, then in words."""
-    design = model.design
-    known = model.se is not None
+    design = regression.design
+    known = regression.se is not None
     noise, words = NOISE[
-        model.family == "student", known, known and not model.priors["sigma"].fixed
+        regression.family == "student", known, known and not regression.priors["sigma"].fixed
     ]
     says = [
         f"`{_plain(design.response)}` is a sum over the population's columns "
@@ -69,7 +81,7 @@ def equations(model: Regression) -> Finding:
             "how much is learned from all groups together: the standard deviations on the "
             "diagonal of $\\Sigma$, whose names end in `_sigma`, set how strongly groups are pooled"
         )
-    says.append(f"the noise of a row is {words.format(se=_plain(model.se or ''))}")
+    says.append(f"the noise of a row is {words.format(se=_plain(regression.se or ''))}")
     return Finding(
         "model",
         "$$\n\\begin{aligned}\n"

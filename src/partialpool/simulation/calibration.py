@@ -1,8 +1,9 @@
 """What many fits of simulated data say: calibration, recovery, pooling, alarms.
 
 Everything reads the table of `studies.run`. If truths come from the prior and data from the model,
-the rank of each truth among its posterior draws is uniform, whatever the model (Cook, Gelman &
-Rubin 2006; Talts et al. 2018), and an interval of probability p holds the truth with probability p.
+the rank of each truth among its posterior draws (docs/method.md, eq. (35)) is uniform, whatever the
+model (Cook, Gelman & Rubin 2006; Talts et al. 2018), and an interval of probability p holds the
+truth with probability p.
 """
 
 from typing import Any

@@ -33,7 +33,7 @@ def origin(
 ) -> pd.DataFrame:
     """One slope per point: ``y_i = a + b_i x_i + e_i`` with ``b_i ~ Normal(mu_b, sigma_b)``.
 
-    The origin's generator (design, section 1), which has no noise: ``eps = 0``.
+    The origin's own data have no noise: ``eps = 0``.
 
     Parameters
     ----------

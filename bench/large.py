@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-OUT = HERE.parents[1] / "reports" / "bench"
+OUT = HERE.parent / "reports" / "bench"
 FORMULA = "y ~ x + (x | g)"
 #: Rows of a part.
 PART = 4_000_000
@@ -91,6 +91,7 @@ def fit(folder: str) -> dict[str, Any]:
 def gpboost(folder: str) -> dict[str, Any]:
     """A point estimate of the same model, from the table in memory; reading is not counted."""
     import pandas as pd
+
     from data import CORRELATED, Data
     from peers import PEERS
     from results import Settings

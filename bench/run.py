@@ -27,7 +27,7 @@ from results import Settings
 from targets import agree, held
 
 HERE = Path(__file__).parent
-OUT = HERE.parents[1] / "reports" / "bench"
+OUT = HERE.parent / "reports" / "bench"
 QUICK = {
     "datasets": ("origin", "sleepstudy", "1000x100"),
     "peers": ("exact", "exact-no-effects", "statsmodels", "mixedlm", "gpboost", "lme4"),

@@ -8,11 +8,11 @@ import matplotlib as mpl
 
 mpl.use("svg")
 import matplotlib.pyplot as plt
-from peers import PEERS
-from targets import against, best, held, leaders
 
 from partialpool.plots import theme
 from partialpool.report import drawings, page
+from peers import PEERS
+from targets import against, best, held, leaders
 
 HEADS = (
     *("data", "method", "import", "first call", "later call", "fit alone", "draws/s", "R-hat"),
@@ -77,12 +77,12 @@ def sentence(target: dict[str, Any]) -> str:
         return (
             f"{target['dataset']}: {seconds(target['ours'])} s for the whole fit, "
             f"{seconds(target['needed'])} s wanted ({target['peer']}; {seconds(target['noted'])} s "
-            f"in the design): {reached}, {share}"
+            f"noted before): {reached}, {share}"
         )
     return (
         f"{target['dataset']}: {target['ours']:,.0f} effective draws/s, {target['needed']:,.0f} "
-        f"wanted ({target['times']:,.0f} times {target['peer']}; {target['noted']:,.0f} in the "
-        f"design): {reached}, {share}"
+        f"wanted ({target['times']:,.0f} times {target['peer']}; {target['noted']:,.0f} "
+        f"noted before): {reached}, {share}"
     )
 
 
@@ -101,9 +101,7 @@ def terminal(results: dict[str, Any]) -> str:
         )
     targets = [f"  {sentence(target)}" for target in held(results)]
     ratios = [f"  {text}" for text in leaders(results)]
-    return "\n".join(
-        [*text, "", "Ours:", *ratios, "", "Targets of the design, section 6:", *targets]
-    )
+    return "\n".join([*text, "", "Ours:", *ratios, "", "Targets:", *targets])
 
 
 def picture(results: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Ours against the best peer, and against the targets of the design (section 6)."""
+"""Ours against the best peer, and against the numbers that the project sets out to reach."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Target:
         Of the best of `peers`.
     peers : tuple of str
     noted : float
-        The best figure of those peers when the design was made, for machines without them.
+        The best figure of those peers when the target was set, for machines without them.
     """
 
     dataset: str

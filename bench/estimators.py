@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+
 from data import Data
 from results import Result, Settings, estimated
 

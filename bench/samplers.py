@@ -1,9 +1,8 @@
 """Ours, and the peers that draw from the posterior."""
 
+import partialpool as pp
 from data import Data
 from results import Result, Settings, sampled
-
-import partialpool as pp
 
 
 def exact(data: Data, seed: int, settings: Settings) -> Result:
