@@ -54,10 +54,11 @@ def ours(folder: str) -> dict[str, Any]:
     """Parts to merged moments by group and a sample of rows; nothing remembered."""
     from dataclasses import replace
 
-    from partialpool.design import parts
+    from partialpool.data import parts
+    from partialpool.design import from_parts
 
     found = replace(parts.open_parts(folder), cache=None)
-    return {"rows": int(parts.reduce(found, FORMULA).moments.counts.sum())}
+    return {"rows": int(from_parts.reduce(found, FORMULA).moments.counts.sum())}
 
 
 def duckdb(folder: str) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def fit(folder: str) -> dict[str, Any]:
     import arviz as az
 
     import partialpool as pp
-    from partialpool.design import parts
+    from partialpool.data import parts
 
     found = replace(parts.open_parts(folder), cache=None)
     model = pp.Model(FORMULA, found)

@@ -2,6 +2,7 @@
 
 import partialpool as pp
 from data import Data
+from partialpool.fit import fitting
 from results import Result, Settings, sampled
 
 
@@ -12,13 +13,13 @@ def exact(data: Data, seed: int, settings: Settings) -> Result:
 
 def exact_without_effects(data: Data, seed: int, settings: Settings) -> Result:
     """Ours, without a draw of every group's effects: what point estimates do not give either."""
-    pp.fitting.MAX_EFFECTS = 0  # a fit that would draw more than this leaves them out
+    fitting.MAX_EFFECTS = 0  # a fit that would draw more than this leaves them out
     return _exact(data, seed, settings.draws, settings.chains)
 
 
 def reference(data: Data, seed: int, settings: Settings) -> Result:
     """What estimates are held against: the exact posterior, with ten times the draws."""
-    pp.fitting.MAX_EFFECTS = 0
+    fitting.MAX_EFFECTS = 0
     return _exact(data, seed + 1000, 10 * settings.draws, settings.chains)
 
 

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-import partialpool as pp
+from partialpool.fit import compiled
+from partialpool.fit.regression import Regression
+from partialpool.posterior import checks
 from partialpool.simulation import calibration, many_fits
 
 #: Few data, so that every parameter's prior matters; as many data sets as the default studies have.
@@ -45,16 +47,16 @@ def test_the_exact_fit_is_calibrated(kind):
 def test_a_wrong_prior_scale_is_found_out():
     """Group effects fitted as if the scale of their prior were half of what it is."""
 
-    def fit(model, rng):
-        other = pp.Model(model.formula, model.table, PRIORS | {"sd": "HalfNormal(0.5)"})
-        return many_fits.fit_exactly(other.with_response(model.design.y), rng, 200)
+    def fit(model, rng, draws):
+        other = Regression(model.formula, model.table, PRIORS | {"sd": "HalfNormal(0.5)"})
+        return many_fits.fit_exactly(other.with_response(model.design.y), rng, draws)
 
     assert "Ranks uniform" in missed(many(PLANS["origin"], seed=2, fit=fit))
 
 
 def test_a_sign_error_in_the_group_covariance_is_found_out():
-    def fit(model, rng):
-        values, effects, trusted = many_fits.fit_exactly(model, rng, 200)
+    def fit(model, rng, draws):
+        values, effects, trusted = many_fits.fit_exactly(model, rng, draws)
         name = "cor(1,x|group)"
         return values | {name: -values[name]}, effects, trusted
 
@@ -65,8 +67,8 @@ def test_a_sign_error_in_the_group_covariance_is_found_out():
 def test_narrow_draws_are_found_out():
     """Draws a fifth too narrow, about their own mean."""
 
-    def fit(model, rng):
-        values, effects, trusted = many_fits.fit_exactly(model, rng, 200)
+    def fit(model, rng, draws):
+        values, effects, trusted = many_fits.fit_exactly(model, rng, draws)
         narrow = {n: d.mean() + 0.8 * (d - d.mean()) for n, d in values.items()}
         return (
             narrow,
@@ -78,13 +80,16 @@ def test_narrow_draws_are_found_out():
 
 
 def test_fits_that_distrust_themselves_fail_the_study():
-    def fit(model, rng):
-        values, effects, _ = many_fits.fit_exactly(model, rng, 200)
+    def fit(model, rng, draws):
+        values, effects, _ = many_fits.fit_exactly(model, rng, draws)
         return values, effects, rng.uniform() > 0.05
 
     table = many(replace(PLANS["origin"], sizes={"n": 5}), seed=5, fit=fit)
     assert missed(table) == {"Alarms"}
-    assert calibration.alarms(table).loc[True, "off"] == pytest.approx(0.05, abs=0.02)
+    found = calibration.alarms({"calibration": table})
+    assert found.table.at["calibration", "off_trusted"] == pytest.approx(0.05, abs=0.02)
+    wrong = int(found.table.at["calibration", "distrusted"])
+    assert f"Calibration: {wrong} of 500 fits distrusted themselves" in found.sentence
 
 
 def test_false_alarms_are_as_rare_as_stated():
@@ -104,7 +109,7 @@ def test_false_alarms_are_as_rare_as_stated():
         for nominal, ends in calibration.INTERVALS.items():
             table[list(ends)] = stats.norm.interval(nominal)
         alarms += bool(missed(table))
-    assert alarms <= stats.binom.ppf(0.999, 200, 2 * calibration.FALSE_ALARM)
+    assert alarms <= stats.binom.ppf(0.999, 200, 2 * checks.FALSE_ALARM)
 
 
 def test_nothing_depends_on_workers_or_interruption(tmp_path):
@@ -149,17 +154,19 @@ def test_recovery_counts_errors():
             "q97.5": [2, 3.5, 4, 2.5],
         }
     )
-    row = calibration.recovery(table, {"a": 1.0}).loc["a"]
+    found = calibration.recovery(table, {"a": 1.0})
+    row = found.table.loc["a"]
     assert row["bias"] == 1
     assert row["rmse"] == pytest.approx(np.sqrt(6 / 4))
     assert row["covered"] == 0.5
     assert row["contraction"] == 0.75
+    assert "least about `a`: 75%" in found.sentence
 
 
 def test_one_compiled_model_serves_all_data_sets(tmp_path):
     plan = many_fits.Plan("origin", {"n": 30}, {}, PRIORS, draws=200, method="nutpie")
     table = many_fits.run_batch(plan, 9, 0, 4)
-    assert len(many_fits._COMPILED) == 1
+    assert len(compiled.COMPILED) == 1
     assert set(table["parameter"]) >= {"Intercept", "x", "sigma", "x|i_sigma", "x|i[0]"}
     exact = many_fits.run_batch(replace(plan, method="exact"), 9, 0, 1)
     ours, theirs = (t[t["data_set"] == 0].set_index("parameter") for t in (table, exact))
@@ -169,13 +176,26 @@ def test_one_compiled_model_serves_all_data_sets(tmp_path):
 
 
 def test_flat_priors_cannot_be_drawn_from():
-    model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"), {"sd": "HalfFlat"})
+    priors = PRIORS | {"sd": "HalfFlat"}
     with pytest.raises(ValueError, match="cannot draw from the prior HalfFlat"):
-        many_fits.from_prior(model, np.random.default_rng(0))
+        many_fits.run_batch(replace(PLANS["origin"], priors=priors), 0, 0, 1)
+
+
+def test_a_plan_takes_sizes_and_truths_of_its_kind():
+    sizes = {"n": 7, "groups": 3, "per_group": 2}
+    settings = ["intercept", "slope", "sd_intercept", "sd_slope", "cor", "noise"]
+    truth = {name: k / 10 for k, name in enumerate(settings)}
+    origin = many_fits.plan("origin", sizes, truth, {})
+    assert origin.sizes == {"n": 7}
+    assert origin.truth == {"Intercept": 0.0, "x": 0.1, "x|i_sigma": 0.3, "sigma": 0.5}
+    grouped = many_fits.plan("grouped", sizes, truth, {"sd": "HalfNormal(1)"})
+    assert grouped.sizes == {"groups": 3, "per_group": 2}
+    assert list(grouped.truth.values()) == list(truth.values())
+    assert grouped.priors == many_fits.PRIORS | {"sd": "HalfNormal(1)"}
 
 
 def test_what_cannot_be_studied_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no kind of data 'orign'"):
-        many_fits.plan("orign", n=1, groups=1, per_group=1, truth={}, priors={})
+        many_fits.plan("orign", {}, {}, {})
     with pytest.raises(ValueError, match="fitted by exact or nutpie, not 'metropolis'"):
         many_fits.run(replace(PLANS["origin"], method="metropolis"), 0, 50, cache=tmp_path)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import partialpool as pp
-from partialpool.design.formula import split_formula
-from partialpool.design.matrices import build
+from partialpool.design.formula import split_formula, used_columns
+from partialpool.design.from_table import build
 from partialpool.fit import exact
 from partialpool.posterior import overview
 
@@ -103,7 +103,7 @@ def test_names_with_slashes_fit():
     )
     assert model.design.x_names[1] == "d∕t"
     assert str(model.priors["d∕t"]) == "Normal(0, 9)"
-    assert "1|s∕u" in model.fit(draws=100)["posterior"]
+    assert "1|s∕u" in model.fit(draws=100).dataset
 
 
 def test_split():
@@ -272,11 +272,12 @@ def test_any_table_gives_a_model_or_one_sentence(case, missing):
         assert text.endswith((".", "?"))
         return
     design = model.design
-    kept = len(table) - int(table[overview.used_columns(formula)].isna().any(axis=1).sum())
+    kept = len(table) - int(table[used_columns(formula)].isna().any(axis=1).sum())
     assert design.X.shape == (kept, len(design.x_names))
     assert np.isfinite(design.X).all()
     assert np.isfinite(design.Z).all()
-    assert "<script>" not in model._repr_html_()
-    assert "<b>x" not in model._repr_html_()
+    shown = overview.columns(model).to_html()
+    assert "<script>" not in shown
+    assert "<b>x" not in shown
     target = model.theta_posterior
     assert np.isfinite(target(exact.start(design, target)[None])).all()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import partialpool as pp
+from partialpool.design import from_table
 from partialpool.fit import exact, importance
 from partialpool.fit.crossproducts import crossproducts
 from partialpool.posterior import checks
@@ -130,7 +131,7 @@ def test_lkj_is_a_density_for_three_columns():
 def test_conditional_draws_have_the_conditional_moments(route):
     rng = np.random.default_rng(5)
     sizes = [1, 2, 3, 8] if route == "few rows" else [40] * 4
-    table = pp.simulate.grouped(rng, groups=4, per_group=sizes, cor=0.5)
+    table = simulate.grouped(rng, groups=4, per_group=sizes, cor=0.5)
     model = pp.Model("y ~ x + (x | group)", table)
     design, target = model.design, model.theta_posterior
     u = np.tile([[0.1, -0.2, -0.5, 0.4]], (40_000, 1))
@@ -291,9 +292,9 @@ HARD = {
 def test_two_seeds_agree_on_hard_cases(case):
     formula, source, given_priors = HARD[case]
     if source == "origin":
-        table = pp.simulate.origin(np.random.default_rng(5))
+        table = simulate.origin(np.random.default_rng(5))
     elif isinstance(source, dict):
-        table = pp.simulate.grouped(np.random.default_rng(0), **source)
+        table = simulate.grouped(np.random.default_rng(0), **source)
     else:
         table = pp.load(source)
     model = pp.Model(formula, table, given_priors)
@@ -316,7 +317,7 @@ def test_origin_without_noise_for_a_hundred_data_sets():
     """Every one is trusted, and two seeds agree on the evidence (z-scores of a hundred pairs)."""
     z = []
     for data_seed in range(100):
-        table = pp.simulate.origin(np.random.default_rng(data_seed))
+        table = simulate.origin(np.random.default_rng(data_seed))
         model = pp.Model("y ~ x + (0 + x | i)", table, simulate.ORIGIN_PRIORS)
         target = model.theta_posterior
         pair = [
@@ -379,8 +380,8 @@ def test_an_untrusted_sample_says_so():
 
 
 def test_crossproducts_are_those_of_the_rows():
-    table = pp.simulate.grouped(np.random.default_rng(0), groups=4, per_group=[1, 2, 5, 9])
-    design = pp.matrices.build("y ~ x + (x | group)", table.assign(x=table["x"] + 1e6))
+    table = simulate.grouped(np.random.default_rng(0), groups=4, per_group=[1, 2, 5, 9])
+    design = from_table.build("y ~ x + (x | group)", table.assign(x=table["x"] + 1e6))
     cross = crossproducts(design)
     assert cross.counts.tolist() == [1, 2, 5, 9]
     Z = np.linalg.solve(cross.T.T, design.Z.T).T

@@ -6,22 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import partialpool as pp
 from partialpool.batch.project import find_root
-from partialpool.plots import explorer
+from partialpool.plots.explorer import Explorer, draw
+from partialpool.plots.explorer_fit import DRAWS, State, quick_posterior
 from partialpool.plots.explorer_picture import Picture
-from partialpool.posterior import checks
-from partialpool.simulation.simulate import ORIGIN_NAMES
+from partialpool.simulation.simulate import ORIGIN_FORMULA, ORIGIN_NAMES
 
 PNG = b"\x89PNG\r\n\x1a\n"
-STATE = explorer.State(n=40, eps=0.8)
+STATE = State(n=40, eps=0.8)
 
 
 def test_draws_are_those_of_the_exact_fit():
-    found = explorer.compute(STATE)
-    model = STATE.model()
-    summary = checks.summarize(model.fit(seed=5))
+    found = quick_posterior(STATE)
+    fit = pp.Model(ORIGIN_FORMULA, STATE.table(), STATE.priors).fit(seed=5)
+    summary = fit.summary(groups=True)
     for ours, name in ORIGIN_NAMES.items():
-        error = summary.at[ours, "sd"] * np.sqrt(1 / explorer.DRAWS + 1 / 4000)
+        error = summary.at[ours, "sd"] * np.sqrt(1 / DRAWS + 1 / 4000)
         assert abs(found.draws[name].mean() - summary.at[ours, "mean"]) < 4.5 * error, name
     slopes = [summary.at["x", "mean"] + summary.at[f"x|i[{i}]", "mean"] for i in range(STATE.n)]
     np.testing.assert_allclose(found.slopes.mean(0), slopes, atol=0.15)
@@ -29,48 +30,51 @@ def test_draws_are_those_of_the_exact_fit():
 
 
 def test_truth_is_that_of_the_state():
-    found = explorer.compute(STATE)
-    assert found.truth == {"a": 2.0, "mu_b": 2.0, "sigma_b": 1.0, "eps": 0.8}
-    assert found.true_slopes.shape == (STATE.n,)
-    no_noise = explorer.compute(replace(STATE, eps=0.0))
+    assert STATE.truth == {"a": 2.0, "mu_b": 2.0, "sigma_b": 1.0, "eps": 0.8}
+    no_noise = quick_posterior(replace(STATE, eps=0.0))
+    assert no_noise.true_slopes.shape == (STATE.n,)
     np.testing.assert_allclose(2.0 + no_noise.true_slopes * no_noise.x, no_noise.y)
 
 
-def test_redraw_gives_an_image_that_reacts():
+def test_a_moved_picture_reacts_and_forgets():
     picture = Picture()
-    first = explorer.redraw(STATE, picture)
-    moved = explorer.redraw(replace(STATE, mu_b=-3.0), picture)
-    back = explorer.redraw(STATE, picture)
-    assert first.png.startswith(PNG)
-    assert moved.png != first.png
-    assert moved.says != first.says
+
+    def redrawn(state):
+        finding = draw(state, picture)
+        return finding.sentence, picture.png()
+
+    first = redrawn(STATE)
+    moved = redrawn(replace(STATE, mu_b=-3.0))
+    assert first[1].startswith(PNG)
+    assert moved[0] != first[0]
+    assert moved[1] != first[1]
     # nothing of the other state stays behind, and nothing depends on the clock
-    assert back.png == first.png
-    assert back.says == first.says
-    assert set(first.seconds) == {
-        "data and model",
-        "exact posterior",
-        "moving artists",
-        "drawing",
-    }
+    assert redrawn(STATE) == first
 
 
 def test_what_is_said_is_computed():
-    found = explorer.compute(STATE)
+    found = quick_posterior(STATE)
     errors = found.errors()
     partial = np.sqrt(np.mean((found.slopes.mean(0) - found.true_slopes) ** 2))
     assert errors["partial pooling"] == pytest.approx(partial)
     best = min(errors, key=errors.get)
-    assert f"{best} does best" in found.says()
+    assert f"{best} does best" in found.sentence()
     low, high = np.quantile(found.draws["eps"], [0.05, 0.95])
-    assert f"**eps** {low:.2f} to {high:.2f} (true 0.8" in found.says()
-    assert "rough" in replace(found, trusted=False).says()
-    assert "*" not in found.alt()
+    assert f"**eps** {low:.2f} to {high:.2f} (true 0.8" in found.sentence()
+    assert "rough" in replace(found, trusted=False).sentence()
+
+
+def test_the_picture_is_a_finding_with_the_same_words():
+    finding = draw(STATE)
+    assert finding.sentence == quick_posterior(STATE).sentence()
+    assert finding.figure.axes
+    assert finding.description.endswith(finding.sentence.replace("*", ""))
+    assert "*" not in finding.description
 
 
 def test_noise_takes_slopes_from_no_pooling_towards_the_mean():
     def pull(eps):
-        found = explorer.compute(replace(STATE, eps=eps))
+        found = quick_posterior(replace(STATE, eps=eps))
         mean = found.draws["mu_b"].mean()
         return np.median(np.abs(found.slopes.mean(0) - mean) / np.abs(found.unpooled() - mean))
 
@@ -78,13 +82,13 @@ def test_noise_takes_slopes_from_no_pooling_towards_the_mean():
 
 
 def test_a_prior_that_is_sure_moves_the_posterior():
-    wide = explorer.compute(replace(STATE, n=5))
-    sure = explorer.compute(replace(STATE, n=5, prior_coefficients="Normal(0, 0.1)"))
+    wide = quick_posterior(replace(STATE, n=5))
+    sure = quick_posterior(replace(STATE, n=5, prior_coefficients="Normal(0, 0.1)"))
     assert abs(sure.draws["mu_b"].mean()) < abs(wide.draws["mu_b"].mean()) / 2
 
 
 def test_sliders_redraw_and_keep_their_word():
-    widget = explorer.explorer(n=20)
+    widget = Explorer(State(n=20))
     before = widget.image.value
     widget.controls["eps"].value = 2.0
     assert widget.state.eps == 2.0
@@ -95,7 +99,7 @@ def test_sliders_redraw_and_keep_their_word():
 
 
 def test_a_state_without_a_posterior_is_explained_and_left_again():
-    widget = explorer.explorer(n=20, eps=0.5)
+    widget = Explorer(State(n=20, eps=0.5))
     widget.controls["sigma_b"].value = 0.0
     picture = widget.image.value
     widget.controls["eps"].value = 0.0
@@ -107,17 +111,17 @@ def test_a_state_without_a_posterior_is_explained_and_left_again():
 
 
 def test_values_from_outside_widen_their_slider():
-    widget = explorer.explorer(n=400, prior_sigma="HalfNormal(3)")
+    widget = Explorer(State(n=400, prior_sigma="HalfNormal(3)"))
     assert widget.controls["n"].max == 400
     assert "HalfNormal(3)" in widget.controls["prior_sigma"].options
 
 
 def test_without_a_kernel_the_first_picture_stands_in():
-    widget = explorer.explorer(n=20)
+    widget = Explorer(State(n=20))
     data, metadata = widget._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["image/png"].startswith("iVBOR")
-    assert metadata["image/png"]["alt"] == widget.frame.alt
+    assert metadata["image/png"]["alt"] == widget.finding.description
 
 
 @pytest.mark.parametrize("headless", [True, False])

@@ -10,7 +10,8 @@ from scipy.optimize import approx_fprime, minimize
 import partialpool as pp
 from partialpool.fit import exact
 from partialpool.fit.marginal import log_likelihood_and_gradient
-from partialpool.posterior import checks
+from partialpool.posterior import checks, pooling
+from partialpool.simulation import simulate
 from test_exact import SLEEP_PRIORS, dense_covariance, normal_logpdf
 
 FLAT = {"coefficients": "Flat", "sd": "HalfFlat", "sigma": "HalfFlat", "cor": "LKJ(1)"}
@@ -114,7 +115,7 @@ def test_exam_maximum_likelihood_is_that_of_mlwins_guide():
 @pytest.mark.parametrize("q", [1, 2, 3])
 def test_gradient_of_the_marginal_likelihood(q):
     rng = np.random.default_rng(q)
-    table = pp.simulate.grouped(rng, groups=5, per_group=[1, 2, 3, 8, 9])
+    table = simulate.grouped(rng, groups=5, per_group=[1, 2, 3, 8, 9])
     table["w"] = rng.normal(size=len(table))
     formula = ["y ~ x + (1 | group)", "y ~ x + (x | group)", "y ~ x + w + (x + w | group)"][q - 1]
     cross = pp.Model(formula, table).cross
@@ -134,7 +135,7 @@ def test_gradient_of_the_marginal_likelihood(q):
 
 @pytest.mark.parametrize("formula", ["y ~ x + (x | group)", "y ~ x + (x || group)", "y ~ x"])
 def test_marginal_model_is_the_dense_normal(formula):
-    table = pp.simulate.grouped(np.random.default_rng(0), groups=4, per_group=[1, 2, 5, 3])
+    table = simulate.grouped(np.random.default_rng(0), groups=4, per_group=[1, 2, 5, 3])
     model = pp.Model(formula, table)
     design = model.design
     with model.pymc("marginal") as marginal:
@@ -155,7 +156,7 @@ def test_marginal_model_is_the_dense_normal(formula):
 @pytest.mark.parametrize("formula", ["y ~ x + (x | group)", "y ~ x + (x || group)"])
 def test_centered_and_noncentered_are_one_model(formula):
     """Same log density, up to the Jacobian of ``b = L z``: q columns, J groups."""
-    table = pp.simulate.grouped(np.random.default_rng(0), groups=3, per_group=4)
+    table = simulate.grouped(np.random.default_rng(0), groups=3, per_group=4)
     model = pp.Model(formula, table)
     rng = np.random.default_rng(1)
     names = ["1|group", "x|group"]
@@ -296,9 +297,9 @@ def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
     levels = [str(level) for level in radon.design.levels]
     np.testing.assert_allclose(absorbed["uranium"][1], uranium.loc[levels])
     assert radon.unpooled().design.x_names == ()
-    posterior = radon.fit(draws=250, seed=1)
-    own = pp.groups.group_coefficients(radon, posterior)["Intercept"]
-    draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    fit = radon.fit(draws=250, seed=1)
+    own = pooling.group_coefficients(fit)["Intercept"]
+    draws = fit.dataset.stack(sample=("chain", "draw"))
     first = (
         draws["Intercept"]
         + draws["uranium"] * uranium.loc[levels[0]]
@@ -308,6 +309,6 @@ def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
 
 
 def test_a_group_of_one_row_absorbs_nothing():
-    table = pp.simulate.origin(np.random.default_rng(0), n=20, eps=0.5)
-    design = pp.Model(pp.simulate.ORIGIN_FORMULA, table).design
+    table = simulate.origin(np.random.default_rng(0), n=20, eps=0.5)
+    design = pp.Model(simulate.ORIGIN_FORMULA, table).design
     assert [design.x_names[c] for c in design.absorbed()] == ["x"]

@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool.data import reading, row_sample
-from partialpool.design import parts
+from partialpool.data import parts, reading, row_sample
+from partialpool.design import from_parts
+from partialpool.plots import groups
+from partialpool.posterior import predictions
+from partialpool.posterior.fitted import Fitted
+from partialpool.simulation import simulate
 
 FORMULAS = (
     "y ~ x + (x | group)",
@@ -24,7 +28,7 @@ FORMULAS = (
 @pytest.fixture(scope="module")
 def table():
     rng = np.random.default_rng(0)
-    table = pp.simulate.grouped(rng, groups=30, per_group=20, cor=0.3)
+    table = simulate.grouped(rng, groups=30, per_group=20, cor=0.3)
     table["f"] = rng.choice(["a", "b", "c"], len(table))
     # a group that one part only has, and a category that one part lacks
     return table.sort_values("f", kind="stable").reset_index(drop=True)
@@ -70,7 +74,7 @@ def test_the_fit_and_the_pools_are_the_same(table, tmp_path):
         (model.pooled(), whole.pooled()),
         (model.unpooled(), whole.unpooled()),
     ):
-        mine, theirs = (m.fit(seed=1, draws=50)["posterior"].to_dataset() for m in (one, other))
+        mine, theirs = (Fitted.of(m, seed=1, draws=50).dataset for m in (one, other))
         assert list(mine) == list(theirs)
         for name in mine:
             np.testing.assert_allclose(mine[name], theirs[name], rtol=1e-6, atol=1e-6)
@@ -92,7 +96,7 @@ def test_only_what_is_new_is_read(table, tmp_path):
     folder, cache = write(table, tmp_path / "parts", 4), tmp_path / "cache"
 
     def read():
-        return parts.reduce(opened(folder, cache), "y ~ x * f + (x | group)").read
+        return from_parts.reduce(opened(folder, cache), "y ~ x * f + (x | group)").read
 
     assert len(read()) == 4
     assert read() == ()
@@ -108,7 +112,7 @@ def test_only_what_is_new_is_read(table, tmp_path):
     assert read() == ("01.parquet",)
     (folder / "02.parquet").unlink()
     assert read() == ()
-    rows = parts.reduce(opened(folder, cache), "y ~ x * f + (x | group)").moments.counts.sum()
+    rows = from_parts.reduce(opened(folder, cache), "y ~ x * f + (x | group)").moments.counts.sum()
     assert rows == len(table) // 2 + 7 + 50
     for kept in cache.glob("*.npz"):
         kept.write_bytes(kept.read_bytes()[:100])
@@ -119,12 +123,12 @@ def test_the_sample_depends_on_nothing_but_seed_and_rows(table, tmp_path):
     folder = write(table, tmp_path / "parts", 6)
     first = opened(folder, sample_rows=100)
     backwards = dataclasses.replace(first, files=first.files[::-1])
-    one, other = (parts.reduce(p, "y ~ x + (x | group)").sample for p in (first, backwards))
+    one, other = (from_parts.reduce(p, "y ~ x + (x | group)").sample for p in (first, backwards))
     pd.testing.assert_frame_equal(one, other)
     assert len(one) == 100
-    again = parts.reduce(opened(folder, sample_rows=100, seed=1), "y ~ x + (x | group)").sample
+    again = from_parts.reduce(opened(folder, sample_rows=100, seed=1), "y ~ x + (x | group)").sample
     assert not again.equals(one)
-    everything = parts.reduce(opened(folder), "y ~ x + (x | group)").sample
+    everything = from_parts.reduce(opened(folder), "y ~ x + (x | group)").sample
     assert sorted(everything["y"]) == sorted(table["y"])
 
 
@@ -134,7 +138,7 @@ def test_the_sample_is_uniform(tmp_path):
     folder = write(table, tmp_path / "parts", 2)
     found = opened(folder, sample_rows=2000)
     assert row_sample.halvings(found.n_rows, found.sample_rows) > 0
-    sample = parts.reduce(found, "y ~ x").sample
+    sample = from_parts.reduce(found, "y ~ x").sample
     assert len(sample) == 2000
     counts = np.histogram(sample["y"], bins=20, range=(0, n))[0]
     assert ((counts - 100) ** 2 / 100).sum() < 45  # chi-squared(19): beyond once in 1,000
@@ -147,7 +151,7 @@ def test_groups_by_address_and_by_name(tmp_path):
     far = np.where(np.arange(400) < 100, small, small * 10**12)  # near labels first, then not
     for k, labels in enumerate((small - 3, far, far.astype(str), pd.Categorical(far.astype(str)))):
         folder = write(table.assign(g=labels), tmp_path / f"{k}", 1)
-        found = parts.reduce(opened(folder), "y ~ x + (x | g)").moments
+        found = from_parts.reduce(opened(folder), "y ~ x + (x | g)").moments
         counts = pd.Series(labels).astype(found.levels.dtype).value_counts().sort_index()
         np.testing.assert_array_equal(found.levels, counts.index.to_numpy())
         np.testing.assert_array_equal(found.counts, counts)
@@ -200,14 +204,14 @@ def test_a_large_file_is_read_in_pieces(table, tmp_path, monkeypatch):
     table.to_parquet(tmp_path / "one.parquet", row_group_size=70)
     found = opened(tmp_path / "*.parquet", sample_rows=50)
     assert len(reading.pieces(found.files[0])) > 2
-    result = parts.reduce(found, "y ~ x + (x | group)")
+    result = from_parts.reduce(found, "y ~ x + (x | group)")
     assert result.moments.counts.sum() == len(table)
     assert len(result.sample.drop_duplicates()) == 50
 
 
 def test_groups_without_a_row_in_the_sample_are_not_drawn(tmp_path):
     """A figure shows rows; the fit knows the groups of all."""
-    table = pp.simulate.grouped(np.random.default_rng(0), groups=40, per_group=20)
+    table = simulate.grouped(np.random.default_rng(0), groups=40, per_group=20)
     (tmp_path / "parts").mkdir()
     for k in range(2):
         table.iloc[k::2].to_csv(tmp_path / "parts" / f"{k}.csv", index=False)
@@ -216,12 +220,9 @@ def test_groups_without_a_row_in_the_sample_are_not_drawn(tmp_path):
     present = set(np.unique(model.design.codes))
     assert model.design.n_groups == 40
     assert len(present) <= 25
-    assert set(pp.groups.chosen_groups(model)) <= present
-    posterior = model.fit(draws=100, seed=1)
-    fits = pp.pooling.three_ways(model, posterior, 1)
-    figure, _, _ = pp.groups.group_lines(model, fits)
-    assert len(figure.axes) >= 18
-    rows = pp.predictions.chosen_rows(model)
-    assert len(pp.predict(model, posterior, rows, unseen="population")) == 12
-    left_out = pp.leave_one_out.leave_out(model, posterior)
-    assert len(left_out.pit) == len(model.design.y)
+    assert set(groups.chosen_groups(model.design)) <= present
+    fit = model.fit(draws=100, seed=1)
+    rows = predictions.chosen_rows(model)
+    assert len(fit.predict(rows, unseen="population")) == 12
+    assert len(fit.loo().pit) == len(model.design.y)
+    assert len(groups.group_lines(fit).figure.axes) >= 18

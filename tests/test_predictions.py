@@ -5,19 +5,20 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
+from partialpool.posterior import predictions
 
 
 @pytest.fixture(scope="module")
 def fitted():
     model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
-    return model, model.fit(draws=4000, seed=1)
+    return model.fit(draws=4000, seed=1)
 
 
 def test_a_new_group_has_the_closed_form_variance(fitted):
-    model, posterior = fitted
+    fit = fitted
     rows = pd.DataFrame({"Days": [0.0, 4.0, 9.0], "Subject": "new"})
-    got = pp.predict(model, posterior, rows, unseen="population", seed=3)
-    draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    got = fit.predict(rows, unseen="population", seed=3)
+    draws = fit.dataset.stack(sample=("chain", "draw"))
     a, b = draws["Intercept"].to_numpy(), draws["Days"].to_numpy()
     s1, s2 = draws["1|Subject_sigma"].to_numpy(), draws["Days|Subject_sigma"].to_numpy()
     rho, sigma = draws["cor(1,Days|Subject)"].to_numpy(), draws["sigma"].to_numpy()
@@ -33,25 +34,25 @@ def test_a_new_group_has_the_closed_form_variance(fitted):
 
 
 def test_rows_of_one_new_group_share_its_effects(fitted):
-    model, posterior = fitted
+    fit = fitted
     rows = pd.DataFrame({"Days": [0.0, 0.0, 0.0], "Subject": ["n", "n", "m"]})
-    lines = pp.predictions.line(model, posterior, rows, unseen="population")
+    lines = predictions.line(fit, rows, unseen="population")
     np.testing.assert_allclose(lines[:, 0], lines[:, 1])
     assert np.abs(lines[:, 0] - lines[:, 2]).max() > 1
 
 
 def test_known_groups_do_not_depend_on_new_ones(fitted):
-    model, posterior = fitted
-    known = model.table.iloc[[0, 15]]
+    fit = fitted
+    known = fit.model.table.iloc[[0, 15]]
     both = pd.concat([known, known.head(1).assign(Subject="new")], ignore_index=True)
-    lines = pp.predictions.line(model, posterior, both, unseen="population")
-    np.testing.assert_array_equal(lines[:, :2], model.mean(posterior, known))
+    lines = predictions.line(fit, both, unseen="population")
+    np.testing.assert_array_equal(lines[:, :2], predictions.line(fit, known))
 
 
 def test_refused(fitted):
-    model, posterior = fitted
+    fit = fitted
     rows = pd.DataFrame({"Days": [0.0], "Subject": ["new"]})
     with pytest.raises(ValueError, match="The level 'new' of Subject was not in the data; set"):
-        pp.predict(model, posterior, rows)
+        fit.predict(rows)
     with pytest.raises(ValueError, match="unseen: choose from refuse, population"):
-        pp.predict(model, posterior, rows, unseen="mean")
+        fit.predict(rows, unseen="mean")

@@ -7,8 +7,10 @@ from scipy import integrate
 
 import partialpool as pp
 from partialpool.design import priors
+from partialpool.design.default_priors import resolve
+from partialpool.design.from_table import build
 
-SLEEP = pp.matrices.build("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+SLEEP = build("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
 SCALES = ["HalfNormal(2)", "HalfStudentT(4, 2)", "HalfCauchy(2)", "Exponential(0.5)"]
 SCALES += ["Gamma(2, 0.5)", "Uniform(0.5, 3)"]
 
@@ -44,7 +46,7 @@ def test_text_and_back():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("HalfNorml(1)", "Did you mean HalfNormal?"),
+        ("HalfNorml(1)", "did you mean 'HalfNormal'?"),
         ("HalfNormal(-1)", "sigma must be positive"),
         ("HalfNormal()", r"needs the arguments HalfNormal\(sigma\)"),
         ("HalfNormal(1, 2)", "needs the arguments"),
@@ -61,7 +63,7 @@ def test_bad_priors(text, words):
 
 def test_resolve_names_win_over_kinds():
     given = {"Days|Subject_sigma": "Exponential(1)", "sd": "HalfNormal(100)", "cor": "LKJ(3)"}
-    resolved = priors.resolve(SLEEP, given)
+    resolved = resolve(SLEEP, given)
     assert str(resolved["1|Subject_sigma"]) == "HalfNormal(100)"
     assert str(resolved["Days|Subject_sigma"]) == "Exponential(1)"
     assert str(resolved["cor(1,Days|Subject)"]) == "LKJ(3)"
@@ -71,8 +73,8 @@ def test_resolve_names_win_over_kinds():
 def test_defaults_follow_the_scale_of_the_data():
     table = pp.load("sleepstudy")
     scaled = table.assign(Reaction=1000 * table["Reaction"], Days=table["Days"] / 100)
-    other = priors.resolve(pp.matrices.build(SLEEP.formula, scaled))
-    for name, prior in priors.resolve(SLEEP).items():
+    other = resolve(build(SLEEP.formula, scaled))
+    for name, prior in resolve(SLEEP).items():
         factor = {"Days": 1e5, "Days|Subject_sigma": 1e5}.get(name, 1e3)
         if prior.family != "LKJ":
             assert other[name].arguments[-1] == pytest.approx(factor * prior.arguments[-1], 0.02)
@@ -89,4 +91,4 @@ def test_defaults_follow_the_scale_of_the_data():
 )
 def test_resolve_refuses(given, words):
     with pytest.raises(ValueError, match=words):
-        priors.resolve(SLEEP, given)
+        resolve(SLEEP, given)

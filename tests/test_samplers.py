@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from partialpool.batch.project import find_root
-from partialpool.plots import funnels, samplers, theme
+from partialpool.data import text
+from partialpool.fit.regression import Regression
+from partialpool.plots import samplers, theme
 from partialpool.posterior import checks
 from partialpool.simulation import methods
 
@@ -18,7 +20,7 @@ PRIORS = {"coefficients": "Normal(0, 10000)", "sd": "Uniform(0, 100)", "sigma": 
 @pytest.fixture(scope="module")
 def comparison():
     """The exact fit and one sampler that is too short to be right; nutpie compiles quickest."""
-    model = methods.data_set("origin", "y ~ x + (0 + x | i)", PRIORS, np.random.default_rng(0))
+    model = Regression("y ~ x + (0 + x | i)", methods.data_set("origin", 0), PRIORS)
     return methods.compare_methods(
         model, ["nutpie centered"], draws=200, tune=200, chains=2, seed=1
     )
@@ -32,15 +34,15 @@ def _no_figure_stays_open():
 
 def test_rows_hold_what_their_posteriors_say(comparison):
     assert list(comparison.rows.index) == ["Exact", "nutpie, centred"]
-    for words, posterior in comparison.posteriors.items():
+    for words, fitted in comparison.fits.items():
         row = comparison.rows.loc[words]
-        summary = checks.summarize(posterior)
+        summary = checks.summarize(fitted.dataset)
         assert row["draws"] == 400
         assert row["ess"] == pytest.approx(summary["ess_bulk"].min())
         assert row["worst"] == summary["ess_bulk"].idxmin()
         assert row["rhat"] == pytest.approx(summary["rhat"].max())
-        assert row["ess_per_second"] == pytest.approx(row["ess"] / posterior.attrs["fit_seconds"])
-    diverging = comparison.posteriors["nutpie, centred"]["sample_stats"]["diverging"]
+        assert row["ess_per_second"] == pytest.approx(row["ess"] / fitted.attrs["fit_seconds"])
+    diverging = comparison.fits["nutpie, centred"].posterior["sample_stats"]["diverging"]
     assert comparison.rows.at["nutpie, centred", "divergences"] == int(diverging.sum())
     assert np.isnan(comparison.rows.at["Exact", "divergences"])
 
@@ -55,13 +57,13 @@ def test_exact_is_near_the_reference_and_a_stuck_sampler_is_not(comparison):
 
 
 def test_reference_has_a_seed_of_its_own(comparison):
-    exact = comparison.posteriors["Exact"]
-    assert comparison.reference.attrs["seed"] != exact.attrs["seed"]
+    assert comparison.reference.seed != comparison.fits["Exact"].seed
+    assert comparison.reference is comparison.fits["Exact"].reference
 
 
 def test_sentences_follow_the_figures(comparison):
     row = comparison.rows.loc["nutpie, centred"]
-    before = methods.sentences(comparison)
+    before = methods.method_table(comparison).sentence
     assert before.count("\n") == 1
     assert f"**nutpie, centred** {row['verdict']}." in before
     assert f"R-hat {row['rhat']:.3f}" in before
@@ -69,61 +71,87 @@ def test_sentences_follow_the_figures(comparison):
     rows = comparison.rows.copy()
     for name, value in good.items():
         rows.at["nutpie, centred", name] = value
-    after = methods.sentences(replace(comparison, rows=rows))
+    after = methods.method_table(replace(comparison, rows=rows)).sentence
     assert "**nutpie, centred** passed. Its chains agree (R-hat 1.000)." in after
     assert "which chance explains" in after
     assert "diverged" not in after
 
 
 def test_table_shows_every_method(comparison):
-    table = comparison._repr_html_()
-    assert table.count("<tr>") == 1 + len(comparison.rows)
+    table = methods.method_table(comparison).to_html()
+    assert table.count("<tr") == 1 + len(comparison.rows)
     assert "nutpie, centred" in table
+    assert f"{comparison.rows.at['nutpie, centred', 'wasserstein']:.3f}" in table
 
 
 @pytest.mark.parametrize(("draw", "more"), [(samplers.speed, 1), (samplers.distances, 0)])
 def test_dot_plots_have_a_dot_for_each_method(comparison, draw, more):
-    figure, alt, says = draw(comparison)
-    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    found = draw(comparison)
+    dots = [line for line in found.figure.axes[0].lines if line.get_marker() == "o"]
     assert len(dots) == len(comparison.rows) + more  # the exact fit again, with its code loaded
-    assert says in alt
-    assert "nutpie centred" in says
+    assert found.sentence in found.description
+    assert "nutpie centred" in found.sentence
 
 
 def test_traces_mark_the_truth_and_judge_by_the_medians(comparison):
     truth = comparison.model.table.attrs["truth"]
-    figure, alt, says = samplers.traces(comparison, "x", truth)
-    red = [line for line in figure.axes[0].lines if line.get_color() == theme.COLORS["truth"]]
+    found = samplers.sampler_traces(comparison, "x")
+    lines = found.figure.axes[0].lines
+    red = [line for line in lines if line.get_color() == theme.COLORS["truth"]]
     assert [line.get_ydata()[0] for line in red] == [truth["x"]]
-    assert "nutpie centred" in says
-    assert "Traces of x" in alt
+    assert "nutpie centred" in found.sentence
+    assert "Traces of x" in found.description
 
 
 def test_trace_of_a_standard_deviation_says_where_a_true_zero_is(comparison):
-    truth = comparison.model.table.attrs["truth"]
-    _, _, says = samplers.traces(comparison, "sigma", truth)
-    assert "The true `sigma` is 0, below any log axis." in says
+    found = samplers.sampler_traces(comparison, "sigma")
+    assert "The true `sigma` is 0, below any log axis." in found.sentence
+    assert found.figure.axes[0].get_yscale() == "log"
+
+
+def test_every_log_axis_has_plain_numbers_on_it(comparison):
+    """Also one that spans less than a factor of two, or many powers of ten."""
+    found = [
+        samplers.sampler_traces(comparison, "sigma"),
+        samplers.sampler_traces(comparison, "x|i_sigma"),
+        samplers.funnels(comparison),
+        samplers.distances(comparison),
+    ]
+    for figure in (one.figure for one in found):
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        axis = axes.yaxis if axes.get_yscale() == "log" else axes.xaxis
+        low, high = axis.get_view_interval()
+        labels = [
+            tick.get_text()
+            for at, tick in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+            if low <= at <= high
+        ]
+        assert 2 <= len(labels) <= 8
+        assert all(float(label) > 0 for label in labels)
 
 
 def test_funnel_is_where_the_exact_posterior_narrows_most(comparison):
-    scale, effect, level, ratio = funnels.funnel_pair(comparison)
-    posterior = comparison.reference["posterior"].to_dataset()
+    scale, effect, group, ratio = samplers.funnel_pair(comparison)
+    posterior = comparison.reference.dataset
     sigma = posterior["sigma"].to_numpy().ravel()
-    b = posterior[effect].sel(i=level).to_numpy().ravel()
-    low, high = sigma < np.quantile(sigma, funnels.NECK), sigma > np.median(sigma)
+    b = posterior[effect].isel(i=group).to_numpy().ravel()
+    low, high = sigma < np.quantile(sigma, samplers.NECK), sigma > np.median(sigma)
     assert scale == "sigma"  # no noise in the origin's data
     assert ratio == pytest.approx(b[high].std() / b[low].std())
     assert ratio > 2
 
 
 def test_funnel_marks_divergences_and_the_true_effect(comparison):
-    figure, _, says = funnels.funnels(comparison, comparison.model.table.attrs["truth"])
-    panel = figure.axes[0]
+    found = samplers.funnels(comparison)
+    panel = found.figure.axes[0]
     diverged = int(comparison.rows.at["nutpie, centred", "divergences"])
     exact, draws, marked = (len(c.get_offsets()) for c in panel.collections)
     assert (exact, draws, marked) == (4000, 400, diverged)
-    assert len(panel.lines) == 1
-    assert "times narrower" in says
+    group = samplers.funnel_pair(comparison)[2]
+    true = comparison.model.table.attrs["truth"]["x|i"][group]
+    assert [line.get_xdata()[0] for line in panel.lines] == [true]
+    assert "times narrower" in found.sentence
 
 
 @pytest.mark.parametrize("method", ["gibbs", "nuts sideways", "exact centered", ""])
@@ -133,23 +161,29 @@ def test_unknown_methods_are_named_before_anything_runs(comparison, method):
 
 
 def test_a_model_without_groups_has_one_form_only():
-    model = methods.data_set("origin", "y ~ x", {}, np.random.default_rng(0))
+    model = Regression("y ~ x", methods.data_set("origin", 0), {})
     with pytest.raises(ValueError, match="no group term"):
         methods.compare_methods(model, ["nuts centered"])
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.034, "0.034 s"), (300, "5.0 minutes"), (7300, "2.0 hours"), (1e6, "12 days")],
+    [
+        (0.034, "0.034 s"),
+        (300, "5 min 0 s"),
+        (3599.7, "1 h 0 min"),
+        (7300, "2 h 1 min"),
+        (1e6, "11 d 13 h"),
+    ],
 )
 def test_durations_read_like_speech(seconds, words):
-    assert methods.duration(seconds) == words
+    assert text.duration(seconds) == words
 
 
 def test_notebook_runs_with_small_settings(tmp_path):
     papermill = pytest.importorskip("papermill")
     notebook = papermill.execute_notebook(
-        find_root() / "notebooks" / "samplers.ipynb",
+        Path(__file__).parents[1] / "notebooks" / "samplers.ipynb",
         tmp_path / "executed.ipynb",
         parameters={
             "methods": ["nutpie marginal"],

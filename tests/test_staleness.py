@@ -17,7 +17,7 @@ from partialpool.batch import batch, execute, staleness, study_file, summary_fil
 from partialpool.batch.project import data_files
 from partialpool.batch.runs import Run
 from partialpool.data import reading
-from partialpool.design import parts
+from partialpool.design import from_parts
 from partialpool.report import page
 from partialpool.simulation import many_fits
 
@@ -123,7 +123,7 @@ def test_a_part_edited_in_place_is_read_again(tmp_path):
     def reduced():
         found = pp.load(str(path.parent))
         object.__setattr__(found, "cache", tmp_path / "cache")
-        return parts.reduce(found, "y ~ x"), found.digest
+        return from_parts.reduce(found, "y ~ x"), found.digest
 
     before, digest = reduced()
     stat = path.stat()
@@ -148,7 +148,7 @@ def test_batches_of_simulations_depend_on_the_rooms_that_compute(
     for known in ("fit/exact.py", "model.py", "report/page.py", "plots/x.py"):
         (tmp_path / known).parent.mkdir(exist_ok=True)
         (tmp_path / known).write_text("")
-    monkeypatch.setattr(many_fits, "PACKAGE", tmp_path)
+    monkeypatch.setattr(many_fits.paths, "PACKAGE", tmp_path)
     before = many_fits.code_digest.__wrapped__()
     (tmp_path / name).write_text("changed = True\n")
     assert (many_fits.code_digest.__wrapped__() != before) == counts

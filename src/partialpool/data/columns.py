@@ -1,33 +1,29 @@
 """What a table must be before a formula is evaluated on it; one sentence where it is not."""
 
-import difflib
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
+from partialpool.data.text import closest
+
 
 def standard_errors(table: pd.DataFrame, se: str) -> np.ndarray:
     """Known standard errors (N,) from the column `se`; a ValueError where one is not positive."""
-    require_columns(table, [se])
+    require_columns(table.columns, [se])
     values = table[se]
     if not pd.api.types.is_numeric_dtype(values) or not (values > 0).all():
         raise ValueError(f"se: the standard errors in {se!r} must be positive numbers.")
     return values.to_numpy(float)
 
 
-def require_columns(table: pd.DataFrame, names: list[str]) -> None:
-    """Raise a ValueError that names the first column `table` lacks and the closest it has."""
+def require_columns(there: Iterable[str], names: list[str], where: str = "The table") -> None:
+    """Raise a ValueError that names the first column that is not there and the closest that is."""
+    there = [*there]
     for name in names:
-        if name not in table.columns:
-            # without regard to case, the commonest slip
-            known = {str(column).casefold(): str(column) for column in table.columns}
-            close = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.5)
-            hint = (
-                f"did you mean {known[close[0]]!r}?"
-                if close
-                else f"it has {', '.join(map(repr, table.columns))}."
-            )
-            raise ValueError(f"The table has no column {name!r}; {hint}")
+        if name not in there:
+            hint = closest(name, map(str, there)) or f"; it has {', '.join(map(repr, there))}."
+            raise ValueError(f"{where} has no column {name!r}{hint}")
 
 
 def require_complete(table: pd.DataFrame, names: list[str]) -> None:

@@ -10,9 +10,13 @@ Chan, Golub & LeVeque 1983).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
+
+#: Widest range of whole-number group labels for which labels serve as addresses.
+SPAN = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,68 @@ def of_table(names: tuple[str, ...], columns: np.ndarray, groups: np.ndarray) ->
     records = np.zeros((len(levels), width(len(names))))
     add_rows(records, codes, 0, np.ascontiguousarray(columns, dtype=float))
     return Moments(names, levels, records)
+
+
+class Groups:
+    """Records that grow with the labels that come.
+
+    Whole numbers within `SPAN` of each other are addresses themselves; all else is looked up.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.records = np.zeros((0, width))
+        self.low: int | None = None
+        self.known: dict[Any, int] | None = None
+
+    def add(self, labels: Any, values: np.ndarray) -> None:
+        """Add rows (d, n) by their labels: an array of whole numbers, or Arrow's dictionary."""
+        if not len(labels):
+            return
+        if isinstance(labels, np.ndarray) and self.known is None:
+            low, high = int(labels.min()), int(labels.max())
+            if self.low is not None:
+                low, high = min(low, self.low), max(high, self.low + len(self.records) - 1)
+            if high - low < SPAN:
+                self._cover(low, high)
+                add_rows(self.records, labels, low, values)
+                return
+        codes = self._codes(labels)  # may replace the records by longer ones
+        add_rows(self.records, codes, 0, values)
+
+    def _cover(self, low: int, high: int) -> None:
+        old = self.low if self.low is not None else low
+        if self.low is None or low < old or high >= old + len(self.records):
+            records = np.zeros((high - low + 1, self.records.shape[1]))
+            records[old - low : old - low + len(self.records)] = self.records
+            self.records, self.low = records, low
+
+    def _codes(self, labels: Any) -> np.ndarray:
+        if self.known is None:  # from addresses to a dictionary
+            used = np.flatnonzero(self.records[:, 0])
+            self.known = {int(self.low or 0) + int(k): i for i, k in enumerate(used)}
+            self.records = self.records[used]
+        if isinstance(labels, np.ndarray):
+            distinct, codes = np.unique(labels, return_inverse=True)
+            names: Iterable[Any] = distinct.tolist()
+        else:
+            names = labels.dictionary.to_pylist()
+            codes = labels.indices.to_numpy(zero_copy_only=False)
+        known = self.known
+        place = np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
+        if len(known) > len(self.records):
+            more = max(len(known) - len(self.records), len(self.records))
+            self.records = np.concatenate([self.records, np.zeros((more, self.records.shape[1]))])
+        return place[codes]
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """Levels, sorted, and their records."""
+        if self.known is None:
+            used = np.flatnonzero(self.records[:, 0])
+            return used + (self.low or 0), self.records[used]
+        levels = np.array(list(self.known))
+        order = np.argsort(levels)
+        order = order[self.records[order, 0] > 0]
+        return levels[order], self.records[order]
 
 
 def merge(one: Moments, other: Moments) -> Moments:

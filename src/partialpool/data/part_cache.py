@@ -8,9 +8,8 @@ import contextlib
 import hashlib
 import io
 import json
-import os
-import threading
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from partialpool.data import paths
 from partialpool.data.moments import Moments
 from partialpool.data.reading import Part
-from partialpool.design.batches import Piece
 
 #: Part of every key: raise it when what is kept of a part changes.
 VERSION = 1
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a part, or a piece of it, came to; `halvings` as in `row_sample.Sampler`."""
+
+    moments: Moments
+    sample: pd.DataFrame
+    halvings: int = 0
 
 
 def place(folder: Path | None, part: Part, ending: str, what: list[Any]) -> Path | None:
@@ -69,13 +77,8 @@ def remember(path: Path | None, piece: Piece) -> None:
     write(path, buffer.getbuffer())
 
 
-def write(path: Path, content: Any) -> None:
-    """Write a file that is there whole or not at all; not at all where there is no room."""
-    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError:  # a full disk: what is remembered only saves time
+def write(path: Path | None, content: str | memoryview) -> None:
+    """Keep what only saves time: not at all where there is no room, or no place."""
+    if path is not None:
         with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+            paths.write(path, content)

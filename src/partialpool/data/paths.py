@@ -1,10 +1,11 @@
 """Places and files on this machine: the package, the project, its caches; globs; whole writes."""
 
 import contextlib
+import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 #: Where this package's own files lie.
@@ -89,6 +90,14 @@ def code(place: Path) -> list[Path]:
         if not any(name.startswith(".") or name == "__pycache__" for name in names):
             found.append(path)
     return found
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Digest of files of this package: it changes with their places and with their content."""
+    sums = hashlib.sha256()
+    for path in files:
+        sums.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode() + path.read_bytes())
+    return sums.hexdigest()
 
 
 def write(path: Path, content: str | bytes | memoryview) -> None:

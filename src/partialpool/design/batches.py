@@ -1,7 +1,5 @@
 """One part, streamed: batches of rows to moments by group and a sample of the rows."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,21 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from partialpool.data import moments, reading, row_sample
-from partialpool.data.names import safe
-from partialpool.data.reading import Part
-from partialpool.design import matrices as designs
-
-#: Widest range of whole-number group labels for which labels serve as addresses.
-SPAN = 1 << 22
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What a part, or a piece of it, came to; `halvings` as in `sampling.Sampler`."""
-
-    moments: moments.Moments
-    sample: pd.DataFrame
-    halvings: int = 0
+from partialpool.data.part_cache import Piece
+from partialpool.data.reading import Part, is_number
+from partialpool.design import evaluation, from_table
+from partialpool.design.choices import safe
 
 
 class Columns:
@@ -45,8 +32,8 @@ class Columns:
     def __init__(
         self, formula: str, response: str, template: pd.DataFrame, types: dict[str, pa.DataType]
     ) -> None:
-        self.design = designs.build(formula, template, estimable=False)
-        self._response = designs.build(f"{response} ~ 0 + {response}", template, estimable=False)
+        self.design = from_table.build(formula, template, estimable=False)
+        self._answer = evaluation.evaluate(f"0 + {response}", template, formula).common
         places = {name: ("X", k) for k, name in enumerate(self.design.x_names)}
         places |= {name: ("Z", k) for k, name in enumerate(self.design.z_names)}
         for constant in ("Intercept", "1"):
@@ -65,16 +52,14 @@ class Columns:
             return values
         table = batch.to_pandas()
         X, Z = self.design.columns(table)
-        y, _ = self._response.columns(table)
-        found = {"X": X, "Z": Z, "y": y}
+        found = {"X": X, "Z": Z, "y": self.answer(table)[:, None]}
         for row, (matrix, k) in zip(values, self.places.values(), strict=True):
             row[:] = found[matrix][:, k]
         return values
 
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether a column is a number, rather than a category."""
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    def answer(self, table: pd.DataFrame) -> np.ndarray:
+        """The response (n,) of some rows."""
+        return evaluation.columns((self._answer,), len(table), table)[:, 0]
 
 
 def reduce_piece(
@@ -101,7 +86,7 @@ def reduce_piece(
         All columns to read.
     sample : Sampler
     """
-    groups = _Groups(moments.width(len(columns.names)))
+    groups = moments.Groups(moments.width(len(columns.names)))
     whole = True
     for first, batch in reading.batches(part, used, labels, piece):
         if any(batch.column(name).null_count for name in used):
@@ -128,67 +113,6 @@ def _labels(batch: pa.RecordBatch, grouping: list[str]) -> Any:
     if pa.types.is_integer(column.type):
         return column.to_numpy(zero_copy_only=False)
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-
-
-class _Groups:
-    """Records that grow with the labels that come.
-
-    Whole numbers within `SPAN` of each other are addresses themselves; all else is looked up.
-    """
-
-    def __init__(self, width: int) -> None:
-        self.records = np.zeros((0, width))
-        self.low: int | None = None
-        self.known: dict[Any, int] | None = None
-
-    def add(self, labels: Any, values: np.ndarray) -> None:
-        if not len(labels):
-            return
-        if isinstance(labels, np.ndarray) and self.known is None:
-            low, high = int(labels.min()), int(labels.max())
-            if self.low is not None:
-                low, high = min(low, self.low), max(high, self.low + len(self.records) - 1)
-            if high - low < SPAN:
-                self._cover(low, high)
-                moments.add_rows(self.records, labels, low, values)
-                return
-        codes = self._codes(labels)  # may replace the records by longer ones
-        moments.add_rows(self.records, codes, 0, values)
-
-    def _cover(self, low: int, high: int) -> None:
-        old = self.low if self.low is not None else low
-        if self.low is None or low < old or high >= old + len(self.records):
-            records = np.zeros((high - low + 1, self.records.shape[1]))
-            records[old - low : old - low + len(self.records)] = self.records
-            self.records, self.low = records, low
-
-    def _codes(self, labels: Any) -> np.ndarray:
-        if self.known is None:  # from addresses to a dictionary
-            used = np.flatnonzero(self.records[:, 0])
-            self.known = {int(self.low or 0) + int(k): i for i, k in enumerate(used)}
-            self.records = self.records[used]
-        if isinstance(labels, np.ndarray):
-            distinct, codes = np.unique(labels, return_inverse=True)
-            names: Iterable[Any] = distinct.tolist()
-        else:
-            names = labels.dictionary.to_pylist()
-            codes = labels.indices.to_numpy(zero_copy_only=False)
-        known = self.known
-        place = np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
-        if len(known) > len(self.records):
-            more = max(len(known) - len(self.records), len(self.records))
-            self.records = np.concatenate([self.records, np.zeros((more, self.records.shape[1]))])
-        return place[codes]
-
-    def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Levels, sorted, and their records."""
-        if self.known is None:
-            used = np.flatnonzero(self.records[:, 0])
-            return used + (self.low or 0), self.records[used]
-        levels = np.array(list(self.known))
-        order = np.argsort(levels)
-        order = order[self.records[order, 0] > 0]
-        return levels[order], self.records[order]
 
 
 def _incomplete(part: Part, used: list[str], labels: set[str]) -> str:

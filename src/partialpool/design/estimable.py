@@ -1,16 +1,11 @@
 """Whether the rows can tell a design's coefficients apart; one sentence where they cannot."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from partialpool.design.totals import of_design
-
-if TYPE_CHECKING:
-    from partialpool.design.matrices import Design
+from partialpool.design.matrices import Design
 
 
-def require_estimable(design: "Design") -> None:
+def require_estimable(design: Design) -> None:
     """Raise a ValueError that names the column and the remedy."""
     n, p = design.n_rows, len(design.x_names)
     if "sigma" in design.x_names:
@@ -44,7 +39,7 @@ def require_estimable(design: "Design") -> None:
         raise ValueError(f"The response {design.response!r} is constant ({design.y[0]:g}).")
 
 
-def unidentified(design: "Design") -> str:
+def unidentified(design: Design) -> str:
     """Say so where every row is a group and no figure of the data tells its effect from its noise.
 
     The variance of a row about the line is ``sigma² + z' Sigma z``. With one row in each group,
@@ -69,14 +64,14 @@ def unidentified(design: "Design") -> str:
     )
 
 
-def _constant(design: "Design") -> tuple[np.ndarray, bool]:
+def _constant(design: Design) -> tuple[np.ndarray, bool]:
     if design.moments is None:
         return np.ptp(design.X, axis=0) == 0, bool(np.ptp(design.y) == 0)
-    X, _, y = of_design(design)
+    X, _, y = design.totals
     return X.sd == 0, bool(y.sd[0] == 0)
 
 
-def _dependent(design: "Design") -> np.ndarray:
+def _dependent(design: Design) -> np.ndarray:
     """Indices of the columns of X that are combinations of the ones before them."""
     if design.moments is None:
         scaled = design.X / np.linalg.norm(design.X, axis=0)

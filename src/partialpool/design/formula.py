@@ -7,6 +7,7 @@ terms out before formulae sees the rest.
 
 from dataclasses import dataclass
 
+from formulae import model_description
 from formulae.scanner import Scanner
 
 #: What R's formulas have and these have not, and what to write instead.
@@ -77,6 +78,28 @@ def split_formula(formula: str) -> tuple[str, str, list[GroupTerm]]:
     if common and common[0] == "+":
         common = common[1:]
     return response, " ".join(common) or "1", terms
+
+
+def variables(part: str, formula: str) -> set[str]:
+    """Names of the columns that a part of a formula reads."""
+    try:
+        return {str(name) for name in model_description(part).var_names if name}  # "" for literals
+    except Exception as error:
+        raise ValueError(f"The formula {formula!r} cannot be read: {said(error)}") from None
+
+
+def used_columns(formula: str, se: str | None = None) -> list[str]:
+    """Sorted names of all columns that a model reads, those of grouping factors too."""
+    response, common, terms = split_formula(formula)
+    used = variables(f"{response} ~ {common}", formula)
+    for term in terms:
+        used |= variables(term.expression, formula) | set(term.factor.split(":"))
+    return sorted(used | ({se} if se else set()))
+
+
+def said(error: Exception) -> str:
+    """What another package says went wrong, as the end of a sentence."""
+    return " ".join(str(error).split()).rstrip(". ") + "."
 
 
 def _closing(kinds: list[str], start: int) -> int | None:

@@ -1,12 +1,10 @@
 """Mean and spread of a design's columns over all rows, also where only a sample is in memory."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from partialpool.design.matrices import Design
+from partialpool.data.moments import Moments
 
 #: Names of columns of ones.
 CONSTANT = ("Intercept", "1")
@@ -39,18 +37,12 @@ def of_columns(columns: np.ndarray) -> Totals:
     return Totals(columns.mean(1), columns.std(1), np.sqrt((columns**2).mean(1)))
 
 
-def of_design(design: "Design") -> tuple[Totals, Totals, Totals]:
-    """Figures of X, Z and y."""
-    if design.moments is None:
-        return of_columns(design.X), of_columns(design.Z), of_columns(design.y[:, None])
-    whole = design.moments.total()
-    n = whole.records[0, 0]
+def of_moments(moments: Moments, names: tuple[str, ...]) -> Totals:
+    """Figures of some columns of a table in parts; a constant column has no moments."""
+    whole = moments.total()
     mean = dict(zip(whole.names, whole.means(np.zeros(len(whole.names)))[0], strict=True))
+    n = whole.records[0, 0]
     variance = dict(zip(whole.names, np.diag(whole.centred()[0]) / n, strict=True))
-
-    def figures(names: tuple[str, ...]) -> Totals:
-        means = np.array([1.0 if name in CONSTANT else mean[name] for name in names])
-        sds = np.array([0.0 if name in CONSTANT else variance[name] ** 0.5 for name in names])
-        return Totals(means, sds, np.hypot(means, sds))
-
-    return figures(design.x_names), figures(design.z_names), figures((design.response,))
+    means = np.array([1.0 if name in CONSTANT else mean[name] for name in names])
+    sds = np.array([0.0 if name in CONSTANT else variance[name] ** 0.5 for name in names])
+    return Totals(means, sds, np.hypot(means, sds))

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from partialpool.design.matrices import Design
-from partialpool.design.totals import CONSTANT, of_design
+from partialpool.design.totals import CONSTANT
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _from_moments(design: Design) -> CrossProducts:
     """Cross-products of all rows from their moments by group."""
     assert design.moments is not None
     moments, q, p = design.moments, len(design.z_names), len(design.x_names)
-    X, Z, y = of_design(design)
+    X, Z, y = design.totals
     y_scale = float(y.sd[0]) or 1.0
     names = (*design.z_names, *design.x_names, design.response)
     inside = ["1" in design.z_names] * q + ["Intercept" in design.x_names] * (p + 1)

@@ -13,7 +13,6 @@ from scipy.special import betaln, expit, log_expit, logit
 
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
-from partialpool.design.totals import of_design
 from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.kernels import (
     LANES,
@@ -192,7 +191,7 @@ def _eta(design: Design, priors: dict[str, Prior], block: tuple[int, ...]) -> fl
 def start(design: Design, posterior: ThetaPosterior) -> np.ndarray:
     """Coordinates (d,) of a rough guess: the spread of y shared by noise and group effects."""
     spread = posterior.cross.y_scale
-    sizes = of_design(design)[1].rms
+    sizes = design.totals[1].rms
     guess = np.array([0.7 * spread, *(0.3 * spread / sizes)])
     for k, prior in enumerate(posterior.scales):
         if np.isfinite(prior.upper):

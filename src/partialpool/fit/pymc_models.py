@@ -33,8 +33,8 @@ def build(
     cross : CrossProducts
         Of the same design; the marginal model reads nothing else.
     priors : dict
-        One for every parameter, from `priors.resolve`; with one of ``nu`` the noise has Student's
-        t distribution.
+        One for every parameter, from `default_priors.resolve`; with one of ``nu`` the noise has
+        Student's t distribution.
     parametrization : {"centered", "noncentered", "marginal"} or a sequence of the first two
         For all coefficients that vary, or for each of them.
     """

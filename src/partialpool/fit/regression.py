@@ -8,14 +8,15 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from partialpool.design import parts
+from partialpool.data.parts import Parts
+from partialpool.design import from_parts
 from partialpool.design.choices import MISSING, NOISE
+from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import unidentified
 from partialpool.design.formula import split_formula
-from partialpool.design.matrices import Design, build, complete_rows
-from partialpool.design.parts import Parts
-from partialpool.design.priors import Prior, resolve
-from partialpool.design.totals import of_design
+from partialpool.design.from_table import build, complete_rows
+from partialpool.design.matrices import Design
+from partialpool.design.priors import Prior
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 
@@ -72,7 +73,7 @@ class Regression:
         self.source = table
         self.design: Design
         if isinstance(table, Parts):
-            self.design, self.table = parts.build(formula, table)
+            self.design, self.table = from_parts.build(formula, table)
         else:
             self.design, self.table = build(formula, table, se=se), table
         self.priors: dict[str, Prior] = resolve(self.design, priors, family)
@@ -144,7 +145,7 @@ class Regression:
         other = self.with_design(self.design.without_population())
         kept = [*other.design.x_names, "sigma", "nu"]
         other.priors = {name: self.priors[name] for name in kept if name in self.priors}
-        _, Z, y = of_design(self.design)
+        _, Z, y = self.design.totals
         for name, size in zip(other.design.sd_names, Z.rms, strict=True):
             other.priors[name] = Prior("Fixed", (ALONE * float(y.sd[0] / size),))
         return other

@@ -1,7 +1,11 @@
-"""The picture behind the sliders: made once, then only moved."""
+"""The picture behind the sliders: made once, then only moved.
+
+Text is what takes time to draw. Titles, labels and legends belong to the figure rather than to
+its axes, so that they are drawn once and kept as a background; axes have few ticks.
+"""
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from arviz_stats.base import array_stats
@@ -14,28 +18,25 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from partialpool.design.priors import Prior
 from partialpool.plots import theme
-
-if TYPE_CHECKING:
-    from partialpool.plots.explorer import Fit
+from partialpool.plots.explorer_fit import OriginPosterior
 
 theme.use()
 
 #: Points whose lines are drawn, and lines for each.
 CHOSEN, LINES = 5, 20
 #: Colours of the chosen points, as numbers (5, 4).
-COLORS = to_rgba_array(theme.PALETTE[:CHOSEN])
+COLORS: Any = to_rgba_array(theme.PALETTE[:CHOSEN])
 #: The panels in the middle, under the origin's names.
 NAMES = ("a", "mu_b", "sigma_b", "eps")
+#: Colours by meaning.
+PARTIAL, NONE, COMPLETE, EXACT, DATA = (
+    theme.COLORS[name] for name in ("partial", "none", "complete", "exact", "data")
+)
 
 
 class Picture:
-    """Three panels that are made once and then only moved.
-
-    Text is what takes time to draw. Titles, labels and legends belong to the figure rather than
-    to its axes, so that they are drawn once and kept as a background; axes have few ticks.
-    """
+    """Three panels that are made once and then only moved."""
 
     def __init__(self) -> None:
         self.figure = Figure(figsize=(11.5, 4.1), dpi=100)
@@ -46,17 +47,18 @@ class Picture:
             2, 4, left=0.055, right=0.985, bottom=0.13, top=0.9, wspace=0.38, hspace=0.52,
             width_ratios=[2.1, 1, 1, 2.1],
         )  # fmt: skip
-        self.data = self._data_panel(self.figure.add_subplot(grid[:, 0]))
-        self.marginals = {
-            name: self._marginal_panel(self.figure.add_subplot(grid[k // 2, 1 + k % 2]), name)
+        data = _DataPanel(self.figure.add_subplot(grid[:, 0]))
+        marginals = [
+            _MarginalPanel(self.figure.add_subplot(grid[k // 2, 1 + k % 2]), name)
             for k, name in enumerate(NAMES)
-        }
-        self.shrinkage = self._shrinkage_panel(self.figure.add_subplot(grid[:, 3]))
-        shade: dict[str, Any] = {"color": theme.COLORS["exact"], "alpha": 0.6, "lw": 6}
-        left, right = (self.marginals[name]["axes"].get_position() for name in NAMES[-2:])
+        ]
+        shrinkage = _ShrinkagePanel(self.figure.add_subplot(grid[:, 3]))
+        self.panels: list[_DataPanel | _MarginalPanel | _ShrinkagePanel] = [data]
+        self.panels += [*marginals, shrinkage]
+        left, right = (panel.axes.get_position() for panel in marginals[-2:])
         self.figure.legend(
             handles=[
-                Line2D([], [], label="posterior", **shade),
+                Line2D([], [], label="posterior", color=EXACT, alpha=0.6, lw=6),
                 Line2D([], [], label="prior", **theme.PRIOR),
                 Line2D([], [], label="true", **theme.TRUTH),
             ],
@@ -67,118 +69,10 @@ class Picture:
             columnspacing=1.2,
         )
 
-    def _data_panel(self, axes: Axes) -> dict[str, Any]:
-        self._words(axes, "data, and lines through five points", "x", "y")
-        axes.set(xlim=(0, 10), xticks=[0, 5, 10])
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-        lines = LineCollection([], linewidths=0.7, alpha=0.3)
-        axes.add_collection(lines, autolim=False)
-        (band,) = axes.fill([0], [0], color=theme.COLORS["partial"], alpha=0.25, lw=0)
-        (points,) = axes.plot([], [], "o", ms=3.5, color=theme.COLORS["data"], mew=0)
-        truth = axes.plot([], [], **theme.TRUTH)[0]
-        chosen = axes.scatter([], [], s=45, edgecolors="white", linewidths=0.8, zorder=4)
-        shade: dict[str, Any] = {"color": theme.COLORS["partial"], "alpha": 0.4, "lw": 6}
-        self._legend(
-            axes,
-            "upper left",
-            Line2D([], [], label="a + mu_b x, 90 %", **shade),
-            Line2D([], [], label="true", **theme.TRUTH),
-        )
-        return {
-            "axes": axes,
-            "lines": lines,
-            "band": band,
-            "points": points,
-            "truth": truth,
-            "chosen": chosen,
-        }
-
-    def _marginal_panel(self, axes: Axes, name: str) -> dict[str, Any]:
-        self._words(axes, name)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(2))
-        (area,) = axes.fill([0], [0], color=theme.COLORS["exact"], alpha=0.6, lw=0)
-        prior = axes.plot([], [], **theme.PRIOR)[0]
-        truth = axes.axvline(0, **theme.TRUTH)
-        return {"axes": axes, "area": area, "prior": prior, "truth": truth}
-
-    def _shrinkage_panel(self, axes: Axes) -> dict[str, Any]:
-        self._words(
-            axes,
-            "shrinkage (larger dots: larger x)",
-            "slope through the point alone",
-            "slope, partial pooling",
-        )
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.axline((0, 0), slope=1, color=theme.COLORS["none"], lw=1.2)
-        mean = axes.axhline(0, color=theme.COLORS["complete"], lw=1.2)
-        dots = axes.scatter([], [], color=theme.COLORS["partial"], alpha=0.7, linewidths=0)
-        self._legend(
-            axes,
-            "upper left",
-            Line2D([], [], color=theme.COLORS["none"], lw=1.2, label="no pooling"),
-            Line2D([], [], color=theme.COLORS["complete"], lw=1.2, label="complete pooling"),
-        )
-        return {"axes": axes, "mean": mean, "dots": dots}
-
-    def _words(self, axes: Axes, title: str, x: str = "", y: str = "") -> None:
-        # Even empty titles and labels are placed by measuring all ticks, unless told where to be.
-        axes.set_title("", y=1.0)
-        axes.xaxis.set_label_coords(0, 0)
-        axes.yaxis.set_label_coords(0, 0)
-        box = axes.get_position()
-        middle = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
-        self.figure.text(box.x0, box.y1 + 0.02, title, fontsize=11)
-        self.figure.text(middle[0], box.y0 - 0.11, x, fontsize=10, ha="center")
-        self.figure.text(
-            box.x0 - 0.042, middle[1], y, fontsize=10, ha="center", va="center", rotation=90
-        )
-
-    def _legend(self, axes: Axes, place: Any, *handles: Line2D) -> None:
-        box = axes.get_position().bounds
-        self.figure.legend(handles=handles, loc=place, bbox_to_anchor=box, handlelength=1.4)
-
-    def update(self, fit: "Fit", seed: int = 0) -> None:
-        """Move every artist to where a fit has it."""
-        self._update_data(fit, np.random.default_rng(seed))
-        for name, panel in self.marginals.items():
-            _update_marginal(panel, fit.draws[name], fit.priors[name], fit.truth[name])
-        self._update_shrinkage(fit)
-
-    def _update_data(self, fit: "Fit", rng: np.random.Generator) -> None:
-        panel = self.data
-        chosen = rng.choice(len(fit.x), min(CHOSEN, len(fit.x)), replace=False)
-        ends = np.array([0.0, 10.0])
-        a, mu = fit.draws["a"], fit.draws["mu_b"]
-        level = a[None, :LINES, None] + 0 * ends  # draws are in random order
-        heights = level + fit.slopes[:LINES, chosen].T[:, :, None] * ends
-        segments = np.stack([np.broadcast_to(ends, heights.shape), heights], axis=-1)
-        panel["lines"].set_segments(segments.reshape(-1, 2, 2))
-        panel["lines"].set_color(np.repeat(COLORS[: len(chosen)], LINES, axis=0))
-        panel["points"].set_data(fit.x, fit.y)
-        panel["chosen"].set_offsets(np.column_stack([fit.x[chosen], fit.y[chosen]]))
-        panel["chosen"].set_facecolor(COLORS[: len(chosen)])
-        panel["truth"].set_data(ends, fit.truth["a"] + fit.truth["mu_b"] * ends)
-        grid = np.linspace(ends[0], ends[1], 20)
-        low, high = np.quantile(a[:, None] + mu[:, None] * grid, [0.05, 0.95], axis=0)
-        panel["band"].set_xy(np.column_stack([[*grid, *grid[::-1]], [*low, *high[::-1]]]))
-        low, high = min(fit.y.min(), 0.0), max(fit.y.max(), 0.0)
-        panel["axes"].set(ylim=(low - 0.05 * (high - low), high + 0.22 * (high - low)))
-
-    def _update_shrinkage(self, fit: "Fit") -> None:
-        panel = self.shrinkage
-        partial = fit.slopes.mean(0)
-        middle, half = fit.draws["mu_b"].mean(), 1.25 * np.ptp(partial) / 2 + 1e-6
-        middle = (partial.min() + partial.max()) / 2
-        low, high = middle - half, middle + half
-        # A point near x = 0 says nothing on its slope; those beyond the panel are at its edge.
-        alone = np.clip(fit.unpooled(), low, high)
-        panel["dots"].set_offsets(np.column_stack([alone, partial]))
-        panel["dots"].set_sizes(4 + 4.5 * fit.x)
-        panel["mean"].set_ydata([fit.draws["mu_b"].mean()] * 2)
-        panel["axes"].set(xlim=(low, high), ylim=(low, high + 0.3 * (high - low)))
+    def move(self, found: OriginPosterior) -> None:
+        """Move every artist to where the draws have it."""
+        for panel in self.panels:
+            panel.move(found)
 
     def png(self) -> bytes:
         """The picture as a PNG on white, which suits a notebook in light and in dark."""
@@ -209,17 +103,125 @@ class Picture:
         return self.canvas.copy_from_bbox(self.figure.bbox)
 
 
-def _update_marginal(panel: dict[str, Any], draws: np.ndarray, prior: Prior, truth: float) -> None:
-    # Scott's bandwidth takes a tenth of the time of the better one in reports.
-    grid, height, _ = array_stats.kde(draws, bw="scott")
-    low, high = np.quantile(draws, [0.002, 0.998])
-    low, high = min(low, truth), max(high, truth)
-    if prior.family not in ("Normal", "Flat") and 0 < low < 0.4 * high:
-        low = 0.0  # how near to zero a standard deviation comes is part of the answer
-    panel["area"].set_xy(np.column_stack([[grid[0], *grid, grid[-1]], [0, *height, 0]]))
-    margin = 0.08 * (high - low) + 1e-9
-    span = np.linspace(low - margin, high + margin, 60)
-    with np.errstate(divide="ignore"):
-        panel["prior"].set_data(span, np.exp(prior.logpdf(span)) if prior.proper else 0 * span)
-    panel["truth"].set_xdata([truth, truth])
-    panel["axes"].set(xlim=(span[0], span[-1]), ylim=(0, 1.15 * height.max()))
+class _DataPanel:
+    """The points, the population's line, and posterior lines through a few points."""
+
+    def __init__(self, axes: Axes) -> None:
+        self.axes = axes
+        _words(axes, "data, and lines through five points", "x", "y")
+        axes.set(xlim=(0, 10), xticks=[0, 5, 10])
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        self.lines = LineCollection([], linewidths=0.7, alpha=0.3)
+        axes.add_collection(self.lines, autolim=False)
+        (self.band,) = axes.fill([0], [0], color=PARTIAL, alpha=0.25, lw=0)
+        (self.points,) = axes.plot([], [], "o", ms=3.5, color=DATA, mew=0)
+        (self.truth,) = axes.plot([], [], **theme.TRUTH)
+        self.chosen = axes.scatter([], [], s=45, edgecolors="white", linewidths=0.8, zorder=4)
+        _legend(
+            axes,
+            Line2D([], [], label="a + mu_b x, 90 %", color=PARTIAL, alpha=0.4, lw=6),
+            Line2D([], [], label="true", **theme.TRUTH),
+        )
+
+    def move(self, found: OriginPosterior) -> None:
+        x, y, draws, truth = found.x, found.y, found.draws, found.state.truth
+        rng = np.random.default_rng(found.state.seed)
+        chosen = rng.choice(len(x), min(CHOSEN, len(x)), replace=False)
+        ends = np.array([0.0, 10.0])
+        # draws are in random order, so that the first ones are as good as any
+        heights = draws["a"][:LINES, None] + found.slopes[:LINES, chosen].T[:, :, None] * ends
+        segments = np.stack([np.broadcast_to(ends, heights.shape), heights], axis=-1)
+        self.lines.set_segments(list(segments.reshape(-1, 2, 2)))
+        colors: Any = np.repeat(COLORS[: len(chosen)], LINES, axis=0)
+        self.lines.set_color(colors)
+        self.points.set_data(x, y)
+        self.chosen.set_offsets(np.column_stack([x[chosen], y[chosen]]))
+        self.chosen.set_facecolor(COLORS[: len(chosen)])
+        self.truth.set_data(ends, truth["a"] + truth["mu_b"] * ends)
+        grid = np.linspace(ends[0], ends[1], 20)
+        population = draws["a"][:, None] + draws["mu_b"][:, None] * grid
+        low, high = np.quantile(population, [0.05, 0.95], axis=0)
+        self.band.set_xy(np.column_stack([[*grid, *grid[::-1]], [*low, *high[::-1]]]))
+        bottom, top = min(y.min(), 0.0), max(y.max(), 0.0)
+        room = top - bottom
+        self.axes.set(ylim=(bottom - 0.05 * room, top + 0.22 * room))
+
+
+class _MarginalPanel:
+    """Posterior, prior and true value of one parameter."""
+
+    def __init__(self, axes: Axes, name: str) -> None:
+        self.axes, self.name = axes, name
+        _words(axes, name)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(2))
+        (self.area,) = axes.fill([0], [0], color=EXACT, alpha=0.6, lw=0)
+        (self.prior,) = axes.plot([], [], **theme.PRIOR)
+        self.truth = axes.axvline(0, **theme.TRUTH)
+
+    def move(self, found: OriginPosterior) -> None:
+        draws, prior = found.draws[self.name], found.priors[self.name]
+        truth = found.state.truth[self.name]
+        # Scott's bandwidth takes a tenth of the time of the better one in reports.
+        grid, height, _ = array_stats.kde(draws, bw="scott")
+        low, high = np.quantile(draws, [0.002, 0.998])
+        low, high = min(low, truth), max(high, truth)
+        if prior.family not in ("Normal", "Flat") and 0 < low < 0.4 * high:
+            low = 0.0  # how near to zero a standard deviation comes is part of the answer
+        self.area.set_xy(np.column_stack([[grid[0], *grid, grid[-1]], [0, *height, 0]]))
+        margin = 0.08 * (high - low) + 1e-9
+        span = np.linspace(low - margin, high + margin, 60)
+        with np.errstate(divide="ignore"):
+            self.prior.set_data(span, np.exp(prior.logpdf(span)) if prior.proper else 0 * span)
+        self.truth.set_xdata([truth, truth])
+        self.axes.set(xlim=(span[0], span[-1]), ylim=(0, 1.15 * height.max()))
+
+
+class _ShrinkagePanel:
+    """Each slope with partial pooling against the one without."""
+
+    def __init__(self, axes: Axes) -> None:
+        self.axes = axes
+        across, up = "slope through the point alone", "slope, partial pooling"
+        _words(axes, "shrinkage (larger dots: larger x)", across, up)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.axline((0, 0), slope=1, color=NONE, lw=1.2)
+        self.mean = axes.axhline(0, color=COMPLETE, lw=1.2)
+        self.dots = axes.scatter([], [], color=PARTIAL, alpha=0.7, linewidths=0)
+        _legend(
+            axes,
+            Line2D([], [], color=NONE, lw=1.2, label="no pooling"),
+            Line2D([], [], color=COMPLETE, lw=1.2, label="complete pooling"),
+        )
+
+    def move(self, found: OriginPosterior) -> None:
+        partial = found.slopes.mean(0)
+        middle, half = (partial.min() + partial.max()) / 2, 1.25 * np.ptp(partial) / 2 + 1e-6
+        low, high = middle - half, middle + half
+        # A point near x = 0 says nothing on its slope; those beyond the panel are at its edge.
+        alone = np.clip(found.unpooled(), low, high)
+        self.dots.set_offsets(np.column_stack([alone, partial]))
+        self.dots.set_sizes(4 + 4.5 * found.x)
+        self.mean.set_ydata([found.draws["mu_b"].mean()] * 2)
+        self.axes.set(xlim=(low, high), ylim=(low, high + 0.3 * (high - low)))
+
+
+def _words(axes: Axes, title: str, x: str = "", y: str = "") -> None:
+    """Title and labels, as text of the figure."""
+    # Even empty titles and labels are placed by measuring all ticks, unless told where to be.
+    axes.set_title("", y=1.0)
+    axes.xaxis.set_label_coords(0, 0)
+    axes.yaxis.set_label_coords(0, 0)
+    box, figure = axes.get_position(), axes.figure
+    across, up = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    figure.text(box.x0, box.y1 + 0.02, title, fontsize=11)
+    figure.text(across, box.y0 - 0.11, x, fontsize=10, ha="center")
+    figure.text(box.x0 - 0.042, up, y, fontsize=10, ha="center", va="center", rotation=90)
+
+
+def _legend(axes: Axes, *handles: Line2D) -> None:
+    """A legend in the upper left corner, drawn with the background."""
+    place = {"loc": "upper left", "bbox_to_anchor": axes.get_position().bounds}
+    axes.figure.legend(handles=handles, handlelength=1.4, **place)

@@ -1,6 +1,7 @@
-"""Pictures of a fit: its traces, its priors, and its distance from the exact posterior."""
+"""Pictures of a fit: its traces, its priors, and its distance from another fit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import arviz_plots as azp
@@ -9,81 +10,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from scipy import stats
 
-from partialpool.model import Model
 from partialpool.plots import theme
-from partialpool.posterior import checks
+from partialpool.posterior import checks, robust
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
 
-
-def against_exact(
-    posterior: xr.DataTree,
-    reference: xr.DataTree,
-    truth: Mapping[str, Any] | None = None,
-    names: list[str] | None = None,
-) -> tuple[Figure, str, str]:
-    """Marginals of a fit over those of the exact posterior, with true values where known.
-
-    Parameters
-    ----------
-    posterior, reference : xarray.DataTree
-        The fit, and what `Model.reference_for` returns for it.
-    truth : mapping, optional
-        True values by parameter name.
-    names : list of str, optional
-        Parameters to draw; all that are no group effects when not given.
-    """
-    names = names or [str(n) for n, v in posterior["posterior"].data_vars.items() if v.ndim == 2]
-    figure = beside(posterior, reference, names, truth)
-    comparison = checks.compare(posterior, reference)
-    means = comparison["z"].abs()
-    shown = comparison.loc[[name for name in names if name in comparison.index]]
-    far = shown["wasserstein"].idxmax()
-    says = (
-        f"Over {len(comparison)} parameters and group effects the posterior means differ from the "
-        f"exact ones by at most {means.max():.1f} Monte Carlo errors ({means.idxmax()}), where "
-        f"chance alone gives about {expected_extreme(len(means)):.1f}. The farthest marginal is "
-        f"that of {far}, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations away."
-    )
-    alt = f"Densities of {', '.join(names)}: this fit over the exact posterior. {says}"
-    return figure, alt, says
-
-
-def beside(
-    posterior: xr.DataTree,
-    other: xr.DataTree,
-    names: list[str],
-    truth: Mapping[str, Any] | None = None,
-    labels: tuple[str, str] = ("this fit", "exact"),
-) -> Figure:
-    """Marginals of one fit over those of another, a panel for each of `names` that both have."""
-    draws, others = (checks.flat(t["posterior"].to_dataset()) for t in (posterior, other))
-    names = [n for n in names if n in others and np.std(others[n]) > 0]
-    columns = min(len(names), 3)
-    rows = -(-len(names) // columns)
-    figure, panels = plt.subplots(
-        rows, columns, figsize=(3.2 * columns + 0.4, 2.3 * rows + 0.5), squeeze=False
-    )
-    for panel, name in zip(panels.flat, names, strict=False):
-        for values, style in (
-            (others[name], {"color": theme.COLORS["exact"], "lw": 5, "alpha": 0.55}),
-            (draws[name], {"color": theme.INK, "lw": 1.4}),
-        ):
-            panel.plot(*density(values.ravel()), **style)
-        value = (truth or {}).get(name)
-        if isinstance(value, int | float):
-            panel.axvline(value, **theme.TRUTH)
-        panel.set(xlabel=name, yticks=[], ylim=(0, None))
-        panel.spines["left"].set_visible(False)
-    for panel in list(panels.flat)[len(names) :]:
-        panel.set_visible(False)
-    handles = [
-        plt.Line2D([], [], color=theme.COLORS["exact"], lw=5, alpha=0.55, label=labels[1]),
-        plt.Line2D([], [], color=theme.INK, lw=1.4, label=labels[0]),
-    ]
-    if truth:
-        handles.append(plt.Line2D([], [], label="true value", **theme.TRUTH))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
-    return figure
+#: Most draws of a chain in the picture of its trace.
+MAX_DRAWS = 1000
+#: Size of a panel with densities, in inches.
+SIZE = (3.2, 2.2)
 
 
 def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,25 +29,28 @@ def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return grid, height
 
 
-def expected_extreme(n: int) -> float:
-    """Expected largest of n absolute standard normal values, approximately (Blom 1958)."""
-    from scipy.stats import norm
-
-    return float(norm.isf(0.5 * (1 - (n - 0.375) / (n + 0.25))))
-
-
 def traces(
-    posterior: xr.DataTree, names: list[str], truth: Mapping[str, Any] | None = None
-) -> tuple[Figure, str, str]:
+    fitted: Fitted,
+    names: Sequence[str] | None = None,
+    truth: Mapping[str, Any] | None = None,
+) -> Finding:
     """Density and trace of each chain, with true values in red.
 
-    Long chains are thinned to 1,000 points in the picture; the figures in words use every draw.
+    Long chains are thinned in the picture; the figures in words use every draw.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    names : sequence of str, optional
+        Parameters in the order of their panels; all that are no group effects when not given.
+    truth : mapping, optional
+        True values by parameter name.
     """
-    draws = posterior["posterior"].to_dataset()[names]
-    every = max(1, draws.sizes["draw"] // 1000)
-    thin = draws.isel(draw=slice(None, None, every))
+    names, true = list(names or fitted.model.parameters), _numbers(truth)
+    draws = fitted.dataset[names]
+    every = max(1, draws.sizes["draw"] // MAX_DRAWS)
     collection = azp.plot_trace_dist(
-        xr.DataTree.from_dict({"posterior": thin}),
+        xr.DataTree.from_dict({"posterior": draws.isel(draw=slice(None, None, every))}),
         compact=True,
         figure_kwargs={"figsize": (9, 1.8 * len(names) + 0.4)},
         visuals={"xlabel_trace": False, "label": False},
@@ -121,66 +61,57 @@ def traces(
     for (left, right), name in zip(panels, names, strict=True):
         left.set_title(name, loc="left")
         left.set_yticks([])
-        value = (truth or {}).get(name)
-        if isinstance(value, int | float):
-            left.axvline(value, **theme.TRUTH)
-            right.axhline(value, **theme.TRUTH)
+        if name in true:
+            left.axvline(true[name], **theme.TRUTH)
+            right.axhline(true[name], **theme.TRUTH)
     for panel in figure.axes:
         panel.set_xlabel("")
     panels[-1, 1].set_xlabel(f"draw (one in {every} shown)" if every > 1 else "draw")
-    summary = checks.summarize(xr.DataTree.from_dict({"posterior": draws}))
-    worst = summary["rhat"].idxmax()
+    summary = checks.summarize(draws)
     says = (
         f"{draws.sizes['chain']} chains of {draws.sizes['draw']:,} draws. Largest R-hat "
-        f"{summary['rhat'].max():.3f} ({worst}); fewest effective draws "
+        f"{summary['rhat'].max():.3f} ({summary['rhat'].idxmax()}); fewest effective draws "
         f"{summary['ess_bulk'].min():,.0f} ({summary['ess_bulk'].idxmin()})."
     )
-    if truth:
-        hit = [
-            name
-            for name in names
-            if isinstance(truth.get(name), int | float)
-            and summary.loc[name, "q05"] <= float(truth[name]) <= summary.loc[name, "q95"]
-        ]
+    known = [name for name in names if name in true]
+    if known:
+        rows = summary.loc[known].itertuples()
+        held = sum(row.q05 <= true[row.Index] <= row.q95 for row in rows)
         says += (
-            f" The 90 % equal-tailed interval holds the true value for {len(hit)} of "
-            f"{sum(isinstance(truth.get(n), int | float) for n in names)} parameters."
+            f" The 90 % equal-tailed interval holds the true value for {held} of {len(known)} "
+            "parameters."
         )
-    alt = f"Densities and traces of {', '.join(names)}, a line style per chain. {says}"
-    return figure, alt, says
+    what = f"Densities and traces of {', '.join(names)}, a line style per chain."
+    return theme.finding("traces", figure, what, says)
 
 
-def prior_and_posterior(
-    model: Model, posterior: xr.DataTree, names: list[str] | None = None
-) -> tuple[Figure, str, str]:
+def prior_and_posterior(fitted: Fitted) -> Finding:
     """Each parameter's posterior with its prior density over the same range."""
-    draws = checks.flat(posterior["posterior"].to_dataset())
-    names = [n for n in names or model.parameters if np.std(draws[n]) > 0]
-    columns = min(len(names), 3)
-    rows = -(-len(names) // columns)
-    figure, panels = plt.subplots(
-        rows, columns, figsize=(3.2 * columns + 0.4, 2.3 * rows + 0.5), squeeze=False
-    )
+    draws, priors = fitted.population, fitted.model.priors
+    names = [name for name in fitted.model.parameters if np.std(draws[name]) > 0]
+    figure, panels = theme.panels(len(names), 3, SIZE)
     contraction = {}
-    for panel, name in zip(panels.flat, names, strict=False):
-        grid, height = density(draws[name].ravel())
+    for panel, name in zip(panels, names, strict=True):
+        grid, height = density(draws[name])
         panel.fill_between(grid, height, color=theme.COLORS["partial"], alpha=0.35, linewidth=0)
-        prior = model.priors[name]
+        prior = priors[name]
         if prior.proper and prior.family != "LKJ":
             wide = np.linspace(grid[0] - np.ptp(grid) / 2, grid[-1] + np.ptp(grid) / 2, 200)
             wide = wide[(wide >= prior.lower) | (prior.family == "Normal")]
             panel.plot(wide, np.exp(prior.logpdf(wide)), **theme.PRIOR)
             sample = prior.sample(np.random.default_rng(0), 4000)
             contraction[name] = 1 - _middle(draws[name]) / _middle(sample)
-        panel.set(xlabel=name, yticks=[], ylim=(0, None))
-        panel.spines["left"].set_visible(False)
-    for panel in list(panels.flat)[len(names) :]:
-        panel.set_visible(False)
+        theme.without_heights(panel, name)
+    posterior: dict[str, Any] = {
+        "color": theme.COLORS["partial"],
+        "alpha": 0.35,
+        "label": "posterior",
+    }
     handles = [
-        plt.Rectangle((0, 0), 1, 1, color=theme.COLORS["partial"], alpha=0.35, label="posterior"),
+        plt.Rectangle((0, 0), 1, 1, **posterior),
         plt.Line2D([], [], label="prior", **theme.PRIOR),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    theme.legend(figure, handles)
     says = "Every prior here is flat or a correlation's, so that there is nothing to compare."
     if contraction:
         least = min(contraction, key=contraction.__getitem__)
@@ -191,9 +122,93 @@ def prior_and_posterior(
             else f"The posterior of {least} is wider than its prior: the two disagree, or the data "
             "say nothing of it."
         )
-    return figure, f"Prior and posterior densities of {', '.join(names)}. {says}", says
+    what = f"Prior and posterior densities of {', '.join(names)}."
+    return theme.finding("prior_and_posterior", figure, what, says)
 
 
 def _middle(values: np.ndarray) -> float:
     """Width of the middle half of draws; a Cauchy prior has no variance."""
     return float(np.subtract(*np.quantile(values, [0.75, 0.25])))
+
+
+def against_exact(
+    fitted: Fitted,
+    names: Sequence[str] | None = None,
+    truth: Mapping[str, Any] | None = None,
+) -> Finding:
+    """Marginals of a fit over those of its exact reference, and the distance between them.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    names : sequence of str, optional
+        Parameters to draw; all that are no group effects when not given.
+    truth : mapping, optional
+        True values by parameter name.
+    """
+    reference = fitted.reference
+    if reference is None:
+        says = "With Student's t there is no exact posterior; see *Robustness* below."
+        return Finding("against_exact", says)
+    names = list(names or fitted.model.parameters)
+    figure = _beside(fitted, reference, names, ("this fit", "exact"), truth)
+    comparison = checks.compare(fitted.posterior, reference.posterior)
+    shown = comparison.loc[[name for name in names if name in comparison.index]]
+    means, far = comparison["z"].abs(), shown["wasserstein"].idxmax()
+    says = (
+        f"Over {len(comparison)} parameters and group effects the posterior means differ from the "
+        f"exact ones by at most {means.max():.1f} Monte Carlo errors ({means.idxmax()}), where "
+        f"chance alone gives about {_expected_extreme(len(means)):.1f}. The farthest marginal is "
+        f"that of {far}, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations away."
+    )
+    what = f"Densities of {', '.join(names)}: this fit over the exact posterior."
+    found = theme.finding("against_exact", figure, what, says)
+    return replace(found, table=shown, columns=checks.HEADINGS)
+
+
+def _expected_extreme(n: int) -> float:
+    """Expected largest of n absolute standard normal values, approximately (Blom 1958)."""
+    return float(stats.norm.isf(0.5 * (1 - (n - 0.375) / (n + 0.25))))
+
+
+def against_gaussian(fitted: Fitted) -> Finding:
+    """Marginals with Student's t over those of the same model with Gaussian noise."""
+    if fitted.model.family == "gaussian":
+        says = "Noise is taken to be Gaussian; `family: student` bends less to outliers."
+        return Finding("against_gaussian", says)
+    figure = _beside(fitted, fitted.gaussian, fitted.model.parameters, ("Student's t", "Gaussian"))
+    what = "Densities with Student's t over Gaussian ones."
+    return theme.finding("against_gaussian", figure, what, robust.sentence(fitted))
+
+
+def _beside(
+    fitted: Fitted,
+    other: Fitted,
+    names: list[str],
+    called: tuple[str, str],
+    truth: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Marginals of one fit over those of another, a panel for each of `names` that both have."""
+    ours: dict[str, Any] = {"color": theme.INK, "lw": 1.4, "label": called[0]}
+    theirs: dict[str, Any] = {
+        "color": theme.COLORS["exact"],
+        "lw": 5,
+        "alpha": 0.55,
+        "label": called[1],
+    }
+    draws, others, true = fitted.population, other.population, _numbers(truth)
+    names = [name for name in names if name in others and np.std(others[name]) > 0]
+    figure, panels = theme.panels(len(names), 3, SIZE)
+    for panel, name in zip(panels, names, strict=True):
+        panel.plot(*density(others[name]), **theirs)
+        panel.plot(*density(draws[name]), **ours)
+        if name in true:
+            panel.axvline(true[name], label="true value", **theme.TRUTH)
+        theme.without_heights(panel, name)
+    theme.legend(figure)
+    return figure
+
+
+def _numbers(truth: Mapping[str, Any] | None) -> dict[str, float]:
+    """The true values that are single numbers."""
+    return {n: float(v) for n, v in (truth or {}).items() if isinstance(v, int | float)}

@@ -1,32 +1,25 @@
 """Pictures of many fits of simulated data; the numbers are `calibration`'s."""
 
 import arviz_plots as azp
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
-from scipy.stats import binom
+from scipy.stats import binom, kstest
 
+from partialpool.data.text import code
 from partialpool.plots import theme
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import POOLING
 from partialpool.simulation import calibration
 
-
-def _panels(count: int, width: float = 3.1, height: float = 2.3) -> tuple[Figure, np.ndarray]:
-    columns = min(count, 3)
-    rows = -(-count // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(width * columns + 0.3, height * rows + 0.3), squeeze=False
-    )
-    for axis in axes.flat[count:]:
-        axis.set_visible(False)
-    return figure, axes.flat[:count]
+#: Size of a panel in inches.
+SIZE = (3.1, 2.3)
 
 
-def rank_histograms(table: pd.DataFrame) -> tuple[Figure, str, str]:
+def rank_histograms(table: pd.DataFrame) -> Finding:
     """Histograms of the truths' ranks, with the band that a uniform one stays in."""
     names = list(table["parameter"].unique())
-    figure, panels = _panels(len(names))
+    figure, panels = theme.panels(len(names), 3, SIZE)
     n = table["data_set"].nunique()
     bins = calibration.BINS
     low, mid, high = binom.ppf([0.005, 0.5, 0.995], n, 1 / bins)
@@ -43,59 +36,46 @@ def rank_histograms(table: pd.DataFrame) -> tuple[Figure, str, str]:
     says = (
         f"Of {total} bars {outside} lie outside their 99 % band, where chance alone gives about "
         f"{0.01 * total:.0f}. The smallest p-value of a uniform distribution is {p.min():.3f} "
-        f"({p.idxmin()}), of {len(p)}."
+        f"({code(p.idxmin())}), of {len(p)}."
     )
-    alt = f"Histograms of the ranks of {', '.join(names)} over {n:,} data sets. {says}"
-    return figure, alt, says
+    what = f"Histograms of the ranks of {', '.join(names)} over {n:,} data sets."
+    return theme.finding("ranks", figure, what, says)
 
 
-def rank_curves(table: pd.DataFrame) -> tuple[Figure, str, str]:
+def rank_curves(table: pd.DataFrame) -> Finding:
     """ArviZ's ECDF differences of the ranks, with a simultaneous 99 % band."""
-    names = list(table["parameter"].unique())
-    ranks = xr.Dataset(
-        {
-            name: ("sample", table.loc[table["parameter"] == name, "rank"].to_numpy())
-            for name in names
-        }
-    )
+    groups = table.groupby("parameter", sort=False)["rank"]
+    ranks = xr.Dataset({str(name): ("sample", rank.to_numpy()) for name, rank in groups})
     collection = azp.plot_ecdf_pit(
         xr.DataTree.from_dict({"prior_sbc": ranks}),
         sample_dims="sample",
         backend="matplotlib",
         col_wrap=3,
-        figure_kwargs={"figsize": (9.5, 2.4 * -(-len(names) // 3))},
+        figure_kwargs={"figsize": (9.5, 2.4 * -(-len(ranks) // 3))},
     )
     figure = collection.viz["figure"].item()
     band = np.sqrt(np.log(2 / 0.01) / (2 * ranks.sizes["sample"]))
     for panel in [axis for axis in figure.axes if axis.lines]:
         panel.axhspan(-band, band, color=theme.COLORS["exact"], alpha=0.25, linewidth=0)
-    largest = {name: _largest_gap(ranks[name].to_numpy()) for name in names}
-    worst = max(largest, key=lambda name: largest[name])
+    # Kolmogorov and Smirnov's statistic is the largest gap
+    largest = {name: kstest(rank, "uniform").statistic for name, rank in ranks.items()}
+    worst = max(largest, key=largest.__getitem__)
     says = (
-        f"The farthest that a curve leaves zero is {largest[worst]:.3f} ({worst}). The band, "
+        f"The farthest that a curve leaves zero is {largest[worst]:.3f} ({code(worst)}). The band, "
         f"{band:.3f} either way, holds the whole curve of a right fit with probability 99 % or "
         "more (Dvoretzky, Kiefer and Wolfowitz 1956; Massart 1990)."
     )
-    return figure, f"Differences of empirical from uniform distribution. {says}", says
+    what = "Differences of empirical from uniform distribution."
+    return theme.finding("rank-curves", figure, what, says)
 
 
-def _largest_gap(ranks: np.ndarray) -> float:
-    ordered = np.sort(ranks)
-    steps = np.arange(1, len(ordered) + 1) / len(ordered)
-    return float(
-        np.maximum(np.abs(steps - ordered), np.abs(steps - 1 / len(ranks) - ordered)).max()
-    )
-
-
-def coverage(table: pd.DataFrame) -> tuple[Figure, str, str]:
+def coverage(table: pd.DataFrame) -> Finding:
     """How often intervals of 50, 80 and 95 % hold the truth, with Monte Carlo intervals."""
     found = calibration.coverage(table)
-    names = list(found["parameter"].unique())
-    figure, panels = plt.subplots(
-        1, len(calibration.INTERVALS), figsize=(9.5, 0.32 * len(names) + 1.2), sharey=True
-    )
-    for panel, nominal in zip(panels, calibration.INTERVALS, strict=True):
-        rows = found[found["nominal"] == nominal]
+    by_nominal = found.groupby("nominal")
+    height = 0.32 * found["parameter"].nunique() + 0.6
+    figure, panels = theme.panels(3, 3, (3.1, height), sharey=True)
+    for panel, (nominal, rows) in zip(panels, by_nominal, strict=True):
         at = np.arange(len(rows))[::-1]
         panel.axvline(nominal, color=theme.INK, lw=0.9, ls=":")
         panel.hlines(at, rows["low"], rows["high"], color=theme.COLORS["exact"], lw=4, alpha=0.7)
@@ -105,20 +85,20 @@ def coverage(table: pd.DataFrame) -> tuple[Figure, str, str]:
         panel.xaxis.set_major_formatter("{x:.0%}")
     off = found[(found["low"] > found["nominal"]) | (found["high"] < found["nominal"])]
     gap = (found["covered"] - found["nominal"]).abs()
+    worst = found.loc[gap.idxmax()]
     says = (
         f"The largest gap between stated and found coverage is {gap.max():.1%}, at the "
-        f"{found.loc[gap.idxmax(), 'nominal']:.0%} interval of "
-        f"{found.loc[gap.idxmax(), 'parameter']}. Of {len(found)} Monte Carlo intervals (95 %) "
-        f"{len(off)} miss the stated probability, where chance alone gives about "
-        f"{0.05 * len(found):.1f}."
+        f"{worst['nominal']:.0%} interval of {code(worst['parameter'])}. Of {len(found)} Monte "
+        f"Carlo intervals (95 %) {len(off)} miss the stated probability, where chance alone gives "
+        f"about {0.05 * len(found):.1f}."
     )
-    return figure, f"Coverage of intervals by parameter. {says}", says
+    return theme.finding("coverage", figure, "Coverage of intervals by parameter.", says)
 
 
-def estimates(table: pd.DataFrame, most: int = 60) -> tuple[Figure, str, str]:
+def estimates(table: pd.DataFrame, most: int = 60) -> Finding:
     """Estimates and 95 % intervals of the first data sets about the fixed truth."""
     names = [str(name) for name in table["parameter"].unique() if "[" not in str(name)]
-    figure, panels = _panels(len(names))
+    figure, panels = theme.panels(len(names), 3, SIZE)
     for panel, name in zip(panels, names, strict=True):
         rows = table[table["parameter"] == name].head(most).sort_values("mean")
         at = np.arange(len(rows))
@@ -126,35 +106,41 @@ def estimates(table: pd.DataFrame, most: int = 60) -> tuple[Figure, str, str]:
         panel.plot(at, rows["mean"], ".", ms=3, color=theme.COLORS["partial"])
         panel.axhline(rows["truth"].iloc[0], **theme.TRUTH)
         panel.set(xlabel="data sets, in order", xticks=[], ylabel=name)
-    found = calibration.recovery(table).loc[names]
+    found = calibration.errors(table).loc[names]
     z = (found["bias"] / found["bias_se"]).abs()
+    worst = found.loc[z.idxmax()]
     says = (
         f"Over {table['data_set'].nunique():,} data sets the average posterior mean lies farthest "
-        f"from the truth for {z.idxmax()}: {found.at[z.idxmax(), 'estimate']:.3g} for "
-        f"{found.at[z.idxmax(), 'truth']:g}, {z.max():.1f} Monte Carlo errors away. A posterior "
-        "mean need not be unbiased: where data say little, it leans towards the prior."
+        f"from the truth for {code(worst.name)}: {worst['estimate']:.3g} for {worst['truth']:g}, "
+        f"{z.max():.1f} Monte Carlo errors away. A posterior mean need not be unbiased: where data "
+        "say little, it leans towards the prior."
     )
-    return figure, f"Estimates of {', '.join(names)} with 95 % intervals, in order. {says}", says
+    what = f"Estimates of {', '.join(names)} with 95 % intervals, in order."
+    return theme.finding("estimates", figure, what, says)
 
 
-def pooling(table: pd.DataFrame) -> tuple[Figure, str, str]:
+def pooling_errors(table: pd.DataFrame) -> Finding:
     """Error of the groups' lines by complete and by no pooling, against partial pooling's."""
-    ways = calibration.once(table)[["complete", "none", "partial"]]
+    ways = calibration.once(table)[list(POOLING)]
     found = calibration.pooling(table)
-    figure, panels = plt.subplots(1, 2, figsize=(8.5, 3.6), sharex=True, sharey=True)
-    labels = {"complete": "complete pooling", "none": "no pooling"}
+    figure, panels = theme.panels(2, 2, (4, 3), sharex=True, sharey=True)
     ends = ways.to_numpy().min(), ways.to_numpy().max()
-    for panel, (way, label) in zip(panels, labels.items(), strict=True):
+    sentences = []
+    for panel, way in zip(panels, ("complete", "none"), strict=True):
         panel.plot(ends, ends, color=theme.INK, lw=0.9, ls=":")
         panel.plot(ways["partial"], ways[way], "o", ms=3, alpha=0.6, color=theme.COLORS[way])
         panel.set(
-            xscale="log", yscale="log", xlabel="error by partial pooling", ylabel=f"by {label}"
+            xscale="log",
+            yscale="log",
+            xlabel="error by partial pooling",
+            ylabel=f"by {POOLING[way]}",
         )
-    sentences = [
-        f"{label}'s error is {found.at[way, 'ratio']:.2f} times partial pooling's (95 % interval "
-        f"{found.at[way, 'low']:.2f} to {found.at[way, 'high']:.2f}), which is the better one in "
-        f"{found.at[way, 'wins']:.0%} of the data sets"
-        for way, label in labels.items()
-    ]
-    says = "; ".join(sentences).capitalize() + "."
-    return figure, f"Errors of the groups' lines, a point per data set. {says}", says
+        row = found.loc[way]
+        sentences.append(
+            f"{POOLING[way]}'s error is {row['ratio']:.2f} times partial pooling's (95 % interval "
+            f"{row['low']:.2f} to {row['high']:.2f}), which is the better one in {row['wins']:.0%} "
+            "of the data sets"
+        )
+    says = f"{'; '.join(sentences).capitalize()}."
+    what = "Errors of the groups' lines, a point per data set."
+    return theme.finding("pooling", figure, what, says)

@@ -1,40 +1,36 @@
-"""Pictures of several samplers at work on one posterior.
+"""Pictures of several samplers at work on one posterior, all from a `methods.Comparison`."""
 
-Every function takes a `methods.Comparison` and returns a figure, its alternative text, and a
-conclusion computed from what it shows.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import arviz_stats as azs
-import matplotlib.pyplot as plt
 import numpy as np
-import xarray as xr
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from partialpool.data.text import code, duration, listed, short
 from partialpool.plots import theme
 from partialpool.plots.marginals import density
 from partialpool.posterior import checks
-from partialpool.simulation.methods import WORDS, Comparison, code, duration, short
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted, thinned
+from partialpool.simulation.methods import EXACT, Comparison
 
-theme.use()
-
-#: Most points of one chain in a trace.
-TRACE_POINTS = 400
+#: Most points of one chain in a trace, and of one method in a funnel.
+TRACE_POINTS, POINTS = 400, 1500
 #: Bitmaps inside an SVG get this resolution; the rest of it has none.
 DPI = 140
-EXACT = WORDS["exact"]
+#: Part of the exact posterior that counts as the neck of the funnel.
+NECK = 0.05
 #: The exact fit when its compiled code is in memory.
 AGAIN = f"{EXACT}, code loaded"
 
 
-def traces(
-    comparison: Comparison, name: str | None = None, truth: Mapping[str, Any] | None = None
-) -> tuple[Figure, str, str]:
+def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
     """Trace of one parameter by each method, and each chain's density over the exact one.
 
     Parameters
@@ -43,64 +39,49 @@ def traces(
     name : str, optional
         A parameter that is no group effect; when not given, the one that the methods explored
         worst. Standard deviations are drawn on a log axis.
-    truth : mapping, optional
-        True values by parameter name.
     """
     name = name or hardest(comparison)
-    log = name in scales(comparison)
-    value = true_value(truth, name)
-    exact = on_axis(comparison.reference, name, log)
-    low, high = np.quantile(exact, [0.001, 0.999])
-    margin = 0.1 * (high - low)
+    log = name in _scales(comparison)
+    value = _truth(comparison).get(name)
+    exact = comparison.reference.values[name]
+    grid, height = _density(exact, log)
+    ends = [np.quantile(exact, [0.001, 0.999])]
     labels = list(comparison.rows.index)
-    figure, panels = plt.subplots(
-        len(labels),
-        2,
-        figsize=(9, 1.25 * len(labels) + 0.5),
-        width_ratios=[3, 1],
-        sharex="col",
-        sharey=True,
-        squeeze=False,
-        dpi=DPI,
-    )
+    shape: dict[str, Any] = {"width_ratios": [3, 1], "sharex": "col", "sharey": True, "dpi": DPI}
+    figure, panels = theme.panels(2 * len(labels), 2, (4.4, 1.25), **shape)
     rhat = {}
-    for (left, right), words in zip(panels, labels, strict=True):
-        draws = on_axis(comparison.posteriors[words], name, log)
-        inside = np.quantile(draws, [0.005, 0.995])
-        low, high = min(low, inside[0]), max(high, inside[1])
-        grid, height = density(exact.ravel())
+    for left, right, words in zip(panels[::2], panels[1::2], labels, strict=True):
+        draws = comparison.fits[words].dataset[name]
+        ends.append(np.quantile(draws, [0.005, 0.995]))
         right.fill_betweenx(grid, height, color=theme.COLORS["exact"], alpha=0.5, lw=0)
         every = max(1, draws.shape[1] // TRACE_POINTS)
-        for color, chain in zip(_chain_colors(len(draws)), draws, strict=True):
+        for k, chain in enumerate(draws.to_numpy()):
+            color = theme.PALETTE[k % 5]  # the sixth is the truth's
             at = np.arange(0, len(chain), every) / len(chain)
             left.plot(at, chain[::every], color=color, lw=0.5, alpha=0.8, rasterized=True)
             if np.std(chain) > 1e-3 * np.std(exact):  # a chain that never moved has no density
-                grid, height = density(chain)
-                right.plot(height, grid, color=color, lw=0.9)
-        rhat[words] = float(azs.rhat(comparison.posteriors[words]["posterior"].to_dataset()[name]))
+                right.plot(*_density(chain, log)[::-1], color=color, lw=0.9)
+        rhat[words] = float(azs.rhat(comparison.fits[words].dataset[[name]])[name])
         left.set_title(f"{words}: R-hat {rhat[words]:.2f}, {draws.size:,} draws", loc="left")
         if value is not None and (not log or value > 0):
-            for panel, line in ((left, left.axhline), (right, right.axhline)):
-                line(float(np.log10(value)) if log else value, **theme.TRUTH)
-                panel.margins(y=0.02)
-    panels[0, 0].set_ylim(low - margin, high + margin)
-    for left, right in panels:
+            left.axhline(value, **theme.TRUTH)
+            right.axhline(value, **theme.TRUTH)
         left.set_ylabel(f"{name}\n(log scale)" if log else name)
-        if log:
-            power_ticks(left)
-        right.set_xticks([])
-        right.set_xlim(0, 1.35 * density(exact.ravel())[1].max())
+        right.set(xticks=[], xlim=(0, 1.35 * height.max()))
         right.spines["bottom"].set_visible(False)
-    panels[-1, 0].set(xlabel="share of the kept draws", xlim=(0, 1))
-    panels[-1, 1].set_xlabel("density (blue area: exact)")
+    panels[0].set(yscale="log" if log else "linear", ylim=_ends(ends, log))
+    if log:
+        _plain(panels[0].yaxis)
+    panels[-2].set(xlabel="share of the kept draws", xlim=(0, 1))
+    panels[-1].set_xlabel("density (blue area: exact)")
     says = _trace_conclusion(name, {words: rhat[words] for words in comparison.sampled})
     if value is not None and log and value <= 0:
         says += f" The true {code(name)} is {value:g}, below any log axis."
-    alt = (
+    what = (
         f"Traces of {name}, one row for each of {', '.join(labels)}, a colour per chain, with "
-        f"each chain's density over the exact one. {says}"
+        "each chain's density over the exact one."
     )
-    return figure, alt, says
+    return theme.finding("sampler-traces", figure, what, says)
 
 
 def _trace_conclusion(name: str, rhat: Mapping[str, float]) -> str:
@@ -108,200 +89,265 @@ def _trace_conclusion(name: str, rhat: Mapping[str, float]) -> str:
         return f"Draws of {code(name)} from the exact fit are independent."
     apart = [words for words, value in rhat.items() if value > checks.MAX_RHAT]
     together = [words for words in rhat if words not in apart]
-    says = ""
+    says = []
     if apart:
-        says = (
-            f"On {code(name)}, the chains of {_listed(apart)} contradict each other (R-hat up to "
-            f"{max(rhat.values()):.2f}): each tells of the part in which it is stuck. "
+        says.append(
+            f"On {code(name)}, the chains of {_names(apart)} contradict each other (R-hat up to "
+            f"{max(rhat.values()):.2f}): each tells of the part in which it is stuck."
         )
     if together:
         top = max(rhat[words] for words in together)
-        says += f"Those of {_listed(together)} tell one story (R-hat at most {top:.3f})."
-    return says.strip()
+        says.append(f"Those of {_names(together)} tell one story (R-hat at most {top:.3f}).")
+    return " ".join(says)
 
 
-def speed(comparison: Comparison) -> tuple[Figure, str, str]:
+def funnels(comparison: Comparison) -> Finding:
+    """Each sampler's draws over the exact ones, where the posterior is most like a funnel.
+
+    The plane is a standard deviation (log scale) against one group's effect, chosen by
+    `funnel_pair`; divergent transitions are marked.
+    """
+    scale, effect, k, ratio = funnel_pair(comparison)
+    design = comparison.model.design
+    name = f"{effect}[{design.levels[k]}]"
+    exact = _plane(comparison.reference, scale, effect, k)
+    neck = np.quantile(exact[1], NECK)
+    true = _truth(comparison).get(effect)
+    labels = comparison.sampled or [EXACT]
+    figure, panels = theme.panels(len(labels), 3, (3.1, 2.9), sharex=True, sharey=True, dpi=DPI)
+    said = []
+    ends = [np.quantile(exact[1], [0.0005, 1])]
+    style: dict[str, Any] = {"lw": 0, "rasterized": True}
+    for panel, words in zip(panels, labels, strict=True):
+        fitted = comparison.fits[words]
+        x, y = _plane(fitted, scale, effect, k)
+        panel.scatter(*exact, s=4, color=theme.COLORS["data"], alpha=0.35, **style)
+        every = max(1, len(x) // POINTS)
+        color = theme.COLORS["partial"]
+        panel.scatter(x[::every], y[::every], s=5, color=color, alpha=0.5, **style)
+        stats = fitted.posterior["sample_stats"].to_dataset()
+        count = "cannot report divergences"
+        if "diverging" in stats:
+            count = f"{int(stats['diverging'].sum()):,} divergences"
+            shown = thinned(stats, len(x))["diverging"]  # as the draws of very many groups are
+            bad = shown.to_numpy().ravel().astype(bool)
+            panel.scatter(x[bad], y[bad], s=9, color=theme.COLORS["none"], alpha=0.9, **style)
+        if true is not None:  # in the order of the levels
+            panel.axvline(true[k], **theme.TRUTH | {"linewidth": 1.2})
+        ends.append(np.quantile(y, [0.005, 0.5]))
+        panel.set_title(f"{words}\n{count}", loc="left")
+        said.append(f"{unpunctuated(words)} {100 * np.mean(y < neck):.2g} %")
+    for panel in panels[-3:]:
+        panel.tick_params(labelbottom=True)  # nothing is below it
+    inside = np.quantile(exact[0], [0.0005, 0.9995])
+    panels[0].set(yscale="log", xlim=_ends([inside]), ylim=_ends(ends, log=True))
+    _plain(panels[0].yaxis)
+    figure.supxlabel(name, fontsize=10)
+    figure.supylabel(f"{scale} (log scale)", fontsize=10)
+    handles = [
+        Line2D([], [], marker="o", ls="", ms=4, color=theme.COLORS[color], label=label)
+        for color, label in (
+            ("data", "exact draws"),
+            ("partial", "the sampler's draws"),
+            ("none", "divergences"),
+        )
+    ]
+    if true is not None:
+        handles.append(Line2D([], [], label="true effect", **theme.TRUTH))
+    theme.legend(figure, handles)
+    says = (
+        f"Where {code(scale)} is in its lowest {100 * NECK:.0f} %, the exact posterior of "
+        f"{code(name)} is {ratio:.1f} times narrower than where it is above its median. The exact "
+        f"posterior has {100 * NECK:.0f} % of its draws there, {', '.join(said)}."
+    )
+    what = (
+        f"Scatter plots of {scale} against {name}, one for each of {', '.join(labels)}, over the "
+        "exact draws."
+    )
+    return theme.finding("funnels", figure, what, says)
+
+
+def funnel_pair(comparison: Comparison) -> tuple[str, str, int, float]:
+    """Standard deviation, effect and group between which the exact posterior narrows most.
+
+    Returns
+    -------
+    scale, effect : str
+    group : int
+        Its code.
+    ratio : float
+        How much narrower the effect is where the scale is in its lowest part (`NECK`) than where
+        it is above its median.
+    """
+    values, design = comparison.reference.values, comparison.model.design
+    found = []
+    for scale in _scales(comparison):
+        draws = values[scale]
+        if np.std(draws) == 0:
+            continue
+        low, high = draws < np.quantile(draws, NECK), draws > np.median(draws)
+        for effect in map(design.effect, range(len(design.z_names))):
+            b = values[effect]
+            ratios = b[high].std(0) / np.maximum(b[low].std(0), 1e-300)
+            k = int(np.argmax(ratios))
+            found.append((scale, effect, k, float(ratios[k])))
+    return max(found, key=lambda pair: pair[3])
+
+
+def speed(comparison: Comparison) -> Finding:
     """Effective draws per second of the worst parameter, on a log axis.
 
     The exact fit stands there twice: as everyone, and with its code loaded (the reference).
     """
-    again = checks.summarize(comparison.reference)["ess_bulk"].min()
-    again /= comparison.reference.attrs["fit_seconds"]
+    reference = comparison.reference
+    again = checks.summarize(reference.dataset)["ess_bulk"].min() / reference.attrs["fit_seconds"]
     rows = comparison.rows[["seconds", "ess", "ess_per_second", "verdict"]].copy()
     rows.loc[AGAIN] = rows.loc[EXACT].to_dict() | {"ess_per_second": again}
     rows = rows.sort_values("ess_per_second")
-    figure, axes = plt.subplots(figsize=(8, 0.42 * len(rows) + 1.1))
-    for at, (words, row) in enumerate(rows.iterrows()):
-        _dot(axes, row["ess_per_second"], at, row["verdict"], exact=words in (EXACT, AGAIN))
+    pace = rows["ess_per_second"]
+    figure, (axes,) = theme.panels(1, 1, (7.6, 0.42 * len(rows) + 0.5))
+    _dots(axes, pace, rows["verdict"])
+    for at, value in enumerate(pace):
         axes.annotate(
-            short(row["ess_per_second"]),
-            (row["ess_per_second"], at),
+            short(value),
+            (value, at),
             xytext=(9, 0),
             textcoords="offset points",
             va="center",
             fontsize=9,
         )
     axes.set(
-        xscale="log",
         xlabel="effective draws of the worst parameter per second (log scale)",
-        ylim=(-0.7, len(rows) - 0.3),
-        xlim=(rows["ess_per_second"].min() / 2, rows["ess_per_second"].max() * 4),
+        xlim=(pace.min() / 2, pace.max() * 4),
     )
-    axes.set_yticks(range(len(rows)), rows.index)
-    axes.grid(axis="x", alpha=0.3)
     _verdict_legend(figure)
-    fast = rows.loc[EXACT, "ess_per_second"]
     others = rows.loc[comparison.sampled]
-    passed = others[others["verdict"] != "failed"]
+    passed = others.loc[others["verdict"] != "failed", "ess_per_second"]
     says = (
-        f"The exact fit gives {short(fast)} effective draws per second ({short(again)} once its "
-        "code is loaded)"
+        f"The exact fit gives {short(pace[EXACT])} effective draws per second ({short(again)} once "
+        "its code is loaded)"
     )
     if len(passed):
-        best = passed["ess_per_second"].idxmax()
-        pace = passed.loc[best, "ess_per_second"]
         says += (
-            f", {short(fast / pace)} times as many as the fastest sampler that passed, "
-            f"{unpunctuated(best)}"
+            f", {short(pace[EXACT] / passed.max())} times as many as the fastest sampler that "
+            f"passed, {unpunctuated(passed.idxmax())}"
         )
     elif len(others):
         says += ", and no sampler passed"
     if len(others):
         slow = others["ess_per_second"].idxmin()
-        pace = others.loc[slow, "ess_per_second"]
         says += (
             f". At the pace of {unpunctuated(slow)}, what the exact fit drew in "
-            f"{duration(rows.loc[EXACT, 'seconds'])} would take "
-            f"{duration(rows.loc[EXACT, 'ess'] / pace)}"
+            f"{duration(rows.at[EXACT, 'seconds'])} would take "
+            f"{duration(rows.at[EXACT, 'ess'] / pace[slow])}"
         )
     says += ". Seconds are those of the whole fit, with what it compiles."
-    alt = f"Dot plot of effective draws per second for {', '.join(rows.index[::-1])}. {says}"
-    return figure, alt, says
+    what = f"Dot plot of effective draws per second for {', '.join(rows.index[::-1])}."
+    return theme.finding("speed", figure, what, says)
 
 
-def distances(comparison: Comparison) -> tuple[Figure, str, str]:
+def distances(comparison: Comparison) -> Finding:
     """Largest distance of each method from the exact posterior, of means and of marginals."""
     rows = comparison.rows.iloc[::-1]
-    limits = {"z": rows["z_limit"].max(), "wasserstein": checks.MAX_WASSERSTEIN}
-    names = {
-        "z": "means: |z|, Monte Carlo errors",
-        "wasserstein": "marginals: Wasserstein distance, exact sd",
+    limit = checks.MAX_WASSERSTEIN
+    columns = {
+        "z": ("means: |z|, Monte Carlo errors", rows["z_limit"].max()),
+        "wasserstein": ("marginals: Wasserstein distance, exact sd", limit),
     }
-    figure, panels = plt.subplots(1, 2, figsize=(9, 0.42 * len(rows) + 1.2), sharey=True)
-    for panel, (column, title) in zip(panels, names.items(), strict=True):
-        for at, (words, row) in enumerate(rows.iterrows()):
-            _dot(panel, row[column], at, row["verdict"], exact=words == EXACT)
-        panel.axvline(limits[column], color=theme.INK, lw=1, ls=":")
-        panel.set(xscale="log", xlabel=title, ylim=(-0.7, len(rows) - 0.3))
-        span = [*rows[column], limits[column]]
-        panel.set_xlim(min(span) / 1.6, max(span) * 1.6)
-        _plain_log(panel)
-        panel.grid(axis="x", alpha=0.3)
-    panels[0].set_yticks(range(len(rows)), rows.index)
-    _verdict_legend(figure, limit=True)
-    others = rows.loc[comparison.sampled]
-    far = others[others["wasserstein"] > limits["wasserstein"]].index
-    near = [words for words in others.index if words not in far]
+    figure, panels = theme.panels(2, 2, (4.3, 0.42 * len(rows) + 0.6), sharey=True)
+    for panel, (column, (title, most)) in zip(panels, columns.items(), strict=True):
+        _dots(panel, rows[column], rows["verdict"])
+        panel.axvline(most, color=theme.INK, lw=1, ls=":")
+        span = [*rows[column], most]
+        panel.set(xlabel=title, xlim=(min(span) / 1.6, max(span) * 1.6))
+        _plain(panel.xaxis)
+    _verdict_legend(figure, Line2D([], [], color=theme.INK, lw=1, ls=":", label="limit"))
+    far_from = rows["wasserstein"][comparison.sampled]
+    far, near = far_from[far_from > limit], far_from[far_from <= limit]
     says = (
-        f"Two exact fits are {rows.loc[EXACT, 'wasserstein']:.3f} posterior standard deviations "
+        f"Two exact fits are {rows.at[EXACT, 'wasserstein']:.3f} posterior standard deviations "
         "apart at most, by chance alone."
     )
     if len(far):
         says += (
-            f" Beyond the limit of {limits['wasserstein']:g} {_are(far)} {_listed(far)}, by up to "
-            f"{others.loc[far, 'wasserstein'].max():.2f}."
+            f" Beyond the limit of {limit:g} {_are(far)} {_names(far.index)}, by up to "
+            f"{far.max():.2f}."
         )
-    if near:
+    if len(near):
         says += (
-            f" Within the limit of {limits['wasserstein']:g} {_are(near)} {_listed(near)} "
-            f"(at most {others.loc[near, 'wasserstein'].max():.3f})."
+            f" Within the limit of {limit:g} {_are(near)} {_names(near.index)} (at most "
+            f"{near.max():.3f})."
         )
-    alt = f"Dot plots of the distance of {', '.join(rows.index[::-1])} from the exact fit. {says}"
-    return figure, alt, says
+    what = f"Dot plots of the distance of {', '.join(rows.index[::-1])} from the exact fit."
+    return theme.finding("distances", figure, what, says)
 
 
 def hardest(comparison: Comparison) -> str:
     """The parameter, not a group effect, whose chains agree least over all methods."""
-    worst: dict[str, float] = {}
-    for tree in comparison.posteriors.values():
-        figures = checks.summarize(
-            xr.DataTree.from_dict(
-                {"posterior": tree["posterior"].to_dataset()[comparison.model.parameters]}
-            )
-        )
-        for name, rhat in figures.loc[figures["sd"] > 0, "rhat"].items():
-            worst[str(name)] = max(worst.get(str(name), 0.0), float(rhat))
-    return max(worst, key=lambda name: worst[name])
+    names = comparison.model.parameters
+    figures = [checks.summarize(fitted.dataset, names) for fitted in comparison.fits.values()]
+    rhats = pd.concat([found.loc[found["sd"] > 0, "rhat"] for found in figures], axis=1)
+    return str(rhats.max(axis=1).idxmax())
 
 
-def true_value(truth: Mapping[str, Any] | None, name: str) -> float | None:
-    """The true value of a parameter that is a single number, where it is known."""
-    value = (truth or {}).get(name)
-    return float(value) if isinstance(value, int | float) else None
+def _truth(comparison: Comparison) -> Mapping[str, Any]:
+    """True values of simulated data by parameter name; of other data none."""
+    return comparison.model.table.attrs.get("truth", {})
 
 
-def scales(comparison: Comparison) -> list[str]:
+def _scales(comparison: Comparison) -> list[str]:
     """Names of the standard deviations, which are drawn on log axes."""
     return ["sigma", *comparison.model.design.sd_names]
 
 
-def on_axis(tree: xr.DataTree, name: str, log: bool) -> np.ndarray:
-    """Draws (chain, draw), as powers of ten for a log axis."""
-    draws = tree["posterior"].to_dataset()[name].to_numpy()
-    return np.log10(np.maximum(draws, 1e-300)) if log else draws
+def _density(draws: np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Grid and density, on a log axis that of the logarithm."""
+    if not log:
+        return density(draws)
+    grid, height = density(np.log10(np.maximum(draws, 1e-300)))
+    return 10**grid, height
 
 
-def _chain_colors(n: int) -> list[str]:
-    return [theme.PALETTE[k % 5] for k in range(n)]  # the sixth is the truth's
+def _plane(fitted: Fitted, scale: str, effect: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Effects of one group (S,) and the standard deviations (S,)."""
+    return fitted.values[effect][:, k], fitted.values[scale]
 
 
-def _dot(axes: Axes, x: float, y: float, verdict: str, *, exact: bool) -> None:
-    color = theme.COLORS["exact" if exact else "partial"]
-    face = "none" if verdict == "failed" else color
-    axes.plot(x, y, "o", ms=8, mfc=face, mec=color, mew=1.8, clip_on=False)
+def _ends(intervals: list[np.ndarray], log: bool = False) -> tuple[float, float]:
+    """Limits of an axis on which all intervals are, with a tenth of room around them."""
+    low, high = float(np.min(intervals)), float(np.max(intervals))
+    if log:
+        room = (high / max(low, 1e-300)) ** 0.1
+        return low / room, high * room
+    return low - 0.1 * (high - low), high + 0.1 * (high - low)
 
 
-def _verdict_legend(figure: Figure, *, limit: bool = False) -> None:
+def _dots(axes: Axes, values: Any, verdicts: Any) -> None:
+    """A row for each method: its figure on a log axis, an open dot where its checks failed."""
+    for at, (words, value) in enumerate(values.items()):
+        color = theme.COLORS["exact" if words in (EXACT, AGAIN) else "partial"]
+        face = "none" if verdicts[words] == "failed" else color
+        axes.plot(value, at, "o", ms=8, mfc=face, mec=color, mew=1.8, clip_on=False)
+    axes.set(xscale="log", ylim=(-0.7, len(values) - 0.3))
+    axes.set_yticks(range(len(values)), values.index)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _verdict_legend(figure: Figure, *more: Line2D) -> None:
     color = theme.COLORS["partial"]
-    handles = [
-        Line2D([], [], marker="o", ls="", ms=7, mfc=color, mec=color, label="checks passed"),
-        Line2D(
-            [], [], marker="o", ls="", ms=7, mfc="none", mec=color, mew=1.8, label="checks failed"
-        ),
-    ]
-    if limit:
-        handles.append(Line2D([], [], color=theme.INK, lw=1, ls=":", label="limit"))
-    figure.legend(handles=handles, loc="outside upper right", ncols=3)
+    style: dict[str, Any] = {"marker": "o", "ls": "", "ms": 7, "mec": color}
+    passed = Line2D([], [], mfc=color, label="checks passed", **style)
+    failed = Line2D([], [], mfc="none", mew=1.8, label="checks failed", **style)
+    figure.legend(handles=[passed, failed, *more], loc="outside upper right", ncols=3)
 
 
-def power_ticks(axes: Axes) -> None:
-    """Label an axis of powers of ten with the numbers themselves."""
-    low, high = axes.get_ylim()
-    fine: tuple[float, ...] = (1, 2, 5) if high - low < 2 else (1,)
-    if high - low < 0.5:
-        fine = (1, 1.5, 2, 3, 4, 5, 6, 8)
-    values = [
-        m * 10.0**e
-        for e in range(int(np.floor(low)) - 1, int(np.ceil(high)) + 1)
-        for m in fine
-        if low <= np.log10(m * 10.0**e) <= high
-    ]
-    every = max(1, len(values) // 5)
-    shown = values[::-1][::every]
-    axes.set_yticks(np.log10(shown), [f"{value:g}" for value in shown])
-
-
-def _plain_log(axes: Axes) -> None:
-    """Numbers such as 0.05 and 2 on a log axis that spans little."""
-    low, high = axes.get_xlim()
-    values = [
-        m * 10.0**e
-        for e in range(-6, 7)
-        for m in ((1, 2, 5) if high / low < 300 else (1,))
-        if low <= m * 10.0**e <= high
-    ]
-    axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+def _plain(axis: Axis) -> None:
+    """Numbers such as 0.05 and 2 on a log axis."""
+    low, high = axis.get_view_interval()
+    powers = LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=6)
+    axis.set_major_locator(MaxNLocator(5) if high < 5 * low else powers)
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def unpunctuated(label: str) -> str:
@@ -313,7 +359,5 @@ def _are(names: Any) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _listed(names: Any) -> str:
-    """Words joined with commas and a final "and"."""
-    words = [unpunctuated(name) for name in names]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _names(labels: Iterable[str]) -> str:
+    return listed([unpunctuated(label) for label in labels])

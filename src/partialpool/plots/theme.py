@@ -1,4 +1,4 @@
-"""The look of every figure, and how a figure is shown with its words.
+"""The look of every figure, and what figures have in common.
 
 Figures are SVG on a transparent ground. Text and axes have the one colour `INK`, which the report
 replaces by the page's own text colour, so that the same figure suits light and dark.
@@ -9,10 +9,11 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import seaborn as sns
-from IPython.display import Markdown, display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from partialpool.plots.palette import COLORS, INK
+from partialpool.posterior.finding import Finding
 
 #: In this order for anything else: samplers, chains, chosen points.
 PALETTE = [COLORS[name] for name in ("partial", "none", "complete", "prior", "exact", "truth")]
@@ -69,22 +70,62 @@ def use() -> None:
         pass
 
 
-def show(figure: Figure, *, alt: str, says: str = "") -> None:
-    """Display a figure with its alternative text, and under it the conclusion it supports.
+def finding(name: str, figure: Figure, what: str, says: str) -> Finding:
+    """A figure with its conclusion.
 
     Parameters
     ----------
+    name : str
+        Of the finding.
     figure : matplotlib.figure.Figure
-        Closed afterwards, so that the notebook does not show it twice.
-    alt : str
-        What the figure shows, for readers who do not see it.
+    what : str
+        A sentence for readers who do not see it; the conclusion is added.
     says : str
-        The conclusion, in Markdown, computed from the same numbers.
+        The conclusion, in Markdown.
     """
-    display(figure, metadata={"image/svg+xml": {"alt": alt}, "image/png": {"alt": alt}})
-    plt.close(figure)
-    if says:
-        display(Markdown(says))
+    description = f"{what} {says}".replace("**", "").replace("`", "")
+    return Finding(name, says, figure=figure, description=description)
+
+
+def panels(
+    n: int, columns: int, size: tuple[float, float], **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels of `size` inches, at most `columns` side by side."""
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    width, height = size
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(width * columns + 0.4, height * rows + 0.6),
+        squeeze=False,
+        **options,
+    )
+    for panel in axes.flat[n:]:
+        panel.set_visible(False)
+    return figure, list(axes.flat[:n])
+
+
+def legend(figure: Figure, handles: list[Any] | None = None) -> None:
+    """What the marks mean, above the panels: that of the first panel, unless handles are given."""
+    handles = handles or figure.axes[0].get_legend_handles_labels()[0]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+
+
+def without_heights(axes: Axes, label: str) -> None:
+    """Axes of densities, whose heights say nothing."""
+    axes.set(xlabel=label, yticks=[], ylim=(0, None))
+    axes.spines["left"].set_visible(False)
+
+
+def dots(n: int) -> dict[str, Any]:
+    """Style of n points of the data; many are pale, and very many no vector graphics."""
+    return {
+        "color": COLORS["data"],
+        "alpha": max(0.15, min(0.8, 300 / n)),
+        "linewidths": 0,
+        "rasterized": n > 2000,
+    }
 
 
 use()

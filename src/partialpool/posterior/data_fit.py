@@ -75,7 +75,6 @@ def check(
     fitted: Fitted,
     left_out: LeftOut | None = None,
     replicated: np.ndarray | None = None,
-    sensitivities: pd.DataFrame | None = None,
     rows: np.ndarray | None = None,
 ) -> DataVerdict:
     """Hold a model against its data.
@@ -87,8 +86,6 @@ def check(
         From `leave_one_out.leave_out`; made here when not given, as are the next.
     replicated : (S, n) array, optional
         From `replications.replicate`, at `rows`.
-    sensitivities : pandas.DataFrame, optional
-        From `sensitivity.power_scaling`.
     rows : (n,) array, optional
         Rows of the data.
     """
@@ -100,13 +97,11 @@ def check(
         rows = draws.some_rows(design, leave_one_out.MAX_ROWS, seed)
         stream = np.random.SeedSequence(seed, spawn_key=(11,))
         replicated = replications.replicate(fitted, rows, np.random.default_rng(stream))
-    if sensitivities is None:
-        sensitivities = sensitivity.power_scaling(fitted)
     found = [
         statistics_check(replicated, fitted, rows),
         *residual_checks(fitted, left_out),
         calibration_check(left_out),
-        conflict_check(sensitivities),
+        conflict_check(sensitivity.power_scaling(fitted)),
     ]
     return DataVerdict(found)
 

@@ -9,6 +9,14 @@ from partialpool.design.priors import Prior
 
 #: Most rows of the data at which lines are drawn; of more, a random sample.
 MAX_ROWS = 10_000
+#: Probability of the intervals in figures and in their sentences; all are equal-tailed.
+PROBABILITY = 0.9
+
+
+def interval(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Lower and upper end of the equal-tailed interval of draws along an axis: (2, ...)."""
+    tail = (1 - PROBABILITY) / 2
+    return np.quantile(values, [tail, 1 - tail], axis=axis)
 
 
 def some_rows(design: Design, most: int = MAX_ROWS, seed: int = 0) -> np.ndarray:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from partialpool.design.formula import split_formula
-from partialpool.design.matrices import variables
+from partialpool.design.formula import split_formula, variables
 from partialpool.fit.exact_fit import coefficients
 from partialpool.fit.regression import Regression
 from partialpool.posterior.fitted import Fitted

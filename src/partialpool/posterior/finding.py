@@ -5,6 +5,7 @@ module hands to a notebook is escaped here, and nowhere else.
 """
 
 import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ class Finding:
         What the figure shows, for readers who do not see it.
     columns : mapping
         Column of the table -> its heading and format, such as ``("mean", "{:.4g}")``. Columns
-        that are not named keep their name and are shown as they are.
+        that are not named keep their name; six digits of their numbers are shown.
     index : bool
         Whether the table's index names its rows.
     """
@@ -51,7 +52,8 @@ class Finding:
         assert self.table is not None
         shown = {}
         for name in self.table.columns:
-            heading, form = self.columns.get(name, (name, "{}"))
+            plain = "{:.6g}" if pd.api.types.is_float_dtype(self.table[name]) else "{}"
+            heading, form = self.columns.get(name, (name, plain))
             shown[heading] = [
                 NOTHING if pd.isna(value) else form.format(value) for value in self.table[name]
             ]
@@ -111,7 +113,17 @@ class Finding:
         if self.table is not None:
             display({"text/html": self.to_html(), "text/plain": str(self)}, raw=True)
         if self.sentence:
-            display(Markdown(html.escape(self.sentence, quote=False)))
+            display(Markdown(_as_text(self.sentence)))
+
+
+def _as_text(sentence: str) -> str:
+    """A sentence without markup of the data's own.
+
+    Code and mathematics stay as they are: Markdown shows what is in them character by character.
+    """
+    pieces = re.split(r"(`[^`]+`|\$\$.+?\$\$)", sentence, flags=re.DOTALL)
+    pieces[::2] = [html.escape(piece, quote=False) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 def close(figure: Any) -> None:

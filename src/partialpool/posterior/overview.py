@@ -1,9 +1,9 @@
-"""What the columns of a table look like."""
+"""What goes into a model: the columns of its table, and its priors."""
 
 import numpy as np
 import pandas as pd
 
-from partialpool.design.matrices import used_columns
+from partialpool.design.formula import used_columns
 from partialpool.fit.regression import Regression
 from partialpool.posterior.finding import Finding
 
@@ -45,6 +45,20 @@ def columns(model: Regression) -> Finding:
     found = pd.DataFrame.from_dict(rows, orient="index")
     found = found.sort_values("role", key=lambda r: r.map(order.index), kind="stable")
     return Finding("columns", table=found)
+
+
+def priors(model: Regression) -> Finding:
+    """The formula with its rows and groups, and the prior of every parameter."""
+    design = model.design
+    groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
+    known = f"; standard errors in {model.se}" if model.se else ""
+    noise = "; noise with Student's t distribution" if model.family == "student" else ""
+    says = f"`{model.formula}`: {design.n_rows:,} rows{groups}{known}{noise}."
+    table = pd.DataFrame(
+        {"parameter": list(model.priors), "prior": [str(p) for p in model.priors.values()]}
+    )
+    remarks = [remark for remark in (model.dropped, model.unidentified) if remark]
+    return Finding("priors", " ".join([says, *remarks]), table=table, index=False)
 
 
 def _constant_in_groups(model: Regression, values: pd.Series) -> bool:

@@ -91,3 +91,21 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
         f"{evidence[best] - evidence[other]:.1f} below it for {POOLING[other]}. No pooling, each "
         "group on its own, has none: it needs a prior, and takes none."
     )
+
+
+def group_coefficients(fitted: Fitted) -> dict[str, np.ndarray]:
+    """Each group's coefficients, population part included: name -> draws (S, J).
+
+    That part takes in what predictors of the group contribute, for no group on its own can tell
+    them from its own coefficients; see `Design.absorbed`.
+    """
+    design, values = fitted.model.design, fitted.values
+    absorbed = design.absorbed()
+    result = {}
+    for k, name in enumerate(design.z_names):
+        total = values[design.effect(k)]
+        for column, (at, factor) in absorbed.items():
+            if at == k:
+                total = total + values[design.x_names[column]][:, None] * factor
+        result["Intercept" if name == "1" else name] = total
+    return result

@@ -10,7 +10,7 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete, standard_errors
 from partialpool.data.tables import load
-from partialpool.design.matrices import used_columns, variables
+from partialpool.design.formula import used_columns, variables
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
@@ -135,7 +135,7 @@ def chosen_rows(
     else:
         table = pd.DataFrame(list(wanted))
     try:
-        require_columns(table, needed)
+        require_columns(table.columns, needed)
         require_complete(table, needed)
     except ValueError as error:
         raise ValueError(f"predict: {error}") from None

@@ -1,8 +1,10 @@
 """What Student's t changes: the same model with Gaussian noise beside it."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from partialpool.posterior import checks, draws
+from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 
@@ -31,7 +33,21 @@ def lightest(fitted: Fitted, most: int = 5) -> Finding:
     table[design.response] = design.y[order]
     table["weight"] = weight[order]
     says = "The rows that count least; one on the line has weight 1."
-    return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.2f}")})
+    return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.3f}")})
+
+
+def prediction(fitted: Fitted, left_out: leave_one_out.LeftOut, seed: int = 0) -> Finding:
+    """Both kinds of noise by leave-one-out prediction; `left_out` is that of the fit."""
+    gaussian = leave_one_out.leave_out(fitted.gaussian, seed)
+    both = {"Student's t": left_out, "Gaussian noise": gaussian}
+    return replace(leave_one_out.comparison(both), name="noise")
+
+
+def prediction(fitted: Fitted, left_out: leave_one_out.LeftOut, seed: int = 0) -> Finding:
+    """Both kinds of noise by leave-one-out prediction; `left_out` is that of the fit."""
+    gaussian = leave_one_out.leave_out(fitted.gaussian, seed)
+    both = {"Student's t": left_out, "Gaussian noise": gaussian}
+    return replace(leave_one_out.comparison(both), name="noise")
 
 
 def sentence(fitted: Fitted) -> str:

@@ -40,18 +40,6 @@ NOISE = {
 }
 
 
-def model(regression: Regression) -> Finding:
-    """Formula, rows and groups, and the prior of every parameter."""
-    design, family = regression.design, regression.family
-    says = f"`{_plain(regression.formula)}`: {design.n_rows:,} rows"
-    says += f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
-    says += f"; standard errors in {regression.se}" if regression.se else ""
-    says += "; noise with Student's t distribution." if family == "student" else "."
-    remarks = [remark for remark in (regression.dropped, regression.unidentified) if remark]
-    table = pd.DataFrame({"prior": {n: str(prior) for n, prior in regression.priors.items()}})
-    return Finding("priors", " ".join([says, *remarks]), table=table)
-
-
 def equations(regression: Regression) -> Finding:
     """The model of a row in mathematics, then in words."""
     design = regression.design

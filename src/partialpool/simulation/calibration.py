@@ -1,37 +1,61 @@
 """What many fits of simulated data say: calibration, recovery, pooling, alarms.
 
-Everything reads the table of `studies.run`. If truths come from the prior and data from the model,
-the rank of each truth among its posterior draws (docs/method.md, eq. (35)) is uniform, whatever the
-model (Cook, Gelman & Rubin 2006; Talts et al. 2018), and an interval of probability p holds the
-truth with probability p.
+Everything reads the table of `many_fits.run`. If truths come from the prior and data from the
+model, the rank of each truth among its posterior draws (docs/method.md, eq. (35)) is uniform,
+whatever the model (Cook, Gelman & Rubin 2006; Talts et al. 2018), and an interval of probability p
+holds the truth with probability p.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import beta, binomtest, chi2
+from scipy.stats import binomtest, chisquare
 
+from partialpool.data.text import code
 from partialpool.posterior import checks
+from partialpool.posterior.checks import FALSE_ALARM
+from partialpool.posterior.finding import Finding
 
 #: Nominal probability of an equal-tailed interval -> the columns of its ends.
 INTERVALS = {0.5: ("q25", "q75"), 0.8: ("q10", "q90"), 0.95: ("q2.5", "q97.5")}
-#: Probability that a right fit fails a check of a whole study.
-FALSE_ALARM = 1e-3
 #: Share of fits that may distrust themselves before the study fails.
 MAX_ALARMS = 0.01
 BINS = 20
+#: Column of a table of recovery -> its heading and format where people read it.
+HEADINGS = {
+    "truth": ("truth", "{:.3g}"),
+    "estimate": ("average estimate", "{:.3g}"),
+    "bias": ("bias", "{:.2g}"),
+    "bias_se": ("its MC error", "{:.1g}"),
+    "rmse": ("root mean squared error", "{:.2g}"),
+    "width": ("width of 95 % intervals", "{:.3g}"),
+    "covered": ("truth in them", "{:.0%}"),
+    "contraction": ("contraction", "{:.0%}"),
+}
+#: The same of a table of alarms.
+ALARM_HEADINGS = {
+    "fits": ("fits", "{:,}"),
+    "distrusted": ("distrusted themselves", "{:,}"),
+    "off_trusted": ("95 % intervals that miss the truth, in trusted fits", "{:.1%}"),
+    "off_distrusted": ("in distrusted ones", "{:.1%}"),
+}
 
 
 def uniformity(table: pd.DataFrame) -> pd.Series:
     """p-value of each parameter's ranks being uniform, by chi-squared over `BINS` equal bins."""
     result = {}
     for name, ranks in table.groupby("parameter", sort=False)["rank"]:
-        expected = len(ranks) / BINS
         counts = np.histogram(ranks, bins=BINS, range=(0, 1))[0]
-        result[str(name)] = float(chi2.sf(((counts - expected) ** 2 / expected).sum(), BINS - 1))
+        result[str(name)] = float(chisquare(counts).pvalue)
     return pd.Series(result, name="p")
+
+
+def held(table: pd.DataFrame, nominal: float = 0.95) -> pd.Series:
+    """Whether each equal-tailed interval of a nominal probability holds the truth."""
+    lower, upper = INTERVALS[nominal]
+    return (table[lower] <= table["truth"]) & (table["truth"] <= table[upper])
 
 
 def coverage(table: pd.DataFrame) -> pd.DataFrame:
@@ -46,17 +70,17 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for name, group in table.groupby("parameter", sort=False):
-        for nominal, (lower, upper) in INTERVALS.items():
-            held = int(((group[lower] <= group["truth"]) & (group["truth"] <= group[upper])).sum())
-            n = len(group)
+        for nominal in INTERVALS:
+            found = binomtest(int(held(group, nominal).sum()), len(group), nominal)
+            low, high = found.proportion_ci(0.95, method="exact")
             rows.append(
                 {
                     "parameter": str(name),
                     "nominal": nominal,
-                    "covered": held / n,
-                    "low": beta.ppf(0.025, held, n - held + 1) if held else 0.0,
-                    "high": beta.ppf(0.975, held + 1, n - held) if held < n else 1.0,
-                    "p": binomtest(held, n, nominal).pvalue,
+                    "covered": found.statistic,
+                    "low": low,
+                    "high": high,
+                    "p": found.pvalue,
                 }
             )
     return pd.DataFrame(rows)
@@ -73,7 +97,7 @@ def verdict(table: pd.DataFrame) -> checks.Verdict:
     worst = covered.loc[covered["p"].idxmin()]
     alarms = 1 - once(table)["trusted"].mean()
     found = [
-        checks.check(
+        checks.one(
             "Ranks uniform",
             min(1.0, float(p.min()) * len(p)),
             "≥",
@@ -81,7 +105,7 @@ def verdict(table: pd.DataFrame) -> checks.Verdict:
             f"p-value that the truths' ranks are uniform, over all parameters; worst is "
             f"{p.idxmin()}",
         ),
-        checks.check(
+        checks.one(
             "Coverage",
             min(1.0, float(covered["p"].min()) * len(covered)),
             "≥",
@@ -90,7 +114,7 @@ def verdict(table: pd.DataFrame) -> checks.Verdict:
             f"are the {worst['nominal']:.0%} intervals of {worst['parameter']}, with "
             f"{worst['covered']:.1%}",
         ),
-        checks.check(
+        checks.one(
             "Alarms", float(alarms), "≤", MAX_ALARMS, "share of fits that did not trust themselves"
         ),
     ]
@@ -102,7 +126,7 @@ def once(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop_duplicates("data_set").set_index("data_set")
 
 
-def recovery(table: pd.DataFrame, prior_sd: dict[str, float] | None = None) -> pd.DataFrame:
+def errors(table: pd.DataFrame, prior_sd: dict[str, float] | None = None) -> pd.DataFrame:
     """Errors of the estimates about fixed truths.
 
     Returns
@@ -116,7 +140,6 @@ def recovery(table: pd.DataFrame, prior_sd: dict[str, float] | None = None) -> p
     rows = {}
     for name, group in table.groupby("parameter", sort=False):
         error = group["mean"] - group["truth"]
-        held = (group["q2.5"] <= group["truth"]) & (group["truth"] <= group["q97.5"])
         prior = (prior_sd or {}).get(str(name))
         rows[str(name)] = {
             "truth": group["truth"].mean(),
@@ -125,7 +148,7 @@ def recovery(table: pd.DataFrame, prior_sd: dict[str, float] | None = None) -> p
             "bias_se": error.std() / np.sqrt(len(error)),
             "rmse": np.sqrt((error**2).mean()),
             "width": (group["q97.5"] - group["q2.5"]).mean(),
-            "covered": held.mean(),
+            "covered": held(group).mean(),
             "contraction": 1 - (group["sd"] ** 2).mean() / prior**2 if prior else np.nan,
         }
     return pd.DataFrame(rows).T
@@ -156,16 +179,50 @@ def pooling(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def alarms(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether alarms go with wrong answers: by ``trusted``, the fits and how far off they were.
+def recovery(table: pd.DataFrame, prior_sd: dict[str, float]) -> Finding:
+    """The table of `errors` for the population's parameters."""
+    found = errors(table, prior_sd)
+    found = found.loc[[name for name in found.index if "[" not in str(name)]]
+    least = found["contraction"].idxmin()
+    return Finding(
+        "recovery",
+        "Contraction is the part of the prior's variance that the data take away. They say least "
+        f"about {code(least)}: {found.at[least, 'contraction']:.0%}.",
+        table=found,
+        columns=HEADINGS,
+    )
 
-    ``off`` is the share of parameters whose truth lies outside its 95 % interval.
-    """
-    outside = (table["truth"] < table["q2.5"]) | (table["truth"] > table["q97.5"])
-    grouped = outside.groupby(table["trusted"])
-    return pd.DataFrame(
-        {"fits": once(table)["trusted"].value_counts(), "off": grouped.mean()}
-    ).rename_axis("trusted")
+
+def alarms(tables: dict[str, pd.DataFrame]) -> Finding:
+    """Whether alarms go with wrong answers: a row for each study of many fits."""
+    rows = {}
+    for name, table in tables.items():
+        off = 1 - held(table).groupby(table["trusted"]).mean()
+        trusted = once(table)["trusted"]
+        rows[name] = {
+            "fits": len(trusted),
+            "distrusted": int((~trusted).sum()),
+            "off_trusted": off.get(True, np.nan),
+            "off_distrusted": off.get(False, np.nan),
+        }
+    return Finding(
+        "alarms",
+        " ".join(_alarm_sentence(name, row) for name, row in rows.items()),
+        table=pd.DataFrame.from_dict(rows, orient="index"),
+        columns=ALARM_HEADINGS,
+    )
+
+
+def _alarm_sentence(name: str, row: Mapping[str, float]) -> str:
+    missed = [
+        f"{row[f'off_{kind}']:.1%} in the {kind} ones"
+        for kind in ("trusted", "distrusted")
+        if not np.isnan(row[f"off_{kind}"])
+    ]
+    return (
+        f"{name.capitalize()}: {row['distrusted']:,} of {row['fits']:,} fits distrusted "
+        f"themselves; of the 95 % intervals {' and '.join(missed)} miss the truth."
+    )
 
 
 def tree(tables: dict[str, pd.DataFrame]) -> xr.DataTree:
@@ -207,11 +264,11 @@ def metrics(
         ].to_dict()
         for nominal, rows in found.groupby("nominal")
     }
-    errors = recovery(recovered)
+    off = errors(recovered)
     figures |= {
-        "bias": errors["bias"].to_dict(),
-        "root mean squared error": errors["rmse"].to_dict(),
-        "width of 95 % intervals": errors["width"].to_dict(),
+        "bias": off["bias"].to_dict(),
+        "root mean squared error": off["rmse"].to_dict(),
+        "width of 95 % intervals": off["width"].to_dict(),
     }
     ratios = pooling(recovered)["ratio"]
     figures["error of the groups' lines over partial pooling's"] = {
@@ -223,45 +280,6 @@ def metrics(
     return {
         name: {p: v for p, v in values.items() if "[" not in p} for name, values in figures.items()
     }
-
-
-#: Column of a table of recovery -> its heading and format where people read it.
-HEADINGS = {
-    "truth": ("truth", "{:.3g}"),
-    "estimate": ("average estimate", "{:.3g}"),
-    "bias": ("bias", "{:.2g}"),
-    "bias_se": ("its MC error", "{:.1g}"),
-    "rmse": ("root mean squared error", "{:.2g}"),
-    "width": ("width of 95 % intervals", "{:.3g}"),
-    "covered": ("truth in them", "{:.0%}"),
-    "contraction": ("contraction", "{:.0%}"),
-}
-
-
-def readable(table: pd.DataFrame) -> Any:
-    """A table of recovery with headings and digits for readers, as a pandas Styler."""
-    shown = table.loc[[name for name in table.index if "[" not in str(name)]]
-    renamed = shown.rename(columns={name: heading for name, (heading, _) in HEADINGS.items()})
-    return renamed.style.format(dict(HEADINGS.values()), na_rep="–")
-
-
-def alarm_sentence(tables: dict[str, pd.DataFrame]) -> str:
-    """Whether alarms go with wrong answers, in words."""
-    sentences = []
-    for name, table in tables.items():
-        found = alarms(table)
-        fits = int(found["fits"].sum())
-        trusted = found.loc[True] if True in found.index else None
-        alarmed = int(found.at[False, "fits"]) if False in found.index else 0
-        text = f"{name.capitalize()}: {alarmed} of {fits:,} fits distrusted themselves."
-        if trusted is not None:
-            text += (
-                f" In the trusted ones {trusted['off']:.1%} of the 95 % intervals miss the truth"
-            )
-        if alarmed:
-            text += f", in the others {found.at[False, 'off']:.1%}"
-        sentences.append(text + ".")
-    return " ".join(sentences)
 
 
 def headline(calibrated: pd.DataFrame, recovered: pd.DataFrame) -> str:

@@ -13,27 +13,53 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from partialpool.batch.project import PACKAGE, find_root
-from partialpool.fit import fitting
-from partialpool.model import Model
+from partialpool.data import paths
+from partialpool.design.matrices import Design
+from partialpool.fit import compiled
+from partialpool.fit.exact_fit import effect_draws, population_draws, prior_effects
+from partialpool.fit.regression import Regression
+from partialpool.posterior import checks
 from partialpool.posterior.draws import from_prior
+from partialpool.posterior.finding import Finding
 from partialpool.simulation import simulate
 
 #: Data sets in a batch.
 BATCH = 50
-#: Quantiles kept of every marginal: the ends of 50, 80 and 95 % equal-tailed intervals.
-QUANTILES = (0.025, 0.1, 0.25, 0.75, 0.9, 0.975)
+#: Quantiles kept of every marginal, the ends of 50, 80 and 95 % equal-tailed intervals.
+QUANTILES = {"q2.5": 0.025, "q10": 0.1, "q25": 0.25, "q75": 0.75, "q90": 0.9, "q97.5": 0.975}
+FORMULAS = {"origin": simulate.ORIGIN_FORMULA, "grouped": "y ~ x + (x | group)"}
+#: Kind of data -> the sizes that it has.
+SIZES = {"origin": ["n"], "grouped": ["groups", "per_group"]}
+#: Parameter -> the setting with its true value.
+TRUTH = {
+    "Intercept": "intercept",
+    "x": "slope",
+    "1|group_sigma": "sd_intercept",
+    "x|group_sigma": "sd_slope",
+    "x|i_sigma": "sd_slope",
+    "cor(1,x|group)": "cor",
+    "sigma": "noise",
+}
+#: Priors of a study that gives none: proper, and wide for the truths one would think of.
+PRIORS = {
+    "Intercept": "Normal(0, 5)",
+    "x": "Normal(0, 5)",
+    "sd": "HalfNormal(2)",
+    "sigma": "HalfNormal(5)",
+}
+#: Rooms that compute nothing; what is kept does not depend on their code.
+OTHERS = ("plots", "report", "batch")
 #: Draws of one fit: scalar parameters (draws,), group effects (q, draws, J), and whether to trust.
 Draws = tuple[dict[str, np.ndarray], np.ndarray, bool]
-#: A way to fit: the model of one data set and a random stream -> draws.
-Fit = Callable[[Model, np.random.Generator], Draws]
+#: A way to fit: the model of one data set, a random stream, and how many draws.
+Way = Callable[[Regression, np.random.Generator, int], Draws]
 
 
 @dataclass(frozen=True)
@@ -67,28 +93,24 @@ class Plan:
     pooling: bool = False
 
 
-FORMULAS = {"origin": simulate.ORIGIN_FORMULA, "grouped": "y ~ x + (x | group)"}
-#: Priors of a study that gives none: proper, and wide for the truths one would think of.
-PRIORS = {
-    "Intercept": "Normal(0, 5)",
-    "x": "Normal(0, 5)",
-    "sd": "HalfNormal(2)",
-    "sigma": "HalfNormal(5)",
-}
-
-
 def plan(
     kind: str,
-    *,
-    n: int,
-    groups: int,
-    per_group: int,
+    sizes: Mapping[str, int],
     truth: Mapping[str, float],
     priors: Mapping[str, str],
     method: str = "exact",
     draws: int = 400,
 ) -> Plan:
-    """A recovery study from a notebook's settings; sizes and truths of the other kind are ignored.
+    """A recovery study from a notebook's settings.
+
+    Parameters
+    ----------
+    kind, method, draws
+        As in `Plan`.
+    sizes, truth : mapping
+        By the names in `SIZES` and `TRUTH`; those of the other kind are ignored.
+    priors : mapping
+        Replace those of `PRIORS`.
 
     Raises
     ------
@@ -97,10 +119,10 @@ def plan(
     """
     if kind not in FORMULAS:
         raise ValueError(f"There is no kind of data {kind!r}; choose from {', '.join(FORMULAS)}.")
-    sizes = {"n": n} if kind == "origin" else {"groups": groups, "per_group": per_group}
-    chosen = Plan(kind, sizes, {}, PRIORS | dict(priors), draws, method, pooling=True)
+    own = {name: sizes[name] for name in SIZES[kind]}
+    chosen = Plan(kind, own, {}, PRIORS | dict(priors), draws, method, pooling=True)
     names = template(chosen, np.random.default_rng(0)).parameters
-    return replace(chosen, truth={name: float(truth[name]) for name in names})
+    return replace(chosen, truth={name: float(truth[TRUTH[name]]) for name in names})
 
 
 def calibrating(plan: Plan) -> Plan:
@@ -108,90 +130,75 @@ def calibrating(plan: Plan) -> Plan:
     return replace(plan, truth={}, pooling=False)
 
 
-def prior_sds(plan: Plan, size: int = 20_000) -> dict[str, float]:
+def prior_sds(plan: Plan) -> dict[str, float]:
     """Prior standard deviations of the parameters, by simulation."""
     rng = np.random.default_rng(0)
     model = template(plan, rng)
-    draws = pd.DataFrame([from_prior(model, rng) for _ in range(size // 10)])
-    return {str(name): float(value) for name, value in draws.std().items()}
+    values = [from_prior(model.design, model.priors, rng) for _ in range(2000)]
+    return {str(name): float(sd) for name, sd in pd.DataFrame(values).std().items()}
 
 
-def describe(plan: Plan) -> str:
-    """The study in words, as Markdown."""
+def describe(plan: Plan) -> Finding:
+    """The study in words."""
     model = template(plan, np.random.default_rng(0))
     sizes = ", ".join(f"{key} = {value}" for key, value in plan.sizes.items())
     priors = "; ".join(f"`{name}` ~ {prior}" for name, prior in model.priors.items())
     truth = ", ".join(f"`{name}` = {value:g}" for name, value in plan.truth.items())
-    return (
+    return Finding(
+        "study",
         f"Model `{model.formula}` with {sizes}, fitted by **{plan.method}** with {plan.draws} "
-        f"draws each. Priors: {priors}. Fixed truth for recovery: {truth}."
+        f"draws each. Priors: {priors}. Fixed truth for recovery: {truth}.",
     )
 
 
-def template(plan: Plan, rng: np.random.Generator) -> Model:
+def template(plan: Plan, rng: np.random.Generator) -> Regression:
     """A model with predictors and groups of the plan's sizes; its response means nothing."""
     table = getattr(simulate, plan.kind)(rng, **plan.sizes)
-    return Model(FORMULAS[plan.kind], table, plan.priors)
+    return Regression(FORMULAS[plan.kind], table, plan.priors)
+
+
+def _line(design: Design, beta: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Regression lines (N,) of coefficients (p,) and group effects (q, J)."""
+    line = design.X @ beta
+    return line + (design.Z * b[:, design.codes].T).sum(1) if len(b) else line
 
 
 def respond(
-    model: Model, truth: Mapping[str, float], rng: np.random.Generator
+    design: Design, truth: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Group effects (q, J), regression lines (N,) and a response (N,) that a truth gives."""
-    design = model.design
     population = {name: np.array([value]) for name, value in truth.items()}
-    b = fitting.prior_effects(design, population, rng)[:, 0]
-    beta = np.array([truth[name] for name in design.x_names])
-    mean = design.X @ beta + (design.Z * b[:, design.codes].T).sum(1)
-    return b, mean, mean + truth["sigma"] * rng.standard_normal(len(mean))
+    b = prior_effects(design, population, rng)[:, 0]
+    line = _line(design, np.array([truth[name] for name in design.x_names]), b)
+    return b, line, line + truth["sigma"] * rng.standard_normal(len(line))
 
 
-def fit_exactly(model: Model, rng: np.random.Generator, draws: int = 400) -> Draws:
+def fit_exactly(model: Regression, rng: np.random.Generator, draws: int) -> Draws:
     """The exact fit, without packing it into a DataTree."""
-    values, _, sample = fitting.population_draws(model, draws, rng)
+    values, _, sample = population_draws(model, draws, rng)
     effects = np.empty((0, draws, 0))
     if model.design.z_names:
-        effects = fitting.effect_draws(model, values, rng)
+        effects = effect_draws(model, values, rng)
     return values, effects, sample.trusted
 
 
-def fit_by_nutpie(model: Model, rng: np.random.Generator, draws: int = 400) -> Draws:
-    """NUTS on PyMC's non-centred model; compiled once per process for designs of one size."""
-    import nutpie
-
-    from partialpool.fit import pymc_models
-    from partialpool.posterior import checks
-
-    design = model.design
-    shape = (design.X.shape, design.Z.shape, design.n_groups)
-    key = (shape, tuple(design.x_names), tuple(map(str, model.priors.values())))
-    if key not in _COMPILED:
-        _COMPILED[key] = nutpie.compile_pymc_model(model.pymc("noncentered"))
-    compiled = _COMPILED[key].with_data(**pymc_models.row_data(design))
-    tree = nutpie.sample(
-        compiled,
-        draws=-(-draws // 4),
-        tune=500,
-        chains=4,
-        seed=int(rng.integers(2**31)),
-        cores=1,
-        progress_bar=False,
-    )
+def fit_by_nutpie(model: Regression, rng: np.random.Generator, draws: int) -> Draws:
+    """NUTS on PyMC's non-centred model, which one process compiles once."""
+    tree = compiled.sample(model, draws, int(rng.integers(2**31)))
     posterior = tree["posterior"].to_dataset()
     values = {name: posterior[name].to_numpy().reshape(-1) for name in model.parameters}
-    names = [design.effect(k) for k in range(len(design.z_names))]
+    names = [model.design.effect(k) for k in range(len(model.design.z_names))]
     effects = np.stack([posterior[n].to_numpy().reshape(len(values["sigma"]), -1) for n in names])
-    figures = checks.summarize(tree.from_dict({"posterior": posterior[model.parameters]}))
+    rhat = checks.summarize(posterior, model.parameters)["rhat"].max()
     divergent = int(tree["sample_stats"]["diverging"].sum())
-    return values, effects, bool(divergent == 0 and figures["rhat"].max() <= 1.05)
+    return values, effects, bool(divergent == 0 and rhat <= 1.05)
 
 
-_COMPILED: dict[Any, Any] = {}
-FITS: dict[str, Any] = {"exact": fit_exactly, "nutpie": fit_by_nutpie}
+FITS: dict[str, Way] = {"exact": fit_exactly, "nutpie": fit_by_nutpie}
 
 
 def run_batch(
-    plan: Plan, seed: int, number: int, size: int, fit: Fit | None = None
+    plan: Plan, seed: int, number: int, size: int, fit: Way | None = None
 ) -> pd.DataFrame:
     """Simulate and fit `size` data sets on one set of predictors.
 
@@ -205,51 +212,47 @@ def run_batch(
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     model = template(plan, rng)
+    design = model.design
     others = {"complete": model.pooled(), "none": model.unpooled()} if plan.pooling else {}
-    way = fit or (lambda m, r: FITS[plan.method](m, r, plan.draws))
     rows: list[dict[str, Any]] = []
     for k in range(size):
-        truth = dict(plan.truth) or from_prior(model, rng)
-        b, line, y = respond(model, truth, rng)
+        truth = dict(plan.truth) or from_prior(design, model.priors, rng)
+        b, line, y = respond(design, truth, rng)
         begun = time.perf_counter()
-        values, effects, trusted = way(model.with_response(y), rng)
+        drawn = (fit or FITS[plan.method])(model.with_response(y), rng, plan.draws)
+        values, effects, trusted = drawn
+        seconds = time.perf_counter() - begun
         shared: dict[str, Any] = {
             "data_set": number * BATCH + k,
             "trusted": trusted,
-            "seconds": time.perf_counter() - begun,
+            "seconds": seconds,
         }
         if plan.pooling:
-            shared["partial"] = _line_error(model, values, effects, line)
+            shared["partial"] = _line_error(design, drawn, line)
         for name, other in others.items():
             theirs = fit_exactly(other.with_response(y), rng, plan.draws)
-            shared[name] = _line_error(other, theirs[0], theirs[1], line)
-        for j in range(len(model.design.z_names)):
-            label = f"{model.design.effect(j)}[{model.design.levels[0]}]"
+            shared[name] = _line_error(other.design, theirs, line)
+        for j in range(len(design.z_names)):
+            label = f"{design.effect(j)}[{design.levels[0]}]"
             truth[label], values[label] = float(b[j, 0]), effects[j, :, 0]
         for name, true in truth.items():
             draws = values[name]
+            quantiles = np.quantile(draws, list(QUANTILES.values()))
             below = np.sum(draws < true) + rng.uniform()
             rows.append(
                 shared
                 | {"parameter": name, "truth": true, "mean": draws.mean(), "sd": draws.std()}
-                | {
-                    f"q{100 * p:g}": v
-                    for p, v in zip(QUANTILES, np.quantile(draws, QUANTILES), strict=True)
-                }
+                | dict(zip(QUANTILES, quantiles, strict=True))
                 | {"rank": below / (draws.size + 1)}
             )
     return pd.DataFrame(rows)
 
 
-def _line_error(
-    model: Model, values: Mapping[str, np.ndarray], effects: np.ndarray, line: np.ndarray
-) -> float:
+def _line_error(design: Design, drawn: Draws, line: np.ndarray) -> float:
     """Root mean squared error of the posterior mean of the groups' lines, over the rows."""
-    design = model.design
-    fitted = design.X @ np.array([values[name].mean() for name in design.x_names])
-    if len(effects):
-        fitted = fitted + (design.Z * effects.mean(1)[:, design.codes].T).sum(1)
-    return float(np.sqrt(np.mean((fitted - line) ** 2)))
+    values, effects, _ = drawn
+    beta = np.array([values[name].mean() for name in design.x_names])
+    return float(np.sqrt(np.mean((_line(design, beta, effects.mean(1)) - line) ** 2)))
 
 
 def run(
@@ -273,7 +276,8 @@ def run(
     workers : int, optional
         Processes; as many as the run may use when not given.
     cache : Path, optional
-        Where finished batches are kept; `folder` when not given.
+        Where finished batches are kept; the cache of the project, or of the current folder
+        outside one, when not given.
     progress : bool
         Whether to show what is done, with the time that is left.
 
@@ -282,63 +286,46 @@ def run(
     pandas.DataFrame
         As `run_batch`, all batches in order.
     """
+    from tqdm.auto import tqdm
+
     if plan.method not in FITS:
         raise ValueError(
             f"A study of many data sets is fitted by {' or '.join(FITS)}, not {plan.method!r}: "
             "the other methods would compile anew for each."
         )
-    place = (cache or folder()) / digest(plan, seed)
-    place.mkdir(parents=True, exist_ok=True)
-    numbers = range(-(-data_sets // BATCH))
-    missing = [k for k in numbers if not (place / f"{k}.parquet").exists()]
+    cache = cache or paths.cache_folder("studies") or paths.CACHE / "studies"
+    place = cache / digest(plan, seed)
+    files = [place / f"{k}.parquet" for k in range(-(-data_sets // BATCH))]
+    missing = [k for k, file in enumerate(files) if not file.exists()]
     workers = workers or int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count() or 1))
-    for _ in _shown(_done(plan, seed, missing, workers, place), len(missing), progress):
+    done = _done(partial(_keep, plan, seed, place), missing, workers)
+    title = f"{len(missing) * BATCH:,} data sets"
+    hidden = not progress or not missing
+    for _ in tqdm(done, title, len(missing), unit="batch", disable=hidden):
         pass
-    return pd.concat([pd.read_parquet(place / f"{k}.parquet") for k in numbers], ignore_index=True)
+    return pd.concat(map(pd.read_parquet, files), ignore_index=True)
 
 
-def _done(plan: Plan, seed: int, missing: list[int], workers: int, place: Path) -> Iterator[int]:
-    """Do batches and yield their numbers as they end."""
+def _done(keep: Callable[[int], None], missing: list[int], workers: int) -> Iterator[None]:
+    """Do batches, and yield as each ends."""
     if workers == 1 or len(missing) < 2:
-        for number in missing:
-            _keep(plan, seed, number, place)
-            yield number
+        yield from map(keep, missing)
         return
     # numba's threads do not survive a plain fork
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context) as pool:
-        tasks = {pool.submit(_keep, plan, seed, k, place): k for k in missing}
         try:
-            for task in as_completed(tasks):
-                task.result()
-                yield tasks[task]
+            for task in as_completed([pool.submit(keep, number) for number in missing]):
+                yield task.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _keep(plan: Plan, seed: int, number: int, place: Path) -> None:
-    """Do one batch and keep it; a file is there whole or not at all."""
-    half = place / f".{number}.{os.getpid()}"
-    run_batch(plan, seed, number, BATCH).to_parquet(half)
-    half.replace(place / f"{number}.parquet")
-
-
-def _shown(steps: Iterator[int], total: int, progress: bool) -> Iterator[int]:
-    if not progress or not total:
-        return steps
-    from tqdm.auto import tqdm
-
-    return iter(tqdm(steps, total=total, unit="batch", desc=f"{total * BATCH:,} data sets"))
-
-
-def folder() -> Path:
-    """Where batches are kept when nothing else is said."""
-    try:
-        root = find_root()
-    except FileNotFoundError:
-        root = Path.cwd()
-    return root / ".cache" / "partialpool" / "studies"
+def _keep(plan: Plan, seed: int, place: Path, number: int) -> None:
+    """Do one batch and keep it."""
+    table = run_batch(plan, seed, number, BATCH)
+    paths.write(place / f"{number}.parquet", table.to_parquet())
 
 
 def digest(plan: Plan, seed: int) -> str:
@@ -347,12 +334,10 @@ def digest(plan: Plan, seed: int) -> str:
     return hashlib.sha256((text + code_digest()).encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=1)
+@cache
 def code_digest() -> str:
-    """Digest of the package's modules, but for those of rooms that compute nothing."""
-    sums = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE)
-        if name.parts[0] not in ("plots", "report", "batch"):
-            sums.update(f"{name.as_posix()}\0".encode() + path.read_bytes())
-    return sums.hexdigest()
+    """Digest of the package's code, but for that of rooms that compute nothing."""
+    files = paths.code(paths.PACKAGE)
+    return paths.digest(
+        file for file in files if file.relative_to(paths.PACKAGE).parts[0] not in OTHERS
+    )

@@ -6,7 +6,6 @@ table whose ``attrs["truth"]`` holds the values that made it under the names a f
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 #: The contract's names of the origin's parameters -> the origin's own.
 ORIGIN_NAMES = {"Intercept": "a", "x": "mu_b", "x|i_sigma": "sigma_b", "sigma": "eps"}
@@ -145,14 +144,3 @@ def grouped(
         "x|group": b[:, 1].tolist(),
     }
     return table
-
-
-def as_origin(tree: xr.DataTree) -> xr.DataTree:
-    """A fit of the origin's model under the origin's names, the slopes ``b_i`` included."""
-    posterior = tree["posterior"].to_dataset()
-    names = {name: short for name, short in ORIGIN_NAMES.items() if name in posterior}
-    slopes = (posterior["x"] + posterior["x|i"]).rename("b")
-    renamed = posterior.drop_vars("x|i").rename(names).assign(b=slopes)
-    result = xr.DataTree.from_dict({"posterior": renamed})
-    result.attrs = dict(tree.attrs)
-    return result

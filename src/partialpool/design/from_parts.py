@@ -1,94 +1,35 @@
-"""Tables in parts that need not fit into memory: a folder or a glob of Parquet or CSV files.
+"""From a formula and a table in parts to a design of all its rows.
 
 `reduce` reads each part once, in batches, into moments by group and a sample of its rows; what a
 part came to is kept under a key made from the file's mark and the formula, so that a new part
 leads to reading that part only. Group levels and categories may differ between parts.
 """
 
-import difflib
-import hashlib
 import itertools
-import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from partialpool.data import moments, part_cache, reading, row_sample
-from partialpool.data.reading import Part
-from partialpool.data.tables import SAMPLE
-from partialpool.design import matrices as designs
-from partialpool.design.batches import Columns, Piece, is_number, reduce_piece
+from partialpool.data.part_cache import Piece
+from partialpool.data.parts import Parts
+from partialpool.data.reading import Part, is_number
+from partialpool.design.batches import Columns, reduce_piece
 from partialpool.design.estimable import require_estimable
-from partialpool.design.formula import split_formula
+from partialpool.design.formula import split_formula, used_columns, variables
+from partialpool.design.matrices import Design
 
 #: What formulae must see all rows for.
 STATEFUL = ("scale", "standardize", "center", "bs", "cc", "cr", "tp", "poly", "C", "S", "T")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A table in parts; give it to `Model` in the place of a table.
-
-    Attributes
-    ----------
-    source : str
-        The folder or glob.
-    files : tuple of Part
-        Sorted by name.
-    sample_rows, seed : int
-        Size of the random sample of rows for plots, and where it comes from.
-    cache : Path or None
-        Folder in which parts that were read are remembered.
-    """
-
-    source: str
-    files: tuple[Part, ...] = field(repr=False)
-    sample_rows: int = SAMPLE
-    seed: int = 0
-    cache: Path | None = field(default=None, repr=False)
-
-    @cached_property
-    def schema(self) -> dict[str, pa.DataType]:
-        """Types of the columns, as the first part has them."""
-        return {f.name: f.type for f in reading.schema(self.files[0])}
-
-    @cached_property
-    def n_rows(self) -> int | None:
-        """Number of rows, where all files say it without being read."""
-        rows = [reading.rows(part) for part in self.files]
-        return None if None in rows else sum(map(int, filter(None, rows)))
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """Where the data come from, as a table of `load` says it."""
-        return {"source": self.source, "sha256": self.digest}
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over names and contents of all parts."""
-        total = hashlib.sha256()
-        for part in self.files:
-            kept = self.cache and self.cache / f"{part.mark[:32]}.sha256"
-            if part.is_local:
-                content = part.mark
-            elif kept and kept.is_file():
-                content = kept.read_text()
-            else:
-                content = part.content()
-                if kept:
-                    part_cache.write(kept, content.encode())
-            total.update(f"{part.name}\0{content}\0".encode())
-        return total.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -101,41 +42,16 @@ class Reduced:
         By group, of every column that is not constant, the response last.
     sample : pandas.DataFrame
         Random rows, in the columns of the formula.
-    template : pandas.DataFrame
-        A few rows with every category, from which the formula's columns get their names.
+    columns : Columns
+        The formula, evaluated on a few rows with every category.
     read : tuple of str
         Names of the parts that had to be read, rather than remembered.
     """
 
     moments: moments.Moments
     sample: pd.DataFrame
-    template: pd.DataFrame
+    columns: Columns
     read: tuple[str, ...]
-
-
-def open_parts(source: str, *, sample_rows: int = SAMPLE, seed: int = 0) -> Parts:
-    """Find the parts of a table; reads none of them.
-
-    Parameters
-    ----------
-    source : str
-        A folder or a glob of ``.parquet``, ``.csv`` or ``.csv.gz`` files; a local path or a URL
-        that fsspec knows.
-    sample_rows, seed : int
-        Size and seed of the sample of rows.
-    """
-    if sample_rows < 1:
-        raise ValueError(f"sample_rows: must be at least 1, not {sample_rows}.")
-    return Parts(source, tuple(reading.find(source)), sample_rows, seed, _cache_folder())
-
-
-def _cache_folder() -> Path | None:
-    from partialpool.batch.project import find_root
-
-    try:
-        return find_root() / ".cache" / "partialpool" / "parts"
-    except FileNotFoundError:
-        return None
 
 
 def reduce(parts: Parts, formula: str) -> Reduced:
@@ -148,21 +64,18 @@ def reduce(parts: Parts, formula: str) -> Reduced:
     """
     response, common, terms = split_formula(formula)
     _refuse_stateful(formula)
-    used = designs.used_columns(formula)
-    grouping = sorted({name for term in terms for name in term.factor.split(":")})
-    if terms:
-        grouping = terms[0].factor.split(":")
-    predictors = designs.variables(f"{response} ~ {common}", formula).union(
-        *(designs.variables(term.expression, formula) for term in terms)
+    used = used_columns(formula)
+    grouping = terms[0].factor.split(":") if terms else []
+    predictors = variables(f"{response} ~ {common}", formula).union(
+        *(variables(term.expression, formula) for term in terms)
     )
-    for part in parts.files:
-        _require_columns(part, used, parts.schema)
+    parts.require(used)
     categorical = sorted(name for name in predictors if not is_number(parts.schema[name]))
     labels = {*categorical, *grouping}
-    own = [_categories(parts, part, categorical) for part in parts.files]
+    own = [parts.categories(part, categorical) for part in parts.files]
     levels = {name: sorted(set().union(*(o[name] for o in own))) for name in categorical}
     references = {name: values[0] for name, values in levels.items()}
-    first = _head(parts.files[0], used, labels)
+    first = parts.head(used, labels)
     halvings = row_sample.halvings(parts.n_rows, parts.sample_rows)
     read: list[str] = []
 
@@ -197,13 +110,12 @@ def reduce(parts: Parts, formula: str) -> Reduced:
             yield piece.moments
 
     total = moments.merge_all(merged())
-    template = _template(first, levels)
-    names = Columns(formula, response, template, parts.schema).names
+    columns = Columns(formula, response, _template(first, levels), parts.schema)
     sample = row_sample.merge(samples, parts.sample_rows).reset_index(drop=True)
-    return Reduced(total.over(names), sample, template, tuple(read))
+    return Reduced(total.over(columns.names), sample, columns, tuple(read))
 
 
-def build(formula: str, parts: Parts) -> tuple[designs.Design, pd.DataFrame]:
+def build(formula: str, parts: Parts) -> tuple[Design, pd.DataFrame]:
     """A design of the sample of rows that knows the moments of all, and the sample.
 
     Parameters
@@ -224,15 +136,11 @@ def build(formula: str, parts: Parts) -> tuple[designs.Design, pd.DataFrame]:
         As `reduce`, and where the rows cannot tell the coefficients apart.
     """
     found = reduce(parts, formula)
-    design = designs.build(formula, found.template, estimable=False)
-    design = replace(design, levels=found.moments.levels, moments=found.moments)
-    X, Z, codes = design.rows(found.sample)
-    response = split_formula(formula)[0]
-    answer = designs.build(f"{response} ~ 0 + {response}", found.template, estimable=False)
-    y = answer.columns(found.sample)[0][:, 0]
-    design = replace(design, y=y, X=X, Z=Z, codes=codes)
+    sample, moments = found.sample, found.moments
+    design = replace(found.columns.design, levels=moments.levels, moments=moments)
+    X, Z, codes = design.rows(sample)
+    design = replace(design, y=found.columns.answer(sample), X=X, Z=Z, codes=codes)
     require_estimable(design)
-    sample = found.sample
     sample.attrs = parts.attrs
     return design, sample
 
@@ -284,43 +192,6 @@ def _refuse_stateful(formula: str) -> None:
                 f"In {formula!r}, {name}() must see all rows at once, which data in parts do not "
                 f"allow; {remedy}."
             )
-
-
-def _require_columns(part: Part, used: list[str], types: dict[str, pa.DataType]) -> None:
-    schema = reading.schema(part)
-    there = schema.names
-    for name in used:
-        if name not in there:
-            close = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(there)}."
-            raise ValueError(f"The part {part.name} has no column {name!r}; {hint}")
-        if name in types and is_number(schema.field(name).type) != is_number(types[name]):
-            kinds = ("text", "a number")
-            mine, first = (kinds[is_number(k)] for k in (schema.field(name).type, types[name]))
-            raise ValueError(
-                f"The column {name!r} is {mine} in {part.name} and {first} in the first part; "
-                "store it alike in all parts."
-            )
-
-
-def _categories(parts: Parts, part: Part, names: list[str]) -> dict[str, list[Any]]:
-    if not names:
-        return {}
-    place = part_cache.place(parts.cache, part, "json", names)
-    if place is not None and place.is_file():
-        return json.loads(place.read_text())
-    found = reading.uniques(part, names)
-    if place is not None:
-        part_cache.write(place, json.dumps(found).encode())
-    return found
-
-
-def _head(part: Part, used: list[str], labels: set[str]) -> pd.DataFrame:
-    """The first rows of a part: something to evaluate a formula on."""
-    for _, batch in reading.batches(part, used, labels):
-        if batch.num_rows:
-            return batch.slice(0, 64).to_pandas().dropna()
-    raise ValueError(f"The part {part.name} has no rows.")
 
 
 def _template(first: pd.DataFrame, levels: dict[str, list[Any]]) -> pd.DataFrame:

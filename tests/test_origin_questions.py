@@ -1,0 +1,122 @@
+"""The origin's questions, asked in a module beside its notebook."""
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import origin_questions
+import partialpool as pp
+from partialpool.batch.staleness import dependencies
+from partialpool.simulation import simulate
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "origin.ipynb"
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def exact():
+    table = simulate.origin(np.random.default_rng(1), n=30)
+    return pp.Model(simulate.ORIGIN_FORMULA, table, simulate.ORIGIN_PRIORS).fit()
+
+
+def test_a_run_depends_on_the_module_beside_its_notebook():
+    assert Path(origin_questions.__file__) in dependencies(NOTEBOOK)
+
+
+def test_the_joint_density_of_the_origin_has_no_maximum():
+    table = simulate.origin(np.random.default_rng(0))
+    x, y = table["x"].to_numpy(), table["y"].to_numpy()
+    b = (y - 2) / x
+    scales = 10.0 ** -np.arange(8)
+    values = [origin_questions.joint_density(x, y, 2, 2, 1, eps, b) for eps in scales]
+    np.testing.assert_allclose(np.diff(values), 100 * np.log(10))
+
+
+def test_joint_density_is_that_of_the_centred_pymc_model():
+    import pymc as pm
+
+    table = simulate.origin(np.random.default_rng(0), n=5)
+    model = pp.Model(simulate.ORIGIN_FORMULA, table, simulate.ORIGIN_PRIORS)
+    b = np.array([1.0, 2.0, 3.0, 2.5, 1.5])
+    with model.pymc("centered") as built:
+        point = {"Intercept": 1.5, "x": 2.5, "x|i_sigma": 0.8, "sigma": 0.3, "x|i_whole": b}
+        logps = [pm.logp(v, point[v.name]).sum() for v in built.free_RVs]
+        logps += [pm.logp(v, table["y"].to_numpy()).sum() for v in built.observed_RVs]
+        total = float(sum(logps).eval({built[k]: v for k, v in point.items()}))
+    constant = -2 * np.log(1e4) - np.log(2 * np.pi) - np.log(100) - np.log(10)
+    x, y = table["x"].to_numpy(), table["y"].to_numpy()
+    ours = origin_questions.joint_density(x, y, 1.5, 2.5, 0.8, 0.3, b) + constant
+    assert ours == pytest.approx(total, rel=1e-6)
+
+
+def test_one_density_grows_on_its_way_to_zero_and_the_other_does_not(exact):
+    finding = origin_questions.unbounded(exact)
+    for kind, axes in zip(("joint", "marginal"), finding.figure.axes, strict=True):
+        for path in axes.lines:
+            scale, height = path.get_data()
+            gain = height[0] - height[10]  # by a factor of twelve nearer to zero
+            expected = 30 * np.log(scale[10] / scale[0]) if kind == "joint" else 0
+            assert gain == pytest.approx(expected, abs=0.01), (kind, path.get_label())
+    assert f"30 · log 10 = {30 * np.log(10):.0f}" in finding.sentence
+
+
+def test_the_optimiser_runs_to_the_floor(exact):
+    finding, start = origin_questions.climb(exact.model.table, np.random.default_rng(0), starts=3)
+    ends = finding.table
+    assert ((ends["eps"] < 0.01) | (ends["sigma_b"] < 0.01)).all()
+    assert "in 100% of the cases" in finding.sentence
+    assert ends["log_density"].is_monotonic_decreasing
+    x, y = (exact.model.table[name].to_numpy() for name in "xy")
+    top = origin_questions.joint_density(
+        x, y, start["Intercept"], start["x"], start["x|i_sigma"], start["sigma"],
+        start["x"] + start["x|i"],
+    )  # fmt: skip
+    assert top == pytest.approx(ends["log_density"].max())
+
+
+def test_starts_count_the_draws_within_the_exact_intervals(exact):
+    finding = origin_questions.starts({"exact": exact, "again": exact}, exact)
+    assert len(re.findall("90% of draws of sigma_b and eps", finding.sentence)) == 2
+    assert len(finding.figure.axes) == 4
+
+
+def test_eps_follows_the_data(exact):
+    result = origin_questions.eps_over_data_sets(np.random.default_rng(0), [0, 2], 10, n=100)
+    assert result["eps"].tolist() == [0] * 10 + [2] * 10
+    medians = result.groupby("eps")["q50"].median()
+    assert medians[0] < 0.6 < medians[2]
+    finding = origin_questions.eps_from_the_data(result, exact, exact, 0.0)
+    noisy = result[result["eps"] == 2]
+    held = np.mean((noisy["q05"] <= 2) & (noisy["q95"] >= 2))
+    assert f"hold the true eps in {held:.0%} for eps = 2 of the data sets" in finding.sentence
+    low, high = np.quantile(result["q50"][:10], [0.05, 0.95])
+    assert f"lies between {low:.2f} and {high:.2f}" in finding.sentence
+
+
+def test_the_origin_speaks_its_own_names(exact):
+    renamed = origin_questions.as_origin(exact)
+    for fit, named in ((exact, renamed), (exact.reference, renamed.reference)):
+        draws = fit.dataset
+        assert set(named.dataset) == {"a", "mu_b", "sigma_b", "eps", "b"}
+        np.testing.assert_array_equal(named.dataset["eps"], draws["sigma"])
+        np.testing.assert_array_equal(named.dataset["b"], draws["x"] + draws["x|i"])
+    verdict = exact.check()
+    finding = origin_questions.estimates(exact, verdict)
+    assert list(finding.table.index) == ["a", "mu_b", "sigma_b", "eps"]
+    assert verdict.sentence in finding.sentence
+
+
+def test_the_headline_answers(exact):
+    truth = {"mu_b": 2.0, "eps": 0.0}
+    text = origin_questions.headline(exact, exact, truth)
+    summary = exact.summary()
+    assert f"mu_b is {summary.at['x', 'mean']:.2f} (90 % interval" in text
+    assert f"eps is {summary.at['sigma', 'q50']:.2f} in the median (true value 0)" in text
