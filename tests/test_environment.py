@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from partialpool.batch import notebooks, project
+from partialpool.batch import notebooks
+from partialpool.data.paths import PACKAGE
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -86,7 +87,7 @@ def test_every_own_module_is_in_the_wheel():
     source = "workflow/Snakefile"
     assert (ROOT / source).is_file()
     assert build["targets"]["wheel"]["force-include"][source] == "partialpool/workflow/Snakefile"
-    assert (project.PACKAGE / "report" / "templates" / "page.html.j2").is_file()
+    assert (PACKAGE / "report" / "templates" / "page.html.j2").is_file()
 
 
 def test_notebook_check_finds_outputs_and_puts_them_right(tmp_path, capsys):

@@ -10,6 +10,7 @@ import yaml
 import partialpool as pp
 from partialpool.__main__ import main
 from partialpool.batch import project, study_file
+from partialpool.data import paths
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -99,3 +100,45 @@ def test_dropped_rows_are_counted(root):
         pp.Model(FORMULA, gaps.iloc[:3], missing="drop")
     with pytest.raises(ValueError, match="missing: choose from refuse, drop"):
         pp.Model(FORMULA, gaps, missing="omit")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["new", "trees", "sleepstudy", "Reaction ~ Days + (Days | Subject)"],
+        ["report"],
+        ["run", "trees", "seed-1"],
+        ["verify"],
+        ["index"],
+        ["lab"],
+        ["notebooks", "--fix"],
+    ],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize("root", [[], ["--root", "."], ["--root", "nowhere"]], ids=str)
+def test_outside_a_project_a_command_says_so_and_writes_nothing(
+    tmp_path, monkeypatch, capsys, root, words
+):
+    """In particular not into the repository that this package was installed from."""
+    before = sorted(REPOSITORY.glob("params/*")), (REPOSITORY / "reports" / "index.html").exists()
+    monkeypatch.chdir(tmp_path)
+    assert main([*root, *words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "partialpool --root FOLDER" in said.err
+    assert list(tmp_path.iterdir()) == []
+    after = sorted(REPOSITORY.glob("params/*")), (REPOSITORY / "reports" / "index.html").exists()
+    assert after == before
+
+
+def test_a_project_is_found_from_a_folder_in_it_and_named_ones_must_be_it(root, monkeypatch):
+    (root / "data").mkdir()
+    monkeypatch.chdir(root / "data")
+    assert paths.find_root() == root.resolve()
+    assert paths.cache_folder("parts") == root.resolve() / ".cache" / "partialpool" / "parts"
+    assert paths.find_root(root) == root.resolve()
+    with pytest.raises(FileNotFoundError, match="data is no project"):
+        paths.find_root(root / "data")
+    monkeypatch.chdir(root.parent)
+    assert paths.cache_folder("parts") is None

@@ -11,10 +11,11 @@ from partialpool.batch import summary_file
 
 def test_a_large_posterior_is_thinned_and_says_so(tmp_path, monkeypatch):
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
-    posterior = model.fit(seed=1)
+    fit = model.fit(seed=1)
+    posterior = fit.posterior
     size = sum(group.to_dataset().nbytes for group in posterior.children.values())
     monkeypatch.setattr(summary_file, "MAX_BYTES", size / 3)
-    pp.record(posterior, model.check(posterior), tmp_path)
+    pp.record(fit, fit.check(), tmp_path)
     with xr.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as stored:
         assert stored.attrs["thinned"] == 3
         assert stored["posterior"].sizes["draw"] == 334
@@ -25,3 +26,20 @@ def test_a_large_posterior_is_thinned_and_says_so(tmp_path, monkeypatch):
     summary = json.loads((tmp_path / "result.json").read_text())
     whole = float(posterior["posterior"]["sigma"].mean())
     assert summary["parameters"]["sigma"]["mean"] == whole
+
+
+def test_a_fit_and_its_posterior_leave_the_same(tmp_path):
+    fit = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff")).fit(seed=1, draws=50)
+    verdict = fit.check()
+    pp.record(fit, verdict, tmp_path / "fit", headline="So it is.")
+    pp.record(fit.posterior, verdict, tmp_path / "posterior", headline="So it is.")
+    pp.record(fit, {"status": verdict.status, "checks": verdict.checks}, tmp_path / "plain")
+    left, right, plain = (
+        json.loads((tmp_path / name / "result.json").read_text())
+        for name in ("fit", "posterior", "plain")
+    )
+    assert left == right
+    assert plain == left | {"headline": None}  # the figures of the verdict are the posterior's
+    assert left["log_evidence"] == fit.attrs["log_evidence"]
+    with xr.open_datatree(tmp_path / "fit" / "posterior.nc", engine="h5netcdf") as stored:
+        assert stored["posterior"].sizes["draw"] == 50

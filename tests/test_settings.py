@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from partialpool.fit.settings import validate
+
+from partialpool.batch.settings import validate
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_accepted():
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys, partialpool.fit.settings\n"
+        "import sys, partialpool.batch.settings\n"
         "heavy = {'scipy', 'pandas', 'numba', 'xarray', 'pymc', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from conftest import leftovers, marks
-from partialpool.batch import batch, execute, study_file, summary_file
+from partialpool.batch import batch, execute, jupyter, progress, study_file, summary_file
 from partialpool.report import index
 
 
@@ -40,7 +40,7 @@ def test_a_wrong_study_stops_everything(project):
     assert status == 2
     assert output == (
         "params/wrong.yml: settings.levle: quick.ipynb declares no such setting; "
-        "did you mean 'level'?.\n"
+        "did you mean 'level'?\n"
     )
     assert marks(project) == {}
 
@@ -158,11 +158,11 @@ def test_a_result_that_was_being_replaced_is_put_back(project):
 
 
 def test_threads_and_caches(project):
-    env = execute.environment(project.root, 3)
+    env = jupyter.environment(project.root, 3)
     assert env["OMP_NUM_THREADS"] == "1"
     assert env["NUMBA_NUM_THREADS"] == "3"
     assert str(project.root / ".cache") in env["NUMBA_CACHE_DIR"]
-    assert "NUMBA_NUM_THREADS" not in execute.environment(project.root)
+    assert "NUMBA_NUM_THREADS" not in jupyter.environment(project.root)
 
 
 def test_record_refuses_what_is_no_verdict_or_parameter(tmp_path):
@@ -192,10 +192,10 @@ def test_what_counts_as_bad(project):
 
 
 def test_progress_is_one_line_on_a_terminal_and_nothing_elsewhere(monkeypatch, capsys):
-    batch._progress([2.0, 4.0], 1, 3, 2)
+    progress._progress([2.0, 4.0], 1, 3, 2)
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr(batch.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "100")
-    batch._progress([2.0, 4.0], 1, 3, 2)
+    progress._progress([2.0, 4.0], 1, 3, 2)
     line = "2 done (1 failed), 2 running, 1 waiting, about 4 s left"
     assert capsys.readouterr().out.endswith(line)

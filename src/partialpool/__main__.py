@@ -25,10 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if extra and options.command not in ("report", "lab"):
         parser.error(f"`{options.command}` takes no arguments after --")
 
-    from partialpool.batch import project, study_file
+    from partialpool.batch import study_file
+    from partialpool.data.paths import find_root
 
     try:
-        root = Path(options.root).resolve() if options.root else project.find_root()
+        root = find_root(Path(options.root) if options.root else None)
         if options.command == "report":
             from partialpool.batch import batch
 
@@ -41,11 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _new(root, options)
         if options.command == "run":
             return _run(root, options)
-        if options.command in ("lab", "notebooks"):
+        if options.command == "lab":
+            from partialpool.batch import jupyter
+
+            jupyter.lab(root, extra)
+        if options.command == "notebooks":
             from partialpool.batch import notebooks
 
-            if options.command == "lab":
-                notebooks.lab(root, extra)
             return 1 if notebooks.check(root, fix=options.fix) else 0
         from partialpool.report import index
 

@@ -10,25 +10,21 @@ import contextlib
 import fcntl
 import json
 import os
-import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import integrity, staleness, study_file
+from partialpool.batch import integrity, progress, staleness, study_file
 from partialpool.batch.execute import sweep
+from partialpool.batch.progress import say
 from partialpool.batch.runs import Run
-from partialpool.report import index, study_page, summaries
-from partialpool.report.page import seconds
-
-#: Marks in the terminal, beside the word.
-MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "error": "✗", "missing": "✗"}
+from partialpool.data.paths import CACHE, PACKAGE, write
+from partialpool.data.text import duration
+from partialpool.report import index, study_page
 
 
 def report(
@@ -67,27 +63,21 @@ def report(
     began = time.monotonic()
     with _only_one(root) as lock:
         todo = _stale(runs)
-        _say(_opening(runs, todo, jobs))
-        interrupted = False
-        if todo:
-            interrupted = _snakemake(root, studies, list(todo), jobs, snakemake_args, lock)
+        say(progress.opening(len(runs), list(todo.values()), jobs))
+        interrupted = bool(todo) and _snakemake(root, list(todo), jobs, snakemake_args, lock)
         shown = index.collect(root, runs)
         for run in shown:
             integrity.refresh(run.folder)
         study_page.write(root, shown)
         place = index.write(root, runs)
     if interrupted:
-        _say("Interrupted. What finished is kept; make report goes on from here.")
+        say("Interrupted. What finished is kept; make report goes on from here.")
         return 130
-    bad = _closing(runs)
+    bad = progress.closing(runs)
     if not studies:
-        _say_leftover(root, index.leftover(root, runs))
-    _say(f"{place.relative_to(root)} ({seconds(time.monotonic() - began)})")
+        progress.say_leftover(root, index.leftover(root, runs))
+    say(f"{place.relative_to(root)} ({duration(time.monotonic() - began)})")
     return 1 if bad else 0
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 @contextlib.contextmanager
@@ -97,18 +87,17 @@ def _only_one(root: Path) -> Iterator[int]:
     Snakemake inherits the lock, so that it lasts as long as anything still writes; the system
     frees it when the last of them ends, however it ends.
     """
-    folder = root / ".cache" / "partialpool"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "report.lock").open("a+") as file:
+    path = root / CACHE / "report.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             other = file.read().strip() or "?"
-            _say(f"Another make report is at work here (process {other}); waiting for it.")
+            say(f"Another make report is at work here (process {other}); waiting for it.")
             fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        file.truncate()
+        file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield file.fileno()
@@ -130,46 +119,24 @@ def _stale(runs: Iterable[Run]) -> dict[Run, str]:
                 prints[key] = error
         now = prints[key]
         if isinstance(now, OSError):
-            _say(f"{run.label} is left as it is: {now}")
+            say(f"{run.label} is left as it is: {now}")
         elif why := staleness.why_redo(run, now):
             todo[run] = why
     return todo
 
 
-def _opening(runs: list[Run], todo: dict[Run, str], jobs: int) -> str:
-    if not todo:
-        return f"{_count(len(runs), 'run')} up to date, nothing to do."
-    reasons = ", ".join(f"{n} {why}" for why, n in Counter(todo.values()).most_common(3))
-    rest = len(runs) - len(todo)
-    return (
-        f"{_count(len(todo), 'run')} to do ({reasons}), {rest} up to date; "
-        f"{min(jobs, len(todo))} at a time."
-    )
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def _snakemake(
-    root: Path,
-    studies: Sequence[str],
-    todo: list[Run],
-    jobs: int,
-    extra: Sequence[str],
-    lock: int,
-) -> bool:
+def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], lock: int) -> bool:
     """Do the runs; True when interrupted."""
-    folder = root / ".cache" / "partialpool"
+    folder = root / CACHE
     for run in todo:
-        (folder / "done" / run.study / run.name).unlink(missing_ok=True)
+        progress.marker(run).unlink(missing_ok=True)
     threads = max(1, (os.cpu_count() or 1) // min(jobs, len(todo)))
     plan = {
-        "studies": [str(run.study_file) for run in {r.study: r for r in todo}.values()],
+        "studies": [str(path) for path in dict.fromkeys(run.study_file for run in todo)],
         "runs": [[run.study, run.name] for run in todo],
         "threads": threads,
     }
-    (folder / "snakemake.json").write_text(json.dumps(plan))
+    write(folder / "snakemake.json", json.dumps(plan))
     command = [
         *(sys.executable, "-m", "partialpool", "snakemake"),
         *("--snakefile", str(snakefile(root)), "--directory", str(root)),
@@ -184,7 +151,7 @@ def _snakemake(
         )
         try:
             with _terminate_as_interrupt():
-                _follow(process, todo, jobs)
+                progress.follow(process, todo, jobs)
             return False
         except KeyboardInterrupt:
             _stop(process)
@@ -221,109 +188,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def snakefile(root: Path) -> Path:
     """Find the workflow: the project's own, the repository's, or the one in the wheel."""
-    here = Path(__file__).parents[1]
-    places = [root / "workflow", here.parents[1] / "workflow", here / "workflow"]
-    return next(p for place in places if (p := place / "Snakefile").is_file())
-
-
-def _follow(process: subprocess.Popen[bytes], todo: list[Run], jobs: int) -> None:
-    """Say a line for every run that ends, and on a terminal how much is left."""
-    marks = {run: _mark(run) for run in todo}
-    waiting = list(todo)
-    done: list[float] = []
-    failed = 0
-    running = True
-    while running:
-        running = process.poll() is None
-        for run in list(waiting):
-            if _mark(run) == marks[run] and (running or not _ended_anyway(run)):
-                continue
-            summary = summaries.read_summary(run.folder)
-            if summary is None:
-                continue
-            waiting.remove(run)
-            done.append(summary["seconds"]["total"] or 0.0)
-            failed += index.is_bad(run, summary)
-            _clear()
-            _say(_line(run, summary, len(done), len(todo)))
-        if running:
-            _progress(done, failed, len(waiting), jobs)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=0.2)
-    _clear()
-
-
-def _mark(run: Run) -> tuple[int, int] | None:
-    try:
-        stat = (run.folder / "summary.json").stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns
-
-
-def _ended_anyway(run: Run) -> bool:
-    """Whether a run was found up to date by its own job (another process had done it)."""
-    return (run.root / ".cache" / "partialpool" / "done" / run.study / run.name).exists()
-
-
-def _line(run: Run, summary: dict[str, Any], number: int, total: int) -> str:
-    status = summary["status"]
-    why = summaries.reason(summary)
-    if status == "failed" and run.expect == "failed":
-        why = "as expected"
-    tail = f"  {why}" if why else ""
-    width = len(str(total))
-    return (
-        f"  [{number:{width}}/{total}] {MARKS[status]} {status:<6}  {run.label}"
-        f"  {seconds(summary['seconds']['total'])}{tail}"
-    )
-
-
-def _progress(times: list[float], failed: int, waiting: int, jobs: int) -> None:
-    if not sys.stdout.isatty():
-        return
-    bad = f" ({failed} failed)" if failed else ""
-    left = ""
-    if times:
-        left = f", about {seconds(round(sum(times) / len(times) * waiting / jobs, 0))} left"
-    running = min(jobs, waiting)
-    text = f"  {len(times)} done{bad}, {running} running, {waiting - running} waiting{left}"
-    print(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
-
-
-def _clear() -> None:
-    if sys.stdout.isatty():
-        print("\r\x1b[K", end="", flush=True)
-
-
-def _say_leftover(root: Path, folders: list[Path]) -> None:
-    """Name what no study defines any more; nobody but its owner may delete a result."""
-    if folders:
-        names = " ".join(shlex.quote(str(folder.relative_to(root))) for folder in folders)
-        count = _count(len(folders), "finished run")
-        _say(f"No study defines {count} any more; to delete: rm -r {names}")
-
-
-def _closing(runs: list[Run]) -> int:
-    """Say which runs are bad and why; return how many."""
-    bad = []
-    for run in runs:
-        summary = summaries.read_summary(run.folder)
-        if index.is_bad(run, summary):
-            bad.append((run, summary))
-        elif run.expect == "failed" and summary is not None and summary["status"] != "failed":
-            _say(f"Note: {run.label} was expected to fail, and {summary['status']}.")
-    if not bad:
-        return 0
-    width = max(len(run.label) for run, _ in bad)
-    _say(f"\n{len(bad)} of {_count(len(runs), 'run')} did not end well:")
-    for run, summary in bad:
-        if summary is None:
-            status, why = "missing", "did not end; see .cache/partialpool/snakemake.log"
-        else:
-            status, why = summary["status"], summaries.reason(summary)
-            if status == "error":
-                why += f"  (reports/{run.label}/run.log)"
-        _say(f"  {MARKS[status]} {status:<7}  {run.label:<{width}}  {why}")
-    _say("")
-    return len(bad)
+    folders = [root, PACKAGE.parents[1], PACKAGE]
+    places = [folder / "workflow" / "Snakefile" for folder in folders]
+    return next(place for place in places if place.is_file())

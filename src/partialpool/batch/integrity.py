@@ -11,7 +11,7 @@ from typing import Any
 
 import nbformat
 
-from partialpool.batch import project
+from partialpool.data.paths import write
 from partialpool.report import drawings, page, summaries
 
 RECORD = "digests.json"
@@ -24,7 +24,7 @@ def seal(folder: Path) -> None:
     """Keep the digests of all files of a finished run, in a file beside them."""
     names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name not in (RECORD, LOG))
     digests = {name: _digest(folder / name) for name in names}
-    project.write(folder / RECORD, json.dumps(digests, indent=1))
+    write(folder / RECORD, json.dumps(digests, indent=1))
 
 
 def damage(folder: Path) -> str:
@@ -63,10 +63,10 @@ def refresh(folder: Path) -> bool:
     notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
     drawings.write_thumbnail(notebook, folder)
     text = page.render(notebook, summary, str(folder.parents[2] / "notebooks"))
-    project.write(folder / PAGE, text)
+    write(folder / PAGE, text)
     if kept:  # else it is not known whether the other files are whole
         kept |= {name: _digest(folder / name) for name in made}
-        project.write(folder / RECORD, json.dumps(kept, indent=1))
+        write(folder / RECORD, json.dumps(kept, indent=1))
     return True
 
 

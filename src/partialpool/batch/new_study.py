@@ -6,8 +6,9 @@ import pandas as pd
 import yaml
 
 from partialpool.batch import project, study_file
+from partialpool.data.paths import find_root, write
 from partialpool.data.tables import load
-from partialpool.model import Model
+from partialpool.fit.regression import Regression
 
 TEMPLATE = """\
 {summary}
@@ -79,11 +80,11 @@ def new_study(
         With one sentence, for a name that is taken or unfit, and for data and formulas that do
         not go together. Nothing is written then.
     FileNotFoundError
-        For a path at which there is nothing.
+        For a path at which there is nothing, and outside a project.
     """
-    root = root or project.find_root()
+    root = find_root(root)
     path = root / "params" / f"{name}.yml"
-    if not study_file.NAME.fullmatch(name) or ".." in name:
+    if not study_file.is_name(name):
         raise ValueError(
             f"{name!r} cannot name a study: use letters, digits and . _ + -, without '..'."
         )
@@ -93,7 +94,7 @@ def new_study(
     place = _seen_from(root, str(data))
     found = project.data_path(place, root)
     table = load(place if found is None else found)
-    model = Model(formula, table, family=family, se=se, missing=missing)
+    model = Regression(formula, table, family=family, se=se, missing=missing)
     design = model.design
     groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
     remarks = [
@@ -118,7 +119,7 @@ def new_study(
         priors=_pairs({name: str(prior) for name, prior in model.priors.items()}),
         labels=_pairs({column: column for column in columns}),
     )
-    project.write(path, text)
+    write(path, text)
     try:
         study_file.plan(root, [path])
     except study_file.StudyError:
@@ -146,13 +147,9 @@ def _pairs(content: dict[str, str]) -> str:
 
 def _quoted(text: str) -> str:
     """Text as YAML that reads back as the same text, on one line."""
-    return (
-        yaml.safe_dump(
-            text, allow_unicode=True, width=10**6, default_style='"' if "\n" in text else None
-        )
-        .removesuffix("\n...\n")
-        .rstrip("\n")
-    )
+    style = '"' if "\n" in text else None
+    dumped = yaml.safe_dump(text, allow_unicode=True, width=10**6, default_style=style)
+    return dumped.removesuffix("\n...\n").rstrip("\n")
 
 
 def _line(text: str) -> str:

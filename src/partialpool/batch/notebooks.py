@@ -1,7 +1,6 @@
-"""The notebooks as files: opened in JupyterLab, and checked before they are committed."""
+"""What is committed: notebooks without outputs, and docs/studies.md, which lists their settings."""
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -10,34 +9,13 @@ from typing import Any
 import yaml
 
 from partialpool.batch import project
-from partialpool.batch.execute import environment
 from partialpool.batch.study_file import RESERVED
+from partialpool.data.paths import write
 from partialpool.design.priors import FAMILIES
 
 #: Beginning of the line of docs/studies.md below which it is generated.
 MARK = "<!-- From here on"
-
-
-def lab(root: Path, extra: list[str]) -> None:
-    """Replace this process by JupyterLab on ``notebooks/``, whose kernel is this very Python."""
-    folder = root / ".cache" / "jupyter"
-    kernel = folder / "kernels" / "python3"
-    kernel.mkdir(parents=True, exist_ok=True)
-    spec = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": "Python 3 (partialpool)",
-        "language": "python",
-        "metadata": {"debugger": True},
-    }
-    (kernel / "kernel.json").write_text(json.dumps(spec))
-    # Kernels found through this variable come before those that a person or system installed.
-    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("JUPYTER_PATH")]))
-    own = {"JUPYTER_PATH": path, "PYTHONPATH": str(project.PACKAGE.parent)}
-    if os.environ.get("PYTHONPATH"):
-        own["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
-    env = os.environ | environment(root) | own
-    words = ["-m", "jupyterlab", f"--ServerApp.root_dir={root / 'notebooks'}", *extra]
-    os.execve(sys.executable, [sys.executable, *words], env)
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def problems(path: Path) -> list[str]:
@@ -56,8 +34,8 @@ def problems(path: Path) -> list[str]:
     ids = [cell.get("id") for cell in cells]
     if None in ids or len(set(ids)) != len(ids):
         found.append("cells have no ids of their own")
-    if content.get("metadata", {}).get("kernelspec", {}).get("name") != "python3":
-        found.append("its kernel is not 'python3'")
+    if content.get("metadata", {}).get("kernelspec", {}).get("name") != KERNEL["name"]:
+        found.append(f"its kernel is not {KERNEL['name']!r}")
     return found
 
 
@@ -71,14 +49,10 @@ def strip(path: Path) -> None:
         if cell.get("id") is None or cell["id"] in taken:
             cell["id"] = f"cell-{number}"
         taken.add(cell["id"])
-        tags: dict[str, Any] = {k: v for k, v in cell.get("metadata", {}).items() if k == "tags"}
-        cell["metadata"] = tags
-    content["metadata"] = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+        cell["metadata"] = {k: v for k, v in cell.get("metadata", {}).items() if k == "tags"}
+    content["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     content["nbformat"], content["nbformat_minor"] = 4, 5
-    project.write(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    write(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def studies_markdown(root: Path) -> str:
@@ -135,27 +109,23 @@ def check(root: Path, *, fix: bool = False) -> int:
     int
         How many files are not as they should be.
     """
-    paths = [
-        p for folder in ("notebooks", "tests/notebooks") for p in (root / folder).glob("*.ipynb")
-    ]
-    bad = 0
-    for path in sorted(paths):
-        found = problems(path)
-        if found and fix:
+    folders = ("notebooks", "tests/notebooks")
+    paths = sorted(p for folder in folders for p in (root / folder).glob("*.ipynb"))
+    bad = []
+    for path in paths:
+        if problems(path) and fix:
             strip(path)
-            found = problems(path)
-        if found:
-            bad += 1
-            print(f"{path.relative_to(root)}: {'; '.join(found)}.", file=sys.stderr)
+        if found := problems(path):
+            bad.append(f"{path.relative_to(root)}: {'; '.join(found)}.")
     listed = root / "docs" / "studies.md"
     if listed.exists() and listed.read_text(encoding="utf-8") != (text := studies_markdown(root)):
         if fix:
-            project.write(listed, text)
+            write(listed, text)
         else:
-            bad += 1
-            print("docs/studies.md: settings or priors have changed since.", file=sys.stderr)
+            bad.append("docs/studies.md: settings or priors have changed since.")
     if bad:
+        print("\n".join(bad), file=sys.stderr)
         print("python -m partialpool notebooks --fix puts that right.", file=sys.stderr)
     else:
         print(f"{len(paths)} notebooks are clean.")
-    return bad
+    return len(bad)

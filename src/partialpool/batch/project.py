@@ -1,18 +1,15 @@
-"""The project's files: where it lies, what a notebook declares, which files `data` names."""
+"""The project's notebooks and data: what a notebook declares, which files a setting names."""
 
 import ast
 import io
 import json
-import os
 import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import partialpool
 from partialpool.data import paths
 
-PACKAGE = Path(partialpool.__file__).parent
 #: Settings that say where data lie, as the project's folder sees it. Every other setting reaches
 #: a notebook as it is, and what it names is seen from the notebook's folder.
 PATHS = ("data", "predict")
@@ -20,30 +17,6 @@ PATHS = ("data", "predict")
 UNKNOWN = object()
 #: Endings that make the setting `data` a path rather than the name of an example set.
 DATA_ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet", ".feather", ".arrow")
-
-
-def find_root(start: Path | None = None) -> Path:
-    """Find the folder that holds ``notebooks/`` and ``params/``.
-
-    Parameters
-    ----------
-    start : Path, optional
-        Where to begin; default is the current folder. Its parents are tried too, and then the
-        repository that this package was installed from.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder.
-    """
-    start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents, PACKAGE.parents[1]):
-        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"{start} is not inside a project: neither it nor a folder above it has notebooks/ and "
-        "params/."
-    )
 
 
 def read_notebook(path: Path) -> list[dict[str, Any]]:
@@ -78,24 +51,12 @@ def parameters(cells: list[dict[str, Any]]) -> dict[str, Any]:
     ValueError
         Unless there is exactly one such cell and it is Python.
     """
-    try:
-        tree = ast.parse(_parameters_cell(cells))
-    except SyntaxError as error:
-        raise ValueError(f"its cell tagged 'parameters' is not Python ({error.msg})") from error
     found: dict[str, Any] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign):
-            targets, value = node.targets, node.value
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            targets, value = [node.target], node.value
-        else:
-            continue
-        for target in targets:
-            if isinstance(target, ast.Name):
-                try:
-                    found[target.id] = ast.literal_eval(value)
-                except ValueError:
-                    found[target.id] = UNKNOWN
+    for name, node in _assignments(_parameters_cell(cells)):
+        try:
+            found[name] = ast.literal_eval(node.value)
+        except ValueError:
+            found[name] = UNKNOWN
     return found
 
 
@@ -107,13 +68,7 @@ def remarks(cells: list[dict[str, Any]]) -> dict[str, str]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
-    return {
-        target.id: comments.get(node.end_lineno or 0, "")
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    return {name: comments.get(node.end_lineno or 0, "") for name, node in _assignments(source)}
 
 
 def _parameters_cell(cells: list[dict[str, Any]]) -> str:
@@ -121,6 +76,20 @@ def _parameters_cell(cells: list[dict[str, Any]]) -> str:
     if len(tagged) != 1:
         raise ValueError(f"needs exactly one cell tagged 'parameters', and has {len(tagged)}")
     return str(tagged[0]["source"])
+
+
+def _assignments(source: str) -> list[tuple[str, Any]]:
+    """Names that some code gives a value, each with its statement."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise ValueError(f"its cell tagged 'parameters' is not Python ({error.msg})") from error
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [(target.id, node) for target in targets if isinstance(target, ast.Name)]
+    return found
 
 
 def data_path(value: Any, root: Path) -> Path | None:
@@ -164,16 +133,3 @@ def named(settings: Mapping[str, Any], notebook: Path) -> list[str]:
     seen = [(value, data_path(value, notebook.parent)) for value in own]
     found += [value if path is None else str(path) for value, path in seen]
     return [value for value in found if isinstance(value, str)]
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ only touched changes nothing.
 import ast
 import hashlib
 import importlib.machinery
+import importlib.util
 import json
 import sys
 import time
@@ -21,15 +22,12 @@ from typing import Any
 
 from partialpool import EXPORTS
 from partialpool.batch.integrity import damage
-from partialpool.batch.project import PACKAGE, data_files, read_notebook, write
+from partialpool.batch.project import data_files, read_notebook
 from partialpool.batch.runs import Run
-from partialpool.data.paths import code
+from partialpool.data.paths import CACHE, PACKAGE, code, write
 from partialpool.report.page import MAKERS
 from partialpool.report.summaries import read_summary
 
-#: The room that carries notebooks out: of it a run depends on the single files that its notebook
-#: reaches, such as the one with `record`, and not on the whole.
-CARRIER = "batch"
 #: Stands for all of this package, where its use cannot be followed.
 ALL = "*"
 
@@ -46,39 +44,37 @@ def dependencies(notebook: Path) -> list[Path]:
     notebook : Path
         The notebook file.
     """
-    trees, unclear = _cells(notebook)
-    modules, ahead = map(set, _uses(trees))
+    text, unclear = _text(notebook)
+    names = set(_imports(text))
     if unclear:  # IPython's own syntax somewhere: expect the worst
-        modules.add(ALL)
-        ahead.update(path.stem for path in notebook.parent.glob("*.py"))
+        names |= {f"partialpool.{ALL}", *(path.stem for path in notebook.parent.glob("*.py"))}
     beside: set[Path] = set()
-    while ahead:
-        new = _beside(notebook.parent, ahead) - beside
+    while new := _beside(notebook.parent, names) - beside:
         beside |= new
-        found = [_uses_of_file(path.read_text(encoding="utf-8")) for path in _python(new)]
-        modules.update(*(used for used, _ in found))
-        ahead = set().union(*(names for _, names in found))
-    return [*sorted(_reached(modules)), *sorted(beside)]
+        names = names.union(*(_imports(path.read_text(encoding="utf-8")) for path in _python(new)))
+    return [*sorted(_reached(names)), *sorted(beside)]
 
 
-def _cells(notebook: Path) -> tuple[list[ast.Module], bool]:
+def _text(notebook: Path) -> tuple[str, bool]:
     """The code of a notebook, and whether some of it could not be read as Python."""
-    trees, unclear = [], False
+    texts, unclear = [], False
     for cell in read_notebook(notebook):
         if cell["type"] == "code":
             lines = cell["source"].splitlines()
             text = "\n".join("" if x.lstrip().startswith(("%", "!", "?")) else x for x in lines)
             try:
-                trees.append(ast.parse(text))
+                ast.parse(text)
+                texts.append(text)
             except SyntaxError:
                 unclear = True
-    return trees, unclear
+    return "\n".join(texts), unclear
 
 
 def _beside(folder: Path, names: Iterable[str]) -> set[Path]:
-    """Files of the modules and packages of these names in a folder."""
+    """Files of the modules and packages in a folder that names stand for."""
     endings = importlib.machinery.all_suffixes()
-    places = [folder / f"{name}{ending}" for name in names for ending in (*endings, "")]
+    first = {name.partition(".")[0] for name in names} - {"partialpool"}
+    places = [folder / f"{name}{ending}" for name in first for ending in (*endings, "")]
     return {file for place in places if place.exists() for file in code(place)}
 
 
@@ -87,119 +83,87 @@ def _python(files: Iterable[Path]) -> list[Path]:
 
 
 @cache
-def _uses_of_file(
-    text: str, package: tuple[str, ...] | None = None
-) -> tuple[frozenset[str], frozenset[str]]:
-    try:
-        return _uses([ast.parse(text)], package)
-    except (SyntaxError, ValueError):
-        return frozenset(), frozenset()  # it cannot run, which whoever imports it will say
-
-
-def _uses(
-    trees: list[ast.Module], package: tuple[str, ...] | None = None
-) -> tuple[frozenset[str], frozenset[str]]:
-    """What some code uses: modules of this package, and names of others that it imports.
+def _imports(text: str, package: str = "") -> frozenset[str]:
+    """Dotted names of all that some code imports, or takes from `partialpool` itself.
 
     Parameters
     ----------
-    trees : list of ast.Module
-        Looked at as one: a notebook binds a name in one cell and uses it in others.
-    package : tuple of str, optional
-        Of this package's own code: the sub-packages that it lies in. Relative imports of other
+    text : str
+        The code; a notebook's cells count together, as one binds a name that others use.
+    package : str
+        Of this package's own code: the sub-package that it lies in. Relative imports of other
         code stay in a folder that counts whole anyway.
 
     Returns
     -------
     frozenset of str
-        Dotted names below ``partialpool``; `ALL` where they cannot be known.
-    frozenset of str
-        First parts of other modules' names.
+        With ``partialpool.*`` where use of this package cannot be followed.
     """
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    modules: set[str] = set()
-    others: set[str] = set()
-    aliases: set[str] = set()
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):
+        return frozenset()  # it cannot run, which whoever imports it will say
+    found: set[str] = set()
+    bound: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                first, _, rest = alias.name.partition(".")
-                if first != "partialpool":
-                    others.add(first)
-                    continue
-                modules.add(rest)
-                if not rest or not alias.asname:
-                    aliases.add(alias.asname or first)
-        elif isinstance(node, ast.ImportFrom):
-            parents: tuple[str, ...] = ()
-            if node.level:
-                if package is None:
-                    continue
-                parents = ("partialpool", *package)[: len(package) + 2 - node.level]
-            name = ".".join([*parents, *filter(None, [node.module])])
-            first, _, rest = name.partition(".")
-            if first != "partialpool":
-                others.add(first)
-            elif rest:
-                modules |= {f"{rest}.{alias.name}" for alias in node.names}
-            else:
-                modules |= {_behind(alias.name) for alias in node.names}
-    followed = {id(node.value): node.attr for node in nodes if isinstance(node, ast.Attribute)}
+            found |= {alias.name for alias in node.names}
+            bound |= {
+                alias.asname or "partialpool"
+                for alias in node.names
+                if alias.name.partition(".")[0] == "partialpool"
+                and (alias.name == "partialpool" or not alias.asname)
+            }
+        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
+            name = "." * node.level + (node.module or "")
+            module = importlib.util.resolve_name(name, package)
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    after = {id(node.value): node.attr for node in nodes if isinstance(node, ast.Attribute)}
     for node in nodes:
-        if isinstance(node, ast.Name) and node.id in aliases and isinstance(node.ctx, ast.Load):
-            name = followed.get(id(node), ALL)
-            modules.add(_behind(name))
-    return frozenset(modules), frozenset(others)
+        if isinstance(node, ast.Name) and node.id in bound and isinstance(node.ctx, ast.Load):
+            found.add(f"partialpool.{after.get(id(node), ALL)}")
+    return frozenset(found)
 
 
-def _behind(name: str) -> str:
-    """The module behind a name that the package itself gives."""
-    if name in EXPORTS:
-        return EXPORTS[name]
-    known = name.startswith("__") or (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()
-    return name if known else ALL
-
-
-def _reached(modules: Iterable[str]) -> set[Path]:
-    """Files of this package that some of its modules need, whole rooms at a time."""
+def _reached(names: Iterable[str]) -> set[Path]:
+    """Files of this package that some imports need, whole rooms at a time."""
     found: set[Path] = set()
-    ahead = set(modules)
-    if ahead:
-        ahead.add("")  # whatever is imported, `partialpool/__init__.py` runs first
     done: set[Path] = set()
-    while ahead:
-        places = {place for name in ahead for place in _places(name)} - done
+    ahead = set(names)
+    while places := {place for name in ahead for place in _places(name)} - done:
         done |= places
         new = {file for place in places for file in _files(place)} - found
         found |= new
         ahead = set()
         for path in _python(new):
-            package = path.relative_to(PACKAGE).parts[:-1]
-            ahead |= _uses_of_file(path.read_text(encoding="utf-8"), package)[0]
+            package = ".".join(["partialpool", *path.relative_to(PACKAGE).parts[:-1]])
+            ahead |= _imports(path.read_text(encoding="utf-8"), package)
     return found
 
 
-def _places(module: str) -> list[Path]:
-    """What counts when a module is used: its room; the package's own files; or one file."""
+def _places(name: str) -> list[Path]:
+    """What counts when a name is imported: a room, with the package's own files; or nothing."""
+    top, _, rest = name.partition(".")
+    if top != "partialpool":
+        return []
+    module = EXPORTS.get(rest, rest)
     first = module.partition(".")[0]
-    if module == ALL:
-        return [PACKAGE, *(p for p in PACKAGE.iterdir() if p.is_dir() and p.name not in MAKERS)]
     if first in MAKERS:
         return []
-    if not first or not (PACKAGE / first).is_dir():
+    if module.startswith(EXPORTS["record"]):  # the one file of its room that a notebook needs
+        return [PACKAGE, PACKAGE.joinpath(*EXPORTS["record"].split(".")).with_suffix(".py")]
+    if first and (PACKAGE / first).is_dir():
+        return [PACKAGE, PACKAGE / first]
+    if not first or first.startswith("__") or (PACKAGE / f"{first}.py").is_file():
         return [PACKAGE]
-    if first != CARRIER or module == CARRIER:
-        return [PACKAGE / first]
-    parts = module.split(".")
-    tries = [PACKAGE.joinpath(*parts[:k]).with_suffix(".py") for k in (len(parts), len(parts) - 1)]
-    return [path for path in tries if path.is_file()][:1] or [PACKAGE / first]
+    return [PACKAGE, *(p for p in PACKAGE.iterdir() if p.is_dir() and p.name not in MAKERS)]
 
 
 def _files(place: Path) -> list[Path]:
     if place != PACKAGE:
         return code(place)
-    own = [path for path in place.iterdir() if path.is_file()]
-    return [f for p in own if p.name not in (*MAKERS, "__main__.py") for f in code(p)]
+    own = [path for path in place.iterdir() if path.is_file() and path.name != "__main__.py"]
+    return [file for path in own for file in code(path)]
 
 
 def input_files(run: Run) -> list[Path]:
@@ -272,9 +236,8 @@ def why_stale(run: Run, summary: dict[str, Any] | None, now: dict[str, str]) -> 
         return "new"
     if summary["status"] == "error":
         return "broke last time"
-    if summary["settings"] != run.settings or summary["seed"] != run.seed:
-        return "settings changed"
-    if summary.get("expect") != run.expect:
+    wanted = {"settings": run.settings, "seed": run.seed, "expect": run.expect}
+    if any(summary.get(key) != value for key, value in wanted.items()):
         return "settings changed"
     then = summary["provenance"].get("inputs", {})
     changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
@@ -299,7 +262,7 @@ class _Digests:
     SETTLED = 2_000_000_000  # nanoseconds
 
     def __init__(self, root: Path) -> None:
-        self.store = root / ".cache" / "partialpool" / "digests.json"
+        self.store = root / CACHE / "digests.json"
         self.known: dict[str, list[Any]] | None = None
         self.changed = False
 
@@ -325,5 +288,4 @@ class _Digests:
 
     def save(self) -> None:
         if self.changed:
-            self.store.parent.mkdir(parents=True, exist_ok=True)
             write(self.store, json.dumps(self.known))

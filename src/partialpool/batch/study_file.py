@@ -1,11 +1,5 @@
-"""Study files: read, checked before anything runs, and turned into runs.
+"""Study files: read, checked before anything runs, and turned into runs."""
 
-What a setting *means* is not known here: `settings.validate` is called
-with each combination of settings and may
-raise ``ValueError("<setting>: <what is wrong and what to change>")``.
-"""
-
-import difflib
 import itertools
 import json
 import math
@@ -20,12 +14,20 @@ import yaml
 from partialpool.batch import project
 from partialpool.batch.runs import Run, run_name
 from partialpool.batch.settings import validate
+from partialpool.data.text import closest
 
 KEYS = ("notebook", "settings", "seeds", "grid", "expect")
 #: Settings that every notebook declares and that only the batch fills in.
 RESERVED = {"seed": "list seeds under `seeds`", "output": "the batch chooses it"}
 #: What a name must look like to be a folder on every file system.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
+#: What a setting must be, by the type of the notebook's default. Numbers: see `_number`.
+TYPES: tuple[tuple[type | tuple[type, ...], str, str], ...] = (
+    (bool, "true or false", ""),
+    (str, "text", "; put it in quotes if it is meant as text"),
+    ((list, tuple), "a list", ""),
+    (dict, "`name: value` pairs", ""),
+)
 
 
 class StudyError(ValueError):
@@ -36,21 +38,9 @@ class StudyError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
-@dataclass
-class _Study:
-    """A study file while it is being checked."""
-
-    path: Path
-    root: Path
-    problems: list[str] = field(default_factory=list)
-
-    def wrong(self, key: str, what: str) -> None:
-        inside = self.path.is_relative_to(self.root)
-        shown = self.path.relative_to(self.root) if inside else self.path
-        place = f"{shown}: {key}" if key else str(shown)
-        sentence = f"{place}: {what.rstrip('.')}."
-        if sentence not in self.problems:
-            self.problems.append(sentence)
+def is_name(text: str) -> bool:
+    """Whether a study may be called so."""
+    return NAME.fullmatch(text) is not None and ".." not in text
 
 
 def known(root: Path) -> tuple[list[Path], list[Path]]:
@@ -72,28 +62,27 @@ def find(root: Path, names: Iterable[str] = ()) -> list[Path]:
     StudyError
         If there is none, naming the closest one that exists.
     """
-    there = known(root)
+    ordinary, long = known(root)
+    there = ordinary + long
     wanted = list(names)
     if not wanted:
-        if not there[0]:
+        if not ordinary:
             raise StudyError(["params/ has no study: write one as params/<name>.yml."])
-        return there[0]
+        return ordinary
     found, problems = [], []
     for name in wanted:
         path = Path(name)
         if path.suffix in (".yml", ".yaml"):
-            tries = [path.resolve(), root / path]
-            hits = [p for p in tries if p.is_file()][:1]
+            hits = [p for p in (path.resolve(), root / path) if p.is_file()][:1]
         else:
-            hits = [p for p in there[0] + there[1] if p.stem == name]
-        if hits:
-            found += [hit for hit in hits if hit not in found]
-        else:
-            close = _closest(path.stem, [p.stem for p in there[0] + there[1]])
-            problems.append(f"There is no study {name!r}{close}.")
+            hits = [p for p in there if p.stem == name]
+        found += hits
+        if not hits:
+            end = closest(path.stem, [p.stem for p in there]) or "."
+            problems.append(f"There is no study {name!r}{end}")
     if problems:
         raise StudyError(problems)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def plan(root: Path, files: Iterable[Path]) -> list[Run]:
@@ -126,27 +115,45 @@ def plan(root: Path, files: Iterable[Path]) -> list[Run]:
             if other != path and other.stem.casefold() == path.stem.casefold():
                 place = f"{other.parent.name}/{other.name}"
                 study.wrong("", f"would write to the same place as {place}; rename one of them")
-        runs += _read(study)
+        runs += _runs(study)
         problems += study.problems
     if problems:
         raise StudyError(problems)
     return runs
 
 
-def _read(study: _Study) -> list[Run]:
-    if not NAME.fullmatch(study.path.stem) or ".." in study.path.stem:
+@dataclass
+class _Study:
+    """A study file while it is being checked."""
+
+    path: Path
+    root: Path
+    problems: list[str] = field(default_factory=list)
+
+    def wrong(self, key: str, what: str) -> None:
+        """Note that something is wrong with a key; with the whole file where the key is empty."""
+        inside = self.path.is_relative_to(self.root)
+        shown = self.path.relative_to(self.root) if inside else self.path
+        stop = "" if what.endswith(("?", ".")) else "."
+        sentence = f"{': '.join(filter(None, [str(shown), key]))}: {what}{stop}"
+        if sentence not in self.problems:
+            self.problems.append(sentence)
+
+
+def _runs(study: _Study) -> list[Run]:
+    """The runs of a study; what is wrong with it is noted there, and then there may be none."""
+    if not is_name(study.path.stem):
         study.wrong("", "a study's name has only letters, digits and . _ + -, without '..'")
-    content = _load(study)
+    content = _content(study)
     if content is None:
         return []
     for key in content:
         if key not in KEYS:
-            study.wrong(str(key), f"is not a key of a study{_closest(str(key), KEYS)}")
+            study.wrong(str(key), f"is not a key of a study{closest(str(key), KEYS)}")
     seeds = _seeds(study, content.get("seeds", [0]))
     expect = content.get("expect")
     if expect not in (None, "failed"):
         study.wrong("expect", f"can only be 'failed', not {expect!r}")
-    opened = _notebook(study, content.get("notebook"))
     settings = _mapping(study, "settings", content.get("settings"))
     grid = _mapping(study, "grid", content.get("grid"))
     for key, values in list(grid.items()):
@@ -155,26 +162,21 @@ def _read(study: _Study) -> list[Run]:
             del grid[key]
         if key in settings:
             study.wrong(f"grid.{key}", "is also in `settings`; keep one of the two")
-    if opened is None:
+    notebook = _notebook(study, content.get("notebook"))
+    declared = _declared(study, notebook) if notebook else None
+    if notebook is None or declared is None:
         return []
-    notebook, declared = opened
-    for key, value in settings.items():
-        settings[key] = _checked(study, f"settings.{key}", key, value, declared, notebook)
-    for key, values in grid.items():
-        grid[key] = [_checked(study, f"grid.{key}", key, v, declared, notebook) for v in values]
+
+    def checked(place: str, key: str, value: Any) -> Any:
+        problem, value = _setting(notebook, declared, key, value)
+        if problem:
+            study.wrong(f"{place}.{key}", problem)
+        return value
+
+    settings = {key: checked("settings", key, value) for key, value in settings.items()}
+    grid = {key: [checked("grid", key, v) for v in values] for key, values in grid.items()}
     if study.problems:
         return []
-    return _runs(study, notebook, settings, grid, seeds, expect)
-
-
-def _runs(
-    study: _Study,
-    notebook: Path,
-    settings: dict[str, Any],
-    grid: dict[str, list[Any]],
-    seeds: list[int],
-    expect: str | None,
-) -> list[Run]:
     runs: dict[str, Run] = {}
     for values in itertools.product(*grid.values()):
         swept = dict(zip(grid, values, strict=True))
@@ -210,7 +212,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _load(study: _Study) -> dict[str, Any] | None:
+def _content(study: _Study) -> dict[str, Any] | None:
     try:
         content = yaml.load(study.path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
@@ -240,58 +242,49 @@ def _seeds(study: _Study, seeds: Any) -> list[int]:
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             study.wrong("seeds", f"{seed!r} is not a whole number from 0 on")
-            return []
-    for seed in seeds:
-        if seeds.count(seed) > 1:
+        elif seeds.count(seed) > 1:
             study.wrong("seeds", f"{seed} stands twice")
     return seeds
 
 
-def _notebook(study: _Study, name: Any) -> tuple[Path, dict[str, Any]] | None:
-    folder = study.root / "notebooks"
-    there = [p.stem for p in sorted(folder.glob("*.ipynb"))]
+def _notebook(study: _Study, name: Any) -> Path | None:
+    there = {p.stem: p for p in sorted((study.root / "notebooks").glob("*.ipynb"))}
     if not isinstance(name, str):
         study.wrong("notebook", f"names a file in notebooks/: one of {', '.join(there)}")
         return None
     stem = name.removesuffix(".ipynb")
     if stem not in there:  # which also turns away names with / or ..
-        study.wrong("notebook", f"there is no notebooks/{stem}.ipynb{_closest(stem, there)}")
-        return None
-    path = folder / f"{stem}.ipynb"
+        study.wrong("notebook", f"there is no notebooks/{stem}.ipynb{closest(stem, there)}")
+    return there.get(stem)
+
+
+def _declared(study: _Study, notebook: Path) -> dict[str, Any] | None:
+    """Names and defaults of the settings that a notebook declares."""
     try:
-        declared = project.parameters(project.read_notebook(path))
+        declared = project.parameters(project.read_notebook(notebook))
     except ValueError as error:
-        study.wrong("notebook", f"notebooks/{path.name} cannot run: {error}")
+        study.wrong("notebook", f"notebooks/{notebook.name} cannot run: {error}")
         return None
-    missing = [key for key in RESERVED if key not in declared]
-    if missing:
+    if missing := [key for key in RESERVED if key not in declared]:
         names = " and ".join(missing)
-        study.wrong("notebook", f"notebooks/{path.name} declares no parameter {names}")
+        study.wrong("notebook", f"notebooks/{notebook.name} declares no parameter {names}")
         return None
-    return path, declared
+    return declared
 
 
-def _checked(
-    study: _Study, place: str, key: str, value: Any, declared: dict[str, Any], notebook: Path
-) -> Any:
-    """The value in the type of the notebook's default; notes what is wrong with it."""
+def _setting(notebook: Path, declared: dict[str, Any], key: str, value: Any) -> tuple[str, Any]:
+    """What is wrong with a setting, or nothing; and its value in the type of the default."""
     if key in RESERVED:
-        study.wrong(place, f"cannot be set here: {RESERVED[key]}")
-        return value
+        return f"cannot be set here: {RESERVED[key]}", value
     if key not in declared:
         names = [name for name in declared if name not in RESERVED]
-        study.wrong(place, f"{notebook.name} declares no such setting{_closest(key, names)}")
-        return value
+        return f"{notebook.name} declares no such setting{closest(key, names)}", value
     problem, value = _in_type_of(declared[key], value)
-    if problem:
-        study.wrong(place, problem)
-    elif (
-        key in project.PATHS
-        and project.data_path(value, study.root) is not None
-        and not project.data_files(value, study.root)
-    ):
-        study.wrong(place, f"there is no file {value}, seen from the project's folder")
-    return value
+    root = notebook.parents[1]
+    if problem or key not in project.PATHS or project.data_path(value, root) is None:
+        return problem, value
+    missing = not project.data_files(value, root)
+    return f"there is no file {value}, seen from the project's folder" if missing else "", value
 
 
 def _in_type_of(default: Any, value: Any) -> tuple[str, Any]:
@@ -300,44 +293,31 @@ def _in_type_of(default: Any, value: Any) -> tuple[str, Any]:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
         return f"{value!r} is not text, a number, true or false, a list or a mapping", value
-    if default is None or default is project.UNKNOWN:
-        return "", value
-    if isinstance(default, bool):
-        return ("" if isinstance(value, bool) else f"needs true or false, not {value!r}"), value
-    if isinstance(default, int | float):
-        kind = "a whole number" if isinstance(default, int) else "a number"
-        number = value
-        if isinstance(value, str):  # YAML reads 1e-3 as text
-            try:
-                number = float(value)
-            except ValueError:
-                return f"needs {kind}, not the text {value!r}", value
-        if (
-            isinstance(number, bool)
-            or not isinstance(number, int | float)
-            or not math.isfinite(number)
-        ):
-            return f"needs {kind}, not {value!r}", value
-        if isinstance(default, float):
-            return "", float(number)
-        if number != int(number):
-            return f"needs a whole number, not {value!r}", value
-        return "", int(number)
-    if isinstance(default, str):
-        if isinstance(value, str):
-            return "", value
-        return f"needs text, not {value!r}; put it in quotes if it is meant as text", value
-    if isinstance(default, list | tuple):
-        return ("" if isinstance(value, list) else f"needs a list, not {value!r}"), value
-    if isinstance(default, dict):
-        return (
-            "" if isinstance(value, dict) else f"needs `name: value` pairs, not {value!r}"
-        ), value
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        return _number(default, value)
+    for kind, wanted, hint in TYPES:
+        if isinstance(default, kind) and not isinstance(value, kind):
+            return f"needs {wanted}, not {value!r}{hint}", value
     return "", value
 
 
+def _number(default: float, value: Any) -> tuple[str, Any]:
+    whole = isinstance(default, int)
+    kind = "a whole number" if whole else "a number"
+    try:
+        number = float(value)  # YAML reads 1e-3 as text
+    except (TypeError, ValueError, OverflowError):
+        text = "the text " if isinstance(value, str) else ""
+        return f"needs {kind}, not {text}{value!r}", value
+    if isinstance(value, bool) or not math.isfinite(number) or (whole and number % 1):
+        return f"needs {kind}, not {value!r}", value
+    if not whole:
+        return "", number
+    return "", value if isinstance(value, int) else int(number)
+
+
 def _check_meaning(study: _Study, settings: dict[str, Any]) -> None:
-    """Call the hook described at the top of this module."""
+    """Check what settings mean, which `settings.validate` knows."""
     try:
         validate(settings)
     except ValueError as error:
@@ -346,8 +326,3 @@ def _check_meaning(study: _Study, settings: dict[str, Any]) -> None:
             study.wrong(f"settings.{key}", what)
         else:
             study.wrong("settings", str(error))
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""

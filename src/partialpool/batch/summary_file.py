@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 #: Figures of one parameter in a summary.
@@ -32,8 +33,9 @@ def record(
 
     Parameters
     ----------
-    posterior : xarray.DataTree or None
-        Written to ``posterior.nc``. None for a notebook that has no posterior of its own.
+    posterior : Fitted, xarray.DataTree or None
+        A fit or its posterior, written to ``posterior.nc``. None for a notebook that has no
+        posterior of its own.
     verdict : Verdict or mapping
         With ``status`` ("passed", "warned" or "failed") and ``checks``.
     output : str, Path or None
@@ -61,22 +63,23 @@ def record(
     >>> import partialpool as pp
     >>> pp.record(None, {"status": "passed", "checks": []}, output=None)
     """
-    given = (
-        verdict
-        if isinstance(verdict, Mapping)
-        else {k: getattr(verdict, k) for k in ("status", "checks")}
-    )
-    status, checks = given["status"], given["checks"]
+    if isinstance(verdict, Mapping):
+        verdict = SimpleNamespace(**{"summary": None, **verdict})
+    status, checks = verdict.status, verdict.checks
     if status not in FINISHED:
         raise ValueError(f"The verdict is one of {', '.join(FINISHED)}, not {status!r}.")
     if output is None:
         return
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
+    if posterior is not None:
+        from partialpool.posterior.fitted import Fitted
+
+        posterior = posterior.posterior if isinstance(posterior, Fitted) else posterior
     omitted: list[str] = []
-    if parameters is None:
-        summary = getattr(verdict, "summary", None)
-        parameters, omitted = ({}, []) if posterior is None else _figures(posterior, summary)
+    if parameters is None and posterior is not None:
+        parameters, omitted = _figures(posterior, verdict.summary)
+    parameters = parameters or {}
     chosen = [name for name in parameters if "[" not in name]
     if estimates is not None:
         chosen = list(estimates)
@@ -131,8 +134,7 @@ def _figures(posterior: Any, summary: Any) -> tuple[dict[str, dict[str, float]],
     if summary is None:
         from partialpool.posterior.checks import summarize
 
-        kept = draws.drop_vars(omitted)
-        summary = summarize(posterior.from_dict({"posterior": kept}))
+        summary = summarize(draws.drop_vars(omitted))
     figures = summary.to_dict("index")
     return {n: f for n, f in figures.items() if n.rsplit("[", 1)[0] not in omitted}, omitted
 

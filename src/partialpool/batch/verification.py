@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from partialpool.batch import execute, staleness, study_file
+from partialpool.batch import execute, provenance, staleness, study_file
 from partialpool.batch.runs import Run
+from partialpool.data.text import duration
 from partialpool.report import summaries
-from partialpool.report.page import seconds
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def verify(root: Path, studies: Sequence[str] = ()) -> int:
         begun = time.monotonic()
         word, says = _repeat(run)
         bad += word in ("missing", "different", "error")
-        took = seconds(time.monotonic() - begun)
+        took = duration(time.monotonic() - begun)
         print(f"  {word:<9}  {run.label:<{width}}  {says} ({took})", flush=True)
     print(f"{len(runs) - bad} of {len(runs)} runs reproduced.")
     return 1 if bad else 0
@@ -108,7 +108,7 @@ def _count(summary: dict[str, Any]) -> str:
 
 def changes(summary: dict[str, Any], run: Run) -> list[str]:
     """Name what is no longer as it was when a run was made; machine and packages too."""
-    then, now = summary["provenance"], execute.surroundings()
+    then, now = summary["provenance"], provenance.surroundings()
     found = [key for key in ("python", "platform") if then.get(key) != now[key]]
     packages = then.get("packages", {})
     found += [name for name, version in now["packages"].items() if packages.get(name) != version]

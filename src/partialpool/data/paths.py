@@ -15,26 +15,27 @@ CACHE = Path(".cache", "partialpool")
 MAGIC = "*?["
 
 
-def find_root(start: Path | None = None) -> Path:
+def find_root(folder: Path | None = None) -> Path:
     """Find the project's folder, which holds ``notebooks/`` and ``params/``.
 
     Parameters
     ----------
-    start : Path, optional
-        Where to begin; default is the current folder. Its parents are tried too.
+    folder : Path, optional
+        The project's folder itself; default is the current folder or the nearest above it that
+        is one.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder.
+        If that is no project.
     """
-    start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
-            return folder
+    here = (folder or Path.cwd()).resolve()
+    for place in (here, *(here.parents if folder is None else ())):
+        if (place / "notebooks").is_dir() and (place / "params").is_dir():
+            return place
     raise FileNotFoundError(
-        f"{start} is not inside a project, a folder that holds notebooks/ and params/; change "
-        "into one, or name it: partialpool --root FOLDER."
+        f"{here} is {'no' if folder else 'in no'} project, which is a folder that holds notebooks/ "
+        "and params/; change into one, or name one: partialpool --root FOLDER ..."
     )
 
 

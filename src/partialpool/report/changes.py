@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import project
 from partialpool.batch.runs import Run
+from partialpool.data.paths import write as write_file
 from partialpool.report.summaries import distance, estimate, explained
 
 #: A file written by another version of this module is as good as none.
@@ -52,7 +52,7 @@ def update(reports: Path, found: Iterable[tuple[Run, dict[str, Any] | None]]) ->
         "runs": runs,
     }
     reports.mkdir(exist_ok=True)
-    project.write(path, json.dumps(now, ensure_ascii=False))
+    write_file(path, json.dumps(now, ensure_ascii=False))
     return now
 
 

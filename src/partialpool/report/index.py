@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import project, study_file
+from partialpool.batch import study_file
 from partialpool.batch.runs import Run
+from partialpool.data.paths import write as write_file
 from partialpool.report import changes, page
 from partialpool.report.summaries import read_summary, reason
 
@@ -87,7 +88,7 @@ def write(root: Path, asked: Iterable[Run] = ()) -> Path:
     except (OSError, UnicodeDecodeError):
         pass
     target.parent.mkdir(exist_ok=True)
-    project.write(target, text)
+    write_file(target, text)
     return target
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import project
 from partialpool.batch.runs import Run
+from partialpool.data.paths import write as write_file
 from partialpool.report import page
 from partialpool.report.summaries import read_summary
 
@@ -51,7 +51,7 @@ def write(root: Path, runs: Iterable[Run]) -> list[Path]:
             continue
         mark = _digest(rows)
         if _marked(target) != mark:
-            project.write(target, render(study, rows, mark))
+            write_file(target, render(study, rows, mark))
         pages.append(target)
     for target in (root / "reports").glob("*/index.html"):
         if target not in pages and _marked(target) is not None:

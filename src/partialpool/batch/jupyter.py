@@ -1,0 +1,83 @@
+"""The Python that notebooks run in: this very one, whatever kernels a person has registered."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from partialpool.data.paths import PACKAGE, write
+
+#: Specification of the kernel, as Jupyter reads it.
+KERNEL = {
+    "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+    "display_name": "Python 3",
+    "language": "python",
+    "metadata": {"debugger": True},
+}
+
+
+def environment(root: Path, threads: int | None = None) -> dict[str, str]:
+    """Environment of a kernel: compiled code is kept between runs, threads are shared fairly."""
+    cache = root / ".cache"
+    flags = os.environ.get("PYTENSOR_FLAGS", "")
+    if "compiledir" not in flags:
+        flags = ",".join(filter(None, [flags, f"base_compiledir={cache / 'pytensor'}"]))
+    env = {
+        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", str(cache / "numba")),
+        "PYTENSOR_FLAGS": flags,
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONHASHSEED": "0",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+    # the matrices here are small: threads of the linear algebra library wait for each other, on a
+    # busy machine for most of the time
+    names = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")
+    env |= {f"{name}_NUM_THREADS": "1" for name in names}
+    return env | ({"NUMBA_NUM_THREADS": str(threads)} if threads else {})
+
+
+def manager(env: dict[str, str], scratch: Path, log: Any) -> type:
+    """Make a class that starts and stops a kernel.
+
+    Parameters
+    ----------
+    env : dict
+        From `environment`.
+    scratch : Path
+        A folder of this kernel's own with a short name, for IPython's files and for sockets: no
+        ports that two kernels could fight over.
+    log : file
+        Gets what the process itself says, such as a crash in compiled code.
+    """
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from traitlets import CaselessStrEnum, Unicode
+
+    spec = KernelSpec(**KERNEL, env=env | {"IPYTHONDIR": str(scratch / "ipython")})
+
+    class Manager(AsyncKernelManager):
+        transport = CaselessStrEnum(["tcp", "ipc"], default_value="ipc")
+        ip = Unicode(str(scratch / "kernel"))
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return spec
+
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            await super().start_kernel(stdout=log, stderr=log, **options)
+
+    return Manager
+
+
+def lab(root: Path, extra: list[str]) -> None:
+    """Replace this process by JupyterLab on ``notebooks/``."""
+    folder = root / ".cache" / "jupyter"
+    write(folder / "kernels" / "python3" / "kernel.json", json.dumps(KERNEL))
+    # Kernels found through this variable come before those that a person or system installed.
+    first = {"JUPYTER_PATH": folder, "PYTHONPATH": PACKAGE.parent}
+    env = os.environ | environment(root)
+    for name, path in first.items():
+        env[name] = os.pathsep.join(filter(None, [str(path), os.environ.get(name)]))
+    words = ["-m", "jupyterlab", f"--ServerApp.root_dir={root / 'notebooks'}", *extra]
+    os.execve(sys.executable, [sys.executable, *words], env)
