@@ -60,12 +60,12 @@ def test_a_page_is_written_once_and_anew_when_a_run_changes(tmp_path, monkeypatc
 
     monkeypatch.setattr(study_page, "read_summary", read)
     (tmp_path / "reports" / "s").mkdir(parents=True)
-    (page,) = study_page.write(tmp_path, runs)
+    (page,) = study_page.write(tmp_path / "reports", runs)
     before = page.stat().st_mtime_ns
-    assert study_page.write(tmp_path, runs) == [page]
+    assert study_page.write(tmp_path / "reports", runs) == [page]
     assert page.stat().st_mtime_ns == before
     means["seed-1"] = 3.0
-    study_page.write(tmp_path, runs)
+    study_page.write(tmp_path / "reports", runs)
     assert page.stat().st_mtime_ns > before
-    assert study_page.write(tmp_path, runs[:1]) == []
+    assert study_page.write(tmp_path / "reports", runs[:1]) == []
     assert not page.exists()

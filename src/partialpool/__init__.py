@@ -71,7 +71,7 @@ EXPORTS = {
     "drawings": "report.drawings",
     "index": "report.index",
     "study_page": "report.study_page",
-    "changes": "report.changes",
+    "changes": "batch.changes",
     "summaries": "report.summaries",
     "project": "batch.project",
     "study_file": "batch.study_file",

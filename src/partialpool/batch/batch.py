@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import integrity, staleness, study_file
+from partialpool.batch import integrity, listing, staleness, study_file
 from partialpool.batch.execute import sweep
 from partialpool.batch.runs import Run
 from partialpool.report import index, study_page, summaries
@@ -71,17 +71,17 @@ def report(
         interrupted = False
         if todo:
             interrupted = _snakemake(root, studies, list(todo), jobs, snakemake_args, lock)
-        shown = index.collect(root, runs)
+        shown = listing.collect(root, runs)
         for run in shown:
             integrity.refresh(run.folder)
-        study_page.write(root, shown)
-        place = index.write(root, runs)
+        study_page.write(root / "reports", shown)
+        place = listing.write_index(root, runs)
     if interrupted:
         _say("Interrupted. What finished is kept; make report goes on from here.")
         return 130
     bad = _closing(runs)
     if not studies:
-        _say_leftover(root, index.leftover(root, runs))
+        _say_leftover(root, listing.leftover(root, runs))
     _say(f"{place.relative_to(root)} ({seconds(time.monotonic() - began)})")
     return 1 if bad else 0
 

@@ -24,7 +24,7 @@ import nbformat
 from partialpool.batch import integrity, project, staleness
 from partialpool.batch.runs import Run
 from partialpool.batch.summary_file import dumps
-from partialpool.report import drawings, page
+from partialpool.report import drawings
 from partialpool.report.summaries import read_summary
 
 #: How often a kernel may fail to start (two at once can pick the same port).
@@ -124,6 +124,8 @@ def _swap(place: Path, final: Path) -> None:
 
 def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     """Execute the notebook and write all files of the run into `place`."""
+    from partialpool.report import exporter
+
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     before = staleness.fingerprint(run)
@@ -148,7 +150,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         "status": "error" if error else result["status"],
         "error": error,
         "checks": result.get("checks", []),
-        "title": page.title(notebook) or run.study,
+        "title": exporter.title(notebook) or run.study,
         "headline": result.get("headline"),
         "estimates": result.get("estimates", []),
         "parameters": result.get("parameters", {}),
@@ -170,7 +172,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     summary["seconds"]["total"] = round(time.monotonic() - clock, 2)
     summary["posterior"] = (place / "posterior.nc").is_file()
     summary["thumbnail"] = drawings.write_thumbnail(notebook, place)
-    html = page.render(notebook, summary, str(run.notebook.parent))
+    html = exporter.render(notebook, summary, str(run.notebook.parent))
     (place / "report.html").write_text(html, encoding="utf-8")
     (place / "summary.json").write_text(dumps(summary), encoding="utf-8")
     integrity.seal(place)

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import project
-from partialpool.batch.runs import Run
+from partialpool.data import paths
 from partialpool.report import page
 from partialpool.report.summaries import read_summary
 
@@ -20,7 +19,7 @@ from partialpool.report.summaries import read_summary
 RATE = "effective draws per second, worst parameter"
 
 
-def write(root: Path, runs: Iterable[Run]) -> list[Path]:
+def write(reports: Path, runs: Iterable[Any]) -> list[Path]:
     """Write ``reports/<study>/index.html`` for every study of which two or more runs finished.
 
     A page that shows these summaries already is left alone, so that a report with nothing to do
@@ -28,10 +27,10 @@ def write(root: Path, runs: Iterable[Run]) -> list[Path]:
 
     Parameters
     ----------
-    root : Path
-        The project's folder.
-    runs : iterable of Run
-        All that present studies define.
+    reports : Path
+        The folder of all reports.
+    runs : iterable
+        All that present studies define, see `partialpool.batch.runs.Run`.
 
     Returns
     -------
@@ -46,20 +45,20 @@ def write(root: Path, runs: Iterable[Run]) -> list[Path]:
         studies.setdefault(run.study, []).append(_row(run, summary))
     pages = []
     for study, rows in studies.items():
-        target = root / "reports" / study / "index.html"
+        target = reports / study / "index.html"
         if len(rows) < 2:
             continue
         mark = _digest(rows)
         if _marked(target) != mark:
-            project.write(target, render(study, rows, mark))
+            paths.write(target, render(study, rows, mark))
         pages.append(target)
-    for target in (root / "reports").glob("*/index.html"):
+    for target in reports.glob("*/index.html"):
         if target not in pages and _marked(target) is not None:
             target.unlink()
     return pages
 
 
-def _row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
+def _row(run: Any, summary: dict[str, Any]) -> dict[str, Any]:
     settings = {key: run.settings[key] for key in run.swept}
     metrics = dict(summary.get("metrics", {}))
     sizes = [p["ess_bulk"] for p in summary["parameters"].values() if p.get("ess_bulk")]
@@ -94,7 +93,13 @@ def render(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
             picture = study_plots.over_one(shown, metric, swept[0] if swept else "seed")
         pictures.append((metric[0].upper() + metric[1:], picture))
     sections = [
-        {"id": f"s{k}", "title": title, "figure": _svg(figure, alt, f"s{k}-"), "says": says}
+        {
+            "id": f"s{k}",
+            "level": 2,
+            "text": title,
+            "figure": _svg(figure, alt, f"s{k}-"),
+            "says": says,
+        }
         for k, (title, (figure, alt, says)) in enumerate(pictures)
     ]
     return (
@@ -107,8 +112,6 @@ def render(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
             swept=[*swept, "seed"],
             sections=sections,
             mark=mark,
-            style=page.asset("style.css"),
-            script=page.asset("page.js", "scroll.js"),
         )
     )
 
