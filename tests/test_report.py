@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 from nbformat import v4
 
 from partialpool.batch import listing, study_file, summary_file
-from partialpool.report import drawings, exporter, markup, sanitizer, summaries
+from partialpool.report import drawings, exporter, markup, summaries
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 

@@ -24,8 +24,8 @@ from typing import Any
 from partialpool.batch import integrity, listing, staleness, study_file
 from partialpool.batch.execute import sweep
 from partialpool.batch.runs import Run
+from partialpool.data.text import duration as seconds
 from partialpool.report import index, study_page, summaries
-from partialpool.report.page import seconds
 
 #: Marks in the terminal, beside the word.
 MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "error": "✗", "missing": "✗"}

@@ -16,9 +16,9 @@ import numpy as np
 
 from partialpool.batch import execute, staleness, study_file
 from partialpool.batch.runs import Run
+from partialpool.data.text import duration as seconds
 from partialpool.posterior import agreement
 from partialpool.report import summaries
-from partialpool.report.page import seconds
 
 
 @dataclass(frozen=True)

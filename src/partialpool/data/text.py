@@ -1,7 +1,12 @@
-"""Small pieces of sentences."""
+"""Small pieces of sentences: numbers, durations, names, lists."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+#: Units of a duration with their seconds, the longest first.
+UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -24,3 +29,69 @@ def closest(name: str, known: Iterable[str]) -> str:
     there = {other.casefold(): other for other in known}
     close = difflib.get_close_matches(name.casefold(), there, n=1, cutoff=0.5)
     return f"; did you mean {there[close[0]]!r}?" if close else ""
+
+
+def number(value: Any) -> str:
+    """A number in few characters, with a true minus sign.
+
+    Examples
+    --------
+    >>> number(-0.123456), number(12.0), number(None)
+    ('−0.1235', '12', '–')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, float) and not value.is_integer():
+        text = f"{value:.4g}" if 1e-4 <= abs(value) < 1e5 else f"{value:.2e}"
+    else:
+        text = f"{int(value)}" if abs(value) < 1e7 else f"{value:.3e}"
+    return text.replace("-", "−")
+
+
+def short(value: float) -> str:
+    """Two or three significant digits of a positive number, with thousands separated.
+
+    Examples
+    --------
+    >>> short(0.0341), short(12345.0)
+    ('0.034', '12,000')
+    """
+    if value >= 100:
+        return f"{float(f'{value:.2g}'):,.0f}"
+    return f"{value:#.2g}".rstrip(".")
+
+
+def duration(seconds: float | None) -> str:
+    """A duration as people say it: in two units from a minute on.
+
+    Examples
+    --------
+    >>> duration(0.0341), duration(125), duration(7300), duration(1e6), duration(None)
+    ('0.0341 s', '2 min 5 s', '2 h 1 min', '11 d 13 h', '–')
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    fitting = (pair for pair in pairwise(UNITS) if whole >= pair[0][1])
+    (unit, size), (smaller, part) = next(fitting)
+    return f"{whole // size} {unit} {whole % size // part} {smaller}"
+
+
+def code(name: Any) -> str:
+    """A name as Markdown code, where ``|`` and ``_`` mean nothing else."""
+    return f"`{str(name).replace('`', '')}`"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Words joined with commas and a final "and".
+
+    Examples
+    --------
+    >>> listed(["one", "two", "three"])
+    'one, two and three'
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -14,11 +14,13 @@ from partialpool.plots.palette import INK
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
-#: What draws. In a page an SVG is read as HTML, where an element of another kind ends the drawing.
-ELEMENTS = set(
-    "a circle clipPath defs desc ellipse g image line linearGradient marker mask path pattern polygon "
-    "polyline radialGradient rect stop svg switch symbol text textPath title tspan use".split()
-)
+#: What draws. A page reads an SVG as HTML, where an element of another kind ends the drawing.
+ELEMENTS = {
+    *("a", "circle", "clipPath", "defs", "desc", "ellipse", "g", "image", "line"),
+    *("linearGradient", "marker", "mask", "path", "pattern", "polygon", "polyline"),
+    *("radialGradient", "rect", "stop", "svg", "switch", "symbol", "text", "textPath"),
+    *("title", "tspan", "use"),
+}
 #: Figures do not shrink below this part of their size: their labels have 9 points.
 LEAST_SCALE = 0.8
 #: Larger thumbnails would make the index slow; a page with such a figure goes without.

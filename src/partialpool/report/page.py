@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from partialpool.data import paths
+from partialpool.data import paths, text
 from partialpool.plots import palette
 from partialpool.report import summaries
 
@@ -33,7 +33,7 @@ MEANING = {
 
 def makers() -> list[Path]:
     """Files that decide what a page looks like; a page made by others is made again."""
-    names = (*MAKERS, "plots/palette.py")
+    names = (*MAKERS, "plots/palette.py", "plots/study_plots.py", "data/text.py")
     return [file for name in names for file in paths.code(paths.PACKAGE / name)]
 
 
@@ -68,9 +68,9 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
     env.undefined = jinja2.StrictUndefined
     env.trim_blocks = env.lstrip_blocks = True
     env.filters |= {
-        "number": summaries.number,
+        "number": text.number,
         "estimate": summaries.estimate,
-        "seconds": seconds,
+        "seconds": text.duration,
         "value": value,
     }
     env.globals |= {"asset": asset, "meaning": MEANING, "version": version()}
@@ -79,21 +79,11 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
 
 def asset(*names: str) -> dict[str, str]:
     """Read a style sheet or scripts, with the hash by which the page's policy allows them."""
-    text = "\n".join((TEMPLATES / name).read_text(encoding="utf-8").strip() for name in names)
+    content = "\n".join((TEMPLATES / name).read_text(encoding="utf-8").strip() for name in names)
     if "style.css" in names:
-        text += palette.rules()
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return {"text": Markup(text), "hash": f"sha256-{digest}"}
-
-
-def seconds(duration: float | None) -> str:
-    """A duration as people say it."""
-    if duration is None:
-        return "–"
-    if duration < 60:
-        return f"{duration:.3g} s"
-    minutes, rest = divmod(round(duration), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+        content += palette.rules()
+    digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+    return {"text": Markup(content), "hash": f"sha256-{digest}"}
 
 
 def value(setting: Any) -> str:

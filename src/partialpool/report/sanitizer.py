@@ -11,29 +11,30 @@ import nh3
 from markupsafe import Markup
 from pygments.token import STANDARD_TYPES
 
-TEXT = set(
-    "a abbr b bdi bdo blockquote br center cite code data dd del details dfn div dl dt em figcaption "
-    "figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q rp rt ruby s samp small span "
-    "strike strong sub summary sup time tt u ul var wbr".split()
-)
-TABLE = set("caption col colgroup table tbody td tfoot th thead tr".split())
-MATHS = set(
-    "math menclose mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot mrow ms "
-    "mspace msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none".split()
-)
+MATHS = {
+    *("math", "menclose", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover", "mpadded"),
+    *("mphantom", "mprescripts", "mroot", "mrow", "ms", "mspace", "msqrt", "mstyle", "msub"),
+    *("msubsup", "msup", "mtable", "mtd", "mtext", "mtr", "munder", "munderover", "none"),
+}
+#: Parts that a page itself is made of, which a displayed text has no business to add.
+LANDMARKS = {"area", "article", "aside", "footer", "header", "hgroup", "map", "nav"}
+TAGS = (nh3.ALLOWED_TAGS - LANDMARKS) | {"tfoot"} | MATHS
 #: Go with all that is in them; of any other element the text stays.
-REMOVED = set(
-    "annotation annotation-xml iframe noembed noframes noscript object script select style svg "
-    "template textarea title xmp".split()
-)
-CELL = {"colspan", "rowspan", "scope", "headers", "align"}
-MATHS_SIZES = {"lspace", "rspace", "width", "minsize", "maxsize", "mathsize", "linethickness"}
-MATHS_SIZES |= {"rowspacing", "columnspacing"}
-MATHS_ATTRIBUTES = MATHS_SIZES | set(
-    "accent accentunder columnalign columnlines columnspan display displaystyle fence form largeop "
-    "linebreak mathbackground mathcolor mathvariant movablelimits notation rowalign rowlines rowspan "
-    "scriptlevel separator stretchy symmetric".split()
-)
+REMOVED = {
+    *("annotation", "annotation-xml", "iframe", "noembed", "noframes", "noscript", "object"),
+    *("script", "select", "style", "svg", "template", "textarea", "title", "xmp"),
+}
+SIZES = {
+    *("columnspacing", "linethickness", "lspace", "mathsize", "maxsize", "minsize"),
+    *("rowspacing", "rspace", "width"),
+}
+MATHS_ATTRIBUTES = SIZES | {
+    *("accent", "accentunder", "columnalign", "columnlines", "columnspan", "display"),
+    *("displaystyle", "fence", "form", "largeop", "linebreak", "mathbackground", "mathcolor"),
+    *("mathvariant", "movablelimits", "notation", "rowalign", "rowlines", "rowspan"),
+    *("scriptlevel", "separator", "stretchy", "symmetric"),
+}
+CELL = {"align", "colspan", "headers", "rowspan", "scope"}
 ATTRIBUTES = {
     **dict.fromkeys(MATHS, MATHS_ATTRIBUTES),
     "*": {"dir", "id", "lang", "style", "title"},
@@ -48,20 +49,20 @@ ATTRIBUTES = {
     "th": CELL,
     "time": {"datetime"},
 }
-#: Classes under which the style sheet knows what displays and Markdown make; its others are its own.
+#: Classes of what displays and Markdown make; the others of the style sheet are the page's own.
 CLASSES = {
-    "table": {"dataframe"},
     "div": {"highlight", "math"},
     "span": set(STANDARD_TYPES.values()),
+    "table": {"dataframe"},
 }
 #: Styles that a text may give itself. None moves or enlarges anything.
-STYLES = set(
-    "background-color color font-style font-weight text-align text-decoration vertical-align "
-    "white-space".split()
-)
+STYLES = {
+    *("background-color", "color", "font-style", "font-weight", "text-align"),
+    *("text-decoration", "vertical-align", "white-space"),
+}
 IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml)[;,]")
 #: One or more lengths, each below ten, and backwards less than one.
-SIZES = re.compile(r"(?: ?(?:-?0?\.\d+|\d(?:\.\d+)?)(?:em|ex|pt|px)?)+")
+LENGTHS = re.compile(r"(?: ?(?:-?0?\.\d+|\d(?:\.\d+)?)(?:em|ex|pt|px)?)+")
 BOX = '<div class="{}" tabindex="0" role="group" aria-label="{}">'
 
 
@@ -89,13 +90,13 @@ def sanitize(html: str, ids: set[str] | None = None) -> Markup:
             good = not value.strip().lower().startswith("data:")
         elif name == "style":
             good = "url" not in value.lower() and "\\" not in value
-        elif element in MATHS and name in MATHS_SIZES:
-            good = SIZES.fullmatch(value) is not None
+        elif element in MATHS and name in SIZES:
+            good = LENGTHS.fullmatch(value) is not None
         return value if good else None
 
     text = nh3.clean(
         html,
-        tags=TEXT | TABLE | MATHS,
+        tags=TAGS,
         clean_content_tags=REMOVED,
         attributes=ATTRIBUTES,
         attribute_filter=kept,

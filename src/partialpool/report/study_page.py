@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from partialpool.data import paths
-from partialpool.report import page
+from partialpool.report import drawings, page
 from partialpool.report.summaries import read_summary
 
 #: Metrics shown first, if there; others follow.
@@ -75,9 +77,6 @@ def _row(run: Any, summary: dict[str, Any]) -> dict[str, Any]:
 
 def render(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
     """Make the page of a study from its runs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     from partialpool.plots import study_plots
 
     pictures = [("Estimates", study_plots.estimates(rows))]
@@ -97,10 +96,10 @@ def render(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
             "id": f"s{k}",
             "level": 2,
             "text": title,
-            "figure": _svg(figure, alt, f"s{k}-"),
-            "says": says,
+            "figure": _svg(found, f"s{k}-"),
+            "says": found.sentence,
         }
-        for k, (title, (figure, alt, says)) in enumerate(pictures)
+        for k, (title, found) in enumerate(pictures)
     ]
     return (
         page.environment()
@@ -116,15 +115,10 @@ def render(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
     )
 
 
-def _svg(figure: Any, alt: str, prefix: str) -> Any:
-    import matplotlib.pyplot as plt
-
-    from partialpool.report import drawings
-
+def _svg(found: Any, prefix: str) -> Markup:
     text = io.StringIO()
-    figure.savefig(text, format="svg")
-    plt.close(figure)
-    return drawings.inline_svg(text.getvalue(), alt, prefix)
+    found.figure.savefig(text, format="svg")
+    return drawings.inline_svg(text.getvalue(), found.description, prefix)
 
 
 def _digest(rows: list[dict[str, Any]]) -> str:

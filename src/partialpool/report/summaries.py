@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from partialpool.data.text import number
+
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """Read a run's ``summary.json``; None if the run has not ended or the file is not whole."""
@@ -48,16 +50,3 @@ def estimate(figures: Mapping[str, Any], *names: str) -> str:
         return " to ".join(map(number, values))
     decimals = max(0, 1 - math.floor(math.log10(sd)))
     return " to ".join(f"{value:,.{decimals}f}".replace("-", "−") for value in values)
-
-
-def number(value: Any) -> str:
-    """A number in few characters, with a true minus sign."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, float) and not value.is_integer():
-        text = f"{value:.4g}" if 1e-4 <= abs(value) < 1e5 else f"{value:.2e}"
-    else:
-        text = f"{int(value)}" if abs(value) < 1e7 else f"{value:.3e}"
-    return text.replace("-", "−")
