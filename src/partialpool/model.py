@@ -124,7 +124,7 @@ class Fit(Fitted):
         replicated: np.ndarray | None = None,
         rows: np.ndarray | None = None,
     ) -> data_fit.Verdicts:
-        """Two verdicts: can these draws be trusted, and does the model fit the data?
+        """Two verdicts: whether these draws can be trusted, and whether the model fits the data.
 
         Parameters
         ----------
