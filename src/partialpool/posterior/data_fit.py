@@ -203,7 +203,7 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
             "≤",
             round(float(stats.norm.isf(LEVEL / 2 / len(z))), 2),
             f"distance of {where} from what the others predict, in predictive standard deviations",
-            "look at the row, and try `family: student`, which bends less to outliers",
+            'look at the row, and try "family: student", which bends less to outliers',
         ),
         one(
             "Far rows",
@@ -211,7 +211,7 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
             "≤",
             int(stats.binom.ppf(1 - LEVEL, len(z), 2 * stats.norm.sf(FAR))),
             f"of {len(z):,} rows beyond {FAR:g} predictive standard deviations",
-            "try `family: student`",
+            'try "family: student"',
         ),
     ]
     p = same_noise(fitted, left_out)
