@@ -20,6 +20,8 @@ FORMULAS = (
     "y ~ 0 + x + (0 + x | group)",
     "y ~ f + (0 + x | group) + (1 | group)",
     "log(y + 100) ~ I(x**2) + (1 | group:f)",
+    "y ~ x + offset(x) + (1 | label:f)",
+    "y ~ 1 + (1 | half:f)",
     "y ~ x",
 )
 
@@ -29,6 +31,8 @@ def table():
     rng = np.random.default_rng(0)
     table = pp.simulate.grouped(rng, groups=30, per_group=20, cor=0.3)
     table["f"] = rng.choice(["a", "b", "c"], len(table))
+    table["label"] = rng.choice(["x:y", "x", 'x"', "x::y"], len(table))
+    table["half"] = rng.choice([0.5, 1.0, 1e6], len(table))
     # a group that one part only has, and a category that one part lacks
     return table.sort_values("f", kind="stable").reset_index(drop=True)
 
@@ -55,7 +59,11 @@ def test_a_model_from_parts_is_the_model_from_the_table(table, tmp_path, formula
     model = pp.Model(formula, opened(write(table, tmp_path / "parts", 5)))
     assert model.design.x_names == whole.design.x_names
     assert model.design.n_rows == len(table)
+    assert model.design.response == whole.design.response
+    if model.design.group:
+        np.testing.assert_array_equal(model.design.levels, whole.design.levels)
     np.testing.assert_array_equal(model.design.counts, whole.design.counts)
+    assert (model.design.codes >= 0).all()
     assert {k: str(v) for k, v in model.priors.items()} == {
         k: str(v) for k, v in whole.priors.items()
     }

@@ -32,8 +32,8 @@ def require_complete(table: pd.DataFrame, names: list[str]) -> None:
     if counts.any():
         where = ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
         raise ValueError(
-            f"Rows with missing or infinite values: {where}. Set `missing` to 'drop' to leave "
-            "these rows out, or fill them in."
+            f"Rows with missing or infinite values: {where}. Leave these rows out with `missing` "
+            "set to 'drop' (--missing drop), or fill them in."
         )
 
 

@@ -22,6 +22,10 @@ def require_estimable(design: Design) -> None:
         raise ValueError(
             f"There are {n} rows for {p} coefficients; give more rows or fewer predictors."
         )
+    X, Z, _ = design.totals
+    for name, rms in zip((*design.x_names, *design.z_names), [*X.rms, *Z.rms], strict=True):
+        if rms == 0:
+            raise ValueError(f"The predictor {name!r} is zero in every row; leave it out.")
     x_constant, y_constant = _constant(design)
     for k, name in enumerate(design.x_names):
         if name != "Intercept" and x_constant[k] and "Intercept" in design.x_names:

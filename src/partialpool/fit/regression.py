@@ -13,7 +13,7 @@ from partialpool.design import from_parts
 from partialpool.design.choices import MISSING, NOISE
 from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import unidentified
-from partialpool.design.formula import split_formula
+from partialpool.design.formula import read
 from partialpool.design.from_table import build, complete_rows
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
@@ -119,11 +119,10 @@ class Regression:
 
     def pooled(self) -> "Regression":
         """Complete pooling: the same regression without its group terms."""
-        response, common, _ = split_formula(self.formula)
         kept = {*self.design.x_names, "sigma", "nu"}
         given = {name: str(prior) for name, prior in self.priors.items() if name in kept}
         return Regression(
-            f"{response} ~ {common}",
+            read(self.formula).without_groups,
             self.source,
             given,
             family=self.family,
