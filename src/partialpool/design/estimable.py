@@ -3,6 +3,7 @@
 import numpy as np
 
 from partialpool.design.matrices import Design
+from partialpool.design.totals import products
 
 
 def require_estimable(design: Design) -> None:
@@ -52,13 +53,13 @@ def unidentified(design: Design) -> str:
     """
     if not design.group or design.counts.max() > 1:
         return ""
-    products = np.stack(
+    pairs = np.stack(
         [design.Z[:, i] * design.Z[:, j] for block in design.blocks for i in block for j in block],
         axis=-1,
     )
-    products = products / np.maximum(np.linalg.norm(products, axis=0), 1e-300)
-    ones = np.ones(len(products)) / np.sqrt(len(products))
-    left = ones - products @ np.linalg.lstsq(products, ones, rcond=None)[0]
+    pairs = pairs / np.maximum(np.linalg.norm(pairs, axis=0), 1e-300)
+    ones = np.ones(len(pairs)) / np.sqrt(len(pairs))
+    left = ones - pairs @ np.linalg.lstsq(pairs, ones, rcond=None)[0]
     if np.linalg.norm(left) > 1e-6:
         return ""
     return (
@@ -82,17 +83,11 @@ def _dependent(design: Design) -> np.ndarray:
         _, triangle = np.linalg.qr(scaled)
         return np.flatnonzero(np.abs(np.diag(triangle)) < 1e-10)
     # From cross-products, where a square root of the precision is left.
-    whole = design.moments.total()
     varying = [name for name in design.x_names if name != "Intercept"]
-    at = [whole.names.index(name) for name in varying]
-    products = whole.centred()[0]
-    if "Intercept" not in design.x_names:
-        mean = whole.means(np.zeros(len(whole.names)))[0]
-        products = products + whole.records[0, 0] * np.outer(mean, mean)
-    products = products[np.ix_(at, at)]
-    size = np.sqrt(np.diag(products))
-    left = products / np.outer(size, size)
-    for k in range(len(at)):
+    left = products(design.moments, design.x_names)
+    size = np.sqrt(np.diag(left))
+    left = left / np.outer(size, size)
+    for k in range(len(varying)):
         if left[k, k] < 1e-12:
             return np.array([design.x_names.index(varying[k])])
         left = left - np.outer(left[:, k], left[k]) / left[k, k]
