@@ -139,7 +139,7 @@ def test_pi_is_a_number():
 
 def test_orthogonal_polynomials_are_those_of_r():
     """R: ``poly(1:10, 2)``, and ``predict(poly(1:10, 2), 11)``."""
-    table = pd.DataFrame({"x": np.arange(1.0, 11), "y": np.arange(10.0) ** 2})
+    table = pd.DataFrame({"x": np.arange(1.0, 11), "y": np.arange(10.0) ** 3})
     design = build("y ~ poly(x, 2)", table)
     first = [-0.49543369, -0.38533732, -0.27524094, -0.16514456, -0.05504819]
     second = [0.52223297, 0.17407766, -0.08703883, -0.26111648, -0.34815531]
@@ -324,6 +324,29 @@ def test_bad_tables(change, words):
 def test_a_predictor_called_sigma():
     with pytest.raises(ValueError, match="rename the column"):
         build("Reaction ~ sigma", SLEEP.rename(columns={"Days": "sigma"}))
+
+
+def test_data_without_noise():
+    """Refused at once, unless every row has an effect of its own."""
+    rng = np.random.default_rng(0)
+    g, x = np.repeat(np.arange(6), 5), rng.normal(size=30)
+    table = pd.DataFrame({"g": g, "x": x, "y": 2 + 3 * x})
+    for formula in ("y ~ x", "y ~ x + (1 | g)", "y ~ x + (x | g)"):
+        with pytest.raises(ValueError, match="no noise: it is an exact combination of the pred"):
+            build(formula, table)
+    lines = table.assign(y=rng.normal(size=6)[g] + rng.normal(size=6)[g] * x)
+    with pytest.raises(ValueError, match="an exact combination of the predictors within each"):
+        build("y ~ x + (x | g)", lines)
+    build("y ~ x + (1 | g)", lines)
+    build("y ~ x + (x | g)", lines.assign(y=lines["y"] + 1e-6 * rng.normal(size=30)))
+    # much larger between groups, or along x, than what is left
+    build("y ~ 1 + (1 | g)", table.assign(y=3e8 * rng.normal(size=6)[g] + rng.normal(size=30)))
+    build("y ~ x", table.assign(y=1e8 * x + rng.normal(size=30)))
+    origin = pd.DataFrame({"i": np.arange(9), "x": np.arange(9.0)})
+    origin["y"] = rng.normal(2, 1, 9) * origin["x"] + 1
+    build("y ~ x + (0 + x | i)", origin)
+    with pytest.raises(ValueError, match="no noise"):
+        build("y ~ 1 + (1 | g)", table.assign(y=rng.normal(size=6)[g]))
 
 
 def test_a_column_of_zeros():

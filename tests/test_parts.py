@@ -177,6 +177,9 @@ def test_what_cannot_be_said_of_parts(table, tmp_path):
     twice.to_parquet(tmp_path / "twice.parquet")
     with pytest.raises(ValueError, match="'z' is a linear combination"):
         pp.Model("y ~ x + z", opened(tmp_path / "twice*"))
+    table.assign(y=3 - 2 * table["x"]).to_parquet(tmp_path / "exact.parquet")
+    with pytest.raises(ValueError, match="'y' has no noise"):
+        pp.Model("y ~ x + (1 | group)", opened(tmp_path / "exact*"))
     broken = table.copy()
     broken.loc[:4, "x"] = np.nan
     broken.loc[3, "y"] = np.inf

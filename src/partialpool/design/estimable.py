@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from partialpool.design.explained import Explained
 from partialpool.design.matrices import Design
 from partialpool.design.totals import products
 
@@ -42,6 +43,46 @@ def require_estimable(design: Design) -> None:
         )
     if y_constant:
         raise ValueError(f"The response {design.response!r} is constant ({design.y[0]:g}).")
+    require_noise(design)
+
+
+def require_noise(design: Design) -> None:
+    """Raise a ValueError where the columns give every row exactly, with rows to spare.
+
+    The density of the posterior then grows without bound as sigma goes to zero; where effects of
+    groups are not needed, as their standard deviations do too. Nothing is wrong with data that the
+    effects give exactly, such as one slope for each row, when no row is left to tell it.
+    """
+    if design.se is not None:
+        return
+    explained, q = Explained(design), len(design.z_names)
+    population = range(len(design.x_names))
+    for z in ([], [*range(q)]):
+        rank, left = explained.by(z, population)
+        needed = 1 if z else q + 1
+        if left < 1e-13 and design.n_rows - rank >= needed and _exact(design, z):
+            raise ValueError(
+                f"The response {design.response!r} has no noise: it is an exact combination of the "
+                f"{'predictors within each group' if z else 'predictors'}. Check the columns; "
+                "there is nothing to estimate."
+            )
+
+
+def _exact(design: Design, z: list[int]) -> bool:
+    """Whether nothing but rounding is left of the response, seen row by row where they are here."""
+    if design.moments is not None:
+        return True
+    rows = np.column_stack([design.X, design.y])
+    if z:
+        for j in range(design.n_groups):
+            here = design.codes == j
+            Z = design.Z[here]
+            rows[here] -= Z @ np.linalg.lstsq(Z, rows[here], rcond=None)[0]
+    left = rows[:, -1]
+    if design.X.shape[1]:
+        X = rows[:, :-1] / np.maximum(np.linalg.norm(rows[:, :-1], axis=0), 1e-300)
+        left = left - X @ np.linalg.lstsq(X, left, rcond=1e-10)[0]
+    return bool(np.abs(left).max() <= 1e-10 * np.std(design.y) + 1e-14 * np.abs(design.y).max())
 
 
 def unidentified(design: Design) -> str:
