@@ -31,6 +31,8 @@ EXPORTS = {
     "batches": "design.batches",
     "from_table": "design.from_table",
     "from_parts": "design.from_parts",
+    "propriety": "design.propriety",
+    "explained": "design.explained",
     "default_priors": "design.default_priors",
     "crossproducts": "fit.crossproducts",
     "kernels": "fit.kernels",

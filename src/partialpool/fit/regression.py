@@ -17,6 +17,7 @@ from partialpool.design.formula import read
 from partialpool.design.from_table import build, complete_rows
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
+from partialpool.design.propriety import propriety
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 
@@ -38,6 +39,8 @@ class Regression:
         Missing values of each column in the rows that were left out.
     priors : dict of str to Prior
         One for every parameter.
+    propriety : Propriety
+        Which parameters have a posterior mean and variance.
     unidentified : str
         A sentence where only the priors tell the noise from the group effects; else empty.
     """
@@ -74,6 +77,7 @@ class Regression:
         else:
             self.design, self.table = build(formula, table, se=se), table
         self.priors: dict[str, Prior] = resolve(self.design, priors, family)
+        self.propriety = propriety(self.design, self.priors)
         self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
 
     @cached_property
