@@ -312,6 +312,8 @@ def test_bad_formulas(formula, words):
         ({"Days": 1j}, "'Days' holds complex128"),
         ({"Reaction": 3.0}, "is constant"),
         ({"Subject": 1}, "has one level"),
+        ({"Days": np.linspace(1, 2, 180) * 1e200}, "whose squares a computer cannot hold"),
+        ({"Reaction": np.linspace(1, 2, 180) * 1e-200}, "whose squares a computer cannot hold"),
         ({"Days": 7}, "'Days' is constant"),
         ({"Days": 0}, "'Days' is zero in every row"),
     ],

@@ -5,6 +5,8 @@ import os
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import partialpool as pp
@@ -96,6 +98,35 @@ def test_csv_parts_and_a_number_that_turns_into_a_fraction(table, tmp_path, endi
     folder = write(table, tmp_path / "parts", 3, ending)
     model = pp.Model("y ~ x + f + (1 | group)", opened(folder))
     whole = pp.Model("y ~ x + f + (1 | group)", table)
+    np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
+
+
+def test_csv_parts_as_people_write_them(table, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    table.iloc[:300].to_csv(folder / "0.CSV", index=False, sep=";", decimal=",")
+    table.iloc[300:].to_csv(folder / "1.csv", index=False)
+    model = pp.Model("y ~ x + (1 | group)", opened(folder))
+    whole = pp.Model("y ~ x + (1 | group)", table)
+    np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
+    for content, words in (
+        ("y,x,x,group\n1,2,3,4\n", "The part 1.csv has several columns 'x'"),
+        ("y,x,group\n1,2,3\n1,2,3,4\n", "The part 1.csv cannot be read"),
+    ):
+        (folder / "1.csv").write_text(content)
+        with pytest.raises(ValueError, match=words):
+            pp.Model("y ~ x + (1 | group)", opened(folder))
+
+
+def test_decimals_of_parts_are_numbers(tmp_path):
+    (tmp_path / "parts").mkdir()
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"y": rng.normal(size=60), "x": rng.integers(0, 999, 60) / 4})
+    whole = pp.Model("y ~ I(x**2)", table)
+    found = pa.Table.from_pandas(table)
+    x = found.column("x").cast(pa.decimal128(9, 2))
+    pq.write_table(found.set_column(1, "x", x), tmp_path / "parts" / "0.parquet")
+    model = pp.Model("y ~ I(x**2)", opened(tmp_path / "parts"))
     np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
 
 
