@@ -289,6 +289,7 @@ def test_split():
         ("Reaction ~ Days^2", "a power of one column stands for the column itself; write I"),
         ("Reaction ~ I(-Days^2)", "a power of a negative term could be read in two ways"),
         ("Reaction ~ 2 * Days", "the number 2 is no term; write arithmetic inside I"),
+        ("Reaction ~ 1 * Days", "its terms cannot be combined in this way"),
         ("cbind(Reaction, Days) ~ 1", "counts of successes and failures use Bambi"),
         ("Reaction ~ cut(Days, c(2, 5))", "cut.. has values outside .2,5.; give wider breaks"),
         ("Reaction ~ . + (1 | Subject)", "write the columns out"),
