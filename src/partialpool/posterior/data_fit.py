@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, replications, sensitivity
 from partialpool.posterior.checks import Verdict, one, shown
 from partialpool.posterior.finding import Finding
@@ -152,6 +153,7 @@ def check(
         statistics_check(replicated, fitted, rows),
         *residual_checks(fitted, left_out),
         calibration_check(left_out),
+        *([kind_check(fitted.model)] if fitted.model.mismatch else []),
         conflict_check(sensitivity.power_scaling(fitted)),
     ]
     return DataVerdict(found)
@@ -252,6 +254,17 @@ def calibration_check(left_out: LeftOut) -> dict[str, Any]:
         "p-value (Kolmogorov–Smirnov) that the rows' leave-one-out probabilities are uniform",
         "the noise has another shape or width than the model's",
     )
+
+
+def kind_check(model: Regression) -> dict[str, Any]:
+    """A missed check that says that the response is no quantity with Gaussian noise."""
+    return {
+        "name": "Response",
+        "value": 0.0,
+        "threshold": "≥ 1",
+        "passed": False,
+        "help": model.mismatch,
+    }
 
 
 def conflict_check(sensitivities: pd.DataFrame) -> dict[str, Any]:

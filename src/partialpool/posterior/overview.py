@@ -14,7 +14,7 @@ def columns(model: Regression) -> Finding:
     Of data in parts the figures are those of the sample of rows.
     """
     design, table = model.design, model.table
-    groups = design.group.split(":") if design.group else []
+    groups = design.factors
     rows = {}
     for name in used_columns(design.formula, model.se):
         values = table[name]
@@ -57,7 +57,7 @@ def priors(model: Regression) -> Finding:
     table = pd.DataFrame(
         {"parameter": list(model.priors), "prior": [str(p) for p in model.priors.values()]}
     )
-    remarks = [remark for remark in (model.dropped, model.unidentified) if remark]
+    remarks = [r for r in (model.dropped, model.unidentified, model.mismatch) if r]
     return Finding("priors", " ".join([says, *remarks]), table=table, index=False)
 
 
