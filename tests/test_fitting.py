@@ -296,9 +296,9 @@ def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
     levels = [str(level) for level in radon.design.levels]
     np.testing.assert_allclose(absorbed["uranium"][1], uranium.loc[levels])
     assert radon.unpooled().design.x_names == ()
-    posterior = radon.fit(draws=250, seed=1)
-    own = pp.groups.group_coefficients(radon, posterior)["Intercept"]
-    draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    fit = radon.fit(draws=250, seed=1)
+    own = pp.pooling.group_coefficients(fit)["Intercept"]
+    draws = fit.dataset.stack(sample=("chain", "draw"))
     first = (
         draws["Intercept"]
         + draws["uranium"] * uranium.loc[levels[0]]

@@ -10,6 +10,8 @@ import pytest
 import partialpool as pp
 from partialpool.data import reading, row_sample
 from partialpool.design import parts
+from partialpool.plots import groups
+from partialpool.posterior import leave_one_out, predictions
 
 FORMULAS = (
     "y ~ x + (x | group)",
@@ -216,12 +218,10 @@ def test_groups_without_a_row_in_the_sample_are_not_drawn(tmp_path):
     present = set(np.unique(model.design.codes))
     assert model.design.n_groups == 40
     assert len(present) <= 25
-    assert set(pp.groups.chosen_groups(model)) <= present
-    posterior = model.fit(draws=100, seed=1)
-    fits = pp.pooling.three_ways(model, posterior, 1)
-    figure, _, _ = pp.groups.group_lines(model, fits)
-    assert len(figure.axes) >= 18
-    rows = pp.predictions.chosen_rows(model)
-    assert len(pp.predict(model, posterior, rows, unseen="population")) == 12
-    left_out = pp.leave_one_out.leave_out(model, posterior)
+    assert set(groups.chosen_groups(model.design)) <= present
+    fit = model.fit(draws=100, seed=1)
+    assert len(groups.group_lines(fit).figure.axes) >= 18
+    rows = predictions.chosen_rows(model)
+    assert len(fit.predict(rows, unseen="population")) == 12
+    left_out = leave_one_out.leave_out(fit)
     assert len(left_out.pit) == len(model.design.y)

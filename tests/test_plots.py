@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import partialpool as pp
-from partialpool.plots import groups, marginals
-from partialpool.posterior import pooling, predictions
+from partialpool.plots import groups, marginals, predictive
+from partialpool.posterior import leave_one_out, pooling, predictions, replications
+from partialpool.posterior.fitted import POOLING
 from partialpool.simulation import simulate
 
 
@@ -20,42 +21,87 @@ def _close():
 
 @pytest.fixture(scope="module")
 def radon():
-    model = pp.Model("log.radon ~ basement + uranium + (basement | county)", pp.load("radon"))
-    posterior = model.fit(seed=1)
-    return model, posterior, pooling.three_ways(model, posterior, seed=2)
+    model = pp.Model(
+        "log.radon ~ basement + uranium + (basement | county)",
+        pp.load("radon"),
+        labels={"basement": "floor"},
+    )
+    return model.fit(seed=1)
 
 
 def test_every_plot_has_words(radon):
-    model, posterior, fits = radon
+    model, rows = radon.model, np.arange(919)
+    rng = np.random.default_rng(0)
+    held, replicated = leave_one_out.leave_out(radon), replications.replicate(radon, rows, rng)
+    wanted = predictions.chosen_rows(model)
+    predicted = radon.predict(wanted, unseen="population")
     results = [
-        groups.data(model, {"basement": "floor"}),
-        groups.group_lines(model, fits),
-        groups.shrinkage(model, posterior, fits["none"]),
-        marginals.against_exact(posterior, model.reference_for(posterior)),
-        marginals.traces(posterior, model.parameters),
-        marginals.prior_and_posterior(model, posterior),
+        groups.data(model),
+        groups.group_lines(radon),
+        groups.shrinkage(radon),
+        groups.forest(radon),
+        groups.predictive_lines(radon, rng),
+        marginals.against_exact(radon),
+        marginals.traces(radon),
+        marginals.prior_and_posterior(radon),
+        predictive.prior_check(model, rows, rng),
+        predictive.densities(model, replicated, rows),
+        predictive.statistics_check(model, replicated, rows),
+        predictive.pit(model, held),
+        predictive.residuals(model, held),
+        predictive.predictions(model, predicted, predictions.row_names(wanted)),
+        predictive.sensitivities(radon),
     ]
-    for figure, alt, says in results:
-        figure.canvas.draw()
-        assert len(alt) > 40
-        assert re.search(r"\d", says), says
-        for axes in figure.axes:
-            assert axes.lines or axes.collections or not axes.get_visible()
-    assert "919 rows" in results[0][2]
-    assert "18 of 85 groups" in results[1][2]
+    assert len({found.name for found in results}) == len(results)
+    for found in results:
+        found.figure.canvas.draw()
+        assert len(found.description) > 40
+        assert "**" not in found.description
+        assert re.search(r"\d", found.sentence), found.sentence
+        for axes in found.figure.axes:
+            assert axes.lines or axes.collections or axes.patches or not axes.get_visible()
+    assert results[0].figure.axes[0].get_xlabel() == "floor"
+    assert "919 rows" in results[0].sentence
+    assert "18 of 85 groups" in results[1].sentence
+
+
+def test_where_there_is_nothing_to_draw_a_sentence_says_why():
+    plain = pp.Model("Reaction ~ Days", pp.load("sleepstudy"), {"Days": "Flat"})
+    fit = plain.fit(draws=100)
+    rng = np.random.default_rng(0)
+    results = {
+        "lines": groups.group_lines(fit),
+        "shrink": groups.shrinkage(fit),
+        "all rows share": groups.forest(fit),
+        "flat": predictive.prior_check(plain, np.arange(180), rng),
+        "family: student": marginals.against_gaussian(fit),
+    }
+    for words, found in results.items():
+        assert found.figure is None
+        assert words in found.sentence
+
+
+def test_true_values_are_drawn_and_counted(radon):
+    truth = {"basement": -10.0, "uranium": float(radon.population["uranium"].mean()), "b": [1]}
+    found = marginals.traces(radon, ["basement", "uranium"], truth)
+    assert "holds the true value for 1 of 2 parameters" in found.sentence
+    shown = marginals.against_exact(radon, ["basement", "uranium"], truth)
+    assert list(shown.table.index) == ["basement", "uranium"]
+    assert [len(axes.lines) for axes in shown.figure.axes] == [3, 3]
+    assert len(marginals.against_exact(radon, ["basement"]).figure.axes[0].lines) == 2
 
 
 def test_eight_hundred_groups_stay_readable():
     table = simulate.grouped(np.random.default_rng(0), groups=800, per_group=3)
     model = pp.Model("y ~ x + (x | group)", table)
-    assert len(groups.chosen_groups(model)) == groups.MAX_PANELS
+    assert len(groups.chosen_groups(model.design)) == groups.MAX_PANELS
     groups.data(model)
 
 
 def test_chosen_groups_span_the_sizes():
     sizes = list(range(1, 101))
     table = simulate.grouped(np.random.default_rng(0), groups=100, per_group=sizes)
-    chosen = groups.chosen_groups(pp.Model("y ~ x + (1 | group)", table))
+    chosen = groups.chosen_groups(pp.Model("y ~ x + (1 | group)", table).design)
     assert {0, 99} <= set(chosen)
 
 
@@ -63,46 +109,41 @@ def test_models_without_a_predictor_or_groups():
     dyes = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
     assert predictions.main_predictor(dyes) is None
     groups.data(dyes)
-    with pytest.raises(ValueError, match="numeric predictor"):
-        groups.group_lines(dyes, {})
+    assert "numeric predictor" in groups.group_lines(dyes.fit(draws=100)).sentence
     plain = pp.Model("Reaction ~ Days", pp.load("sleepstudy"))
     assert predictions.main_predictor(plain) == "Days"
     groups.data(plain)
 
 
 def test_lines_are_those_of_the_parameters(radon):
-    model, posterior, _ = radon
-    row = model.table.iloc[[500]]
-    draws = posterior["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    row = radon.model.table.iloc[[500]]
+    draws = radon.dataset.stack(sample=("chain", "draw"))
     county = row["county"].iloc[0]
     intercept = draws["Intercept"] + draws["1|county"].sel(county=county)
     slope = draws["basement"] + draws["basement|county"].sel(county=county)
     expected = (
         intercept + slope * row["basement"].iloc[0] + draws["uranium"] * row["uranium"].iloc[0]
     )
-    np.testing.assert_allclose(model.mean(posterior, row)[:, 0], expected)
+    np.testing.assert_allclose(predictions.line(radon, row)[:, 0], expected)
     with pytest.raises(ValueError, match="was not in the data"):
-        model.mean(posterior, row.assign(county=999))
+        predictions.line(radon, row.assign(county=999))
 
 
 def test_shrinkage_pulls_towards_the_middle(radon):
-    model, posterior, fits = radon
-    partial = groups.group_coefficients(model, posterior)
-    separate = groups.group_coefficients(*fits["none"])
+    partial = pooling.group_coefficients(radon)
+    separate = pooling.group_coefficients(radon.ways["none"])
     for name in ("Intercept", "basement"):
         assert partial[name].mean(0).std() < separate[name].mean(0).std()
 
 
 def test_pooling_sentence_names_the_highest_evidence(radon):
-    _, _, fits = radon
-    evidence = {kind: fit.attrs["log_evidence"] for kind, (_, fit) in fits.items()}
+    evidence = {way: fit.attrs["log_evidence"] for way, fit in radon.ways.items()}
     best = max(evidence, key=evidence.get)
-    assert groups.POOLING[best] in pooling.sentence(fits).split(",")[0]
-    table = pooling.coefficients(fits)
-    assert list(table.index) == ["Intercept", "basement", "uranium", "sigma"]
+    found = pooling.coefficients(radon.ways)
+    assert POOLING[best] in found.sentence.split(",")[0]
+    assert list(found.table.index) == ["Intercept", "basement", "uranium", "sigma"]
 
 
 def test_headline_has_the_figures(radon):
-    model, posterior, _ = radon
-    summary = pp.checks.summarize(posterior)
-    assert f"{summary.loc['basement', 'mean']:.3g}" in pooling.headline(model, summary)
+    summary = radon.summary()
+    assert f"{summary.loc['basement', 'mean']:.3g}" in pooling.headline(radon.model, summary)

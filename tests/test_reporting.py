@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import partialpool as pp
-from partialpool.fit import exact, fitting
+from partialpool.fit import exact, exact_fit
+from partialpool.plots import marginals
 from partialpool.posterior import (
     draws,
+    finding,
     leave_one_out,
     overview,
     predictions,
@@ -26,24 +28,22 @@ FORMULA = "Reaction ~ Days + (Days | Subject)"
 
 @pytest.fixture(scope="module")
 def sleep():
-    model = pp.Model(FORMULA, SLEEP)
-    return model, model.fit(seed=1)
+    return pp.Model(FORMULA, SLEEP).fit(seed=1)
 
 
 @pytest.fixture(scope="module")
 def left_out(sleep):
-    return leave_one_out.leave_out(*sleep)
+    return leave_one_out.leave_out(sleep)
 
 
 def test_leave_one_out_against_fits_without_the_row(sleep, left_out):
     """Five rows, the farthest outlier but one among them, each left out by a fit of its own."""
-    model, _ = sleep
-    given_priors = {name: str(prior) for name, prior in model.priors.items()}
+    given_priors = {name: str(prior) for name, prior in sleep.model.priors.items()}
     for row in (0, 7, 57, 100, 179):
         others = pp.Model(FORMULA, SLEEP.drop(row).reset_index(drop=True), given_priors)
-        posterior = others.fit(seed=row, draws=4000)
-        line = others.mean(posterior, SLEEP.iloc[[row]])[:, 0]
-        noise = stats.norm(line, posterior["posterior"]["sigma"].to_numpy().ravel())
+        fit = others.fit(seed=row, draws=4000)
+        line = predictions.line(fit, SLEEP.iloc[[row]])[:, 0]
+        noise = stats.norm(line, fit.values["sigma"])
         density = noise.pdf(SLEEP["Reaction"].iloc[row])
         # 16,000 draws here, and about 500 effective ones of the 1,000 there
         error = density.std() / density.mean() * np.sqrt(1 / 16_000 + 1 / 500)
@@ -56,7 +56,7 @@ def test_a_row_of_bad_pareto_k_is_left_out_for_real(sleep):
     """With an outlier planted, importance sampling gives up on it and a fit takes its place."""
     table = SLEEP.assign(Reaction=SLEEP["Reaction"].where(SLEEP.index != 95, 900.0))
     model = pp.Model(FORMULA, table)
-    found = leave_one_out.leave_out(model, model.fit(seed=1))
+    found = leave_one_out.leave_out(model.fit(seed=1))
     assert found.refitted >= 1
     assert float(found.elpd.pareto_k.max()) <= found.elpd.good_k
     others = pp.Model(
@@ -64,25 +64,20 @@ def test_a_row_of_bad_pareto_k_is_left_out_for_real(sleep):
         table.drop(95).reset_index(drop=True),
         {name: str(prior) for name, prior in model.priors.items()},
     )
-    posterior = others.fit(seed=5, draws=4000)
-    line = others.mean(posterior, table.iloc[[95]])[:, 0]
-    density = stats.norm(line, posterior["posterior"]["sigma"].to_numpy().ravel()).pdf(900.0)
+    fit = others.fit(seed=5, draws=4000)
+    line = predictions.line(fit, table.iloc[[95]])[:, 0]
+    density = stats.norm(line, fit.values["sigma"]).pdf(900.0)
     error = density.std() / density.mean() * np.sqrt(1 / 4000 + 1 / 16_000)
     assert abs(float(found.elpd.elpd_i[95]) - np.log(density.mean())) < 4 * error
 
 
 def test_comparison_puts_the_right_model_first(sleep, left_out):
-    model, _ = sleep
-    pooled = model.pooled()
-    both = {
-        "complete pooling": leave_one_out.leave_out(pooled, pooled.fit(seed=1)),
-        "partial pooling": left_out,
-    }
-    table = leave_one_out.compare(both)
+    complete = leave_one_out.leave_out(sleep.ways["complete"])
+    found = leave_one_out.comparison({"complete pooling": complete, "partial pooling": left_out})
+    table = found.table
     assert list(table.index) == ["partial pooling", "complete pooling"]
-    says = leave_one_out.sentence(table, both)
-    assert "complete pooling is 9" in says
-    assert "clearly worse" in says
+    assert "complete pooling is 9" in found.sentence
+    assert "clearly worse" in found.sentence
     # ArviZ's conditional route needs no formula of ours: the same figure within a few units
     assert abs(table.at["partial pooling", "elpd"] + 862) < 2
 
@@ -111,23 +106,20 @@ def test_density_given_coefficients_is_that_of_the_dense_normal(seed, term, know
 
 
 def test_replications_have_the_predictive_moments(sleep):
-    model, posterior = sleep
     rows = np.arange(180)
-    values = draws.flat(model, posterior)
-    line = draws.line(model, values, rows)
-    replicated = replications.replicate(model, posterior, rows, np.random.default_rng(0))
-    sd = np.sqrt(line.var(0) + (values["sigma"] ** 2).mean())
+    line = draws.line(sleep.model.design, sleep.values, rows)
+    replicated = replications.replicate(sleep, rows, np.random.default_rng(0))
+    sd = np.sqrt(line.var(0) + (sleep.values["sigma"] ** 2).mean())
     z = (replicated.mean(0) - line.mean(0)) / (sd / np.sqrt(len(replicated)))
     assert np.abs(z).max() < stats.norm.isf(1e-4 / 180)
     assert (z**2).sum() < stats.chi2.isf(1e-4, 180)
 
 
 def test_figures_of_replications_are_those_of_pandas(sleep):
-    model, _ = sleep
-    rows = np.arange(180)
+    design, rows = sleep.model.design, np.arange(180)
     found = {
-        name: float(function(model.design.y[rows][None])[0])
-        for name, function in replications.statistics(model, rows).items()
+        name: float(function(design.y[rows][None])[0])
+        for name, function in replications.statistics(design, rows).items()
     }
     groups = SLEEP.groupby("Subject")["Reaction"]
     assert found["smallest value"] == SLEEP["Reaction"].min()
@@ -154,23 +146,23 @@ def test_prior_replications_follow_the_prior():
 
 def test_share_between_groups_is_the_intraclass_correlation():
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
-    posterior = model.fit(seed=1)
-    table = replications.variance_explained(model, posterior, np.arange(30))
-    between = posterior["posterior"]["1|Batch_sigma"].to_numpy().ravel() ** 2
-    within = posterior["posterior"]["sigma"].to_numpy().ravel() ** 2
-    share = table.loc["share of the remaining variance between groups"]
+    fit = model.fit(seed=1)
+    found = replications.variance_explained(fit, np.arange(30))
+    between = fit.values["1|Batch_sigma"] ** 2
+    within = fit.values["sigma"] ** 2
+    share = found.table.loc["share of the remaining variance between groups"]
     # noise is measured at the rows here, by sigma there: the same up to the fit of 30 rows
     assert share["mean"] == pytest.approx((between / (between + within)).mean(), abs=0.05)
     assert 0 < share["q05"] < share["mean"] < share["q95"] < 1
-    assert "lies between groups" in replications.variance_sentence(table)
+    assert "lies between groups" in found.sentence
 
 
 def test_sensitivity_tells_a_prior_that_speaks_from_one_that_does_not(sleep):
-    table = sensitivity.power_scaling(*sleep)
+    table = sensitivity.power_scaling(sleep)
     assert (table["prior"] < sensitivity.THRESHOLD).all()
     assert "None of the 6 parameters depends on the prior" in sensitivity.sentence(table)
     narrow = pp.Model(FORMULA, SLEEP, {"Days": "Normal(0, 1)"})
-    found = sensitivity.power_scaling(narrow, narrow.fit(seed=1))
+    found = sensitivity.power_scaling(narrow.fit(seed=1))
     assert found.at["Days", "prior"] > 2 * sensitivity.THRESHOLD
     assert "**" in sensitivity.sentence(found)
     assert "Days" in sensitivity.sentence(found)
@@ -178,10 +170,9 @@ def test_sensitivity_tells_a_prior_that_speaks_from_one_that_does_not(sleep):
 
 def test_the_prior_that_is_scaled_has_pymcs_density(sleep):
     """Up to the constant, the sum of the priors' log densities, LKJ's by its determinant."""
-    model, posterior = sleep
-    thin = draws.thinned(posterior, 5)
-    found = sensitivity._log_prior(model, thin)
-    values = {n: v.to_numpy().ravel() for n, v in thin["posterior"].to_dataset().items()}
+    model, thin = sleep.model, sleep.thinned(5)
+    found = sensitivity._log_prior(thin)
+    values = thin.values
     expected = np.log(1 - values["cor(1,Days|Subject)"] ** 2)  # LKJ(2) of one correlation
     expected = expected + sum(
         model.priors[n].logpdf(values[n]) for n in model.parameters if "cor" not in n
@@ -193,7 +184,7 @@ def test_overview_counts_what_is_there_and_what_is_missing():
     table = SLEEP.assign(age=SLEEP["Subject"].astype(int) % 7 + 20.0)
     table.loc[[3, 5], "Reaction"] = np.nan
     model = pp.Model("Reaction ~ Days + age + (1 | Subject)", table, missing="drop")
-    found = overview.columns(model)
+    found = overview.columns(model).table
     assert list(found.index) == ["Reaction", "Days", "age", "Subject"]
     assert found.at["Reaction", "missing"] == "2"
     assert found.at["age", "role"] == "predictor, of the group"
@@ -202,14 +193,14 @@ def test_overview_counts_what_is_there_and_what_is_missing():
 
 
 def test_rows_that_are_predicted(sleep):
-    model, posterior = sleep
+    model = sleep.model
     rows = predictions.chosen_rows(model)
     assert list(rows.columns) == ["Subject", "Days"]
     assert len(rows) == 12
     assert set(rows["Subject"]) - set(SLEEP["Subject"]) == {"new"}
-    names = predictions.row_names(model, rows)
+    names = predictions.row_names(rows)
     assert names[0] == "Subject 308, Days 0"
-    found = pp.predict(model, posterior, rows, unseen="population")
+    found = sleep.predict(rows, unseen="population")
     width = found["upper"] - found["lower"]
     assert width[9:].min() > width[:9].max()  # the new group is less well known
     chosen = predictions.chosen_rows(model, [{"Days": 3, "Subject": 308}])
@@ -221,10 +212,9 @@ def test_rows_that_are_predicted(sleep):
 
 
 def test_predictions_are_kept_beside_the_report(sleep, tmp_path):
-    model, posterior = sleep
-    found = pp.predict(model, posterior, predictions.chosen_rows(model), unseen="population")
-    assert "make report" in predictions.save(found, None)
-    assert "(predictions.csv)" in predictions.save(found, str(tmp_path))
+    found = sleep.predict(predictions.chosen_rows(sleep.model), unseen="population")
+    assert "make report" in predictions.finding(found, None).sentence
+    assert "(predictions.csv)" in predictions.finding(found, str(tmp_path)).sentence
     again = pd.read_csv(tmp_path / "predictions.csv")
     np.testing.assert_allclose(again["mean"], found["mean"])
 
@@ -232,51 +222,74 @@ def test_predictions_are_kept_beside_the_report(sleep, tmp_path):
 def test_an_outlier_counts_little_with_students_noise():
     table = SLEEP.assign(Reaction=SLEEP["Reaction"].where(SLEEP.index != 95, 600.0))
     model = pp.Model("Reaction ~ Days + (1 | Subject)", table, family="student")
-    posterior = model.fit(seed=1)
-    found = robust.lightest(model, posterior)
+    fit = model.fit(seed=1)
+    found = robust.lightest(fit).table
     assert found.index[0] == 95
     assert found["weight"].iloc[0] < 0.05
     assert found["weight"].is_monotonic_increasing
-    assert "far from Gaussian" in robust.sentence(model, posterior)
-    assert model.check(posterior).status == "passed"
-    held = leave_one_out.leave_out(model, posterior)
-    gaussian = leave_one_out.leave_out(model.gaussian, model.gaussian.reference)
-    table = leave_one_out.compare({"t": held, "normal": gaussian})
-    assert table.index[0] == "t"
+    assert "far from Gaussian" in robust.sentence(fit)
+    assert fit.check().status == "passed"
+    prediction = robust.prediction(fit, leave_one_out.leave_out(fit))
+    assert list(prediction.table.index) == ["Student's t", "Gaussian noise"]
+    beside = marginals.against_gaussian(fit)
+    assert beside.sentence == robust.sentence(fit)
+    panels = [axes for axes in beside.figure.axes if axes.get_visible()]
+    assert [axes.get_xlabel() for axes in panels] == model.gaussian().parameters
+    assert [len(axes.lines) for axes in panels] == [2] * 4
 
 
 def test_words_for_every_kind_of_noise():
     table = pd.DataFrame({"y": [1.0, 2, 4, 3], "g": [0, 0, 1, 1], "e": [1.0, 1, 2, 2]})
 
     def said(**options):
-        return words.equations(pp.Model("y ~ 1 + (1 | g)", table, **options))
+        return words.equations(pp.Model("y ~ 1 + (1 | g)", table, **options)).sentence
 
     assert "standard deviation `sigma`" in said()
     assert "known standard errors $s_i$ in `e`" in said(se="e")
     assert r"s_i^2 + \sigma^2" in said(se="e", priors={"sigma": "HalfNormal(1)"})
     assert "Student" in said(family="student")
-    assert r"\mathbf{b}_j" not in words.equations(pp.Model("y ~ 1", table))
+    assert r"\mathbf{b}_j" not in words.equations(pp.Model("y ~ 1", table)).sentence
     odd = pp.Model("y ~ 1 + (1 | `a <b>c`)", table.rename(columns={"g": "a <b>c"}))
-    assert "every `a <b>c` deviates" in words.equations(odd)  # as code, which pages escape
+    assert "every `a <b>c` deviates" in words.equations(odd).sentence  # as code, which pages escape
 
 
 def test_directions(sleep):
-    table = words.directions(*sleep)
-    assert table.at["Days", "positive"] == 1
-    assert words.direction_sentence(table) == (
-        "**Days** is positive with probability more than 99.9 %."
-    )
-    assert "no coefficient" in words.direction_sentence(table.drop("Days"))
+    found = words.directions(sleep)
+    assert found.table.at["Days", "positive"] == 1
+    assert found.sentence == "**Days** is positive with probability more than 99.9 %."
+    alone = pp.Model("Reaction ~ 1 + (1 | Subject)", SLEEP).fit(draws=100)
+    assert "no coefficient" in words.directions(alone).sentence
 
 
 def test_effects_that_a_fit_left_out_are_drawn_on_demand(sleep, monkeypatch):
-    model, posterior = sleep
-    monkeypatch.setattr(fitting, "MAX_EFFECTS", 10)
-    bare = model.fit(seed=1)
-    assert "Days|Subject" not in bare["posterior"]
-    values = draws.flat(model, bare)
-    kept = draws.flat(model, posterior)
-    assert values["Days|Subject"].shape == kept["Days|Subject"].shape
-    gap = values["Days|Subject"].mean(0) - kept["Days|Subject"].mean(0)
-    error = kept["Days|Subject"].std(0) * np.sqrt(2 / 4000)
+    monkeypatch.setattr(exact_fit, "MAX_EFFECTS", 10)
+    bare = sleep.model.fit(seed=1)
+    assert "Days|Subject" not in bare.dataset
+    drawn, kept = bare.values["Days|Subject"], sleep.values["Days|Subject"]
+    assert drawn.shape == kept.shape
+    gap = drawn.mean(0) - kept.mean(0)
+    error = kept.std(0) * np.sqrt(2 / 4000)
     assert np.abs(gap / error).max() < 4
+
+
+def test_code_and_mathematics_of_a_sentence_are_not_escaped():
+    """Markdown shows both as they are; whatever else comes from data is text."""
+    text = finding._as_text("`a <b>c` of <b> & $$x &= 1 < 2$$")
+    assert text == "`a <b>c` of &lt;b&gt; &amp; $$x &= 1 < 2$$"
+
+
+def test_numbers_of_a_table_are_shown_with_few_digits():
+    table = pd.DataFrame({"x": [0.14960034272844, np.nan], "n": [1234567, 2], "m": [0.5, 1.0]})
+    shown = finding.Finding("f", table=table, columns={"m": ("mean", "{:.2f}")}).readable()
+    assert shown["x"].tolist() == ["0.1496", finding.NOTHING]
+    assert shown["n"].tolist() == ["1234567", "2"]
+    assert shown["mean"].tolist() == ["0.50", "1.00"]
+
+
+def test_a_model_shows_its_priors():
+    model = pp.Model(FORMULA, SLEEP, {"sd": "HalfNormal(100)"})
+    found = overview.priors(model)
+    assert found.sentence == f"`{FORMULA}`: 180 rows in 18 groups of Subject."
+    shown = dict(found.table.itertuples(index=False))
+    assert list(shown) == list(model.priors)
+    assert shown["Days|Subject_sigma"] == "HalfNormal(100)"

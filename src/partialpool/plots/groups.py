@@ -141,7 +141,10 @@ def group_lines(fitted: Fitted) -> Finding:
         f"the {len(groups)} panels the unpooled line stays inside that band: there pooling changes "
         "little."
     )
-    what = f"Small panels, one per group of {design.group}, each with its rows and three lines."
+    what = (
+        f"Small panels, one per group of {design.group}, each with its rows and the lines of "
+        f"{', '.join(POOLING.values())}."
+    )
     return theme.finding("group_lines", figure, what, says)
 
 
@@ -253,8 +256,8 @@ def forest(fitted: Fitted) -> Finding:
         )
         places = np.arange(len(order))
         panel.hlines(places, low[order], high[order], color=theme.COLORS["partial"], alpha=0.6)
-        panel.plot(
-            middle[order], places, "o", ms=3.5, color=theme.COLORS["partial"], label="a group"
+        panel.scatter(
+            middle[order], places, s=10, color=theme.COLORS["partial"], label="a group", zorder=3
         )
         panel.set_yticks(places, design.levels[order], fontsize=7)
         panel.set(xlabel=name, ylim=(-1, len(order)))

@@ -34,7 +34,7 @@ class Finding:
         What the figure shows, for readers who do not see it.
     columns : mapping
         Column of the table -> its heading and format, such as ``("mean", "{:.4g}")``. Columns
-        that are not named keep their name and are shown as they are.
+        that are not named keep their name; six digits of their numbers are shown.
     index : bool
         Whether the table's index names its rows.
     """
@@ -52,7 +52,8 @@ class Finding:
         assert self.table is not None
         shown = {}
         for name in self.table.columns:
-            heading, form = self.columns.get(name, (name, "{}"))
+            plain = "{:.6g}" if pd.api.types.is_float_dtype(self.table[name]) else "{}"
+            heading, form = self.columns.get(name, (name, plain))
             shown[heading] = [
                 NOTHING if pd.isna(value) else form.format(value) for value in self.table[name]
             ]

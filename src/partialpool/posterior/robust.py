@@ -33,7 +33,7 @@ def lightest(fitted: Fitted, most: int = 5) -> Finding:
     table[design.response] = design.y[order]
     table["weight"] = weight[order]
     says = "The rows that count least; one on the line has weight 1."
-    return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.2f}")})
+    return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.3f}")})
 
 
 def prediction(fitted: Fitted, left_out: leave_one_out.LeftOut, seed: int = 0) -> Finding:
