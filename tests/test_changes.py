@@ -5,8 +5,7 @@ import json
 import pytest
 from bs4 import BeautifulSoup
 
-from partialpool.batch import study_file, summary_file
-from partialpool.report import changes, index
+from partialpool.batch import changes, listing, study_file, summary_file
 from test_report import summary
 
 
@@ -33,7 +32,7 @@ class Reports:
         (run.folder / "summary.json").write_text(summary_file.dumps(state))
 
     def section(self):
-        soup = BeautifulSoup(index.write(self.root).read_text(), "html.parser")
+        soup = BeautifulSoup(listing.write_index(self.root).read_text(), "html.parser")
         found = soup.find("section", class_="changed")
         return " ".join(found.get_text(" ").split()) if found else ""
 
@@ -46,13 +45,13 @@ def reports(project):
 def test_the_first_index_has_nothing_to_compare_with(reports):
     reports.put(1)
     assert reports.section() == ""
-    assert "This is the first index here" in index.write(reports.root).read_text()
+    assert "This is the first index here" in listing.write_index(reports.root).read_text()
 
 
 def test_new_repeated_and_removed_runs_with_verdicts_and_estimates(reports):
     for seed in (1, 2):
         reports.put(seed)
-    index.write(reports.root)
+    listing.write_index(reports.root)
     reports.put(1, mean=2.0, minute=5, status="warned", settings={"n": 7})
     reports.put(3, minute=9)
     reports.define([1, 3])
@@ -66,7 +65,7 @@ def test_new_repeated_and_removed_runs_with_verdicts_and_estimates(reports):
 
 def test_a_report_with_nothing_to_do_keeps_what_the_one_before_changed(reports):
     reports.put(1)
-    index.write(reports.root)
+    listing.write_index(reports.root)
     reports.put(2, minute=3)
     text = reports.section()
     assert "new s/seed-2" in text
@@ -89,7 +88,7 @@ def test_a_report_with_nothing_to_do_keeps_what_the_one_before_changed(reports):
 )
 def test_only_what_monte_carlo_error_does_not_explain_is_a_change(reports, mean, mcse, says):
     reports.put(1, mcse=mcse)
-    index.write(reports.root)
+    listing.write_index(reports.root)
     reports.put(1, mean=mean, mcse=mcse, minute=1, provenance={"inputs": {"partialpool/x.py": "1"}})
     text = reports.section()
     assert "code changed: x.py" in text

@@ -87,7 +87,7 @@ def test_every_own_module_is_in_the_wheel():
     source = "workflow/Snakefile"
     assert (ROOT / source).is_file()
     assert build["targets"]["wheel"]["force-include"][source] == "partialpool/workflow/Snakefile"
-    assert (PACKAGE / "report" / "templates" / "page.html.j2").is_file()
+    assert (PACKAGE / "report" / "templates" / "partialpool" / "index.html.j2").is_file()
 
 
 def test_notebook_check_finds_outputs_and_puts_them_right(tmp_path, capsys):

@@ -9,8 +9,8 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat import v4
 
-from partialpool.batch import study_file, summary_file
-from partialpool.report import drawings, index, markup, page, summaries
+from partialpool.batch import listing, study_file, summary_file
+from partialpool.report import drawings, exporter, markup, summaries
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
@@ -101,7 +101,7 @@ def summary(**changes):
 
 @pytest.fixture(scope="module")
 def html(figure):
-    return page.render(executed(figure), summary())
+    return exporter.render(executed(figure), summary())
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_tables_scroll(soup):
 
 
 def test_template_is_small():
-    bare = page.render(v4.new_notebook(cells=[]), summary())
+    bare = exporter.render(v4.new_notebook(cells=[]), summary())
     assert len(bare.encode()) < 60_000
 
 
@@ -221,7 +221,7 @@ def test_error_stands_on_top_and_links_to_the_cell():
     )
     cell = v4.new_code_cell("boom()", outputs=[output], execution_count=4)
     error = {"type": "E", "message": EVIL, "cell": 4}
-    text = page.render(
+    text = exporter.render(
         v4.new_notebook(cells=[cell]),
         summary(
             status="error", error=error, checks=[], estimates=[], parameters={}, posterior=False
@@ -291,14 +291,14 @@ def listed(project, figure):
         run.folder.mkdir(parents=True)
         state |= {"run": run.name, "settings": run.settings}
         (run.folder / "summary.json").write_text(summary_file.dumps(state))
-        (run.folder / "report.html").write_text(page.render(executed(figure), state))
+        (run.folder / "report.html").write_text(exporter.render(executed(figure), state))
         drawings.write_thumbnail(executed(figure), run.folder)
     return project.root, runs
 
 
 def test_index(listed):
     root, runs = listed
-    text = index.write(root, runs).read_text()
+    text = listing.write_index(root, runs).read_text()
     soup = BeautifulSoup(text, "html.parser")
     assert len(soup.find_all("script")) == 1
     assert not [tag for tag in soup.find_all(True) for name in tag.attrs if name.startswith("on")]
@@ -308,7 +308,7 @@ def test_index(listed):
     for link in soup.find_all("a", href=re.compile("report.html")):
         assert (root / "reports" / link["href"].replace("%3C", "<")).is_file()
     before = (root / "reports" / "index.html").stat().st_mtime_ns
-    index.write(root, runs)
+    listing.write_index(root, runs)
     assert (root / "reports" / "index.html").stat().st_mtime_ns == before
 
 
@@ -320,7 +320,7 @@ def test_strips_stand_where_the_numbers_are(listed):
         state["parameters"][EVIL] = {"mean": mean, "sd": 1.0, "q05": mean - 1, "q95": mean + 1}
         state["truth"] = {EVIL: 2.0}
         path.write_text(summary_file.dumps(state))
-    soup = BeautifulSoup(index.write(root, runs).read_text(), "html.parser")
+    soup = BeautifulSoup(listing.write_index(root, runs).read_text(), "html.parser")
     strips = {strip.find_parent("tr")["data-status"]: strip for strip in soup.select("svg.strip")}
     assert set(strips) == {"failed", "passed"}
     # from 0 to 4 on 94 pixels after 5
@@ -331,13 +331,13 @@ def test_strips_stand_where_the_numbers_are(listed):
 
 
 def test_index_without_runs(project):
-    assert "No run has ended yet" in index.write(project.root).read_text()
+    assert "No run has ended yet" in listing.write_index(project.root).read_text()
 
 
 @pytest.mark.parametrize("width", [360, 1200, 2560])
 def test_in_a_browser_from_disk(browser, listed, width):
     root, runs = listed
-    index.write(root, runs)
+    listing.write_index(root, runs)
     context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
     tab = context.new_page()
     asked, said = [], []

@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             from partialpool.batch import notebooks
 
             return 1 if notebooks.check(root, fix=options.fix) else 0
-        from partialpool.report import index
+        from partialpool.batch import listing
 
-        print(index.write(root).relative_to(root))
+        print(listing.write_index(root).relative_to(root))
     except (study_file.StudyError, OSError) as error:  # such as a full disk
         print(error, file=sys.stderr)
         return 2

@@ -22,7 +22,7 @@ from partialpool.batch import integrity, jupyter, project, provenance, staleness
 from partialpool.batch.runs import Run
 from partialpool.batch.summary_file import dumps
 from partialpool.data.paths import CACHE
-from partialpool.report import drawings, page
+from partialpool.report import drawings
 from partialpool.report.summaries import read_summary
 
 #: How often a kernel may fail to start, as on a machine that is busy.
@@ -116,6 +116,8 @@ def _swap(place: Path, final: Path) -> None:
 
 def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     """Execute the notebook and write all files of the run into `place`; return the summary."""
+    from partialpool.report import exporter
+
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     before = staleness.fingerprint(run)
@@ -141,7 +143,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         "status": "error" if error else result["status"],
         "error": error,
         "checks": result.get("checks", []),
-        "title": page.title(notebook) or run.study,
+        "title": exporter.title(notebook) or run.study,
         "headline": result.get("headline"),
         "estimates": result.get("estimates", []),
         "parameters": result.get("parameters", {}),
@@ -164,7 +166,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         "posterior": (place / "posterior.nc").is_file(),
         "thumbnail": drawings.write_thumbnail(notebook, place),
     }
-    html = page.render(notebook, summary, str(run.notebook.parent))
+    html = exporter.render(notebook, summary, str(run.notebook.parent))
     (place / "report.html").write_text(html, encoding="utf-8")
     (place / "summary.json").write_text(dumps(summary), encoding="utf-8")
     integrity.seal(place)

@@ -60,9 +60,11 @@ def refresh(folder: Path) -> bool:
     whole = all(_digest(folder / name) == kept.get(name) for name in made)
     if whole and page.made_by(folder / PAGE) == page.version():
         return False
+    from partialpool.report import exporter
+
     notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
     drawings.write_thumbnail(notebook, folder)
-    text = page.render(notebook, summary, str(folder.parents[2] / "notebooks"))
+    text = exporter.render(notebook, summary, str(folder.parents[2] / "notebooks"))
     write(folder / PAGE, text)
     if kept:  # else it is not known whether the other files are whole
         kept |= {name: _digest(folder / name) for name in made}

@@ -17,6 +17,7 @@ import numpy as np
 from partialpool.batch import execute, provenance, staleness, study_file
 from partialpool.batch.runs import Run
 from partialpool.data.text import duration
+from partialpool.posterior import agreement
 from partialpool.report import summaries
 
 
@@ -45,7 +46,7 @@ class Comparison:
     @property
     def limit(self) -> float:
         """Largest difference that chance explains, for as many numbers as there are."""
-        return summaries.explained(self.count)
+        return agreement.explained(self.count)
 
 
 def verify(root: Path, studies: Sequence[str] = ()) -> int:
@@ -136,7 +137,7 @@ def compare(
     if one["parameters"].keys() != other["parameters"].keys():
         worst, name = math.inf, "names of parameters"
     for parameter in sorted(shared):
-        distance = summaries.distance(one["parameters"][parameter], other["parameters"][parameter])
+        distance = agreement.distance(one["parameters"][parameter], other["parameters"][parameter])
         if distance > worst:
             worst, name = distance, parameter
     return Comparison(same, worst, name, len(shared))

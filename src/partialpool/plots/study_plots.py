@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from partialpool.data.text import number
 from partialpool.plots import theme
-from partialpool.report.summaries import number
+from partialpool.posterior.finding import Finding
 
 #: Most parameters in one picture.
 MOST = 6
@@ -18,7 +18,7 @@ FAR = 0.15
 Rows = Sequence[Mapping[str, Any]]
 
 
-def estimates(rows: Rows) -> tuple[Figure, str, str]:
+def estimates(rows: Rows) -> Finding:
     """Estimates with 90 % intervals, run by run, true values marked.
 
     Parameters
@@ -29,13 +29,8 @@ def estimates(rows: Rows) -> tuple[Figure, str, str]:
     names = _names(rows)
     columns = _columns(len(names))
     lines = -(-len(names) // columns)
-    figure, panels = plt.subplots(
-        lines,
-        columns,
-        figsize=(8.8 if columns > 1 else 5.0, (0.28 * len(rows) + 0.9) * lines),
-        sharey=True,
-        squeeze=False,
-    )
+    figure = Figure((8.8 if columns > 1 else 5.0, (0.28 * len(rows) + 0.9) * lines))
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
     for panel in panels.flat[len(names) :]:
         panel.set_visible(False)
     at = np.arange(len(rows))[::-1]
@@ -60,12 +55,14 @@ def estimates(rows: Rows) -> tuple[Figure, str, str]:
             ends = list(dict.fromkeys(map(number, (min(means), max(means)))))
             sentences.append(f"{name} {' to '.join(ends)}")
     says = f"Posterior means over {len(rows)} runs: {'; '.join(sentences)}."
-    return figure, f"Estimates with 90 % intervals, a line per run. {says}", says
+    what = "Estimates with 90 % intervals, a line per run."
+    return theme.finding("estimates", figure, what, says)
 
 
-def over_one(rows: Rows, metric: str, key: str) -> tuple[Figure, str, str]:
+def over_one(rows: Rows, metric: str, key: str) -> Finding:
     """A metric against one swept setting, a line per parameter; dots where values have no order."""
-    figure, panel = plt.subplots(figsize=(7.5, 3.6))
+    figure = Figure((7.5, 3.6))
+    panel = figure.subplots()
     values = sorted({row["settings"][key] for row in rows}, key=_order)
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     found = _metric(rows, metric)
@@ -96,10 +93,10 @@ def over_one(rows: Rows, metric: str, key: str) -> tuple[Figure, str, str]:
         panel.axhline(nominal, color=theme.INK, lw=0.9, ls=":")
     if len(names) > 1:
         figure.legend(loc="outside right upper")
-    return figure, *_words(found, metric, f"by {key}")
+    return theme.finding(metric, figure, f"{metric}, by {key}.", _words(found, metric))
 
 
-def over_two(rows: Rows, metric: str, across: str, down: str) -> tuple[Figure, str, str]:
+def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
     """Heat maps of a metric over two swept settings, a panel per parameter."""
     found = _metric(rows, metric)
     order = [n for n in _names(rows) if n in found]
@@ -107,12 +104,8 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> tuple[Figure, s
     columns = _columns(len(names))
     lines = -(-len(names) // columns)
     xs, ys = (sorted({r["settings"][k] for r in rows}, key=_order) for k in (across, down))
-    figure, panels = plt.subplots(
-        lines,
-        columns,
-        figsize=(min((0.75 * len(xs) + 1.1) * columns, 9.0), (0.45 * len(ys) + 1.1) * lines),
-        squeeze=False,
-    )
+    figure = Figure((min((0.75 * len(xs) + 1.1) * columns, 9.0), (0.45 * len(ys) + 1.1) * lines))
+    panels = figure.subplots(lines, columns, squeeze=False)
     for panel in panels.flat[len(names) :]:
         panel.set_visible(False)
     for panel, name in zip(panels.flat, names, strict=False):
@@ -135,7 +128,8 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> tuple[Figure, s
         panel.tick_params(length=0)
         for spine in panel.spines.values():
             spine.set_visible(False)
-    return figure, *_words(found, metric, f"by {across} and {down}")
+    what = f"{metric}, by {across} and {down}."
+    return theme.finding(metric, figure, what, _words(found, metric))
 
 
 def _columns(panels: int) -> int:
@@ -160,15 +154,15 @@ def _metric(rows: Rows, metric: str) -> dict[str, list[tuple[Mapping[str, Any], 
     return found
 
 
-def _words(found: Mapping[str, Any], metric: str, over: str) -> tuple[str, str]:
+def _words(found: Mapping[str, Any], metric: str) -> str:
+    """From where to where a metric goes."""
     points = [(value, name, row) for name, pairs in found.items() for row, value in pairs]
     low, high = min(points, key=lambda p: p[0]), max(points, key=lambda p: p[0])
     ends = [
         f"{_short(value, metric)} ({f'{name}, ' if len(found) > 1 else ''}{row['name']})"
         for value, name, row in (low, high)
     ]
-    says = f"{metric[0].upper()}{metric[1:]}: from {ends[0]} to {ends[1]}."
-    return f"{metric}, {over}. {says}", says
+    return f"{metric[0].upper()}{metric[1:]}: from {ends[0]} to {ends[1]}."
 
 
 def _nominal(metric: str) -> float | None:

@@ -14,6 +14,13 @@ from partialpool.plots.palette import INK
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
+#: What draws. A page reads an SVG as HTML, where an element of another kind ends the drawing.
+ELEMENTS = {
+    *("a", "circle", "clipPath", "defs", "desc", "ellipse", "g", "image", "line"),
+    *("linearGradient", "marker", "mask", "path", "pattern", "polygon", "polyline"),
+    *("radialGradient", "rect", "stop", "svg", "switch", "symbol", "text", "textPath"),
+    *("title", "tspan", "use"),
+}
 #: Figures do not shrink below this part of their size: their labels have 9 points.
 LEAST_SCALE = 0.8
 #: Larger thumbnails would make the index slow; a page with such a figure goes without.
@@ -81,12 +88,12 @@ def write_thumbnail(notebook: Any, folder: Path) -> str | None:
         for output in cell.outputs:
             data = output.get("data", {})
             if "image/svg+xml" in data:
-                picture = _standalone(_joined(data["image/svg+xml"]))
+                picture = _standalone(data["image/svg+xml"])
                 if picture and len(picture) < MAX_THUMBNAIL:
                     (folder / "thumbnail.svg").write_text(picture, encoding="utf-8")
                     return "thumbnail.svg"
             elif "image/png" in data:
-                (folder / "thumbnail.png").write_bytes(base64.b64decode(_joined(data["image/png"])))
+                (folder / "thumbnail.png").write_bytes(base64.b64decode(data["image/png"]))
                 return "thumbnail.png"
     return None
 
@@ -106,10 +113,6 @@ def _standalone(text: str) -> str | None:
     return _recolour(ElementTree.tostring(root, encoding="unicode"))
 
 
-def _joined(data: Any) -> str:
-    return data if isinstance(data, str) else "".join(data)
-
-
 def _parse(text: str) -> ElementTree.Element | None:
     """Parse an SVG and take out what is not drawing."""
     ElementTree.register_namespace("", SVG)
@@ -120,10 +123,10 @@ def _parse(text: str) -> ElementTree.Element | None:
         return None
     if root.tag != f"{{{SVG}}}svg":
         return None
-    unwanted = {f"{{{SVG}}}{name}" for name in ("metadata", "script", "foreignObject", "style")}
+    drawing = {f"{{{SVG}}}{name}" for name in ELEMENTS}
     for parent in list(root.iter()):
         for child in list(parent):
-            if child.tag in unwanted or not isinstance(child.tag, str):
+            if child.tag not in drawing:
                 parent.remove(child)
         for name, value in list(parent.attrib.items()):
             link = name.endswith("href") and not value.startswith(("#", "data:image/"))

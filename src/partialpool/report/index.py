@@ -1,20 +1,15 @@
-"""The index over all runs: what there is, what broke, and what the estimates are.
-
-It lists every run that a present study defines: those of ``params/``, and those of other studies
-(``params/long/``, or files elsewhere) that have results or were just asked for. Folders of runs
-that no study defines any more stay on disk but are not shown.
-"""
+"""The index over all runs: what there is, what broke, and what the estimates are."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import study_file
-from partialpool.batch.runs import Run
-from partialpool.data.paths import write as write_file
-from partialpool.report import changes, page
-from partialpool.report.summaries import read_summary, reason
+from partialpool.data import paths
+from partialpool.report import page
+from partialpool.report.summaries import reason
 
+#: Runs (see `partialpool.batch.runs.Run`), and their summaries where there are any.
+Found = Iterable[tuple[Any, dict[str, Any] | None]]
 #: Broken first.
 ORDER = ("error", "failed", "missing", "warned", "passed")
 #: Most estimates shown per run.
@@ -23,92 +18,46 @@ MAX_ESTIMATES = 4
 STRIP, EDGE = 104, 5
 
 
-def collect(root: Path, asked: Iterable[Run] = ()) -> list[Run]:
-    """List the runs that the index shows."""
-    return _collect(root, asked)[0]
-
-
-def _collect(root: Path, asked: Iterable[Run]) -> tuple[list[Run], set[str]]:
-    """The runs of all present studies, and the names of studies that cannot be read."""
-    found = {run.label: run for run in asked}
-    unread = set()
-    first, second = study_file.known(root)
-    done = _finished(root)
-    names = {folder.parent.name for folder in done}
-    files = [*first, *(file for file in second if file.stem in names)]
-    for folder in done:
-        summary = read_summary(folder) or {}
-        name = summary.get("provenance", {}).get("study_file", "")
-        if name and (root / name).is_file() and (root / name) not in files:
-            files.append(root / name)
-    for file in files:
-        try:
-            runs = study_file.plan(root, [file])
-        except study_file.StudyError:
-            unread.add(file.stem)
-            continue  # told to whoever runs it; its results are still on disk
-        for run in runs:
-            found.setdefault(run.label, run)
-    return list(found.values()), unread
-
-
-def _finished(root: Path) -> list[Path]:
-    """Folders of all finished runs."""
-    return [path.parent for path in sorted((root / "reports").glob("*/*/summary.json"))]
-
-
-def leftover(root: Path, asked: Iterable[Run] = ()) -> list[Path]:
-    """Folders of finished runs that no study defines any more."""
-    runs, unread = _collect(root, asked)
-    there = {run.folder for run in runs}
-    return [f for f in _finished(root) if f not in there and f.parent.name not in unread]
-
-
-def is_bad(run: Run, summary: dict[str, Any] | None) -> bool:
+def is_bad(run: Any, summary: dict[str, Any] | None) -> bool:
     """Say whether a run makes a report end with a non-zero status."""
     if summary is None or summary["status"] == "error":
         return True
     return summary["status"] == "failed" and run.expect != "failed"
 
 
-def write(root: Path, asked: Iterable[Run] = ()) -> Path:
-    """Write ``reports/index.html`` unless it is as it should be.
+def write(reports: Path, found: Found, changed: Mapping[str, Any] | None = None) -> Path:
+    """Write ``index.html`` into the folder of all reports, unless it is as it should be.
 
     Returns
     -------
     Path
         The index.
     """
-    target = root / "reports" / "index.html"
-    found = [(run, read_summary(run.folder)) for run in collect(root, asked)]
-    text = render(root, found, changes.update(root / "reports", found))
+    target = reports / "index.html"
+    text = render(reports, found, changed)
     try:
         if target.read_text(encoding="utf-8") == text:
             return target
     except (OSError, UnicodeDecodeError):
         pass
-    target.parent.mkdir(exist_ok=True)
-    write_file(target, text)
+    paths.write(target, text)
     return target
 
 
-def render(
-    root: Path,
-    found: Iterable[tuple[Run, dict[str, Any] | None]],
-    changed: Mapping[str, Any] | None = None,
-) -> str:
+def render(reports: Path, found: Found, changed: Mapping[str, Any] | None = None) -> str:
     """Make the index of some runs.
 
     Parameters
     ----------
-    root : Path
-        The project's folder.
-    found : iterable of (Run, dict or None)
-        The runs and their summaries.
+    reports : Path
+        The folder of all reports.
+    found : iterable of (run, dict or None)
+        The runs, see `partialpool.batch.runs.Run`, and their summaries.
     changed : mapping, optional
-        From `changes.update`.
+        What changed since the last index: ``first`` (whether there was none), ``changes``,
+        ``groups`` (of the changes) and ``date``.
     """
-    changed = changed or {"first": True, "changes": [], "date": None}
+    changed = changed or {"first": True, "changes": [], "groups": [], "date": None}
     kinds = {(c["study"], c["run"]): c["kind"] for c in changed["changes"]}
     studies: dict[str, dict[str, Any]] = {}
     for run, summary in found:
@@ -134,7 +83,7 @@ def render(
     for study in studies.values():
         study["runs"].sort(key=lambda row: (not row["bad"], ORDER.index(row["status"])))
         study["pictures"] = any(row["thumbnail"] for row in study["runs"])
-        study["page"] = (root / "reports" / study["name"] / "index.html").exists()
+        study["page"] = (reports / study["name"] / "index.html").exists()
         study["bad"] = sum(row["bad"] for row in study["runs"])
         for name in study["estimates"]:
             _compare(study["runs"], name)
@@ -149,13 +98,9 @@ def render(
             total=len(rows),
             counts=counts,
             changed=changed,
-            groups=changes.groups(changed["changes"]),
             rest=len(rows) - sum(row["kind"] is not None for row in rows),
             example=_example(studies.values()),
             strip=STRIP,
-            style=page.asset("style.css"),
-            own_style=page.asset("index.css"),
-            script=page.asset("index.js", "scroll.js"),
         )
     )
 
@@ -192,7 +137,7 @@ def _example(studies: Iterable[dict[str, Any]]) -> str | None:
     return None
 
 
-def _row(run: Run, summary: dict[str, Any] | None) -> dict[str, Any]:
+def _row(run: Any, summary: dict[str, Any] | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": run.name,
         "label": run.label,

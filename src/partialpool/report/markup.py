@@ -1,23 +1,60 @@
-"""Text of a page: Markdown, maths as MathML, code, and HTML that a notebook displayed."""
+"""Text of a page: Markdown with its headings, maths as MathML, code, and what a terminal shows."""
 
 import html
 import re
 import urllib.parse
+from dataclasses import dataclass, field
 from typing import Any
 
-from bs4 import BeautifulSoup
 from latex2mathml.converter import convert
 from markupsafe import Markup
-from nbconvert.filters import ansi2html
+from mistune.util import safe_entity
+from nbconvert import filters
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
+from pygments.lexers import TextLexer, get_lexer_by_name
+from pygments.util import ClassNotFound
 
-#: Ids that the page uses itself (others of its own begin with ``run-``).
-RESERVED = ("content", "broken", "code-switch")
-#: Elements of displayed HTML that could run, ask for something, or change the page around them.
-FORBIDDEN = ("script", "link", "iframe", "object", "embed", "base", "meta", "form", "title")
+from partialpool.report.sanitizer import sanitize
+
+#: Ids that the page uses itself.
+RESERVED = {"content", "broken", "code-switch"}
+RESERVED |= {f"run-{part}" for part in ("result", "checks", "provenance", "reproduce")}
+
+
+@dataclass
+class Outline:
+    """What a page's Markdown has so far: its title, its other headings, its ids.
+
+    Attributes
+    ----------
+    title : str or None
+        The first heading of level one that an author wrote; it stands on top of the page.
+    headings : list of dict
+        ``id``, ``level`` and ``text`` of each of the others.
+    ids : set of str
+        Taken in the page.
+    """
+
+    title: str | None = None
+    headings: list[dict[str, Any]] = field(default_factory=list)
+    ids: set[str] = field(default_factory=RESERVED.copy)
+
+    def add(self, level: int, inner: str) -> str:
+        """Take a heading up; return it with an id and a link to itself."""
+        text = Markup(inner).striptags()
+        slug = re.sub(r"[^\w]+", "-", text.lower()).strip("-") or "section"
+        name, number = slug, 1
+        while name in self.ids:
+            number += 1
+            name = f"{slug}-{number}"
+        self.ids.add(name)
+        self.headings.append({"id": name, "level": level, "text": text})
+        return (
+            f'<h{level} id="{name}">{inner}<a class="anchor" href="#{name}" '
+            f'aria-label="Link to this section">#</a></h{level}>'
+        )
 
 
 def mathml(formula: str, *, block: bool) -> str:
@@ -37,31 +74,17 @@ def mathml(formula: str, *, block: bool) -> str:
         return f"<code>{html.escape(formula)}</code>"
     result = result.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")
     result = re.sub(r"&(?!#?\w+;)", "&amp;", result)
-    if not block:
-        return result
-    return f'<div class="math" tabindex="0" role="group" aria-label="Formula">{result}</div>'
+    return f'<div class="math">{result}</div>' if block else result
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown to HTML that needs nothing from anywhere; collects the headings on its way."""
-
-    def __init__(self, headings: list[dict[str, Any]], **options: Any) -> None:
-        super().__init__(**options)
-        self.headings = headings
+    """Markdown to HTML that needs nothing from anywhere."""
 
     def heading(self, text: str, level: int, **attrs: Any) -> str:
-        plain = BeautifulSoup(text, "html.parser").get_text()
-        slug = re.sub(r"[^\w]+", "-", plain.lower()).strip("-") or "section"
-        taken = {*RESERVED, *(heading["id"] for heading in self.headings)}
-        name, number = slug, 1
-        while name in taken:
-            number += 1
-            name = f"{slug}-{number}"
-        self.headings.append({"id": name, "level": level, "html": Markup(text), "text": plain})
-        return (
-            f'<h{level} id="{name}">{text}<a class="anchor" href="#{name}" '
-            f'aria-label="Link to this section">#</a></h{level}>\n'
-        )
+        return f"<h{level}>{text}</h{level}>\n"
+
+    def text(self, text: str) -> str:
+        return str(safe_entity(text))  # `&lt;` is a character, in text that is shown as it is too
 
     def block_math(self, body: str) -> str:
         return mathml(body, block=True)
@@ -75,15 +98,18 @@ class _Renderer(IPythonRenderer):
     def image(self, text: str, url: str, title: str | None = None) -> str:
         if urllib.parse.urlsplit(url).scheme not in ("", "attachment", "data"):
             return f'<a href="{html.escape(url)}">{text or html.escape(url)}</a>'
-        return super().image(text, url, title)
+        return str(super().image(text, url, title))
 
     def block_mermaidjs(self, code: str) -> str:
         return f"<pre>{html.escape(code)}</pre>"
 
+    def task_list_item(self, text: str, checked: bool = False) -> str:
+        return f"<li>{'☑' if checked else '☐'} {text}</li>\n"
+
 
 def markdown(
     text: str,
-    headings: list[dict[str, Any]],
+    outline: Outline,
     *,
     trusted: bool,
     attachments: dict[str, Any] | None = None,
@@ -95,8 +121,8 @@ def markdown(
     ----------
     text : str
         Markdown with ``$...$`` and ``$$...$$``.
-    headings : list of dict
-        Extended by the headings of this text: ``id``, ``level``, ``html`` and ``text``.
+    outline : Outline
+        Extended by the headings of this text.
     trusted : bool
         Whether HTML in the text is meant as such (a cell that an author wrote) or shown as text
         (output, which may hold names and values from data).
@@ -106,55 +132,37 @@ def markdown(
         Where image files are sought, to be put into the page.
     """
     renderer = _Renderer(
-        headings,
         escape=not trusted,
-        allow_harmful_protocols=False,
-        embed_images=trusted,  # parses HTML, which the untrusted has none of
+        allow_harmful_protocols=True,  # the sanitizer knows better
+        embed_images=trusted,
         attachments=attachments,
         path=folder,
     )
-    result = MarkdownWithMath(renderer=renderer).render(text)
-    return clean(result) if "<table" in result or trusted else Markup(result)
+    page = MarkdownWithMath(renderer=renderer).render(text)
+    page = sanitize(page, outline.ids if trusted else None).replace("<p></p>", "")
 
+    def headed(found: re.Match[str]) -> str:
+        level, inner = int(found[1]), found[2]
+        if level == 1 and trusted and outline.title is None:
+            outline.title = Markup(inner).striptags()
+            return ""
+        return outline.add(level, inner)
 
-def clean(fragment: str) -> Markup:
-    """Make displayed HTML fit for a page: nothing that runs or loads, and tables that scroll."""
-    soup = BeautifulSoup(fragment, "html.parser")
-    for tag in soup.find_all(FORBIDDEN):
-        tag.decompose()
-    for tag in soup.find_all("style", attrs={"scoped": True}):
-        tag.decompose()  # pandas' own, which every table would repeat
-    for tag in soup.find_all(True):
-        for name in list(tag.attrs):
-            value = str(tag.attrs[name]).strip().lower()
-            remote = name in ("src", "srcset", "background", "poster") and not value.startswith(
-                "data:"
-            )
-            if name.startswith("on") or remote or value.startswith("javascript:"):
-                del tag.attrs[name]
-    for tag in soup.find_all("img"):
-        if not tag.get("src"):
-            tag.decompose()
-        else:
-            tag.attrs.setdefault("alt", "")
-    for table in soup.find_all("table"):
-        del table["border"]
-        for cell in table.find_all("th"):
-            if not cell.get_text(strip=True):
-                cell.name = "td"  # an empty header is announced, and heads nothing
-        box = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
-        table.wrap(soup.new_tag("div", attrs=box))
-    return Markup(str(soup))
+    return Markup(re.sub(r"<h([1-6])>(.*?)</h\1>", headed, page, flags=re.DOTALL))
 
 
 def terminal(text: str) -> Markup:
     """Convert text as a terminal shows it; its exact colours become the page's."""
     # Where a cell's code lies while it runs says nothing to a reader.
-    text = re.sub(r"\S*/ipykernel_\d+/\d+\.py:(\d+)", r"line \1 of this cell", text)
-    result = ansi2html(text)
+    text = re.sub(r"\S*/ipykernel_\d+/\d+\.py:(\d+)", r"line \1 of this cell", text.strip("\n"))
+    result = filters.ansi2html(text)
     return Markup(re.sub(r'style="(background-)?color: rgb\([^)]*\)[^"]*"', 'class="tint"', result))
 
 
-def code(source: str) -> Markup:
-    """Highlight Python code; the page's style sheet gives the colours."""
-    return Markup(highlight(source, PythonLexer(), HtmlFormatter(nowrap=True)))
+def code(source: str, language: str = "python") -> Markup:
+    """Highlight code; the page's style sheet gives the colours."""
+    try:
+        lexer = get_lexer_by_name(language)
+    except ClassNotFound:
+        lexer = TextLexer()
+    return Markup(highlight(source, lexer, HtmlFormatter(nowrap=True)))

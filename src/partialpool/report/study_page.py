@@ -11,16 +11,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch.runs import Run
-from partialpool.data.paths import write as write_file
-from partialpool.report import page
+from markupsafe import Markup
+
+from partialpool.data import paths
+from partialpool.report import drawings, page
 from partialpool.report.summaries import read_summary
 
 #: Metrics shown first, if there; others follow.
 RATE = "effective draws per second, worst parameter"
 
 
-def write(root: Path, runs: Iterable[Run]) -> list[Path]:
+def write(reports: Path, runs: Iterable[Any]) -> list[Path]:
     """Write ``reports/<study>/index.html`` for every study of which two or more runs finished.
 
     A page that shows these summaries already is left alone, so that a report with nothing to do
@@ -28,10 +29,10 @@ def write(root: Path, runs: Iterable[Run]) -> list[Path]:
 
     Parameters
     ----------
-    root : Path
-        The project's folder.
-    runs : iterable of Run
-        All that present studies define.
+    reports : Path
+        The folder of all reports.
+    runs : iterable
+        All that present studies define, see `partialpool.batch.runs.Run`.
 
     Returns
     -------
@@ -46,20 +47,20 @@ def write(root: Path, runs: Iterable[Run]) -> list[Path]:
         studies.setdefault(run.study, []).append(_row(run, summary))
     pages = []
     for study, rows in studies.items():
-        target = root / "reports" / study / "index.html"
+        target = reports / study / "index.html"
         if len(rows) < 2:
             continue
         mark = _digest(rows)
         if _marked(target) != mark:
-            write_file(target, render(study, rows, mark))
+            paths.write(target, render(study, rows, mark))
         pages.append(target)
-    for target in (root / "reports").glob("*/index.html"):
+    for target in reports.glob("*/index.html"):
         if target not in pages and _marked(target) is not None:
             target.unlink()
     return pages
 
 
-def _row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
+def _row(run: Any, summary: dict[str, Any]) -> dict[str, Any]:
     settings = {key: run.settings[key] for key in run.swept}
     metrics = dict(summary.get("metrics", {}))
     sizes = [p["ess_bulk"] for p in summary["parameters"].values() if p.get("ess_bulk")]
@@ -76,9 +77,6 @@ def _row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
 
 def render(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
     """Make the page of a study from its runs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     from partialpool.plots import study_plots
 
     pictures = [("Estimates", study_plots.estimates(rows))]
@@ -94,8 +92,14 @@ def render(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
             picture = study_plots.over_one(shown, metric, swept[0] if swept else "seed")
         pictures.append((metric[0].upper() + metric[1:], picture))
     sections = [
-        {"id": f"s{k}", "title": title, "figure": _svg(figure, alt, f"s{k}-"), "says": says}
-        for k, (title, (figure, alt, says)) in enumerate(pictures)
+        {
+            "id": f"s{k}",
+            "level": 2,
+            "text": title,
+            "figure": _svg(found, f"s{k}-"),
+            "says": found.sentence,
+        }
+        for k, (title, found) in enumerate(pictures)
     ]
     return (
         page.environment()
@@ -107,21 +111,14 @@ def render(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
             swept=[*swept, "seed"],
             sections=sections,
             mark=mark,
-            style=page.asset("style.css"),
-            script=page.asset("page.js", "scroll.js"),
         )
     )
 
 
-def _svg(figure: Any, alt: str, prefix: str) -> Any:
-    import matplotlib.pyplot as plt
-
-    from partialpool.report import drawings
-
+def _svg(found: Any, prefix: str) -> Markup:
     text = io.StringIO()
-    figure.savefig(text, format="svg")
-    plt.close(figure)
-    return drawings.inline_svg(text.getvalue(), alt, prefix)
+    found.figure.savefig(text, format="svg")
+    return drawings.inline_svg(text.getvalue(), found.description, prefix)
 
 
 def _digest(rows: list[dict[str, Any]]) -> str:

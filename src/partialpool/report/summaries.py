@@ -4,11 +4,9 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
-#: Chance of calling faithful repetitions different when only Monte Carlo error is between them.
-FALSE_ALARM = 1e-3
+from partialpool.data.text import number
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
@@ -52,38 +50,3 @@ def estimate(figures: Mapping[str, Any], *names: str) -> str:
         return " to ".join(map(number, values))
     decimals = max(0, 1 - math.floor(math.log10(sd)))
     return " to ".join(f"{value:,.{decimals}f}".replace("-", "−") for value in values)
-
-
-def number(value: Any) -> str:
-    """A number in few characters, with a true minus sign."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, float) and not value.is_integer():
-        text = f"{value:.4g}" if 1e-4 <= abs(value) < 1e5 else f"{value:.2e}"
-    else:
-        text = f"{int(value)}" if abs(value) < 1e7 else f"{value:.3e}"
-    return text.replace("-", "−")
-
-
-def distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """Difference of two means in units of its Monte Carlo error; infinite where that is unknown.
-
-    Examples
-    --------
-    >>> distance({"mean": 1.0, "mcse_mean": 0.3}, {"mean": 2.0, "mcse_mean": 0.4})
-    2.0
-    """
-    means = one.get("mean"), other.get("mean")
-    if means[0] == means[1]:
-        return 0.0
-    if means[0] is None or means[1] is None:
-        return math.inf
-    error = math.hypot(one.get("mcse_mean") or 0, other.get("mcse_mean") or 0)
-    return abs(means[0] - means[1]) / error if error else math.inf
-
-
-def explained(count: int) -> float:
-    """Largest `distance` that chance explains when as many means as this are compared."""
-    return NormalDist().inv_cdf(1 - FALSE_ALARM / 2 / max(count, 1))

@@ -13,7 +13,7 @@ if (button) {
 // The contents list is folded where it would push the page down, and follows the reader elsewhere.
 const contents = document.querySelector(".contents details");
 const wide = matchMedia("(min-width: 70rem)");
-const fold = () => { contents.open = wide.matches; };
+const fold = () => { if (contents) contents.open = wide.matches; };
 wide.addEventListener("change", fold);
 fold();
 const links = [...document.querySelectorAll(".contents a")];

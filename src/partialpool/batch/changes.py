@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from partialpool.batch.runs import Run
-from partialpool.data.paths import write as write_file
-from partialpool.report.summaries import distance, estimate, explained
+from partialpool.data import paths
+from partialpool.posterior.agreement import distance, explained
+from partialpool.report.summaries import estimate
 
 #: A file written by another version of this module is as good as none.
 VERSION = 1
@@ -51,8 +52,7 @@ def update(reports: Path, found: Iterable[tuple[Run, dict[str, Any] | None]]) ->
         "changes": changes,
         "runs": runs,
     }
-    reports.mkdir(exist_ok=True)
-    write_file(path, json.dumps(now, ensure_ascii=False))
+    paths.write(path, json.dumps(now, ensure_ascii=False))
     return now
 
 
