@@ -55,7 +55,7 @@ def test_a_study_with_every_setting(root, capsys, monkeypatch):
     [
         ("../w", "wages.csv", FORMULA, "cannot name a study"),
         ("w", "wagse.csv", FORMULA, "There is no file"),
-        ("w", "sleepstdy", FORMULA, "Did you mean 'sleepstudy'"),
+        ("w", "sleepstdy", FORMULA, "did you mean 'sleepstudy'"),
         ("w", "wages.csv", "years ~ yaers + (1 | person)", "did you mean 'years'"),
         ("w", "wages.csv", "years", "needs the form"),
         ("w", "gaps.csv", FORMULA, "3 in 'years'"),

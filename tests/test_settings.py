@@ -16,7 +16,7 @@ from partialpool.batch.settings import validate
         ({"method": "exact", "parametrization": "centered"}, "the exact fit has none"),
         ({"draws": 0}, "^draws: must be at least 1, not 0"),
         ({"chains": 1}, "^chains: must be at least 2"),
-        ({"priors": {"sd": "HalfNorml(1)"}}, "^priors: sd: .*Did you mean HalfNormal"),
+        ({"priors": {"sd": "HalfNorml(1)"}}, "^priors: sd: .*did you mean 'HalfNormal'"),
         ({"priors": {"sd": "HalfNormal(-1)"}}, "must be positive"),
     ],
 )
