@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
-from partialpool.posterior import checks, leave_one_out, overview, predictions
+from partialpool.posterior import checks, data_fit, leave_one_out, overview, predictions
 from partialpool.posterior.fitted import Fitted
 
 
@@ -117,17 +118,30 @@ class Model(Regression):
 class Fit(Fitted):
     """A model and draws from its posterior; `Model.fit` makes it."""
 
-    def check(self) -> checks.Verdict:
-        """Verdict on this fit: its diagnostics and its distance from the exact posterior.
+    def check(
+        self,
+        left_out: leave_one_out.LeftOut | None = None,
+        replicated: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+    ) -> data_fit.Verdicts:
+        """Two verdicts: whether these draws can be trusted, and whether the model fits the data.
+
+        Parameters
+        ----------
+        left_out, replicated, rows : optional
+            What `loo` and `replications.replicate` gave, where they are at hand.
 
         Examples
         --------
         >>> import partialpool as pp
         >>> model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
-        >>> print(model.fit(seed=1).check().sentence)
-        All 8 checks passed.
+        >>> verdicts = model.fit(seed=1).check()
+        >>> verdicts.status, verdicts.fit.status
+        ('passed', 'look')
         """
-        return checks.check(self)
+        return data_fit.Verdicts(
+            checks.check(self), data_fit.check(self, left_out, replicated, rows)
+        )
 
     def summary(self, *, groups: bool = False) -> pd.DataFrame:
         """Figures of the population's parameters, and of every group effect if asked.

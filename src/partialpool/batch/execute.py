@@ -141,6 +141,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         "status": "error" if error else result["status"],
         "error": error,
         "checks": result.get("checks", []),
+        "fit": result.get("fit"),
         "title": exporter.title(notebook) or run.study,
         "headline": result.get("headline"),
         "estimates": result.get("estimates", []),

@@ -15,6 +15,8 @@ MAX_ELEMENTS = 2000
 MAX_BYTES = 45_000_000
 #: Verdicts of a run that finished.
 FINISHED = ("passed", "warned", "failed")
+#: Verdicts on the model beside its data.
+FITTING = ("good", "look", "poor")
 
 
 def record(
@@ -36,8 +38,9 @@ def record(
     posterior : Fitted, xarray.DataTree or None
         A fit or its posterior, written to ``posterior.nc``. None for a notebook that has no
         posterior of its own.
-    verdict : Verdict or mapping
-        With ``status`` ("passed", "warned" or "failed") and ``checks``.
+    verdict : Verdicts, Verdict or mapping
+        With ``status`` ("passed", "warned" or "failed") and ``checks``; and, where the model was
+        held against its data, ``fit`` with the same ("good", "look" or "poor").
     output : str, Path or None
         Folder to write to. None, the notebooks' default, does nothing.
     headline : str, optional
@@ -68,6 +71,9 @@ def record(
     status, checks = verdict.status, verdict.checks
     if status not in FINISHED:
         raise ValueError(f"The verdict is one of {', '.join(FINISHED)}, not {status!r}.")
+    fit = getattr(verdict, "fit", None)
+    if fit is not None and fit.status not in FITTING:
+        raise ValueError(f"The fit is one of {', '.join(FITTING)}, not {fit.status!r}.")
     if output is None:
         return
     folder = Path(output)
@@ -90,6 +96,7 @@ def record(
     result = {
         "status": status,
         "checks": [dict(check) for check in checks],
+        "fit": None if fit is None else {"status": fit.status, "checks": list(fit.checks)},
         "headline": headline,
         "estimates": chosen,
         "parameters": {name: dict(figures) for name, figures in parameters.items()},

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from partialpool.posterior import draws, leave_one_out, replications, sensitivity
-from partialpool.posterior.checks import one, shown
+from partialpool.posterior.checks import Verdict, one, shown
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import LeftOut
@@ -69,6 +69,57 @@ class DataVerdict:
         return shown(
             "data_fit", self.checks, f"Fit to the data: **{self.status}**. {self.sentence}"
         )
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The two verdicts on a fit, neither of which answers for the other.
+
+    Attributes
+    ----------
+    computation : Verdict
+        Whether the draws can be trusted. `status`, `checks`, `summary`, `comparison` and
+        `sentence` are its own, for a run passes or fails by it.
+    fit : DataVerdict
+        Whether the model fits the data.
+    """
+
+    computation: Verdict
+    fit: DataVerdict
+
+    @property
+    def status(self) -> str:
+        """``"passed"``, ``"warned"`` or ``"failed"``: the computation."""
+        return self.computation.status
+
+    @property
+    def checks(self) -> list[dict[str, Any]]:
+        """The checks of the computation."""
+        return self.computation.checks
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Figures of every parameter that was checked."""
+        return self.computation.summary
+
+    @property
+    def comparison(self) -> pd.DataFrame | None:
+        """Distance from the exact posterior, parameter by parameter."""
+        return self.computation.comparison
+
+    @property
+    def sentence(self) -> str:
+        """Both verdicts in words."""
+        return f"{self.computation.sentence} {self.fit.sentence}"
+
+    def _ipython_display_(self) -> None:
+        self.computation.finding()._ipython_display_()
+        self.fit.finding()._ipython_display_()
+
+    def __str__(self) -> str:
+        return f"{self.computation.finding()}\n\n{self.fit.finding()}"
+
+    __repr__ = __str__
 
 
 def check(

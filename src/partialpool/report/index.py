@@ -154,6 +154,7 @@ def _row(run: Any, summary: dict[str, Any] | None) -> dict[str, Any]:
         "seconds": None,
         "thumbnail": None,
         "headline": None,
+        "fit": None,
     }
     if summary is None:
         return row
@@ -170,4 +171,5 @@ def _row(run: Any, summary: dict[str, Any] | None) -> dict[str, Any]:
         "seconds": summary["seconds"]["total"],
         "thumbnail": summary.get("thumbnail"),
         "headline": summary.get("headline"),
+        "fit": (summary.get("fit") or {}).get("status"),
     }

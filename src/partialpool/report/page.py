@@ -29,6 +29,12 @@ MEANING = {
     "failed": "Do not use these results.",
     "error": "The notebook did not run to its end.",
 }
+#: The same for the verdict on the model beside its data.
+FITTING = {
+    "good": "The model reproduces what was looked at.",
+    "look": "The draws may be right and the model wrong in this:",
+    "poor": "The draws may be right, but the model misses most of what was looked at:",
+}
 
 
 def makers() -> list[Path]:
@@ -73,7 +79,7 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
         "seconds": text.duration,
         "value": value,
     }
-    env.globals |= {"asset": asset, "meaning": MEANING, "version": version()}
+    env.globals |= {"asset": asset, "meaning": MEANING, "fitting": FITTING, "version": version()}
     return env
 
 

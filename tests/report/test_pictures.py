@@ -10,7 +10,7 @@ import pytest
 from partialpool.batch import study_file
 from partialpool.simulation import calibration
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

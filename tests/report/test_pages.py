@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
-
-from partialpool.report import page, summaries
 from test_accessibility import opened, serious
 
-REPORTS = Path(__file__).parents[1] / "reports"
+from partialpool.report import page, summaries
+
+REPORTS = Path(__file__).parents[2] / "reports"
 PAGES = {
     path.relative_to(REPORTS).as_posix(): path
     for pattern in ("index.html", "*/index.html", "*/*/report.html")

@@ -183,7 +183,7 @@ def test_durations_read_like_speech(seconds, words):
 def test_notebook_runs_with_small_settings(tmp_path):
     papermill = pytest.importorskip("papermill")
     notebook = papermill.execute_notebook(
-        Path(__file__).parents[1] / "notebooks" / "samplers.ipynb",
+        Path(__file__).parents[2] / "notebooks" / "samplers.ipynb",
         tmp_path / "executed.ipynb",
         parameters={
             "methods": ["nutpie marginal"],

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from nbformat import v4
+from test_report import executed, figure, summary  # noqa: F401
 
 from partialpool.posterior.finding import Finding
 from partialpool.report import drawings, exporter, markup
 from partialpool.report.sanitizer import sanitize
-from test_report import executed, figure, summary  # noqa: F401
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ELSEWHERE = "http://elsewhere.example/"
 REFRESH = f'<meta http-equiv=refresh content="0;url={ELSEWHERE}">'
 #: Each tries to leave the page, to ask for something, to run, or to stand where it does not belong.

@@ -6,13 +6,13 @@ import numpy as np
 import pymc as pm
 import pytest
 from scipy.optimize import approx_fprime, minimize
+from test_exact import SLEEP_PRIORS, dense_covariance, normal_logpdf
 
 import partialpool as pp
 from partialpool.fit import exact
 from partialpool.fit.marginal import log_likelihood_and_gradient
 from partialpool.posterior import checks, pooling
 from partialpool.simulation import simulate
-from test_exact import SLEEP_PRIORS, dense_covariance, normal_logpdf
 
 FLAT = {"coefficients": "Flat", "sd": "HalfFlat", "sigma": "HalfFlat", "cor": "LKJ(1)"}
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from bs4 import BeautifulSoup
+from test_report import summary
 
 from partialpool.batch import changes, listing, study_file, summary_file
-from test_report import summary
 
 
 class Reports:

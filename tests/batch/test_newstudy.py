@@ -12,7 +12,7 @@ from partialpool.__main__ import main
 from partialpool.batch import project, study_file
 from partialpool.data import paths
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
