@@ -114,7 +114,7 @@ def run_all(server, page, name):
     page.goto(f"{server}/lab/workspaces/{name}/tree/{name}.ipynb?token={TOKEN}&reset")
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
     # in the status bar: the mark in the toolbar is idle before there is a kernel
-    idle = page.get_by_text("Python 3 (partialpool) | Idle", exact=True)
+    idle = page.get_by_text("Python 3 | Idle", exact=True)
     idle.wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
