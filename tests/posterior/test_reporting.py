@@ -289,7 +289,8 @@ def test_numbers_of_a_table_are_shown_with_few_digits():
 def test_a_model_shows_its_priors():
     model = pp.Model(FORMULA, SLEEP, {"sd": "HalfNormal(100)"})
     found = overview.priors(model)
-    assert found.sentence == f"`{FORMULA}`: 180 rows in 18 groups of Subject."
+    read = "Reaction ~ 1 + Days + (1 + Days | Subject)"
+    assert found.sentence == f"`{FORMULA}`: 180 rows in 18 groups of Subject. Read as `{read}`."
     shown = dict(found.table.itertuples(index=False))
     assert list(shown) == list(model.priors)
     assert shown["Days|Subject_sigma"] == "HalfNormal(100)"

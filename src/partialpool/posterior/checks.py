@@ -171,12 +171,12 @@ def summarize(dataset: xr.Dataset, names: Iterable[str] | None = None) -> pd.Dat
     }
     for at, (name, figure) in enumerate(figures.items(), start=5):
         table.insert(at, name, _each(figure))
-    for name in table.index:
-        attrs = dataset[name.rsplit("[", 1)[0]].attrs if "[" in name else dataset[name].attrs
-        if "sd" in attrs:  # a heavy tail: median and quantiles are what there is
-            table.loc[name, ["sd", "mcse_mean"]] = np.nan
-        if "mean" in attrs:
-            table.loc[name, "mean"] = np.nan
+    for name, variable in dataset.items():
+        rows = list(flat(dataset[[name]]))
+        if "sd" in variable.attrs:  # a heavy tail: median and quantiles are what there is
+            table.loc[rows, ["sd", "mcse_mean"]] = np.nan
+        if "mean" in variable.attrs:
+            table.loc[rows, "mean"] = np.nan
     return table
 
 
