@@ -138,8 +138,9 @@ def group_lines(fitted: Fitted) -> Finding:
     says = (
         f"{of} groups, with their number of rows in brackets; the band is the "
         f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In {inside} of "
-        f"the {len(groups)} panels the unpooled line stays inside that band: there pooling changes "
-        "little."
+        f"the {len(groups)} panels the unpooled line stays inside that band: there pooling moves a "
+        "group's line by less than its uncertainty. How far it draws all groups together is a "
+        "matter of their spread, see the shrinkage."
     )
     what = (
         f"Small panels, one per group of {design.group}, each with its rows and the lines of "
@@ -197,8 +198,12 @@ def shrinkage(fitted: Fitted) -> Finding:
         panel.plot(ends, ends, color=theme.COLORS["none"], lw=1.4, label="no pooling")
         panel.set(xlabel=f"{name}, group on its own", ylabel=f"{name}, partially pooled")
         drawn_in = 1 - np.std(y[known]) / np.std(x[known])
-        left = "" if known.all() else f" ({(~known).sum()} groups cannot estimate it alone)"
-        sentences.append(f"the spread of **{name}** over groups shrinks by {drawn_in:.0%}{left}")
+        lacking = int((~known).sum())
+        left = f" ({lacking} {'group' if lacking == 1 else 'groups'} cannot estimate it alone)"
+        sentences.append(
+            f"the spread of **{name}** over groups shrinks by {drawn_in:.0%}"
+            + (left if lacking else "")
+        )
     theme.legend(figure)
     says = f"Pooling draws groups together: {'; '.join(sentences)}."
     what = "Partially pooled against unpooled group coefficients."

@@ -62,21 +62,30 @@ def prior_check(model: Regression, rows: np.ndarray, rng: np.random.Generator) -
     theme.legend(figure)
     ratio = np.median(replicated.std(1)) / max(y.std(), 1e-300)
     position = stats.percentileofscore(replicated.mean(1), y.mean())
-    verdict = (
-        "wide enough to let the data speak and of their order of magnitude"
-        if 0.5 <= ratio <= 20 and 1 <= position <= 99
-        else "far wider than the data: it may give weight to what nobody believes"
-        if ratio > 20
-        else "narrow or off beside the data: see the sensitivity below"
-    )
     says = (
         f"In the median data set that the priors imply, {model.design.response} spreads "
         f"{ratio:.3g} times as much as in the data, and the mean of the data lies at the "
-        f"{position:.0f} % point of the means: the prior is {verdict}. Bars and band go from the "
+        f"{position:.0f} % point of the means: the prior is {_width(ratio, position)}. Bars and band go from the "
         "5 % to the 95 % point of the rows."
     )
     what = f"Ranges of {len(shown)} data sets drawn from the priors beside that of the data."
     return theme.finding("prior_check", figure, what, says)
+
+
+def _width(ratio: float, position: float) -> str:
+    """A prior's width in words, with the rule, from its spread over that of the data.
+
+    `position` is the point (0 to 100) of the means that the prior implies at which the data's is.
+    """
+    if not 1 <= position <= 99:
+        return "off beside the data (beyond the 1 % or 99 % point): see the sensitivity below"
+    if ratio > 10:
+        return "far wider than the data (more than 10 times): much of it is on what nobody believes"
+    if ratio > 3:
+        return "wider than the data (3 to 10 times)"
+    if ratio < 1 / 3:
+        return "narrow beside the data (less than a third): see the sensitivity below"
+    return "of the data's order (within a factor of 3)"
 
 
 def densities(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding:
