@@ -65,8 +65,8 @@ def prior_check(model: Regression, rows: np.ndarray, rng: np.random.Generator) -
     says = (
         f"In the median data set that the priors imply, {model.design.response} spreads "
         f"{ratio:.3g} times as much as in the data, and the mean of the data lies at the "
-        f"{position:.0f} % point of the means: the prior is {_width(ratio, position)}. Bars and band go from the "
-        "5 % to the 95 % point of the rows."
+        f"{position:.0f} % point of the means: the prior is {_width(ratio, position)}. Bars and "
+        "band go from the 5 % to the 95 % point of the rows."
     )
     what = f"Ranges of {len(shown)} data sets drawn from the priors beside that of the data."
     return theme.finding("prior_check", figure, what, says)
