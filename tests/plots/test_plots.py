@@ -8,7 +8,7 @@ import pytest
 
 import partialpool as pp
 from partialpool.plots import groups, marginals, predictive
-from partialpool.posterior import effects, leave_one_out, pooling, predictions, replications
+from partialpool.posterior import comparison, effects, leave_one_out, predictions
 from partialpool.posterior.fitted import POOLING
 from partialpool.simulation import simulate
 
@@ -32,7 +32,7 @@ def radon():
 def test_every_plot_has_words(radon):
     model, rows = radon.model, np.arange(919)
     rng = np.random.default_rng(0)
-    held, replicated = leave_one_out.leave_out(radon), replications.replicate(radon, rows, rng)
+    held, replicated = leave_one_out.leave_out(radon), predictions.replicate(radon, rows, rng)
     wanted = predictions.chosen_rows(model)
     predicted = radon.predict(wanted, unseen="population")
     results = [
@@ -130,8 +130,8 @@ def test_lines_are_those_of_the_parameters(radon):
 
 
 def test_shrinkage_pulls_towards_the_middle(radon):
-    partial = pooling.group_coefficients(radon)
-    separate = pooling.group_coefficients(radon.ways["none"])
+    partial = effects.group_coefficients(radon)
+    separate = effects.group_coefficients(radon.ways["none"])
     for name in ("Intercept", "basement"):
         assert partial[name].mean(0).std() < separate[name].mean(0).std()
 
@@ -139,7 +139,7 @@ def test_shrinkage_pulls_towards_the_middle(radon):
 def test_pooling_sentence_names_the_highest_evidence(radon):
     evidence = {way: fit.attrs["log_evidence"] for way, fit in radon.ways.items()}
     best = max(evidence, key=evidence.get)
-    found = pooling.coefficients(radon.ways)
+    found = comparison.coefficients(radon.ways)
     assert POOLING[best] in found.sentence.split(",")[0]
     assert list(found.table.index) == ["Intercept", "basement", "uranium", "sigma"]
 
