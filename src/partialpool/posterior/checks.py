@@ -171,8 +171,8 @@ def summarize(dataset: xr.Dataset, names: Iterable[str] | None = None) -> pd.Dat
     }
     for at, (name, figure) in enumerate(figures.items(), start=5):
         table.insert(at, name, _each(figure))
-    for name, variable in dataset.items():
-        rows = list(flat(dataset[[name]]))
+    for own, variable in dataset.items():
+        rows = list(flat(dataset[[own]]))
         if "sd" in variable.attrs:  # a heavy tail: median and quantiles are what there is
             table.loc[rows, ["sd", "mcse_mean"]] = np.nan
         if "mean" in variable.attrs:
