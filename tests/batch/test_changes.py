@@ -4,8 +4,8 @@ import json
 
 import pytest
 from bs4 import BeautifulSoup
-from test_report import summary
 
+from conftest import summary
 from partialpool.batch import changes, listing, study_file, summary_file
 
 

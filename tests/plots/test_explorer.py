@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import partialpool as pp
-from partialpool.batch.project import find_root
+from partialpool.data.paths import find_root
 from partialpool.plots.explorer import Explorer, draw
 from partialpool.plots.explorer_fit import DRAWS, State, quick_posterior
 from partialpool.plots.explorer_picture import Picture

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from test_report import executed, figure, listed, summary  # noqa: F401
+from test_report import executed, figure, listed  # noqa: F401
 from test_study_page import row
 
 from partialpool.batch import listing
