@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "run":
             return _run(root, options)
         if options.command == "lab":
-            from partialpool.batch import jupyter
+            from partialpool.batch import surroundings
 
-            jupyter.lab(root, extra)
+            surroundings.lab(root, extra)
         if options.command == "notebooks":
             from partialpool.batch import notebooks
 
@@ -128,7 +128,7 @@ def _new(root: Path, options: argparse.Namespace) -> int:
 
 def _run(root: Path, options: argparse.Namespace) -> int:
     from partialpool.batch import execute, study_file
-    from partialpool.report import summaries
+    from partialpool.report.page import reason
 
     runs = study_file.plan(root, study_file.find(root, [options.study]))
     chosen = [run for run in runs if run.name == options.run]
@@ -138,8 +138,7 @@ def _run(root: Path, options: argparse.Namespace) -> int:
         raise study_file.StudyError([message])
     execute.exit_on_terminate()
     summary = execute.execute(chosen[0], threads=options.threads, force=options.force)
-    reason = summaries.reason(summary)
-    print(f"{summary['status']}: {chosen[0].label}{f'  {reason}' if reason else ''}")
+    print(f"{summary['status']}: {chosen[0].label}  {reason(summary)}".rstrip())
     return 1 if summary["status"] == "error" else 0
 
 

@@ -11,7 +11,7 @@ from nbformat import v4
 
 from conftest import EVIL, summary
 from partialpool.batch import listing, study_file, summary_file
-from partialpool.report import drawings, exporter, markup, summaries
+from partialpool.report import drawings, exporter, markup, page
 
 
 def svg():
@@ -238,7 +238,7 @@ def test_svg_that_is_none_or_carries_code():
     ],
 )
 def test_estimate(figures_, text):
-    assert summaries.estimate(figures_, "mean") == text
+    assert page.estimate(figures_, "mean") == text
 
 
 @pytest.fixture

@@ -18,12 +18,11 @@ from typing import Any
 
 import nbformat
 
-from partialpool.batch import integrity, jupyter, project, provenance, staleness
-from partialpool.batch.runs import Run
+from partialpool.batch import staleness, surroundings
+from partialpool.batch.runs import PATHS, Run, data_path, read_summary
 from partialpool.batch.summary_file import dumps
-from partialpool.data.paths import CACHE
+from partialpool.data.paths import CACHE, seen_from
 from partialpool.report import drawings
-from partialpool.report.summaries import read_summary
 
 #: How often a kernel may fail to start, as on a machine that is busy.
 STARTS = 4
@@ -157,11 +156,11 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
             "total": round(time.monotonic() - clock, 2),
         },
         "provenance": {
-            **provenance.surroundings(),
-            **provenance.commit(run.root),
+            **surroundings.versions(),
+            **surroundings.commit(run.root),
             "data_sha256": result.get("data_sha256"),
             "started": started.isoformat(timespec="seconds"),
-            "study_file": _relative(run.study_file, run.root),
+            "study_file": seen_from(run.root, run.study_file),
             "inputs": seen,
         },
         "posterior": (place / "posterior.nc").is_file(),
@@ -170,12 +169,8 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     html = exporter.render(notebook, summary, str(run.notebook.parent))
     (place / "report.html").write_text(html, encoding="utf-8")
     (place / "summary.json").write_text(dumps(summary), encoding="utf-8")
-    integrity.seal(place)
+    staleness.seal(place)
     return summary
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _result(place: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -226,12 +221,12 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
     logger.propagate = False
     folder = run.notebook.parent
     values = dict(run.settings)
-    for name in project.PATHS:
-        path = project.data_path(values.get(name), run.root)
+    for name in PATHS:
+        path = data_path(values.get(name), run.root)
         if path is not None:  # as seen from the notebook's folder
             values[name] = os.path.relpath(path, folder)
     values |= {"seed": run.seed, "output": os.path.relpath(place, folder)}
-    env = jupyter.environment(run.root, threads)
+    env = surroundings.environment(run.root, threads)
     # Socket names must be short, so not under the project.
     with tempfile.TemporaryDirectory(prefix="partialpool-", ignore_cleanup_errors=True) as scratch:
         papermill.execute_notebook(
@@ -247,7 +242,7 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
             start_timeout=120,
             cwd=str(folder),
             stderr_file=log,
-            kernel_manager_class=jupyter.manager(env, Path(scratch), log),
+            kernel_manager_class=surroundings.manager(env, Path(scratch), log),
         )
 
 
