@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import partialpool
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status (0 good, 1 some run is not, 2 nothing was run)."""
@@ -62,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="partialpool", description=_first_line())
+    parser = argparse.ArgumentParser(
+        prog="partialpool", description=(partialpool.__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--root", help="the project's folder; default is found from where you are")
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser(
@@ -91,12 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     saved = commands.add_parser("notebooks", help="check that notebooks are saved clean and listed")
     saved.add_argument("--fix", action="store_true", help="take outputs out; write docs/studies.md")
     return parser
-
-
-def _first_line() -> str:
-    import partialpool
-
-    return (partialpool.__doc__ or "").splitlines()[0]
 
 
 def _positive(text: str) -> int:

@@ -33,6 +33,13 @@ TYPES: tuple[tuple[type | tuple[type, ...], str, str], ...] = (
     (dict, "`name: value` pairs", ""),
 )
 
+#: Settings that are one of a few words.
+CHOICES = {
+    "method": METHODS,
+    "parametrization": PARAMETRIZATIONS,
+    "family": NOISE,
+    "missing": MISSING,
+}
 #: Settings that count something, and the least they may be.
 COUNTS = {
     "draws": 1,
@@ -350,27 +357,18 @@ def validate(settings: Mapping[str, Any]) -> None:
     ValueError
         With a sentence that begins with the setting's name.
     """
-    method = settings.get("method")
-    if method is not None and method not in METHODS:
-        raise ValueError(f"method: there is no {method!r}; choose from {', '.join(METHODS)}.")
-    form = settings.get("parametrization")
-    if form is not None and form not in PARAMETRIZATIONS:
-        raise ValueError(
-            f"parametrization: there is no {form!r}; choose from {', '.join(PARAMETRIZATIONS)}."
-        )
+    for name, known in CHOICES.items():
+        value = settings.get(name)
+        if value is not None and value not in known:
+            raise ValueError(f"{name}: there is no {value!r}; choose from {', '.join(known)}.")
+    method, form = settings.get("method"), settings.get("parametrization")
     if method == "exact" and form is not None:
         raise ValueError("parametrization: the exact fit has none; leave it out.")
-    family = settings.get("family", "gaussian")
-    if family not in NOISE:
-        raise ValueError(f"family: choose from {', '.join(NOISE)}, not {family!r}.")
-    if family == "student" and (method == "exact" or form == "marginal"):
+    if settings.get("family") == "student" and (method == "exact" or form == "marginal"):
         raise ValueError(
             "family: Student's t has no exact fit and no marginal form; leave method and "
             "parametrization out, or choose nutpie or nuts."
         )
-    missing = settings.get("missing", "refuse")
-    if missing not in MISSING:
-        raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")
     for name, least in COUNTS.items():
         value = settings.get(name)
         if isinstance(value, int) and value < least:
