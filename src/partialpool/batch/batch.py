@@ -109,8 +109,7 @@ def _stale(runs: Iterable[Run]) -> dict[Run, str]:
     # the same for many runs of a study
     prints: dict[tuple[Path, tuple[str, ...]], dict[str, str] | OSError] = {}
     for run in runs:
-        if run.folder.parent.is_dir():
-            sweep(run)
+        sweep(run)
         key = run.notebook, tuple(run.data)
         if key not in prints:
             try:

@@ -60,8 +60,18 @@ class Run:
 
     @property
     def data(self) -> list[str]:
-        """Paths and URLs of all data that the run's settings name, see `named`."""
-        return named(self.settings, self.notebook)
+        """Paths and URLs of all data that its settings, and the notebook's defaults, name.
+
+        Settings of `PATHS` are seen from the project's folder, all else from the notebook's.
+        """
+        defaults = notebooks.parameters(notebooks.read_notebook(self.notebook))
+        found = [self.settings[name] for name in PATHS if name in self.settings]
+        own = [defaults.get(name) for name in PATHS if name not in self.settings]
+        others = [value for name, value in self.settings.items() if name not in PATHS]
+        own += [v for v in others if isinstance(v, str) and v.endswith(DATA_ENDINGS)]
+        seen = [(value, data_path(value, self.notebook.parent)) for value in own]
+        found += [value if path is None else str(path) for value, path in seen]
+        return [value for value in found if isinstance(value, str)]
 
 
 def run_name(swept: Mapping[str, Any], seed: int) -> str:
@@ -124,28 +134,3 @@ def data_files(value: Any, root: Path) -> list[Path]:
         return []
     found = map(Path, paths.files(str(path)))
     return [p for p in found if p.is_file() and (p == path or not p.name.startswith("."))]
-
-
-def named(settings: Mapping[str, Any], notebook: Path) -> list[str]:
-    """What settings, and a notebook's defaults for `PATHS`, name as data.
-
-    Parameters
-    ----------
-    settings : mapping
-        As a study gives them.
-    notebook : Path
-        The notebook file, from whose folder it sees its defaults.
-
-    Returns
-    -------
-    list of str
-        For `data_files`, or URLs.
-    """
-    defaults = notebooks.parameters(notebooks.read_notebook(notebook))
-    found = [settings[name] for name in PATHS if name in settings]
-    own = [defaults.get(name) for name in PATHS if name not in settings]
-    others = [value for name, value in settings.items() if name not in PATHS]
-    own += [v for v in others if isinstance(v, str) and v.endswith(DATA_ENDINGS)]
-    seen = [(value, data_path(value, notebook.parent)) for value in own]
-    found += [value if path is None else str(path) for value, path in seen]
-    return [value for value in found if isinstance(value, str)]
