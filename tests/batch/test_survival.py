@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from conftest import leftovers, marks
-from partialpool.batch import batch, execute, jupyter, progress, study_file, summary_file
+from partialpool.batch import batch, execute, progress, study_file, summary_file, surroundings
 from partialpool.report import index
 
 
@@ -173,11 +173,11 @@ def test_a_result_that_was_being_replaced_is_put_back(project):
 
 
 def test_threads_and_caches(project):
-    env = jupyter.environment(project.root, 3)
+    env = surroundings.environment(project.root, 3)
     assert env["OMP_NUM_THREADS"] == "1"
     assert env["NUMBA_NUM_THREADS"] == "3"
     assert str(project.root / ".cache") in env["NUMBA_CACHE_DIR"]
-    assert "NUMBA_NUM_THREADS" not in jupyter.environment(project.root)
+    assert "NUMBA_NUM_THREADS" not in surroundings.environment(project.root)
 
 
 def test_record_refuses_what_is_no_verdict_or_parameter(tmp_path):

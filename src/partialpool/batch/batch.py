@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from partialpool.batch import integrity, listing, progress, staleness, study_file
+from partialpool.batch import listing, progress, staleness, study_file
 from partialpool.batch.execute import sweep
 from partialpool.batch.progress import say
-from partialpool.batch.runs import Run
+from partialpool.batch.runs import Run, read_summary
 from partialpool.data.paths import CACHE, PACKAGE, write
 from partialpool.data.text import duration
-from partialpool.report import study_page
+from partialpool.report import index
 
 
 def report(
@@ -64,17 +64,17 @@ def report(
         todo = _stale(runs)
         say(progress.opening(len(runs), list(todo.values()), jobs))
         interrupted = bool(todo) and _snakemake(root, list(todo), jobs, snakemake_args, lock)
-        shown = listing.collect(root, runs)
+        shown, left = listing.collect(root, runs)
         for run in shown:
-            integrity.refresh(run.folder)
-        study_page.write(root / "reports", shown)
+            staleness.refresh(run.folder)
+        index.write_studies(root / "reports", [(run, read_summary(run.folder)) for run in shown])
         place = listing.write_index(root, runs)
     if interrupted:
         say("Interrupted. What finished is kept; make report goes on from here.")
         return 130
     bad = progress.closing(runs)
     if not studies:
-        progress.say_leftover(root, listing.leftover(root, runs))
+        progress.say_leftover(root, left)
     say(f"{place.relative_to(root)} ({duration(time.monotonic() - began)})")
     return 1 if bad else 0
 
@@ -108,8 +108,7 @@ def _stale(runs: Iterable[Run]) -> dict[Run, str]:
     # the same for many runs of a study
     prints: dict[tuple[Path, tuple[str, ...]], dict[str, str] | OSError] = {}
     for run in runs:
-        if run.folder.parent.is_dir():
-            sweep(run)
+        sweep(run)
         key = run.notebook, tuple(run.data)
         if key not in prints:
             try:
