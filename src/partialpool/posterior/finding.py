@@ -72,8 +72,10 @@ class Finding:
 
     def to_latex(self) -> str:
         """The table in LaTeX, as people see it."""
-        shown = self.readable()
-        return shown.style.format(escape="latex").format_index(escape="latex").to_latex(hrules=True)
+        style = self.readable().style.format(escape="latex").format_index_names(escape="latex")
+        for axis in ("index", "columns"):
+            style = style.format_index(escape="latex", axis=axis)
+        return (style if self.index else style.hide()).to_latex(hrules=True)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Keep the finding as files: the table as CSV, the figure as SVG.

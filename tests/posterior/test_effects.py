@@ -1,0 +1,94 @@
+"""Average changes against the coefficients that they must be, draw by draw."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import partialpool as pp
+from partialpool.posterior import effects
+
+
+def table():
+    """Ages and sexes of 40 rows in eight groups, 25 of them of women."""
+    rng = np.random.default_rng(1)
+    return pd.DataFrame(
+        {
+            "age": rng.uniform(8, 14, 40),
+            "sex": ["F"] * 25 + ["M"] * 15,
+            "trained": np.arange(40) % 2,
+            "course": [*"abc"] * 13 + ["a"],
+            "y": rng.normal(size=40),
+            "g": np.arange(40) % 8,
+        }
+    )
+
+
+def fit(formula):
+    return pp.Model(formula, table()).fit(draws=25, seed=1)
+
+
+def only(fitted, column):
+    (change,) = effects.average_changes(fitted, column)
+    return change
+
+
+def test_a_slope_beside_an_interaction_is_averaged_over_the_rows():
+    """``age * sex``: the slope of the first sex plus the share of the other times what it adds."""
+    fitted = fit("y ~ age * sex + (1 | g)")
+    change, values = only(fitted, "age"), fitted.values
+    expected = values["age"] + 15 / 40 * values["age:sex[M]"]
+    np.testing.assert_allclose(change.draws, expected, rtol=1e-6, atol=1e-9)
+    assert (change.low, change.high, change.constant) == (None, None, False)
+
+
+def test_a_contrast_beside_an_interaction_is_averaged_over_the_rows():
+    fitted = fit("y ~ age * sex + (1 | g)")
+    change, values = only(fitted, "sex"), fitted.values
+    expected = values["sex[M]"] + table()["age"].mean() * values["age:sex[M]"]
+    np.testing.assert_allclose(change.draws, expected, rtol=1e-9)
+    assert (change.low, change.high, change.constant) == ("F", "M", False)
+
+
+def test_the_slope_of_a_parabola_is_that_at_the_mean():
+    fitted = fit("y ~ age + I(age**2) + (1 | g)")
+    change, values = only(fitted, "age"), fitted.values
+    (square,) = (name for name in fitted.model.design.x_names if "**" in name)
+    expected = values["age"] + 2 * table()["age"].mean() * values[square]
+    np.testing.assert_allclose(change.draws, expected, rtol=1e-6, atol=1e-8)
+    assert not change.constant
+
+
+def test_levels_are_held_against_the_first_one():
+    fitted = fit("y ~ course + (1 | g)")
+    changes = effects.average_changes(fitted, "course")
+    assert [(c.low, c.high, c.constant) for c in changes] == [("a", "b", True), ("a", "c", True)]
+    for change in changes:
+        np.testing.assert_allclose(change.draws, fitted.values[f"course[{change.high}]"])
+
+
+@pytest.mark.parametrize("column", ["age", "trained"])
+def test_what_enters_once_has_its_coefficient_for_change(column):
+    """Of 0/1 that is the second value against the first, of other numbers the slope."""
+    fitted = fit("y ~ age + trained + (1 | g)")
+    change = only(fitted, column)
+    np.testing.assert_allclose(change.draws, fitted.values[column], rtol=1e-6)
+    assert change.constant
+    assert (change.low, change.high) == ((0, 1) if column == "trained" else (None, None))
+
+
+def test_a_headline_says_what_it_averages_and_gives_its_interval():
+    fitted = fit("y ~ age * sex + (age | g)")
+    values = fitted.values["age"] + 15 / 40 * fitted.values["age:sex[M]"]
+    low, high = np.quantile(values, [0.05, 0.95])
+    says = effects.headline(fitted)
+    assert says.startswith(
+        f"One unit more of age changes y by {values.mean():.3g} (90 % interval {low:.3g} to "
+        f"{high:.3g}), averaged over the rows; g differs in it with a standard deviation of "
+    )
+    sd = np.quantile(fitted.values["age|g_sigma"], [0.05, 0.95])
+    assert says.endswith(f"{sd[0]:.3g} to {sd[1]:.3g}.")
+    alone = effects.headline(fit("y ~ 1 + (1 | g)"))
+    assert alone.startswith("The average y over the population is ")
+    sexes = effects.headline(fit("y ~ sex + (1 | g)"))
+    assert sexes.startswith("sex M against F changes y by ")
+    assert "averaged" not in sexes

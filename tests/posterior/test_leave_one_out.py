@@ -1,0 +1,89 @@
+"""Leave-one-out prediction against its closed form, and the rule that reads the differences."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import partialpool as pp
+from partialpool.posterior import leave_one_out
+
+
+@pytest.fixture(scope="module")
+def closed():
+    """A mean under a wide prior, noise of known standard errors and of sigma 3 beside them."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"error": rng.uniform(1, 6, 40)})
+    noise = np.hypot(table["error"], 3)
+    table["y"] = 50 + noise * rng.standard_normal(40)
+    priors = {"Intercept": "Normal(0, 1e4)", "sigma": "Fixed(3)"}
+    fit = pp.Model("y ~ 1", table, priors, se="error").fit(draws=10_000, seed=1)
+    # normal theory: a row is N(weighted mean of the others, its noise² + 1 / their precisions)
+    w = 1 / noise.to_numpy() ** 2
+    y = table["y"].to_numpy()
+    mean = ((w * y).sum() - w * y) / (w.sum() - w)
+    return fit, stats.norm(mean, np.sqrt(1 / w + 1 / (w.sum() - w)))
+
+
+def test_rows_are_predicted_as_normal_theory_says(closed):
+    """Within the error of 1,000 draws: 1/√1000 posterior standard deviations of the mean."""
+    fit, row = closed
+    found = leave_one_out.leave_out(fit)
+    y, error = fit.model.design.y, 4 / np.sqrt(1000)
+    about = 1 / np.sqrt((1 / np.hypot(fit.model.table["error"], 3) ** 2).sum())
+    np.testing.assert_allclose(found.mean, row.mean(), atol=2 * error * about)
+    np.testing.assert_allclose(found.sd, row.std(), rtol=error / 4)
+    np.testing.assert_allclose(found.pit, row.cdf(y), atol=error * 0.4 * about / row.std().min())
+    np.testing.assert_allclose(found.residuals(y), (y - row.mean()) / row.std(), atol=error / 2)
+    assert (found.of, found.lost, found.refitted) == (40, 0, 0)
+
+
+def test_the_standard_error_of_the_sum_grows_with_the_root_of_the_rows(closed):
+    """Vehtari, Gelman & Gabry (2017), eq. (23): √n times the standard deviation of the terms."""
+    fit, row = closed
+    elpd, terms = leave_one_out.leave_out(fit).elpd, row.logpdf(fit.model.design.y)
+    assert elpd.elpd == pytest.approx(terms.sum(), rel=0.005)
+    assert elpd.se == pytest.approx(np.sqrt(40 * np.mean((terms - terms.mean()) ** 2)), rel=0.05)
+
+
+def test_a_difference_below_four_says_nothing_and_above_it_takes_two_errors():
+    """The rule of Sivula et al. (2025) and the 95 % of a normal difference."""
+    assert leave_one_out.worse(3.9, 0.1).startswith("too close to tell")
+    assert leave_one_out.worse(4.1, 2.0).startswith("clearly worse")
+    assert leave_one_out.worse(9.9, 5.0).startswith("not clearly worse")
+    assert leave_one_out.worse(10.1, 5.0).startswith("clearly worse")
+
+
+def test_what_no_pooling_cannot_predict_is_no_part_of_the_ranking():
+    """Eight schools, one row each: without its row a school knows nothing of its own effect."""
+    schools = pp.load("eight_schools")
+    fit = pp.Model("est ~ 1 + (1 | school)", schools, se="se").fit(seed=1)
+    found = leave_one_out.pooling(fit.ways)
+    assert {name: one.lost for name, one in found.items()} == {
+        "complete pooling": 0,
+        "no pooling": 8,
+        "partial pooling": 0,
+    }
+    shown = leave_one_out.comparison(found)
+    assert set(shown.table.index) == {"complete pooling", "partial pooling"}
+    assert "No pooling cannot be compared: without its own row, the group of 8 of 8 rows" in (
+        shown.sentence
+    )
+
+
+def test_differences_and_their_errors_are_those_of_paired_rows(closed):
+    """Against the same model with noise twice as wide: differences of the closed forms, by row."""
+    fit, row = closed
+    wide = {"Intercept": "Normal(0, 1e4)", "sigma": "Fixed(12)"}
+    other = pp.Model("y ~ 1", fit.model.table, wide, se="error").fit(draws=10_000, seed=2)
+    table = leave_one_out.compare(
+        {"narrow": leave_one_out.leave_out(fit), "wide": leave_one_out.leave_out(other)}
+    )
+    noise = np.hypot(fit.model.table["error"].to_numpy(), 12)
+    w, y = 1 / noise**2, fit.model.design.y
+    mean = ((w * y).sum() - w * y) / (w.sum() - w)
+    theirs = stats.norm(mean, np.sqrt(1 / w + 1 / (w.sum() - w))).logpdf(y)
+    gaps = row.logpdf(y) - theirs
+    assert list(table.index) == ["narrow", "wide"]
+    assert table.at["wide", "elpd_diff"] == pytest.approx(gaps.sum(), rel=0.05)
+    assert table.at["wide", "dse"] == pytest.approx(np.sqrt(40 * gaps.var()), rel=0.05)
