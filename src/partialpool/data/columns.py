@@ -32,8 +32,8 @@ def require_complete(table: pd.DataFrame, names: list[str]) -> None:
     if counts.any():
         where = ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
         raise ValueError(
-            f"Rows with missing or infinite values: {where}. Set `missing` to 'drop' to leave "
-            "these rows out, or fill them in."
+            f"Rows with missing or infinite values: {where}. Leave these rows out with `missing` "
+            "set to 'drop' (--missing drop), or fill them in."
         )
 
 
@@ -74,11 +74,20 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: set[str]) -> 
 
 
 def require_finite(columns: np.ndarray, names: tuple[str, ...] | list[str], formula: str) -> None:
-    """Raise a ValueError for columns (N, k) that a function of the formula made NaN or infinite."""
+    """Raise a ValueError for columns (N, k) of which values or their squares are not finite."""
     bad = ~np.isfinite(columns)
     if bad.any():
         k = int(bad.any(axis=0).argmax())
         raise ValueError(
             f"In {formula!r}, {names[k]} is not a finite number in {bad[:, k].sum():,} of "
             f"{len(columns):,} rows; the function does not suit the column's values."
+        )
+    with np.errstate(over="ignore", under="ignore"):
+        squares = (columns**2).sum(axis=0)
+    bad = ~np.isfinite(squares) | (squares == 0) & columns.any(axis=0)
+    if bad.any():
+        k = int(bad.argmax())
+        raise ValueError(
+            f"In {formula!r}, {names[k]} has values such as {columns[columns[:, k] != 0, k][0]:.3g},"
+            " whose squares a computer cannot hold; give it in another unit."
         )

@@ -13,10 +13,11 @@ from partialpool.design import from_parts
 from partialpool.design.choices import MISSING, NOISE
 from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import unidentified
-from partialpool.design.formula import split_formula
+from partialpool.design.formula import read
 from partialpool.design.from_table import build, complete_rows
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
+from partialpool.design.propriety import propriety
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 
@@ -41,6 +42,8 @@ class Regression:
         Missing values of each column in the rows that were left out.
     priors : dict of str to Prior
         One for every parameter.
+    propriety : Propriety
+        Which parameters have a posterior mean and variance.
     unidentified : str
         A sentence where only the priors tell the noise from the group effects; else empty.
     """
@@ -77,6 +80,7 @@ class Regression:
         else:
             self.design, self.table = build(formula, table, se=se), table
         self.priors: dict[str, Prior] = resolve(self.design, priors, family)
+        self.propriety = propriety(self.design, self.priors)
         self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
 
     @cached_property
@@ -122,11 +126,10 @@ class Regression:
 
     def pooled(self) -> "Regression":
         """Complete pooling: the same regression without its group terms."""
-        response, common, _ = split_formula(self.formula)
         kept = {*self.design.x_names, "sigma", "nu"}
         given = {name: str(prior) for name, prior in self.priors.items() if name in kept}
         return Regression(
-            f"{response} ~ {common}",
+            read(self.formula).without_groups,
             self.source,
             given,
             family=self.family,

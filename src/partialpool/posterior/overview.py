@@ -14,7 +14,7 @@ def columns(model: Regression) -> Finding:
     Of data in parts the figures are those of the sample of rows.
     """
     design, table = model.design, model.table
-    groups = design.group.split(":") if design.group else []
+    groups = design.factors
     rows = {}
     for name in used_columns(design.formula, model.se):
         values = table[name]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete, standard_errors
 from partialpool.data.tables import load
-from partialpool.design.formula import used_columns, variables
+from partialpool.design.formula import read
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
@@ -27,7 +27,7 @@ def line(
     unseen: str = "refuse",
     seed: int = 0,
 ) -> np.ndarray:
-    """Draws of the regression line ``X beta + Z b`` at rows: (draws, rows).
+    """Draws of the regression line ``X beta + Z b`` at rows, offset added: (draws, rows).
 
     Parameters
     ----------
@@ -51,20 +51,18 @@ def line(
     X, Z, codes = design.rows(table)
     new = codes < 0
     if new.any() and unseen == "refuse":
-        level = table[design.group.split(":")].to_numpy()[new][0]
-        shown = repr(level[0]) if len(level) == 1 else repr(":".join(map(str, level)))
+        level = design.labels(table).to_numpy()[new].tolist()[0]
         raise ValueError(
-            f"The level {shown} of {design.group} was not in the data; "
+            f"The level {level!r} of {design.group} was not in the data; "
             "set `unseen` to 'population' to predict a new group."
         )
-    total = np.zeros((len(values["sigma"]), len(table)))
+    total = np.tile(design.offset(table), (len(values["sigma"]), 1))
     for k, name in enumerate(design.x_names):
         total += values[name][:, None] * X[:, k]
     for k in range(len(design.z_names)):
         total[:, ~new] += values[design.effect(k)][:, codes[~new]] * Z[~new, k]
     if new.any():
-        labels = table[design.group.split(":")].astype(str).agg(":".join, axis=1)[new]
-        which, levels = pd.factorize(labels)
+        which, levels = pd.factorize(design.labels(table)[new])
         z = np.random.default_rng([seed, 0]).standard_normal((len(total), len(levels), Z.shape[1]))
         effects = np.einsum("skl,sgl->sgk", covariance_root(design, values), z)
         total[:, new] += np.einsum("snk,nk->sn", effects[:, which], Z[new])
@@ -124,10 +122,9 @@ def chosen_rows(
         For a column that is missing, and for missing values.
     """
     design = model.design
-    response = variables(design.formula.split("~")[0], design.formula)
-    needed = [c for c in used_columns(design.formula, model.se) if c not in response]
-    first = [c for c in design.group.split(":") if c in needed]
-    needed = [*first, *(c for c in needed if c not in first)]
+    needed = {*design.factors, *read(design.formula).predictors, *([model.se] if model.se else [])}
+    first = [c for c in design.factors if c in needed]
+    needed = [*first, *sorted(needed - {*first})]
     if wanted is None:
         table = _typical_rows(model)
     elif isinstance(wanted, str):
@@ -155,7 +152,7 @@ def _typical_rows(model: Regression) -> pd.DataFrame:
         numeric = pd.api.types.is_numeric_dtype(table[name])
         middle = table[name].median() if numeric else table[name].mode().iloc[0]
         new[name] = middle if not pd.api.types.is_integer_dtype(table[name]) else round(middle)
-    parts = design.group.split(":") if design.group else []
+    parts = design.factors
     for part in parts:
         taken = set(table[part].astype(str))
         new[part] = next(w for w in ("new", *(f"new {k}" for k in range(99))) if w not in taken)
