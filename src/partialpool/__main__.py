@@ -1,6 +1,7 @@
 """The command line: ``partialpool`` or ``python -m partialpool``."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         root = find_root(Path(options.root) if options.root else None)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
         if options.command == "report":
             from partialpool.batch import batch
 
@@ -136,7 +138,6 @@ def _run(root: Path, options: argparse.Namespace) -> int:
         names = ", ".join(run.name for run in runs)
         message = f"{options.study} has no run {options.run!r}; it has {names}."
         raise study_file.StudyError([message])
-    execute.exit_on_terminate()
     summary = execute.execute(chosen[0], threads=options.threads, force=options.force)
     reason = summaries.reason(summary)
     print(f"{summary['status']}: {chosen[0].label}{f'  {reason}' if reason else ''}")

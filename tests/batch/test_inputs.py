@@ -101,9 +101,9 @@ def notebook(folder, *cells):
 
 
 #: A package in which room `one` imports `two`, a function of `two` imports `three`, and `four`
-#: imports `three` by a relative name.
+#: imports `three` by a relative name. The package offers rooms of which nothing is loaded yet.
 PACKAGE = {
-    "__init__.py": "",
+    "__init__.py": "from partialpool import four",
     "__main__.py": "from partialpool.batch import other",
     "model.py": "",
     "one/__init__.py": "",

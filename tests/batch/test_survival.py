@@ -107,6 +107,21 @@ def test_interrupted_then_killed_then_two_at_once(project):
     assert leftovers(project) == []
 
 
+@pytest.mark.parametrize("command", ["report", "run"])
+def test_a_termination_is_as_clean_as_an_interruption(project, command):
+    """Such as by a cluster when a job's time is up."""
+    _, run = gated(project)
+    words = ["report", "s", "--jobs", "2"] if command == "report" else ["run", "s", run.name]
+    process = project.start(*words)
+    wait_for(lambda: any(run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb")))
+    wait_for(lambda: any("ipykernel" in p for p in processes(project)))
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    wait_for(lambda: not processes(project))
+    assert leftovers(project) == []
+
+
 def one(project, text="notebook: quick"):
     return study_file.plan(project.root, [project.study("one", text)])[0]
 

@@ -289,6 +289,7 @@ def test_split():
         ("Reaction ~ Days^2", "a power of one column stands for the column itself; write I"),
         ("Reaction ~ I(-Days^2)", "a power of a negative term could be read in two ways"),
         ("Reaction ~ 2 * Days", "the number 2 is no term; write arithmetic inside I"),
+        ("Reaction ~ 1 * Days", "its terms cannot be combined in this way"),
         ("cbind(Reaction, Days) ~ 1", "counts of successes and failures use Bambi"),
         ("Reaction ~ cut(Days, c(2, 5))", "cut.. has values outside .2,5.; give wider breaks"),
         ("Reaction ~ . + (1 | Subject)", "write the columns out"),
@@ -312,6 +313,14 @@ def test_bad_formulas(formula, words):
         ({"Days": 1j}, "'Days' holds complex128"),
         ({"Reaction": 3.0}, "is constant"),
         ({"Subject": 1}, "has one level"),
+        (
+            {"Days": ["hello"] + ["1.5", "2"] * 89 + ["3"]},
+            "text, such as 'hello' in row 0, and has 4",
+        ),
+        (
+            {"Days": [f"2020-{k}" for k in range(180)]},
+            "'Days' holds text, .* 180 levels in 180 rows",
+        ),
         ({"Days": np.linspace(1, 2, 180) * 1e200}, "whose squares a computer cannot hold"),
         ({"Reaction": np.linspace(1, 2, 180) * 1e-200}, "whose squares a computer cannot hold"),
         ({"Days": 7}, "'Days' is constant"),
@@ -321,6 +330,13 @@ def test_bad_formulas(formula, words):
 def test_bad_tables(change, words):
     with pytest.raises(ValueError, match=words):
         build("Reaction ~ Days + (1 | Subject)", SLEEP.assign(**change))
+
+
+def test_too_many_effects():
+    table = SLEEP.assign(Days=[f"day {k % 40}" for k in range(180)])
+    build("Reaction ~ Days + (1 | Subject)", table)
+    with pytest.raises(ValueError, match=r"40 effects would vary by Subject, .* 780 correlations"):
+        build("Reaction ~ 1 + (Days | Subject)", table)
 
 
 def test_a_predictor_called_sigma():

@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from partialpool.batch import integrity, listing, progress, staleness, study_file
 from partialpool.batch.execute import sweep
@@ -150,30 +149,11 @@ def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], loc
             command, stdout=log, stderr=log, pass_fds=(lock,), start_new_session=True, cwd=root
         )
         try:
-            with _terminate_as_interrupt():
-                progress.follow(process, todo, jobs)
+            progress.follow(process, todo, jobs)
             return False
         except KeyboardInterrupt:
             _stop(process)
             return True
-
-
-@contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a report as cleanly as Ctrl-C does."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -7,8 +7,6 @@ import json
 import logging
 import os
 import shutil
-import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -291,8 +289,3 @@ def _tidy(notebook: nbformat.NotebookNode, run: Run) -> nbformat.NotebookNode:
     notebook.cells = kept
     notebook.metadata.pop("papermill", None)
     return notebook
-
-
-def exit_on_terminate() -> None:
-    """Turn SIGTERM into an ordinary exit, so that kernels and temporary folders are cleaned up."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -135,7 +135,8 @@ def _reached(names: Iterable[str]) -> set[Path]:
         new = {file for place in places for file in _files(place)} - found
         found |= new
         ahead = set()
-        for path in _python(new):
+        # What the package itself offers is loaded when it is used, and counts then: see `EXPORTS`.
+        for path in _python(new - {PACKAGE / "__init__.py"}):
             package = ".".join(["partialpool", *path.relative_to(PACKAGE).parts[:-1]])
             ahead |= _imports(path.read_text(encoding="utf-8"), package)
     return found

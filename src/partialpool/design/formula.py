@@ -210,7 +210,10 @@ def used_columns(formula: str, se: str | None = None) -> list[str]:
 
 def said(error: Exception) -> str:
     """What another package says went wrong, as the end of a sentence."""
-    return " ".join(str(error).split()).rstrip(". ") + "."
+    text = " ".join(str(error).split()).rstrip(". ")
+    if re.search(r"<class|operand type|no attribute", text):
+        text = "its terms cannot be combined in this way"
+    return f"{text}."
 
 
 def _tokens(formula: str) -> list[Token]:

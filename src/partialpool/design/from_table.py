@@ -19,6 +19,9 @@ from partialpool.design.estimable import require_estimable
 from partialpool.design.formula import read, require_no_constant, used_columns, variables
 from partialpool.design.matrices import Design
 
+#: More effects than this, and their correlations, no data of groups tell apart.
+MOST_VARYING = 20
+
 
 def build(
     formula: str, table: pd.DataFrame, *, se: str | None = None, estimable: bool = True
@@ -88,6 +91,13 @@ def build(
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(
             f"In {formula!r}, the effect of {twice!r} by {':'.join(factors)} is written twice."
+        )
+    if len(names) > MOST_VARYING:
+        pairs = sum(len(block) * (len(block) - 1) // 2 for block in blocks)
+        raise ValueError(
+            f"In {formula!r}, {len(names)} effects would vary by {':'.join(factors)}, such as "
+            f"{names[-1]!r}, with {len(names)} standard deviations and {pairs} correlations; at "
+            f"most {MOST_VARYING} can. Let fewer columns vary, or turn text into numbers."
         )
     if factors:
         codes, levels = pd.factorize(evaluation.factor(table, factors), sort=True)

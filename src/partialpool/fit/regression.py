@@ -18,6 +18,7 @@ from partialpool.design.from_table import build, complete_rows
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
 from partialpool.design.propriety import propriety
+from partialpool.design.response_kind import kind_sentence
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 
@@ -44,6 +45,8 @@ class Regression:
         One for every parameter.
     propriety : Propriety
         Which parameters have a posterior mean and variance.
+    mismatch : str
+        A sentence where the response is of a kind that this noise cannot make; else empty.
     unidentified : str
         A sentence where only the priors tell the noise from the group effects; else empty.
     """
@@ -81,6 +84,9 @@ class Regression:
             self.design, self.table = build(formula, table, se=se), table
         self.priors: dict[str, Prior] = resolve(self.design, priors, family)
         self.propriety = propriety(self.design, self.priors)
+        self.mismatch = ""
+        if family == "gaussian" and se is None:
+            self.mismatch = kind_sentence(self.design.y, self.design.response)
         self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
 
     @cached_property

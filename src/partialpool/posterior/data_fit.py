@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, replications, sensitivity
 from partialpool.posterior.checks import Verdict, one, shown
 from partialpool.posterior.finding import Finding
@@ -152,6 +153,7 @@ def check(
         statistics_check(replicated, fitted, rows),
         *residual_checks(fitted, left_out),
         calibration_check(left_out),
+        *([kind_check(fitted.model)] if fitted.model.mismatch else []),
         conflict_check(sensitivity.power_scaling(fitted)),
     ]
     return DataVerdict(found)
@@ -203,7 +205,7 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
             "≤",
             round(float(stats.norm.isf(LEVEL / 2 / len(z))), 2),
             f"distance of {where} from what the others predict, in predictive standard deviations",
-            "look at the row, and try `family: student`, which bends less to outliers",
+            'look at the row, and try "family: student", which bends less to outliers',
         ),
         one(
             "Far rows",
@@ -211,7 +213,7 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
             "≤",
             int(stats.binom.ppf(1 - LEVEL, len(z), 2 * stats.norm.sf(FAR))),
             f"of {len(z):,} rows beyond {FAR:g} predictive standard deviations",
-            "try `family: student`",
+            'try "family: student"',
         ),
     ]
     p = same_noise(fitted, left_out)
@@ -252,6 +254,17 @@ def calibration_check(left_out: LeftOut) -> dict[str, Any]:
         "p-value (Kolmogorov–Smirnov) that the rows' leave-one-out probabilities are uniform",
         "the noise has another shape or width than the model's",
     )
+
+
+def kind_check(model: Regression) -> dict[str, Any]:
+    """A missed check that says that the response is no quantity with Gaussian noise."""
+    return {
+        "name": "Response",
+        "value": 0.0,
+        "threshold": "≥ 1",
+        "passed": False,
+        "help": model.mismatch,
+    }
 
 
 def conflict_check(sensitivities: pd.DataFrame) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from partialpool.design.formula import split_formula, variables
+from partialpool.design.formula import read, variables
 from partialpool.fit.exact_fit import coefficients
 from partialpool.fit.regression import Regression
 from partialpool.posterior.fitted import Fitted
@@ -42,7 +42,7 @@ class Change:
 
 def common_columns(model: Regression) -> list[str]:
     """Columns of the table in the population's part of the formula, as written."""
-    _, common, _ = split_formula(model.formula)
+    common = read(model.formula).population
     return sorted(variables(common, model.formula), key=common.find)
 
 

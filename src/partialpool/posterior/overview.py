@@ -53,11 +53,12 @@ def priors(model: Regression) -> Finding:
     groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
     known = f"; standard errors in {model.se}" if model.se else ""
     noise = "; noise with Student's t distribution" if model.family == "student" else ""
-    says = f"`{model.formula}`: {design.n_rows:,} rows{groups}{known}{noise}."
+    says = f"`{model.formula}`: {design.n_rows:,} rows{groups}{known}{noise}. Read as "
+    says += f"`{design.written}`."
     table = pd.DataFrame(
         {"parameter": list(model.priors), "prior": [str(p) for p in model.priors.values()]}
     )
-    remarks = [remark for remark in (model.dropped, model.unidentified) if remark]
+    remarks = [r for r in (model.dropped, model.unidentified, model.mismatch) if r]
     return Finding("priors", " ".join([says, *remarks]), table=table, index=False)
 
 

@@ -122,9 +122,8 @@ def chosen_rows(
         For a column that is missing, and for missing values.
     """
     design = model.design
-    needed = {*design.factors, *read(design.formula).predictors, *([model.se] if model.se else [])}
-    first = [c for c in design.factors if c in needed]
-    needed = [*first, *sorted(needed - {*first})]
+    others = {*read(design.formula).predictors, *([model.se] if model.se else [])}
+    needed = [*design.factors, *sorted(others - {*design.factors})]
     if wanted is None:
         table = _typical_rows(model)
     elif isinstance(wanted, str):

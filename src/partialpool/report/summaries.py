@@ -35,7 +35,8 @@ def estimate(figures: Mapping[str, Any], *names: str) -> str:
     """Figures of a parameter to a sensible number of decimals, joined by "to".
 
     The decimals come from the posterior's width, so that all of a parameter's figures show the
-    same number of them: two digits of its standard deviation.
+    same number of them: two digits of its standard deviation. The median stands for a mean that
+    there is not.
 
     Examples
     --------
@@ -43,6 +44,8 @@ def estimate(figures: Mapping[str, Any], *names: str) -> str:
     '239.1 to 263.7'
     """
     values = [figures.get(name) for name in names]
+    if names == ("mean",) and values == [None]:  # there is no finite mean
+        values = [figures.get("q50")]
     if any(value is None for value in values):
         return ""
     sd = figures.get("sd")
