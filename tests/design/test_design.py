@@ -306,7 +306,7 @@ def test_bad_formulas(formula, words):
     [
         ({"Days": [np.nan] * 2 + [1.0] * 178}, "2 in 'Days'"),
         ({"Reaction": [np.inf] + [1.0] * 179}, "1 in 'Reaction'"),
-        ({"Reaction": ["a"] * 90 + ["b"] * 90}, "'Reaction' holds text, such as 'a' in row 0"),
+        ({"Reaction": ["a"] * 90 + ["b"] * 90}, "such as 'a' in row 0; .* use Bambi"),
         ({"Reaction": ["1.5"] * 179 + ["n/a"]}, "such as 'n/a' in row 179; it must be numbers"),
         ({"Days": pd.Timestamp("2020-01-01")}, "'Days' holds datetime64.*, which a formula cannot"),
         ({"Days": [[1]] * 180}, "'Days' holds object, which a formula cannot use"),

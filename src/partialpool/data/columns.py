@@ -74,7 +74,10 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: set[str]) -> 
         odd = values[pd.to_numeric(values.astype(str), errors="coerce").isna()]
         such = f", such as {str(odd.iloc[0])!r} in row {odd.index[0]}" if len(odd) else ""
         if name in response:
-            raise ValueError(f"The response {name!r} holds text{such}; it must be numbers.")
+            raise ValueError(
+                f"The response {name!r} holds text{such}; it must be numbers. For categories use "
+                "Bambi."
+            )
         if 0 < len(odd) < len(values) / 2 or values.nunique() > max(MOST_LEVELS, len(values) / 2):
             raise ValueError(
                 f"The column {name!r} holds text{such}, and has {values.nunique():,} levels in "

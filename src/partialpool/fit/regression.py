@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.parts import Parts
-from partialpool.design import from_parts
+from partialpool.design import evaluation, from_parts
 from partialpool.design.choices import MISSING, NOISE
 from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import unidentified
@@ -86,8 +86,16 @@ class Regression:
         self.propriety = propriety(self.design, self.priors)
         self.mismatch = ""
         if family == "gaussian" and se is None:
-            self.mismatch = kind_sentence(self.design.y, self.design.response)
+            self.mismatch = kind_sentence(*self._observed())
         self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
+
+    def _observed(self) -> tuple[np.ndarray, str]:
+        """The response and its name before an offset is taken from it."""
+        found = read(self.formula)
+        if not found.offsets:
+            return self.design.y, self.design.response
+        matrices = evaluation.evaluate(f"{found.answer} ~ 1", self.table, self.formula)
+        return evaluation.response(matrices, self.formula), found.response
 
     @cached_property
     def cross(self) -> CrossProducts:
