@@ -485,4 +485,4 @@ def test_any_table_gives_a_model_or_one_sentence(case, missing):
     assert "<script>" not in shown
     assert "<b>x" not in shown
     target = model.theta_posterior
-    assert np.isfinite(target(exact.start(design, target)[None])).all()
+    assert np.isfinite(target(exact.starts(design, target))).all()

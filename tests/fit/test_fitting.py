@@ -11,8 +11,9 @@ from test_exact import SLEEP_PRIORS, dense_covariance, normal_logpdf
 import partialpool as pp
 from partialpool.fit import exact
 from partialpool.fit.marginal import log_likelihood_and_gradient
-from partialpool.posterior import checks
+from partialpool.posterior import checks, draws
 from partialpool.posterior.effects import group_coefficients
+from partialpool.posterior.fitted import Fitted
 from partialpool.simulation import simulate
 
 FLAT = {"coefficients": "Flat", "sd": "HalfFlat", "sigma": "HalfFlat", "cor": "LKJ(1)"}
@@ -27,7 +28,7 @@ def reml(model):
         correlation = target.correlation_factors(u[None])[1][0]
         return -(target(u)[0] - jacobian - correlation)
 
-    start = exact.start(model.design, target)
+    start = exact.starts(model.design, target)[0]
     best = minimize(criterion, start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-9})
     return best.x[None]
 
@@ -106,7 +107,7 @@ def test_exam_maximum_likelihood_is_that_of_mlwins_guide():
     sigma, sds, _ = maximum_likelihood(model)
     np.testing.assert_allclose([*sds**2, sigma**2], [0.090, 0.015, 0.554], atol=6e-4)
     posterior = model.fit(seed=1)
-    summary = checks.summarize(posterior)
+    summary = checks.summarize(posterior.dataset)
     # coefficients -0.012 (0.040) and 0.557 (0.020); the posterior is a little wider
     for name, estimate, se in (("Intercept", -0.012, 0.040), ("standLRT", 0.557, 0.020)):
         assert abs(summary.at[name, "mean"] - estimate) < 0.1 * se
@@ -194,17 +195,17 @@ def sleep():
 def test_sampled_fits_agree_with_the_exact_one(sleep, method, parametrization):
     """z-scores over every parameter and group effect, at a false alarm rate of 1e-3."""
     posterior = sleep.fit(method, parametrization, seed=1)
-    verdict = sleep.check(posterior)
+    verdict = checks.check(posterior)
     assert verdict.status == "passed", verdict.sentence
     assert len(verdict.comparison) == 6 + 2 * 18
     assert posterior.attrs["parametrization"] == parametrization
-    assert set(posterior["posterior"].data_vars) == set(sleep.reference["posterior"].data_vars)
+    assert set(posterior.dataset) == set(posterior.reference.dataset)
 
 
 def test_metropolis_is_found_out(sleep):
     """A chain far too short fails, whatever it drew."""
     posterior = sleep.fit("metropolis", draws=200, tune=200, seed=1)
-    verdict = sleep.check(posterior)
+    verdict = checks.check(posterior)
     assert verdict.status == "failed"
     missed = {check["name"] for check in verdict.checks if not check["passed"]}
     assert {"R-hat", "Bulk ESS"} <= missed
@@ -213,11 +214,12 @@ def test_metropolis_is_found_out(sleep):
 def test_a_shifted_posterior_is_found_out(sleep):
     """Half a posterior sd off in one parameter is far beyond Monte Carlo error."""
     posterior = sleep.fit(seed=11)
-    wrong = posterior.copy(deep=True)
+    reference = posterior.reference.posterior
+    wrong = posterior.posterior.copy(deep=True)
     draws = wrong["posterior"]["Days"]
     wrong["posterior"]["Days"] = draws + 0.5 * draws.std()
-    assert checks.verdict(posterior, sleep.reference).status == "passed"
-    verdict = checks.verdict(wrong, sleep.reference)
+    assert checks.verdict(posterior.posterior, reference).status == "passed"
+    verdict = checks.verdict(wrong, reference)
     assert verdict.status == "failed"
     assert "Days" in verdict.sentence
 
@@ -225,11 +227,11 @@ def test_a_shifted_posterior_is_found_out(sleep):
 def test_pooling_brackets_partial_pooling(sleep):
     """No pooling against least squares by subject; complete pooling against least squares."""
     table = sleep.table
-    pooled = checks.summarize(sleep.pooled().fit(seed=1))
+    pooled = checks.summarize(Fitted.of(sleep.pooled(), seed=1).dataset)
     slope, intercept = np.polyfit(table["Days"], table["Reaction"], 1)
     assert abs(pooled.at["Days", "mean"] - slope) < 5 * pooled.at["Days", "mcse_mean"]
     assert abs(pooled.at["Intercept", "mean"] - intercept) < 5 * pooled.at["Intercept", "mcse_mean"]
-    unpooled = checks.summarize(sleep.unpooled().fit(seed=1))
+    unpooled = checks.summarize(Fitted.of(sleep.unpooled(), seed=1).dataset)
     for subject, rows in table.groupby("Subject"):
         slope, intercept = np.polyfit(rows["Days"], rows["Reaction"], 1)
         for name, value in (("1", intercept), ("Days", slope)):
@@ -243,19 +245,19 @@ def test_no_pooling_of_a_category_that_varies():
     exam = pp.load("Exam")
     model = pp.Model("normexam ~ standLRT + sex + (sex | school)", exam).unpooled()
     assert model.design.x_names == ("standLRT",)
-    posterior = model.fit(draws=100)
-    lines = model.mean(posterior, exam.head(3))
+    fitted = Fitted.of(model, draws=100)
+    lines = draws.line(model.design, fitted.values, np.arange(3))
     assert lines.shape == (400, 3)
 
 
 def test_draws_keep_the_contract(sleep, tmp_path):
     posterior = sleep.fit(seed=1)
-    assert posterior["posterior"]["Days|Subject"].dims == ("chain", "draw", "Subject")
-    assert posterior["posterior"].sizes["chain"] == 4
-    assert posterior["observed_data"]["Reaction"].size == 180
+    assert posterior.dataset["Days|Subject"].dims == ("chain", "draw", "Subject")
+    assert posterior.dataset.sizes["chain"] == 4
+    assert posterior.posterior["observed_data"]["Reaction"].size == 180
     for key in ("method", "formula", "priors", "seed", "fit_seconds", "data_sha256", "route"):
         assert key in posterior.attrs
-    posterior.to_netcdf(tmp_path / "posterior.nc")
+    posterior.save(tmp_path / "posterior.nc")
 
 
 def test_an_exact_fit_never_imports_pymc():
@@ -264,7 +266,7 @@ def test_an_exact_fit_never_imports_pymc():
     code = (
         "import sys, partialpool as pp\n"
         "m = pp.Model('Yield ~ 1 + (1 | Batch)', pp.load('Dyestuff'))\n"
-        "m.check(m.fit())\n"
+        "m.fit().check()\n"
         "assert 'pymc' not in sys.modules and 'pytensor' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -298,13 +300,13 @@ def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
     levels = [str(level) for level in radon.design.levels]
     np.testing.assert_allclose(absorbed["uranium"][1], uranium.loc[levels])
     assert radon.unpooled().design.x_names == ()
-    fit = radon.fit(draws=250, seed=1)
-    own = group_coefficients(fit)["Intercept"]
-    draws = fit.dataset.stack(sample=("chain", "draw"))
+    posterior = radon.fit(draws=250, seed=1)
+    own = group_coefficients(posterior)["Intercept"]
+    drawn = posterior.dataset.stack(sample=("chain", "draw"))
     first = (
-        draws["Intercept"]
-        + draws["uranium"] * uranium.loc[levels[0]]
-        + draws["1|county"].isel(county=0)
+        drawn["Intercept"]
+        + drawn["uranium"] * uranium.loc[levels[0]]
+        + drawn["1|county"].isel(county=0)
     )
     np.testing.assert_allclose(own[:, 0], first.to_numpy())
 

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from test_exact import points
 
 import partialpool as pp
 from partialpool.fit import centring
 from partialpool.posterior import checks
+from partialpool.posterior.fitted import Fitted
 
 SLEEP = pp.load("sleepstudy")
 SCHOOLS = pp.load("eight_schools").rename(columns={"school": "schools", "est": "y"})
@@ -19,7 +21,7 @@ SCHOOL_PRIORS = {"Intercept": "Normal(0, 5)", "sd": "HalfCauchy(5)"}
 
 def z(posterior, name, expected):
     """Distance of a posterior mean from its expected value, in Monte Carlo errors."""
-    row = checks.summarize(posterior).loc[name]
+    row = checks.summarize(posterior.dataset).loc[name]
     return (row["mean"] - expected) / row["mcse_mean"]
 
 
@@ -59,7 +61,7 @@ def test_eight_schools_against_quadrature(schools):
     gap = posterior.attrs["log_evidence"] - evidence
     assert abs(gap) < 4 * posterior.attrs["log_evidence_se"]
     assert schools.parameters == ["Intercept", "1|schools_sigma"]
-    assert schools.check(posterior).status == "passed"
+    assert checks.check(posterior).status == "passed"
 
 
 def test_sigma_added_to_the_standard_errors_is_the_same_model_without_groups(schools):
@@ -85,7 +87,7 @@ def test_density_is_that_of_the_dense_normal(seed, added, term):
     priors = {"sigma": "HalfNormal(1)"} if added else {}
     model = pp.Model(f"y ~ x + {term}", table, priors, se="error")
     target, design = model.theta_posterior, model.design
-    u = rng.normal(size=(3, target.dimension))
+    u = points(target, rng)
     scales, correlation = target.parameters(u)
     _, _, log_prior = target.covariance_factor(u)
     arguments = np.array([model.priors[name].arguments for name in design.x_names])
@@ -105,19 +107,19 @@ def test_group_effects_have_their_conditional_moments_whether_sigma_is_added_or_
     fixed = pp.Model("y ~ 1 + (1 | schools)", SCHOOLS.assign(**errors), SCHOOL_PRIORS, se="se")
     narrow = SCHOOL_PRIORS | {"sigma": "Uniform(4.999, 5.001)"}
     added = pp.Model("y ~ 1 + (1 | schools)", SCHOOLS, narrow, se="se")
-    comparison = checks.compare(added.fit(seed=1), fixed.fit(seed=2))
+    comparison = checks.compare(added.fit(seed=1).posterior, fixed.fit(seed=2).posterior)
     assert "1|schools[A]" in comparison.index
     assert comparison["z"].abs().max() < 4
     assert comparison["wasserstein"].max() < 0.1
     same = SCHOOL_PRIORS | {"sigma": "Fixed(5)"}
     both = pp.Model("y ~ 1 + (1 | schools)", SCHOOLS, same, se="se")
-    comparison = checks.compare(both.fit(seed=3), fixed.fit(seed=2))
+    comparison = checks.compare(both.fit(seed=3).posterior, fixed.fit(seed=2).posterior)
     assert comparison["z"].abs().max() < 4
 
 
 def test_standard_errors_in_pymc(schools):
     """The marginal model agrees with the exact fit; the row model adds the variances."""
-    assert schools.check(schools.fit("nutpie", seed=1)).status == "passed"
+    assert checks.check(schools.fit("nutpie", seed=1)).status == "passed"
     added = pp.Model("y ~ 1", SCHOOLS, {"sigma": "HalfCauchy(5)"}, se="se")
     compiled = added.pymc("noncentered")
     point = {"Intercept": np.array(3.0), "sigma_log__": np.array(1.0)}
@@ -175,13 +177,13 @@ def test_student_with_many_degrees_of_freedom_is_gaussian():
     assert posterior.attrs["method"] == "nutpie"
     assert "1|Subject is centred" in posterior.attrs["route"]
     assert "nu" not in model.parameters
-    verdict = checks.verdict(posterior, model.gaussian.reference)
+    verdict = checks.verdict(posterior.posterior, posterior.gaussian.posterior)
     assert verdict.status == "passed", verdict.sentence
 
 
 def test_student_has_no_exact_fit():
     model = pp.Model("Reaction ~ Days + (1 | Subject)", SLEEP, family="student")
-    assert model.reference_for(model.gaussian.reference) is None
+    assert Fitted(model, Fitted.of(model.gaussian()).posterior).reference is None
     with pytest.raises(ValueError, match="the exact fit needs Gaussian noise"):
         model.fit("exact")
     with pytest.raises(ValueError, match="family: choose from gaussian, student"):
@@ -196,7 +198,8 @@ def test_centring_follows_how_much_a_group_knows():
         x = rng.uniform(-1, 1, len(g))
         y = rng.normal(size=30)[g] + 0.1 * rng.normal(size=30)[g] * x
         table = pd.DataFrame({"y": y + noise * rng.normal(size=len(g)), "x": x, "g": g})
-        return centring.choose(pp.Model("y ~ x + (x || g)", table, family="student"))
+        model = pp.Model("y ~ x + (x || g)", table, family="student")
+        return centring.choose(model, Fitted(model, None).gaussian.posterior)
 
     clear, vague = forms(20, 0.5), forms(3, 3.0)
     assert clear.loc["1|g", "form"] == "centered"
@@ -225,7 +228,7 @@ def test_every_row_a_group_of_its_own(formula, told_apart):
     assert bool(model.unidentified) != told_apart
     assert not pp.Model(formula, table, se="error").unidentified
     if formula == "y ~ x + (1 | i)":
-        assert "Every row is a group of its own" in model._repr_html_()
-        verdict = model.check(model.fit(seed=1))
+        assert "Every row is a group of its own" in model.unidentified
+        verdict = checks.check(model.fit(seed=1))
         assert verdict.status == "warned"
         assert "known standard errors" in verdict.sentence

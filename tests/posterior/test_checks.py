@@ -90,7 +90,7 @@ def test_a_fixed_parameter_is_no_failure():
 def test_distance_sees_shifts_and_widths(mean, sd):
     """A shift of 0.3 sd, and widths a quarter off either way: all beyond the threshold."""
     rng = np.random.default_rng(6)
-    exact = tree({"a": normal(rng)})
+    exact = tree({"a": normal(rng)}, {"method": "exact"})
     verdict = checks.verdict(tree({"a": normal(rng, mean, sd)}), exact)
     assert verdict.status == "failed"
     expected = np.hypot(mean, 0) if mean else np.sqrt(2 / np.pi) * abs(sd - 1)
@@ -104,7 +104,9 @@ def test_false_alarms_are_as_rare_as_stated():
     for _ in range(20):
         ours = {f"p{k}": normal(rng) for k in range(20)}
         exact = {f"p{k}": normal(rng) for k in range(20)}
-        alarms += "Exact: means" in names(checks.verdict(tree(ours), tree(exact)))
+        alarms += "Exact: means" in names(
+            checks.verdict(tree(ours), tree(exact, {"method": "exact"}))
+        )
     assert alarms <= stats.binom.ppf(0.999, 20, checks.FALSE_ALARM)
 
 

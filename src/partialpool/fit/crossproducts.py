@@ -37,7 +37,7 @@ class CrossProducts:
     counts : (J,) array
         Rows in each group.
     T : (q, q) array
-        Group effects: ``b_inside = T b / y_scale``.
+        Group effects: ``b_inside = T b / y_scale``; inside, the column of ones comes first.
     A : (p, p) array
     a : (p,) array
         Population coefficients: ``beta_inside = (A beta - a) / y_scale``.
@@ -94,7 +94,7 @@ class CrossProducts:
 
 
 def crossproducts(design: Design, sigma: float | None = 0.0) -> CrossProducts:
-    """Reduce a design to its cross-products: one pass over the rows.
+    """Reduce a design to its cross-products (docs/method.md, eq. (4), (5) and (25)).
 
     Shifts are taken out only where an intercept column can absorb them, which leaves the model
     what it was. Where the design's rows are a sample, the moments of all rows take their place.
@@ -106,127 +106,143 @@ def crossproducts(design: Design, sigma: float | None = 0.0) -> CrossProducts:
         Of a design with known standard errors: the residual standard deviation that is added to
         them, None where it is not known.
     """
+    q, p = len(design.z_names), len(design.x_names)
+    shift, scale = _standardization(design)
+    log_weight = at = None
     if design.moments is not None:
-        return _from_moments(design)
-    q, p = design.Z.shape[1], design.X.shape[1]
-    shift_z, scale_z, T = _standardization(design.Z, design.z_names, "1")
-    shift_x, scale_x, A = _standardization(design.X, design.x_names, "Intercept")
-    y_scale = float(np.std(design.y)) or 1.0
-    a = np.zeros(p)
-    y_shift = 0.0
-    if "Intercept" in design.x_names:
-        y_shift = float(np.mean(design.y))
-        a[design.x_names.index("Intercept")] = y_shift
-    weights = np.ones(len(design.y))
-    if design.se is not None:
-        weights = 1 / np.hypot(design.se, sigma or 0.0)
-    gram, counts = _accumulate(
-        design.codes,
-        np.ascontiguousarray(design.Z),
-        np.ascontiguousarray(design.X),
-        design.y,
-        np.concatenate([shift_z, shift_x, [y_shift]]),
-        np.concatenate([scale_z, scale_x, [y_scale]]),
-        weights,
-        design.n_groups,
-    )
-    R, G, E = _factor(gram, counts, q)
-    if design.se is None:
-        return CrossProducts(R, G, E, counts, T, A, a, y_scale)
-    at = partial(crossproducts, design) if sigma is None else None
-    return CrossProducts(
-        R, G, E, counts, T, A, a, y_scale, log_weight=float(np.log(weights).sum()), at=at
-    )
-
-
-def _from_moments(design: Design) -> CrossProducts:
-    """Cross-products of all rows from their moments by group."""
-    assert design.moments is not None
-    moments, q, p = design.moments, len(design.z_names), len(design.x_names)
-    X, Z, y = design.totals
-    y_scale = float(y.sd[0]) or 1.0
-    names = (*design.z_names, *design.x_names, design.response)
-    inside = ["1" in design.z_names] * q + ["Intercept" in design.x_names] * (p + 1)
-    constant = np.array([name in CONSTANT for name in names])
-    mean, sd, rms = (
-        np.concatenate([getattr(Z, f), getattr(X, f), getattr(y, f)]) for f in ("mean", "sd", "rms")
-    )
-    shifted = np.array(inside) & ~constant
-    shift = np.where(shifted, mean, 0.0)
-    scale = np.where(shifted & (sd > 0), sd, rms)
-    scale[-1] = y_scale
-    # Means (J, k) of the shifted and scaled columns, and what varies about them (J, k, k).
-    at = [moments.names.index(name) if name not in CONSTANT else 0 for name in names]
-    origin = np.zeros((2, len(moments.names)))
-    for column, place in enumerate(at):
-        if not constant[column]:
-            origin[int(shifted[column]), place] = shift[column]
-    means = np.stack([moments.means(o) for o in origin])
-    m = means[shifted.astype(int), :, at].T / scale
-    m[:, constant] = 1 / scale[constant]
-    spread = moments.centred()[:, at][:, :, at] / (scale[:, None] * scale)
-    spread[:, constant] = spread[:, :, constant] = 0.0
-    n = moments.records[:, 0]
-    R, G = np.zeros((len(n), q, q)), np.zeros((len(n), q, p + 1))
-    if design.z_names[:1] == ("1",):
-        # The first step of the factorization by hand (docs/method.md, eq. (25)): it leaves what
-        # varies about the means.
-        first = np.sqrt(n)[:, None] * m[:, :1] * m
-        R[:, 0], G[:, 0] = first[:, :q], first[:, q:]
-        inner = np.ascontiguousarray(spread[:, 1:, 1:])
-        R[:, 1:, 1:], G[:, 1:], E = _factor(inner, moments.counts - 1, q - 1)
+        counts, found = design.moments.counts, _of_moments(design, shift, scale)
     else:
-        R, G, E = _factor(n[:, None, None] * m[:, :, None] * m[:, None] + spread, moments.counts, q)
-    T, A = np.diag(scale[:q]), np.diag(scale[q:-1])
-    a = np.zeros(p)
-    if q and inside[0]:
-        T[design.z_names.index("1")] += shift[:q]
+        weights = np.ones(len(design.y))
+        if design.se is not None:
+            weights = 1 / np.hypot(design.se, sigma or 0.0)
+            log_weight = float(np.log(weights).sum())
+            at = partial(crossproducts, design) if sigma is None else None
+        counts, *found = _centred(
+            design.codes,
+            np.column_stack([design.Z, design.X, design.y]),
+            shift,
+            1 / scale,
+            weights,
+            design.n_groups,
+        )
+    T, A, a = np.diag(scale[:q]), np.diag(scale[q:-1]), np.zeros(p)
+    one = None
+    if "1" in design.z_names:
+        one = design.z_names.index("1")
+        T[one] += shift[:q]
+        T = np.vstack([T[[one]], np.delete(T, one, 0)])
+    R, G, E = _triangular(counts, *found, q, one)
     if "Intercept" in design.x_names:
         A[design.x_names.index("Intercept")] += shift[q:-1]
         a[design.x_names.index("Intercept")] = shift[-1]
-    return CrossProducts(R, G, E, moments.counts, T, A, a, y_scale)
+    return CrossProducts(R, G, E, counts, T, A, a, float(scale[-1]), log_weight, at)
 
 
-def _standardization(
-    columns: np.ndarray, names: tuple[str, ...], intercept: str
+def _standardization(design: Design) -> tuple[np.ndarray, np.ndarray]:
+    """Shift and scale of the columns ``[Z X y]``: two arrays of length q + p + 1."""
+    X, Z, y = design.totals
+    names = (*design.z_names, *design.x_names, design.response)
+    absorbed = np.repeat(
+        ["1" in design.z_names, "Intercept" in design.x_names],
+        [len(design.z_names), len(design.x_names) + 1],
+    ) & np.array([name not in CONSTANT for name in names])
+    mean, sd, rms = (
+        np.concatenate([getattr(Z, f), getattr(X, f), getattr(y, f)]) for f in ("mean", "sd", "rms")
+    )
+    scale = np.where(absorbed & (sd > 0), sd, rms)
+    scale[-1] = sd[-1]
+    return np.where(absorbed, mean, 0.0), np.where(scale > 0, scale, 1.0)
+
+
+def _of_moments(
+    design: Design, shift: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shift and scale of each column, and the matrix that takes coefficients along."""
-    k = columns.shape[1]
-    shift, matrix = np.zeros(k), np.eye(k)
-    scale = np.array([np.sqrt(np.mean(column**2)) or 1.0 for column in columns.T])
-    if intercept in names:
-        at = names.index(intercept)
-        for i, column in enumerate(columns.T):
-            if i != at:
-                shift[i] = np.mean(column)
-                scale[i] = np.std(column) or 1.0
-                matrix[at, i] = shift[i]
-    matrix[np.diag_indices(k)] = scale
-    return shift, scale, matrix
+    """What `_centred` gives but the counts, of all rows from their moments by group."""
+    moments = design.moments
+    assert moments is not None
+    names = (*design.z_names, *design.x_names, design.response)
+    constant = np.array([name in CONSTANT for name in names])
+    at = [moments.names.index(name) if name not in CONSTANT else 0 for name in names]
+    # a column may be shifted in X and not in Z
+    origin = np.zeros((2, len(moments.names)))
+    for column, place in enumerate(at):
+        if shift[column]:
+            origin[1, place] = shift[column]
+    means = np.stack([moments.means(o) for o in origin])
+    m = means[(shift != 0).astype(int), :, at].T / scale
+    m[:, constant] = 1 / scale[constant]
+    spread = moments.centred()[:, at][:, :, at] / (scale[:, None] * scale)
+    spread[:, constant] = spread[:, :, constant] = 0.0
+    return moments.records[:, 0], m, spread
+
+
+def _triangular(
+    counts: np.ndarray,
+    weight: np.ndarray,
+    means: np.ndarray,
+    spread: np.ndarray,
+    q: int,
+    one: int | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """R, G and E from weights, means and what varies about them, group by group.
+
+    The column of ones, number `one`, is taken first, and its step is done by hand: it leaves what
+    varies about the means, so that nothing is lost to the distance between groups.
+    """
+    if one is None:
+        gram = weight[:, None, None] * means[:, :, None] * means[:, None] + spread
+        return _factor(gram, counts, q)
+    others = np.delete(np.arange(means.shape[1]), one)
+    first = np.sqrt(weight)[:, None] * means[:, [one]] * means[:, [one, *others]]
+    R = np.zeros((len(weight), q, q))
+    G = np.zeros((len(weight), q, means.shape[1] - q))
+    R[:, 0], G[:, 0] = first[:, :q], first[:, q:]
+    inner = np.ascontiguousarray(spread[:, others][:, :, others])
+    R[:, 1:, 1:], G[:, 1:], E = _factor(inner, counts - 1, q - 1)
+    return R, G, E
 
 
 @numba.njit(cache=True)
-def _accumulate(codes, Z, X, y, shift, scale, weights, n_groups):
-    """Sums of products of the shifted, scaled and weighted ``[Z X y]``, group by group."""
-    n, q = Z.shape
-    p = X.shape[1]
-    k = q + p + 1
-    gram = np.zeros((n_groups, k, k))
+def _centred(codes, columns, shift, inverse, weights, n_groups):
+    """Counts, sums of squared weights, means and products about them, group by group.
+
+    Shapes: counts and weights (J,), means (J, k), products (J, k, k), of rows (N, k) standardized
+    by `shift` and `inverse` and then weighted. In two passes; distances are taken from a group's
+    first row, so that a column which does not vary in it is zero to the last digit.
+    """
+    n, k = columns.shape
     counts = np.zeros(n_groups, dtype=np.int64)
-    row = np.empty(k)
-    inverse = 1 / scale
+    weight = np.zeros(n_groups)
+    first = np.empty(n_groups, dtype=np.int64)
+    means = np.zeros((n_groups, k))
     for i in range(n):
-        for c in range(q):
-            row[c] = (Z[i, c] - shift[c]) * inverse[c] * weights[i]
-        for c in range(p):
-            row[q + c] = (X[i, c] - shift[q + c]) * inverse[q + c] * weights[i]
-        row[k - 1] = (y[i] - shift[k - 1]) * inverse[k - 1] * weights[i]
         j = codes[i]
+        if counts[j] == 0:
+            first[j] = i
         counts[j] += 1
+        square = weights[i] * weights[i]
+        weight[j] += square
+        for c in range(k):
+            means[j, c] += square * ((columns[i, c] - columns[first[j], c]) * inverse[c])
+    for j in range(n_groups):
+        for c in range(k):
+            means[j, c] /= weight[j]
+    spread = np.zeros((n_groups, k, k))
+    row = np.empty(k)
+    for i in range(n):
+        j = codes[i]
+        for c in range(k):
+            distance = (columns[i, c] - columns[first[j], c]) * inverse[c]
+            row[c] = weights[i] * (distance - means[j, c])
         for c in range(k):
             for d in range(c, k):
-                gram[j, c, d] += row[c] * row[d]
-    return gram, counts
+                spread[j, c, d] += row[c] * row[d]
+    for j in range(n_groups):
+        for c in range(k):
+            means[j, c] += (columns[first[j], c] - shift[c]) * inverse[c]
+            for d in range(c):
+                spread[j, c, d] = spread[j, d, c]
+    return counts, weight, means, spread
 
 
 @numba.njit(cache=True)
@@ -255,6 +271,10 @@ def _factor(gram, counts, q):
                 for e in range(d, k):
                     right = R[j, c, e] if e < q else G[j, c, e - q]
                     S[d, e] -= left * right
+        for d in range(q, k - 1):  # a column of X that the group's own columns explain
+            if S[d, d] <= 1e-13 * gram[j, d, d]:
+                S[d, :] = 0.0
+                S[:, d] = 0.0
         if counts[j] > rank:  # otherwise nothing is left but rounding error
             for d in range(q, k):
                 for e in range(d, k):

@@ -5,11 +5,13 @@ integrate out; `ThetaPosterior` is the log density of what is left; `conditional
 `conditional_effects` put them back. The symbols are those of that document.
 """
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.special import betaln, expit, log_expit, logit
+from scipy.special import betaln
 
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
@@ -17,11 +19,11 @@ from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.kernels import (
     LANES,
     WORTH_THREADS,
-    draw_beta,
     draw_effects,
     log_likelihood,
     threads,
 )
+from partialpool.fit.modes import folded
 
 #: Random streams of the group effects, filled by as many threads as there are; the draws depend on
 #: this number, so it is not the machine's.
@@ -32,14 +34,17 @@ STREAMS = 4
 class ThetaPosterior:
     """Log density of theta given y, on coordinates without bounds (docs/method.md, eq. (16)).
 
-    A coordinate is ``log`` of a standard deviation (``logit`` within bounds for a uniform prior)
-    or ``atanh`` of a canonical partial correlation; the order is sigma, standard deviations,
-    correlations. `blocks` are the columns that are correlated with each other.
+    A coordinate is a standard deviation on a scale that is linear up to `widths` and logarithmic
+    beyond, or ``atanh`` of a canonical partial correlation; the order is sigma, standard
+    deviations, correlations. A standard deviation lives on the whole line, where its sign only
+    turns the signs of its correlations: zero is no edge (`mirrors`). `blocks` are the columns that
+    are correlated with each other.
     """
 
     cross: CrossProducts
     blocks: tuple[tuple[int, ...], ...]
     scales: tuple[Prior, ...]
+    widths: np.ndarray
     eta: tuple[float, ...]
     mean: np.ndarray
     precision: np.ndarray
@@ -55,22 +60,39 @@ class ThetaPosterior:
         """Number of coordinates d."""
         return len(self.free) + sum(len(b) * (len(b) - 1) // 2 for b in self.blocks)
 
+    @cached_property
+    def mirrors(self) -> np.ndarray:
+        """Signs (free scales, d) by which coordinates turn with a free scale, one row for each."""
+        pairs = [(i, j) for b in self.blocks for at, i in enumerate(b) for j in b[:at]]
+        signs = np.ones((len(self.free), self.dimension))
+        for row, k in enumerate(self.free):
+            signs[row, row] = -1
+            for at, pair in enumerate(pairs, start=len(self.free)):
+                signs[row, at] = -1 if k - 1 in pair else 1
+        return signs
+
     def scale_values(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Standard deviations (S, 1 + q) in the user's units, and the log Jacobian (S,)."""
+        """Standard deviations (S, 1 + q) in the user's units, and the log Jacobian (S,).
+
+        At coordinates that are `modes.folded`; docs/method.md, eq. (12) and (13).
+        """
         values = np.empty((len(u), len(self.scales)))
         jacobian = np.zeros(len(u))
         for k, prior in enumerate(self.scales):
             if prior.fixed:
                 values[:, k] = prior.arguments[0]
         for at, k in enumerate(self.free):
-            prior = self.scales[k]
+            prior, power = self.scales[k], _power(self.scales[k])
+            x = u[:, at]
+            values[:, k] = self.widths[k] * np.sinh(x) ** power
+            jacobian += np.log(self.widths[k] * power) + np.log(np.cosh(x))
+            if power != 1:
+                jacobian += (power - 1) * np.log(np.sinh(x))
             if np.isfinite(prior.upper):
-                width = prior.upper - prior.lower
-                values[:, k] = prior.lower + width * expit(u[:, at])
-                jacobian += np.log(width) + log_expit(u[:, at]) + log_expit(-u[:, at])
-            else:
-                values[:, k] = np.exp(u[:, at])
-                jacobian += u[:, at]
+                room = prior.upper - prior.lower
+                share = room / (values[:, k] + room)
+                values[:, k] = prior.lower + values[:, k] * share
+                jacobian += 2 * np.log(share)
         return values, jacobian
 
     def coordinates(self, values: np.ndarray) -> np.ndarray:
@@ -78,11 +100,9 @@ class ThetaPosterior:
         u = np.zeros(self.dimension)
         for at, k in enumerate(self.free):
             prior = self.scales[k]
-            if np.isfinite(prior.upper):
-                share = (values[k] - prior.lower) / (prior.upper - prior.lower)
-                u[at] = logit(share)
-            else:
-                u[at] = np.log(values[k])
+            value = values[k] - prior.lower
+            value /= 1 - value / (prior.upper - prior.lower)
+            u[at] = np.arcsinh((value / self.widths[k]) ** (1 / _power(prior)))
         return u
 
     def correlation_factors(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +131,7 @@ class ThetaPosterior:
 
     def covariance_factor(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sigma (S,), L (S, q, q) inside, and the log prior with Jacobian (S,)."""
+        u = folded(u, self.mirrors)
         values, log_prior = self.scale_values(u)
         for k, prior in enumerate(self.scales):
             log_prior += prior.logpdf(values[:, k])
@@ -120,6 +141,19 @@ class ThetaPosterior:
 
     def __call__(self, u: np.ndarray) -> np.ndarray:
         """Log of prior times likelihood at coordinates (S, d), with the Jacobian: shape (S,)."""
+        return self._evaluate(u, np.empty((0, len(self.mean))))
+
+    def with_coefficients(
+        self, u: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and a draw of beta (S, p) given each theta, in the user's units."""
+        beta = rng.standard_normal((len(u), len(self.mean)))
+        value = self._evaluate(u, beta)
+        cross = self.cross
+        return value, np.linalg.solve(cross.A, (beta * cross.y_scale + cross.a).T).T
+
+    def _evaluate(self, u: np.ndarray, beta: np.ndarray) -> np.ndarray:
+        """Log density (S,); `beta` (S, p) turns from standard normals into draws."""
         u = np.atleast_2d(u)
         with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
             sigma, L, log_prior = self.covariance_factor(u)
@@ -134,15 +168,22 @@ class ThetaPosterior:
                         cross.n_rows,
                         self.mean,
                         self.precision,
+                        beta[some],
                     )
         # Where a scale under- or overflows the density is zero, whatever came of the arithmetic.
         return np.where(np.isfinite(value), value, -np.inf)
 
     def parameters(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations (S, 1 + q), sigma first, and correlation matrices (S, q, q)."""
+        u = folded(u, self.mirrors)
         values, _ = self.scale_values(u)
         factors, _ = self.correlation_factors(u)
         return values, factors @ np.swapaxes(factors, 1, 2)
+
+
+def _power(prior: Prior) -> float:
+    """Power of a coordinate near zero that leaves no pole in the density there."""
+    return max(1.0, 1 / prior.arguments[0]) if prior.family == "Gamma" else 1.0
 
 
 def theta_posterior(
@@ -161,6 +202,7 @@ def theta_posterior(
             mean[k], sd = priors[name].arguments
             precision[k] = sd**-2
             log_sd += np.log(sd)
+    scales = (priors["sigma"], *(priors[name] for name in design.sd_names))
     # beta_inside = (A beta - a) / y_scale takes the prior along.
     back = np.linalg.inv(cross.A)
     constant = (
@@ -173,7 +215,8 @@ def theta_posterior(
     return ThetaPosterior(
         cross=cross,
         blocks=design.blocks,
-        scales=(priors["sigma"], *(priors[name] for name in design.sd_names)),
+        scales=scales,
+        widths=np.minimum(_resolution(design, cross), _prior_sizes(scales)),
         eta=tuple(_eta(design, priors, block) for block in design.blocks),
         mean=(cross.A @ mean - cross.a) / cross.y_scale,
         precision=cross.y_scale**2 * back.T @ (precision[:, None] * back),
@@ -188,38 +231,71 @@ def _eta(design: Design, priors: dict[str, Prior], block: tuple[int, ...]) -> fl
     return 1.0
 
 
-def start(design: Design, posterior: ThetaPosterior) -> np.ndarray:
-    """Coordinates (d,) of a rough guess: the spread of y shared by noise and group effects."""
-    spread = posterior.cross.y_scale
-    sizes = design.totals[1].rms
-    guess = np.array([0.7 * spread, *(0.3 * spread / sizes)])
-    for k, prior in enumerate(posterior.scales):
-        if np.isfinite(prior.upper):
-            margin = 0.01 * (prior.upper - prior.lower)
-            guess[k] = np.clip(guess[k], prior.lower + margin, prior.upper - margin)
-    return posterior.coordinates(guess)
+def _resolution(design: Design, cross: CrossProducts) -> np.ndarray:
+    """What the data can tell from zero (1 + q,): standard deviations of an average group."""
+    E = cross.E
+    within = E[-1, -1] - E[-1, :-1] @ np.linalg.pinv(E[:-1, :-1], hermitian=True) @ E[:-1, -1]
+    noise = cross.y_scale * np.sqrt(max(within / cross.n_rows, 0.0))
+    if cross.log_weight is not None:
+        noise = np.exp(-cross.log_weight / cross.n_rows)  # the rows' own, known
+    noise = noise if noise > 1e-12 * cross.y_scale else cross.y_scale
+    rows = cross.n_rows / len(cross.counts)
+    return np.array([noise / 10, *(noise / design.totals[1].rms / np.sqrt(rows))])
+
+
+def _prior_sizes(scales: Sequence[Prior]) -> np.ndarray:
+    """Where the priors of standard deviations would have them; infinite where they do not say."""
+    sizes: dict[str, Callable[..., float]] = {
+        "HalfStudentT": lambda nu, sigma: sigma,
+        "Exponential": lambda lam: 1 / lam,
+        "Gamma": lambda alpha, beta: alpha / beta,
+        "Uniform": lambda lower, upper: (upper - lower) / 2,
+        "HalfFlat": lambda: np.inf,
+        "Fixed": lambda value: np.inf,
+    }
+    return np.array([sizes.get(s.family, lambda scale: scale)(*s.arguments) for s in scales])
+
+
+def _at(posterior: ThetaPosterior, values: np.ndarray) -> np.ndarray:
+    """Coordinates (d,) of standard deviations (1 + q,), moved inside the priors' bounds."""
+    bounds = [(prior.lower, prior.upper) for prior in posterior.scales]
+    for k, (lower, upper) in enumerate(bounds):
+        if np.isfinite(upper):
+            margin = 0.01 * (upper - lower)
+            values[k] = np.clip(values[k], lower + margin, upper - margin)
+    return posterior.coordinates(values)
+
+
+def starts(design: Design, posterior: ThetaPosterior) -> np.ndarray:
+    """Places (K, d) from which to look for modes: where data, priors and the boundary would be.
+
+    The first shares the spread of y between noise and group effects; in the others one standard
+    deviation after the other, and all, are barely different from zero, and some are as their
+    priors have them.
+    """
+    spread, q = posterior.cross.y_scale, len(posterior.widths) - 1
+    data = np.array([0.7 * spread, *(0.3 * spread / design.totals[1].rms)])
+    prior = np.where(np.isfinite(sizes := _prior_sizes(posterior.scales)), sizes, data)
+    edge = np.array([data[0], *(0.3 * posterior.widths[1:])])
+    effects = np.arange(1 + q) > 0
+    places = [data, *(np.where(np.arange(1 + q) == k, edge, data) for k in range(1, 1 + q))]
+    places += [edge] if q > 1 else []
+    places += [np.where(effects, prior, data), np.where(effects, data, prior)]
+    return np.array([_at(posterior, place) for place in places])
+
+
+def scattered(near: np.ndarray, rng: np.random.Generator, n: int = 12) -> np.ndarray:
+    """Other places (n, d) to look from: a Latin hypercube around all of `starts` (K, d)."""
+    low, high = near.min(0) - 1, near.max(0) + 1
+    cells = rng.permuted(np.tile(np.arange(n), (len(low), 1)), axis=1).T
+    return low + (high - low) * (cells + rng.uniform(size=cells.shape)) / n
 
 
 def conditional_coefficients(
     posterior: ThetaPosterior, u: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """One draw of beta (S, p) for each theta, in the user's units (docs/method.md, eq. (21))."""
-    cross = posterior.cross
-    sigma, L, _ = posterior.covariance_factor(u)
-    z = rng.standard_normal((len(u), len(posterior.mean)))
-    beta = np.empty_like(z)
-    with threads(len(u) * len(cross.counts)):
-        for some, noise, part, _ in cross.by_sigma(sigma):
-            beta[some] = draw_beta(
-                noise,
-                np.ascontiguousarray(L[some]),
-                *part.lanes,
-                part.E,
-                posterior.mean,
-                posterior.precision,
-                z[some],
-            )
-    return np.linalg.solve(cross.A, (beta * cross.y_scale + cross.a).T).T
+    return posterior.with_coefficients(u, rng)[1]
 
 
 def log_likelihood_given(

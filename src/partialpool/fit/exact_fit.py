@@ -20,29 +20,49 @@ EFFECT_STREAM = 2
 
 
 def population_draws(
-    regression: Regression, total: int, rng: np.random.Generator
+    regression: Regression, total: int, rng: np.random.Generator, *, scattered: bool = False
 ) -> tuple[dict[str, np.ndarray], np.ndarray, importance.Sample]:
     """Exact draws of everything but the group effects, and the sample they come from.
+
+    Parameters
+    ----------
+    regression : Regression
+    total : int
+        Number of draws.
+    rng : numpy.random.Generator
+    scattered : bool
+        Whether modes are looked for from random places (`exact.scattered`) instead of
+        `exact.starts`, as a second fit does that shall see what the first one may have missed.
 
     Returns
     -------
     dict
         Parameter name -> draws (total,).
-    (total, d) array
-        The coordinates of theta they belong to.
+    (total,) array
+        Log density of the theta they belong to.
     importance.Sample
         Says whether the draws are to be trusted.
     """
     target, design = regression.theta_posterior, regression.design
-    sample = importance.sample(target, exact.start(design, target), rng, effective=total)
-    u = importance.resample(sample, total, rng)
-    scales, correlations = target.parameters(u)
+    starts = exact.starts(design, target)
+    if scattered:
+        starts = exact.scattered(starts, rng)
+    sample = importance.sample(
+        target,
+        starts,
+        rng,
+        effective=total,
+        mirrors=target.mirrors,
+        draw=target.with_coefficients,
+    )
+    at = importance.resample(sample, rng)
+    scales, correlations = target.parameters(sample.u[at])
     values: dict[str, np.ndarray] = {"sigma": scales[:, 0]}
     values |= dict(zip(design.sd_names, scales[:, 1:].T, strict=True))
     for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
         values[name] = correlations[:, i, j]
-    beta = exact.conditional_coefficients(target, u, rng)
-    return values | dict(zip(design.x_names, beta.T, strict=True)), u, sample
+    values |= dict(zip(design.x_names, sample.rest[at].T, strict=True))
+    return values, sample.log_density[at], sample
 
 
 @cache
@@ -54,8 +74,8 @@ def warm_up() -> float:
     begun = time.perf_counter()
     y = [0.0, 1.0, 0.5, 2.0, 1.0, 3.0]
     small = Regression("y ~ 1 + (1 | g)", pd.DataFrame({"y": y, "g": [0, 0, 1, 1, 2, 2]}))
-    values, u, _ = population_draws(small, 10, np.random.default_rng(0))
-    small.theta_posterior(u)
+    values, _, sample = population_draws(small, 10, np.random.default_rng(0))
+    small.theta_posterior(sample.u[:2])
     with_effects(small, {name: value[None] for name, value in values.items()}, 0)
     return time.perf_counter() - begun
 

@@ -30,8 +30,12 @@ def fit(
     seed: int = 0,
     start: Mapping[str, Any] | None = None,
     progress: bool = False,
+    scattered: bool = False,
 ) -> xr.DataTree:
-    """Draw from the posterior of a regression; `Model.fit` explains the arguments."""
+    """Draw from the posterior of a regression; `Model.fit` explains most arguments.
+
+    `scattered` has an exact fit look for modes from other places than usual; see `exact_fit`.
+    """
     gaussian = regression.family == "gaussian"
     method = method or ("exact" if gaussian else "nutpie")
     if method not in METHODS:
@@ -48,7 +52,7 @@ def fit(
     begun = time.perf_counter()
     sizes: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
     if method == "exact":
-        variables, stats, attrs = _exact(regression, draws, chains, seed)
+        variables, stats, attrs = _exact(regression, draws, chains, seed, scattered)
     else:
         options = sizes | {"tune": tune, "start": start, "progress": progress}
         forms: str | list[str] = form
@@ -60,14 +64,12 @@ def fit(
             options |= {"accept": pymc_fit.ACCEPT}
         variables, stats = pymc_fit.sample(regression, method, forms, **options)
         attrs = {"route": route}
+    attrs = {"method": method, "parametrization": form, "tune": tune, **attrs}
     attrs |= {
-        "method": method,
         "family": regression.family,
-        "parametrization": form,
         "formula": regression.formula,
         "priors": "; ".join(f"{name} ~ {prior}" for name, prior in regression.priors.items()),
         **sizes,
-        "tune": 0 if method == "exact" else tune,
         "fit_seconds": time.perf_counter() - begun,
         "loading_seconds": loading,
         "data_source": str(regression.table.attrs.get("source", "a table")),
@@ -76,16 +78,18 @@ def fit(
     return _tree(regression, variables, stats, attrs)
 
 
-def _exact(regression: Regression, draws: int, chains: int, seed: int) -> Drawn:
+def _exact(regression: Regression, draws: int, chains: int, seed: int, scattered: bool) -> Drawn:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
-    values, u, sample = population_draws(regression, draws * chains, rng)
+    values, lp, sample = population_draws(regression, draws * chains, rng, scattered=scattered)
     if not sample.trusted:
         return _nuts_instead(regression, sample, draws, chains, seed)
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
     attrs: dict[str, Any] = {
         "route": "importance sampling of theta, then Gaussian draws",
+        "tune": 0,
         "pareto_khat": sample.khat,
         "effective_draws": sample.effective,
+        "inflation": sample.inflation,
         "evaluations": len(sample.u),
         "stages": sample.stages,
         "evidence_gap": sample.gap,
@@ -95,7 +99,7 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int) -> Drawn:
             "log_evidence": sample.log_evidence,
             "log_evidence_se": sample.log_evidence_se,
         }
-    stats = {"lp": regression.theta_posterior(u).reshape(chains, draws)}
+    stats = {"lp": lp.reshape(chains, draws)}
     return with_effects(regression, values, seed), stats, attrs
 
 
@@ -104,6 +108,7 @@ def _nuts_instead(
 ) -> Drawn:
     """The sturdier route: NUTS on the marginal model, which has the same posterior."""
     form = "marginal" if regression.integrates else "noncentered"
+    made = {"method": "nutpie", "parametrization": form, "tune": 1000}
     variables, stats = pymc_fit.sample(
         regression, "nutpie", form, draws=draws, tune=1000, chains=chains, seed=seed
     )
@@ -111,7 +116,7 @@ def _nuts_instead(
         f"importance sampling was not trusted after {sample.stages} stages "
         f"(Pareto k {sample.khat:.2f}, {sample.effective:.0f} effective draws)"
     )
-    return variables, stats, {"route": f"NUTS on the {form} model: {reason}"}
+    return variables, stats, made | {"route": f"NUTS on the {form} model: {reason}"}
 
 
 def another_seed(seed: int) -> int:
@@ -142,6 +147,7 @@ def _tree(
             for name in order
         },
         coords=coords | ({design.group_dim: design.levels} if design.group else {}),
+        attrs={key: attrs[key] for key in ("inflation",) if key in attrs},
     )
     propriety = regression.propriety
     for lacking, what in ((propriety.without_mean, "mean"), (propriety.without_variance, "sd")):

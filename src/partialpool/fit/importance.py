@@ -1,67 +1,49 @@
 """Adaptive importance sampling of a low-dimensional log density that costs microseconds.
 
-The proposal grows out of what it has seen: from a wide Student t around the mode to a mixture of
-Student kernels on resampled points, whose shape follows any bend or boundary (West 1993,
-"Approximating posterior distributions by mixtures"; Cappé et al. 2004 on population Monte Carlo).
-Draws of the last stage alone are used, so that weights are honest; Pareto k̂ (Vehtari et al. 2024),
-the effective number of draws, and the evidence of two stages with different proposals judge it
-(docs/method.md, eq. (17) to (20)).
+The proposal grows out of what it has seen: from wide Student t kernels around every mode found to
+kernels with the mean and covariance of the points drawn there, or, where that is not good enough,
+to a mixture of kernels on resampled points, whose shape follows any bend (West 1993,
+"Approximating posterior distributions by mixtures"; Cappé et al. 2004, 2008 on population Monte
+Carlo). Draws of the last stage alone are used, so that weights are honest; Pareto k̂ (Vehtari et
+al. 2024), the effective number of draws, and the evidence of two stages with different proposals
+judge it (docs/method.md, eq. (17) to (20)).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
-import numba
 import numpy as np
 from arviz_stats.base import array_stats
-from scipy.special import gammaln
 
-from partialpool.fit.kernels import threads
+from partialpool.fit.modes import Modes, find_modes, folded
+from partialpool.fit.proposals import Proposal, around
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
+#: From points (n, d) to log densities (n,) and what else is drawn at each of them (n, e).
+Draw = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
-#: Degrees of freedom of every proposal kernel: tails heavier than any posterior on these scales.
-NU = 4.0
-#: Limits of a good answer: Pareto k̂ (Vehtari et al. 2024), share of effective draws, and the gap
-#: between two evidences in standard errors.
-MAX_KHAT, MIN_SHARE, MAX_GAP = 0.7, 0.15, 4.0
+#: Limits of a good answer: Pareto k̂ (Vehtari et al. 2024), effective draws, and the gap between
+#: two evidences in standard errors.
+MAX_KHAT, MIN_EFFECTIVE, MAX_GAP = 0.7, 400, 4.0
 #: Effective share of the first proposal from which on a few kernels with the posterior's own mean
 #: and covariance serve; below it the mixture of many kernels does.
-PLAIN_SHARE = 0.4
-#: Corners of the differences that give a second derivative.
-SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+PLAIN_SHARE = 0.05
+#: Variance of a mean of resampled draws, relative to independent ones, that is aimed at, and that
+#: is good enough after so many stages or less.
+AIM, GOOD_INFLATION, ENOUGH_STAGES = 1.05, 1.25, 4
+#: Mirror images of a proposal that are taken in; a coordinate farther from zero is cut off there.
+MAX_MIRRORS = 5
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """Mixture of Student t kernels with common shape: centres (M, d), root (d, d), weights (M,)."""
+class Cloud:
+    """Weighted points (n, d), with the log density, what else was drawn, and kernel groups."""
 
-    centres: np.ndarray
-    scales: np.ndarray
-    weights: np.ndarray
-    root: np.ndarray
-
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draws (n, d), stratified over the kernels."""
-        d = self.centres.shape[1]
-        at = _systematic(self.weights, n, rng)
-        t = rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(NU, n) / NU)[:, None]
-        return self.centres[at] + self.scales[at, None] * (t @ self.root.T)
-
-    def log_density(self, u: np.ndarray) -> np.ndarray:
-        """Log density at points (n, d): shape (n,)."""
-        d = u.shape[1]
-        inverse = np.linalg.inv(self.root)
-        constant = (
-            gammaln((NU + d) / 2)
-            - gammaln(NU / 2)
-            - d / 2 * np.log(NU * np.pi)
-            - np.linalg.slogdet(self.root)[1]
-        )
-        with threads(len(u) * len(self.scales)):
-            return constant + _mixture(
-                u @ inverse.T, self.centres @ inverse.T, self.scales, self.weights
-            )
+    u: np.ndarray
+    log_density: np.ndarray
+    rest: np.ndarray
+    group: np.ndarray
+    log_w: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -72,6 +54,9 @@ class Sample:
     ----------
     u : (n, d) array
         Draws of the last proposal.
+    log_density : (n,) array
+    rest : (n, e) array
+        What else was drawn at each of them.
     log_weights : (n,) array
         Normalized.
     log_evidence, log_evidence_se : float
@@ -84,9 +69,13 @@ class Sample:
         Difference to the evidence of the stage before, in standard errors.
     stages : int
         Number of proposals tried.
+    asked : int
+        Number of draws that are wanted.
     """
 
     u: np.ndarray
+    log_density: np.ndarray
+    rest: np.ndarray
     log_weights: np.ndarray
     log_evidence: float
     log_evidence_se: float
@@ -94,120 +83,172 @@ class Sample:
     effective: float
     gap: float
     stages: int
+    asked: int
 
     @property
     def trusted(self) -> bool:
-        """Whether k̂, effective share and the two evidences all say that the answer is good."""
-        share = self.effective / len(self.u)
-        return self.khat < MAX_KHAT and share > MIN_SHARE and abs(self.gap) < MAX_GAP
+        """Whether k̂, effective draws and the two evidences all say that the answer is good."""
+        enough = self.effective >= min(MIN_EFFECTIVE, self.asked)
+        return self.khat < MAX_KHAT and enough and abs(self.gap) < MAX_GAP
+
+    @property
+    def inflation(self) -> float:
+        """Variance of a mean over the resampled draws, in units of that of independent ones."""
+        return _inflation(self.asked * np.exp(self.log_weights))
 
 
 def sample(
     log_density: LogDensity,
-    start: np.ndarray,
+    starts: np.ndarray,
     rng: np.random.Generator,
     *,
     effective: int = 4000,
+    mirrors: np.ndarray | None = None,
+    draw: Draw | None = None,
     kernels: int = 400,
     max_stages: int = 8,
 ) -> Sample:
-    """Draw until the effective number of draws reaches `effective`.
+    """Draw until `effective` points can be resampled with hardly one taken twice.
 
     Parameters
     ----------
     log_density : callable
         From points (n, d) to log densities (n,), up to no constant.
-    start : (d,) array
-        Where the search for the mode begins. Without coordinates there is one density.
+    starts : (K, d) array
+        Where the search for modes begins. Without coordinates there is one density.
     rng : numpy.random.Generator
     effective : int
-        Number of effective draws to reach.
+        Number of draws that are wanted.
+    mirrors : (M, d) array, optional
+        Signs that leave the density what it is; see `modes`. The density is that over one half.
+    draw : callable, optional
+        The log density with what else is to be drawn at each point.
     kernels : int
         Kernels of the adapted proposals.
     max_stages : int
         Proposals tried before giving up; what is reached then is returned, not trusted.
     """
-    if not len(start):  # nothing to draw: the integral is the density itself
-        u = np.empty((effective, 0))
-        value, weights = float(log_density(u[:1])[0]), np.full(effective, -np.log(effective))
-        return Sample(u, weights, value, 0.0, 0.0, float(effective), 0.0, 0)
-    mode, covariance = laplace(log_density, start)
-    d = len(mode)
-    proposal = _around(mode, covariance, scales=(1.1, 2.0, 5.0), weights=(0.6, 0.3, 0.1))
+    draw = draw or (lambda u, rng: (log_density(u), np.empty((len(u), 0))))
+    d = starts.shape[1]
+    mirrors = np.empty((0, d)) if mirrors is None else mirrors
+    if not d:  # nothing to draw: the integral is the density itself
+        value, rest = draw(np.empty((effective, 0)), rng)
+        weights = np.full(effective, -np.log(effective))
+        figures = (float(value[0]), 0.0, 0.0, float(effective), 0.0, 0, effective)
+        return Sample(np.empty((effective, 0)), value, rest, weights, *figures)
+    modes = find_modes(log_density, starts, mirrors)
+    proposal = _around_modes(modes)
     n = 1000 * max(1, d // 4)
-    u, log_w = _weigh(log_density, proposal, rng, n)
+    cloud = _weigh(draw, proposal, mirrors, rng, n)
+    share = _effective(cloud.log_w) / n
+    best: Sample | None = None
     for stage in range(2, max_stages + 1):
-        before = _evidence(log_w)
-        plain = stage == 2 and _effective(log_w) / n > PLAIN_SHARE
-        proposal = _matched(u, log_w) if plain else _adapt(u, log_w, kernels, rng)
-        u, log_w = _weigh(log_density, proposal, rng, n)
-        share = _effective(log_w) / n
-        if share < 0.5 and stage < max_stages:
+        before, last = _evidence(cloud.log_w), share
+        plain = stage <= 3 and share > PLAIN_SHARE
+        proposal = _matched(cloud, proposal) if plain else _adapt(cloud, proposal, kernels, rng)
+        cloud = _weigh(draw, proposal, mirrors, rng, n)
+        share, needed = _effective(cloud.log_w) / n, _enough(cloud.log_w, effective)
+        cheap = plain and needed < 12 * effective
+        if not cheap and last < share < 0.5 and stage < max_stages:
             continue
-        more = min(int(np.ceil(1.1 * effective / share)), 20 * effective) - n
-        if more > 0:
-            u_more, log_more = _weigh(log_density, proposal, rng, more)
-            u, log_w = np.vstack([u, u_more]), np.concatenate([log_w, log_more])
-        result = _judge(u, log_w, before, stage)
-        if result.trusted:
+        if needed > n:
+            cloud = _together(cloud, _weigh(draw, proposal, mirrors, rng, needed - n))
+            share = _effective(cloud.log_w) / needed
+        result = _judge(cloud, before, stage, effective)
+        if best is None or (result.trusted, -result.inflation) > (best.trusted, -best.inflation):
+            best = result
+        if best.trusted and (best.inflation < GOOD_INFLATION or stage >= ENOUGH_STAGES):
             break
         kernels *= 1 if plain else 2
-    return result
+    assert best is not None  # the last stage always judges
+    return replace(best, u=folded(best.u, mirrors))
 
 
-def _around(
-    centre: np.ndarray,
-    covariance: np.ndarray,
-    scales: tuple[float, ...],
-    weights: tuple[float, ...],
-) -> Proposal:
-    """Student kernels of several widths at one centre."""
-    return Proposal(
-        np.tile(centre, (len(scales), 1)),
-        np.array(scales),
-        np.array(weights),
-        np.linalg.cholesky(covariance),
+def resample(sample: Sample, rng: np.random.Generator) -> np.ndarray:
+    """Indices of as many points as are wanted, each within one of its expected count."""
+    order = rng.permutation(len(sample.u))
+    weights = np.exp(sample.log_weights[order])
+    return rng.permutation(order[_systematic(weights, sample.asked, rng)])
+
+
+def _around_modes(modes: Modes) -> Proposal:
+    """Wide kernels, for what the curvature at a mode says of its mass and spread is rough."""
+    shares = np.exp((modes.log_masses - modes.log_masses.max()) / 2)
+    return around(
+        modes.places, modes.covariances, shares / shares.sum(), (1.1, 2.0, 5.0), (0.6, 0.3, 0.1)
     )
 
 
-def _matched(u: np.ndarray, log_w: np.ndarray) -> Proposal:
-    """For a posterior like a Student t: kernels with its mean and covariance."""
-    return _around(*_moments(u, np.exp(log_w - _log_sum(log_w))), (0.9, 1.4, 3.5), (0.7, 0.2, 0.1))
+def _matched(cloud: Cloud, proposal: Proposal) -> Proposal:
+    """For modes like Student t's: kernels with the mean and covariance of each."""
+    return around(
+        *_moments(cloud, proposal, np.exp(cloud.log_w - _log_sum(cloud.log_w))),
+        (0.9, 1.4, 3.5),
+        (0.7, 0.2, 0.1),
+    )
 
 
-def _moments(u: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean (d,) and covariance (d, d), the latter never quite singular."""
-    d = u.shape[1]
-    centre = weights @ u
-    covariance = (u - centre).T @ ((u - centre) * weights[:, None])
-    return centre, covariance + 1e-12 * np.trace(covariance) / d * np.eye(d)
+def _moments(
+    cloud: Cloud, proposal: Proposal, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means (K, d), covariances (K, d, d) and shares (K,) of the points of each mode.
 
-
-def _adapt(u: np.ndarray, log_w: np.ndarray, kernels: int, rng: np.random.Generator) -> Proposal:
-    """Student kernels on resampled points, shrunk so that the mixture keeps their covariance.
-
-    Two wide kernels at the centre stand guard over tails that no point has reached.
+    A mode that few points have met keeps what it was thought to be.
     """
-    d = u.shape[1]
-    weights = _temper(log_w, target=min(200.0, 0.1 * len(u)))
-    centre, covariance = _moments(u, weights)
-    bandwidth = (4 / (kernels * (d + 2))) ** (1 / (d + 4))
-    points = u[_systematic(weights, kernels, rng)]
-    return Proposal(
-        np.vstack([centre + np.sqrt(1 - bandwidth**2) * (points - centre), [centre, centre]]),
-        np.concatenate([np.full(kernels, bandwidth), [1.3, 3.5]]),
-        np.concatenate([np.full(kernels, 0.8 / kernels), [0.12, 0.08]]),
-        np.linalg.cholesky(covariance),
-    )
+    K, d = len(proposal.roots), cloud.u.shape[1]
+    shares = np.bincount(cloud.group, weights, minlength=K)
+    centres, covariances = np.empty((K, d)), np.empty((K, d, d))
+    for k in range(K):
+        mine = cloud.group == k
+        w, u = weights[mine] / max(shares[k], 1e-300), cloud.u[mine]
+        if (w**2).sum() * 5 * d < 1 and shares[k] > 0:
+            centres[k] = w @ u
+            covariances[k] = (u - centres[k]).T @ ((u - centres[k]) * w[:, None])
+            covariances[k] += 1e-12 * np.trace(covariances[k]) / d * np.eye(d)
+        else:
+            centres[k] = proposal.centres[proposal.group == k].mean(0)
+            covariances[k] = proposal.roots[k] @ proposal.roots[k].T
+    shares = np.maximum(shares, 0.02)
+    return centres, covariances, shares / shares.sum()
 
 
-def _judge(u: np.ndarray, log_w: np.ndarray, before: tuple[float, float], stages: int) -> Sample:
-    evidence, error = _evidence(log_w)
-    log_w = log_w - _log_sum(log_w)
+def _adapt(cloud: Cloud, proposal: Proposal, kernels: int, rng: np.random.Generator) -> Proposal:
+    """Student kernels on resampled points, shrunk so that each mode keeps its covariance.
+
+    Two wide kernels at every centre stand guard over tails that no point has reached.
+    """
+    d = cloud.u.shape[1]
+    weights = _temper(cloud.log_w, target=min(200.0, 0.1 * len(cloud.u)))
+    centres, covariances, shares = _moments(cloud, proposal, weights)
+    pieces = []
+    for k, (centre, share) in enumerate(zip(centres, shares, strict=True)):
+        mine = cloud.group == k
+        M = int(np.ceil(kernels * share)) if weights[mine].sum() > 0 else 0
+        points = cloud.u[mine][_systematic(weights[mine], M, rng)] if M else np.empty((0, d))
+        bandwidth = (4 / (max(M, 1) * (d + 2))) ** (1 / (d + 4))
+        drawn_in = centre + np.sqrt(max(1 - bandwidth**2, 0.0)) * (points - centre)
+        height = np.concatenate([np.full(M, 0.8 / max(M, 1)), [0.12, 0.08]])
+        pieces.append(
+            (
+                np.vstack([drawn_in, [centre, centre]]),
+                np.concatenate([np.full(M, bandwidth), [1.3, 3.5]]),
+                share * height / height.sum(),
+                np.full(M + 2, k),
+            )
+        )
+    at, scales, heights, group = (np.concatenate(each) for each in zip(*pieces, strict=True))
+    return Proposal(at, scales, heights, np.linalg.cholesky(covariances), group)
+
+
+def _judge(cloud: Cloud, before: tuple[float, float], stages: int, asked: int) -> Sample:
+    evidence, error = _evidence(cloud.log_w)
+    log_w = cloud.log_w - _log_sum(cloud.log_w)
     # arviz takes log likelihood ratios with the opposite sign.
     _, khat = array_stats.psislw(-np.maximum(log_w, log_w.max() - 500))
     return Sample(
-        u=u,
+        u=cloud.u,
+        log_density=cloud.log_density,
+        rest=cloud.rest,
         log_weights=log_w,
         log_evidence=evidence,
         log_evidence_se=error,
@@ -215,52 +256,57 @@ def _judge(u: np.ndarray, log_w: np.ndarray, before: tuple[float, float], stages
         effective=_effective(log_w),
         gap=(evidence - before[0]) / float(np.hypot(error, before[1])),
         stages=stages,
+        asked=asked,
     )
 
 
-def resample(sample: Sample, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Points (n, d) with equal weight, in random order; few repeat when `effective` exceeds n."""
-    return rng.permutation(sample.u[_systematic(np.exp(sample.log_weights), n, rng)])
-
-
-def laplace(log_density: LogDensity, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mode (d,) and inverse curvature (d, d), with the spread limited where there is none.
-
-    Newton's method on differences, every step of it one call of the density: curvature turned
-    positive, steps kept short, and the best of several lengths taken.
-    """
-    d = len(start)
-    fine, wide = 1e-4 * np.eye(d), 0.02 * np.eye(d)
-    pairs = [(i, j) for i in range(d) for j in range(i + 1)]
-    corners = np.array([[a * wide[i] + b * wide[j] for a, b in SIGNS] for i, j in pairs])
-    stencil = np.vstack([fine, -fine, corners.reshape(-1, d)])
-    lengths = 0.5 ** np.arange(-1, 8)[:, None]
-    mode = start
-    best = log_density(start[None])[0]
-    for _ in range(50):
-        values = log_density(mode + stencil)
-        gradient = np.nan_to_num((values[:d] - values[d : 2 * d]) / 2e-4, posinf=0.0, neginf=0.0)
-        curvature = np.zeros((d, d))
-        for (i, j), v in zip(pairs, values[2 * d :].reshape(-1, 4), strict=True):
-            curvature[i, j] = curvature[j, i] = -(v[0] - v[1] - v[2] + v[3]) / (4 * 0.02**2)
-        bends, vectors = np.linalg.eigh(np.where(np.isfinite(curvature), curvature, 0.0))
-        bends = np.maximum(np.abs(bends), 0.25)  # a spread of at most 2 on log scales
-        along = vectors.T @ gradient
-        if along @ (along / bends) < 1e-4:
-            break
-        step = vectors @ np.clip(along / bends, -1.0, 1.0)
-        tried = log_density(mode + lengths * step)
-        if not tried.max() > best:
-            break
-        best, mode = tried.max(), mode + lengths[tried.argmax()] * step
-    return mode, (vectors / bends) @ vectors.T
-
-
 def _weigh(
-    log_density: LogDensity, proposal: Proposal, rng: np.random.Generator, n: int
-) -> tuple[np.ndarray, np.ndarray]:
-    u = proposal.draw(rng, n)
-    return u, log_density(u) - proposal.log_density(u)
+    draw: Draw, proposal: Proposal, mirrors: np.ndarray, rng: np.random.Generator, n: int
+) -> Cloud:
+    """Points of a proposal, which is folded along the coordinates that it reaches across zero.
+
+    On the others it is cut off at zero.
+    """
+    u, group = proposal.draw(rng, n)
+    log_density, rest = draw(u, rng)
+    ahead = np.arange(len(mirrors))
+    spread = np.sqrt((proposal.roots**2).sum(2))[proposal.group]  # of every kernel and coordinate
+    distance = (proposal.centres / spread)[:, ahead].min(0)
+    near = [k for k in np.argsort(distance)[:MAX_MIRRORS] if distance[k] < 5]
+    beyond = (u[:, np.setdiff1d(ahead, near)] < 0).any(1)
+    images = np.ones((1, u.shape[1]))
+    for k in near:
+        images = np.vstack([images, images * mirrors[k]])
+    log_g = np.full(n, -np.inf)
+    for signs in images:
+        log_g = np.logaddexp(log_g, proposal.log_density(u * signs))
+    log_w = np.where(beyond, -np.inf, log_density - log_g)
+    return Cloud(u, log_density, rest, group, log_w)
+
+
+def _together(one: Cloud, other: Cloud) -> Cloud:
+    return Cloud(
+        *(np.concatenate([getattr(c, f.name) for c in (one, other)]) for f in fields(Cloud))
+    )
+
+
+def _inflation(expected: np.ndarray) -> float:
+    """Variance of a mean over resampled points with these expected counts, by that of their sum.
+
+    Points whose expected count is below one are kept or not, as in rejection sampling, and such
+    draws are independent; what is above one is repeated (docs/method.md, eq. (21)).
+    """
+    chance = expected - np.floor(expected)
+    return float((expected**2 + chance * (1 - chance)).sum() / expected.sum())
+
+
+def _enough(log_w: np.ndarray, wanted: int) -> int:
+    """Points of which `wanted` can be resampled as good as independent: 1.1 to 20 times as many."""
+    w = np.exp(log_w - _log_sum(log_w))
+    for times in 1.1 ** np.arange(1, 32):
+        if _inflation(w * len(w) / times) < AIM:
+            break
+    return int(times * wanted)
 
 
 def _log_sum(x: np.ndarray) -> float:
@@ -291,29 +337,3 @@ def _systematic(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.nda
     """Systematic resampling: n indices, each within one of its expected count."""
     edges = np.cumsum(weights) / np.sum(weights)
     return np.minimum(np.searchsorted(edges, (np.arange(n) + rng.uniform()) / n), len(edges) - 1)
-
-
-@numba.njit(cache=True, error_model="numpy", parallel=True)
-def _mixture(u, centres, scales, weights):
-    """Log of a mixture of standard t kernels, without the constant they share."""
-    n, d = u.shape
-    out = np.empty(n)
-    power = int(NU) + d
-    log_height = np.log(weights) - d * np.log(scales)
-    height = np.exp(log_height - log_height.max())
-    for i in numba.prange(n):
-        total = 0.0
-        for m in range(len(scales)):
-            distance = 0.0
-            for c in range(d):
-                z = (u[i, c] - centres[m, c]) / scales[m]
-                distance += z * z
-            base = 1 / (1 + distance / NU)
-            value = height[m]
-            for _ in range(power // 2):  # base ** (power / 2), without the slow pow
-                value *= base
-            if power % 2:
-                value *= np.sqrt(base)
-            total += value
-        out[i] = np.log(total) + log_height.max()
-    return out

@@ -161,8 +161,12 @@ def _posterior_beta(C, mean, precision, F):
 
 
 @numba.njit(cache=True, error_model="numpy", parallel=True)
-def log_likelihood(sigma, L, R, G, E, n_rows, mean, precision):
-    """``log p(y | theta)`` without its constants (docs/method.md, eq. (9)), for S thetas."""
+def log_likelihood(sigma, L, R, G, E, n_rows, mean, precision, beta):
+    """``log p(y | theta)`` without its constants, for S values of theta.
+
+    `beta` (S, p) holds standard normals and is turned into a draw given each theta (docs/method.md,
+    eq. (21)); with no rows, none are drawn.
+    """
     S = len(sigma)
     q, m, J = G.shape
     out = np.empty(S)
@@ -175,26 +179,13 @@ def log_likelihood(sigma, L, R, G, E, n_rows, mean, precision):
         for c in range(m - 1):
             value -= np.log(F[c, c])
         out[s] = value
+        if len(beta):
+            for c in range(m - 2, -1, -1):  # solve F_ppᵀ beta = F_yp + z
+                value = F[m - 1, c] + beta[s, c]
+                for d in range(c + 1, m - 1):
+                    value -= F[d, c] * beta[s, d]
+                beta[s, c] = value / F[c, c]
     return out
-
-
-@numba.njit(cache=True, error_model="numpy", parallel=True)
-def draw_beta(sigma, L, R, G, E, mean, precision, z):
-    """One draw of beta (S, p) for each theta, from standard normals `z` of that shape."""
-    S = len(sigma)
-    m = G.shape[1]
-    beta = np.empty((S, m - 1))
-    for s in numba.prange(S):
-        C = np.empty((m, m))
-        F = np.empty((m, m))
-        _collect(R, G, E, L[s], sigma[s], C)
-        _posterior_beta(C, mean, precision, F)
-        for c in range(m - 2, -1, -1):  # solve F_ppᵀ beta = F_yp + z
-            value = F[m - 1, c] + z[s, c]
-            for d in range(c + 1, m - 1):
-                value -= F[d, c] * beta[s, d]
-            beta[s, c] = value / F[c, c]
-    return beta
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)

@@ -1,10 +1,9 @@
-"""Diagnostics with a verdict, and the distance of a fit from the exact posterior.
+"""Diagnostics with a verdict, and the distance of a fit from a reference.
 
 The diagnostics are ArviZ's; here they get thresholds, plain words, and one word for the whole.
 """
 
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +11,12 @@ import arviz_stats as azs
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import norm, wasserstein_distance
+from scipy.stats import norm
 
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.scalars import diagnostics, names_of, values_of, wasserstein
 
 #: Thresholds and what it means to miss them (Vehtari et al. 2021, 2024; Betancourt 2017).
 MAX_RHAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
@@ -122,19 +122,6 @@ def with_warning(verdict: Verdict, name: str, sentence: str) -> Verdict:
     return replace(verdict, checks=[*verdict.checks, missed])
 
 
-def flat(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Every scalar of a posterior: name such as ``1|Subject[308]`` -> draws (chain, draw)."""
-    result = {}
-    for name, variable in dataset.data_vars.items():
-        if variable.ndim == 2:
-            result[str(name)] = variable.to_numpy()
-        else:
-            dim = variable.dims[-1]
-            for k, level in enumerate(variable[dim].to_numpy()):
-                result[f"{name}[{level}]"] = variable.to_numpy()[..., k]
-    return result
-
-
 def checked(dataset: xr.Dataset) -> xr.Dataset:
     """The draws that are checked: all, or of very many groups `CHECKED_GROUPS` evenly spaced."""
     for dim in set(dataset.dims) - {"chain", "draw"}:
@@ -159,54 +146,18 @@ def summarize(dataset: xr.Dataset, names: Iterable[str] | None = None) -> pd.Dat
     """
     if names is not None:
         dataset = dataset[list(names)]
-    values = _values(dataset)
-    q05, q50, q95 = np.quantile(values, [0.05, 0.5, 0.95], axis=1)
-    table = _moments(dataset)
-    for at, (name, quantile) in enumerate({"q05": q05, "q50": q50, "q95": q95}.items(), start=2):
-        table.insert(at, name, quantile)
-    figures = {
-        "ess_bulk": lambda: azs.ess(dataset, method="bulk"),
-        "ess_tail": lambda: azs.ess(dataset, method="tail"),
-        "rhat": lambda: azs.rhat(dataset),
-    }
-    for at, (name, figure) in enumerate(figures.items(), start=5):
-        table.insert(at, name, _each(figure))
+    values = values_of(dataset)
+    q05, q50, q95 = np.quantile(values, [0.05, 0.5, 0.95], axis=(1, 2))
+    figures = {"mean": values.mean((1, 2)), "sd": values.std((1, 2))}
+    figures |= {"q05": q05, "q50": q50, "q95": q95}
+    table = pd.DataFrame(figures | diagnostics(dataset), index=names_of(dataset))
     for own, variable in dataset.items():
-        rows = list(flat(dataset[[own]]))
+        rows = names_of(dataset[[own]])
         if "sd" in variable.attrs:  # a heavy tail: median and quantiles are what there is
             table.loc[rows, ["sd", "mcse_mean"]] = np.nan
         if "mean" in variable.attrs:
             table.loc[rows, "mean"] = np.nan
     return table
-
-
-def _values(dataset: xr.Dataset) -> np.ndarray:
-    """All draws of every scalar: (parameters, draws)."""
-    return np.stack([value.reshape(-1) for value in flat(dataset).values()])
-
-
-def _moments(dataset: xr.Dataset) -> pd.DataFrame:
-    """Mean, sd and Monte Carlo error of the mean of every scalar."""
-    values = _values(dataset)
-    return pd.DataFrame(
-        {
-            "mean": values.mean(1),
-            "sd": values.std(1),
-            "mcse_mean": _each(lambda: azs.mcse(dataset, method="mean")),
-        },
-        index=list(flat(dataset)),
-    )
-
-
-def _each(diagnostic: Callable[[], xr.Dataset]) -> np.ndarray:
-    """One of ArviZ's diagnostics of every scalar, in the order of `flat`.
-
-    Of what never moved, a fixed parameter or a stuck chain, ArviZ warns and returns NaN.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        found = diagnostic()
-    return np.concatenate([np.atleast_1d(v.to_numpy()) for v in found.data_vars.values()])
 
 
 #: Column of a summary -> its heading and format where people read it.
@@ -222,6 +173,7 @@ HEADINGS = {
     "mcse_mean": ("MC error", "{:.2g}"),
     "positive": ("probability of > 0", "{:.3f}"),
     "exact": ("exact", "{:.4g}"),
+    "reference": ("reference", "{:.4g}"),
     "z": ("difference in MC errors", "{:.2f}"),
     "shift": ("difference in sd", "{:.3f}"),
     "wasserstein": ("Wasserstein distance in sd", "{:.3f}"),
@@ -256,37 +208,49 @@ def check(fitted: Fitted) -> Verdict:
 
 
 def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
-    """Distance of a fit from the exact posterior, for every parameter that is `checked`.
+    """Distance of a fit from a reference, for every parameter that is `checked`.
 
     `verdict` holds ``z`` against docs/method.md, eq. (36).
 
     Returns
     -------
     pandas.DataFrame
-        Index: parameter names. ``mean`` and ``exact`` are posterior means; ``z`` their
-        difference in units of its Monte Carlo error; ``shift`` the difference in exact posterior
-        standard deviations; ``wasserstein`` the 1-Wasserstein distance of the marginals in the
-        same unit.
+        Index: parameter names. ``mean`` and ``exact`` (``reference``, if that is not exact) are
+        posterior means; ``z`` their difference in units of its Monte Carlo error; ``shift`` the
+        difference in the reference's posterior standard deviations; ``wasserstein`` the
+        1-Wasserstein distance of the marginals in the same unit.
     """
-    sets = [checked(tree["posterior"].to_dataset()) for tree in (posterior, reference)]
-    ours, theirs = map(_moments, sets)
-    draws, exact_draws = map(flat, sets)
-    names = [name for name in ours.index if name in theirs.index and theirs.at[name, "sd"] > 0]
-    ours, theirs = ours.loc[names], theirs.loc[names]
-    gap = ours["mean"] - theirs["mean"]
-    return pd.DataFrame(
+    ours, theirs = (checked(tree["posterior"].to_dataset()) for tree in (posterior, reference))
+    names = [str(name) for name in ours.data_vars if name in theirs.data_vars]
+    return _distances(ours[names], theirs[names], summarize(ours, names), _is_exact(reference))
+
+
+def _is_exact(tree: xr.DataTree) -> bool:
+    """Whether a fit is exact; one that fell back to a sampler is not."""
+    return tree.attrs.get("method") == "exact"
+
+
+def _distances(
+    ours: xr.Dataset, theirs: xr.Dataset, summary: pd.DataFrame, exact: bool
+) -> pd.DataFrame:
+    """`compare` for two datasets with the same variables, the first one's summary at hand."""
+    other = summarize(theirs)
+    levels = summary.index.isin(other.index), other.index.isin(summary.index)
+    draws, others = values_of(ours)[levels[0]], values_of(theirs)[levels[1]]
+    summary, other = summary[levels[0]], other[levels[1]]
+    moves = (other["sd"] > 0).to_numpy()
+    sd = other["sd"]
+    gap = summary["mean"] - other["mean"]
+    table = pd.DataFrame(
         {
-            "mean": ours["mean"],
-            "exact": theirs["mean"],
-            "z": gap / np.hypot(ours["mcse_mean"], theirs["mcse_mean"]),
-            "shift": gap / theirs["sd"],
-            "wasserstein": [
-                wasserstein_distance(draws[n].reshape(-1), exact_draws[n].reshape(-1))
-                / theirs.at[n, "sd"]
-                for n in names
-            ],
+            "mean": summary["mean"],
+            "exact" if exact else "reference": other["mean"],
+            "z": gap / np.hypot(summary["mcse_mean"], other["mcse_mean"]),
+            "shift": gap / sd,
+            "wasserstein": wasserstein(draws, others) / sd,
         }
     )
+    return table[moves]
 
 
 def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Verdict:
@@ -297,9 +261,10 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     posterior : xarray.DataTree
         From `Model.fit`.
     reference : xarray.DataTree, optional
-        The exact fit of the same model, for a fit by another method.
+        A fit of the same model to hold it against; the exact one, where there is one.
     """
-    table = summarize(checked(posterior["posterior"].to_dataset()))
+    dataset = checked(posterior["posterior"].to_dataset())
+    table = summarize(dataset)
     figures = table[table["sd"] != 0]
     checks = [
         one(
@@ -385,25 +350,31 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
         ]
     if reference is None:
         return Verdict(checks, table)
-    comparison = compare(posterior, reference)
+    theirs = checked(reference["posterior"].to_dataset())
+    shared = [name for name in dataset.data_vars if name in theirs.data_vars]
+    exact = _is_exact(reference)
+    comparison = _distances(
+        dataset[shared], theirs[shared], table.loc[names_of(dataset[shared])], exact
+    )
     limit = float(norm.isf(FALSE_ALARM / 2 / len(comparison)))
-    shown = comparison.index.str.endswith("]")
+    population = comparison.loc[~comparison.index.str.endswith("]"), "wasserstein"]
+    name, what = ("Exact", "exact") if exact else ("Reference", "reference's")
     checks += [
         one(
-            "Exact: means",
+            f"{name}: means",
             comparison["z"].abs().max(),
             "≤",
             round(limit, 2),
-            f"largest difference from the exact posterior means in Monte Carlo errors, at "
+            f"largest difference from the {what} posterior means in Monte Carlo errors, at "
             f"{comparison['z'].abs().idxmax()}",
         ),
         one(
-            "Exact: marginals",
-            comparison.loc[~shown, "wasserstein"].max(),
+            f"{name}: marginals",
+            population.max(),
             "≤",
             MAX_WASSERSTEIN,
-            f"largest Wasserstein distance from an exact marginal in posterior standard "
-            f"deviations, at {comparison.loc[~shown, 'wasserstein'].idxmax()}",
+            f"largest Wasserstein distance from the {what} marginals in posterior standard "
+            f"deviations, at {population.idxmax()}",
         ),
     ]
     return Verdict(checks, table, comparison)

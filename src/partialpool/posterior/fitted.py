@@ -87,14 +87,13 @@ class Fitted:
 
     @cached_property
     def reference(self) -> "Fitted | None":
-        """The exact fit to hold this one against; of an exact fit, one from another stream.
+        """The exact fit to hold this one against, from another stream and other starting places.
 
         None where the noise is not Gaussian and there is none.
         """
         if self.model.family != "gaussian":
             return None
-        exact = self.attrs["method"] == "exact"
-        return Fitted.of(self.model, seed=fitting.another_seed(self.seed) if exact else 0)
+        return Fitted.of(self.model, seed=fitting.another_seed(self.seed), scattered=True)
 
     @cached_property
     def gaussian(self) -> "Fitted":

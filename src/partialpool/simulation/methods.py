@@ -206,7 +206,11 @@ def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
         "divergences": values.get("Divergences", {"value": np.nan})["value"],
         "z": z.max(),
         "z_at": z.idxmax(),
-        "z_limit": float(values["Exact: means"]["threshold"].split()[-1]),
+        "z_limit": next(
+            float(check["threshold"].split()[-1])
+            for name, check in values.items()
+            if name.endswith(": means")
+        ),
         "wasserstein": shown.max(),
         "wasserstein_at": shown.idxmax(),
         "verdict": verdict.status,
