@@ -301,6 +301,11 @@ def test_bad_formulas(formula, words):
         build(formula, SLEEP)
 
 
+def test_an_open_last_category_is_no_mistake():
+    design = build("Reaction ~ kids", SLEEP.assign(kids=["0", "1", "2", "3+", "3+"] * 36))
+    assert design.x_names == ("Intercept", "kids[1]", "kids[2]", "kids[3+]")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -317,6 +322,7 @@ def test_bad_formulas(formula, words):
             {"Days": ["hello"] + ["1.5", "2"] * 89 + ["3"]},
             "text, such as 'hello' in row 0, and has 4",
         ),
+        ({"Days": [f"{k}" for k in range(12)] * 14 + ["?"] * 12}, r"such as '\?' in row 168"),
         (
             {"Days": [f"2020-{k}" for k in range(180)]},
             "'Days' holds text, .* 180 levels in 180 rows",
