@@ -129,6 +129,21 @@ def test_words_of_r(formula, same):
     np.testing.assert_array_equal(design.y, other.y)
 
 
+def test_means_of_groups_are_those_of_the_fit():
+    design = build(
+        "Reaction ~ I(Days - ave(Days, Late, Subject))", SLEEP.assign(Late=SLEEP["Days"] > 4)
+    )
+    assert design.x_names[1] == "I(Days - ave(Days, Late, Subject))"
+    np.testing.assert_allclose(design.X[:, 1], np.tile([-2, -1, 0, 1, 2], 36))
+    design = build("Reaction ~ ave(Days, Late)", SLEEP.assign(Late=SLEEP["Days"] > 4))
+    rows = pd.DataFrame({"Days": [100.0], "Late": [True]})
+    np.testing.assert_allclose(design.columns(rows)[0], [[1, 7]])
+    few = build("Reaction ~ ave(Days, Days)", SLEEP)
+    with pytest.raises(ValueError, match="groups that were not in the data"):
+        few.columns(rows)
+    assert build("Reaction ~ 0 + I(ave(Days) * Days)", SLEEP).X[9, 0] == 40.5
+
+
 def test_pi_is_a_number():
     design = build("Reaction ~ sin(2 * pi * Days / 10)", SLEEP)
     np.testing.assert_allclose(design.X[:, 1], np.sin(2 * np.pi * SLEEP["Days"] / 10))
