@@ -77,7 +77,7 @@ def read(rows: list[dict[str, str]], have: dict[str, set[str]]) -> list[Publishe
         if not at:
             continue
         names = re.split(r"[;:|]", ";".join(row[role] for role in roles))
-        name = f"{row['source']}/{row['object']}/{row['model_index']}"
+        name = "/".join(row[key] for key in ("source", "object", "model_index"))
         kind = "continuous" if row["family"] == "gaussian" else row["response_type"]
         columns = frozenset(map(str.strip, names)) - {""}
         found.append(Published(name, "/".join(at), row["formula"], kind, columns))
@@ -142,8 +142,7 @@ def fitted(published: Published) -> Iterator[dict[str, Any]]:
         yield found | {"refused": str(error), "seconds": time.perf_counter() - begun}
         return
     found["seconds"] = time.perf_counter() - begun
-    used = os.times()
-    found["processor"] = sum((used.user, used.system, used.children_user, used.children_system))
+    found["processor"] = sum(os.times()[:4])  # workers of it too
     found["verdict"] = f"{verdict.status} ({fit.attrs['method']})"
     if verdict.status != "passed":
         found["verdict"] += f": {verdict.sentence}"
@@ -193,13 +192,12 @@ def write(models: list[Published], report: dict[str, Any], out: Path) -> None:
     from partialpool.data import paths
     from partialpool.report import page
 
-    results, order = report["results"], [*OUTCOMES]
+    results = report["results"]
     rows = [row(model, results[model.name]) for model in models if model.name in results]
-    rows.sort(key=lambda cells: (order.index(cells[2]), cells[0]))
+    rows.sort(key=lambda cells: ([*OUTCOMES].index(cells[2]), cells[0]))
     counts = Counter(cells[2] for cells in rows)
     paths.write(out / "corpus.json", json.dumps(report, indent=1))
-    table = io.StringIO()
-    csv.writer(table).writerows([[*HEADS, *NUMBERS], *rows])
+    csv.writer(table := io.StringIO()).writerows([[*HEADS, *NUMBERS], *rows])
     paths.write(out / "corpus.csv", table.getvalue())
     template = (HERE / "corpus.html.j2").read_text(encoding="utf-8")
     text = (
@@ -253,7 +251,7 @@ def kept(report: dict[str, Any], out: Path) -> dict[str, dict[str, Any]]:
         if before["made_of"] != report["made_of"]:
             return {}
         return {k: v for k, v in before["results"].items() if v["status"] != "out of time"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or not ours
         return {}
 
 
@@ -282,8 +280,8 @@ def main() -> None:
         "limit": given.limit,
         "made_of": [code_digest(), version, shutil.which("Rscript") is not None],
     }
-    report["results"] = kept(report, given.out)
-    print(f"{len(models)} published models, {len(report['results'])} of them done before.")
+    results = report["results"] = kept(report, given.out)
+    print(f"{len(models)} published models, {len(results)} of them done before.")
     try:
         # compile our kernels first, so that no model has that in its seconds
         asyncio.run(ended(command("lme4/sleepstudy/1"), 900, {}))
@@ -291,10 +289,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("\nInterrupted; what is finished is kept.")
     write(models, report, given.out)
-    counts = Counter(outcome(model, report["results"][model.name]) for model in models)
+    counts = Counter(outcome(model, results[model.name]) for model in models)
     for name, meaning in OUTCOMES.items():
         print(f"  {counts[name]:4d}  {name}: {meaning}")
-    print(f"{headline(models, report['results'])}\n{given.out / 'corpus.html'}")
+    print(f"{headline(models, results)}\n{given.out / 'corpus.html'}")
 
 
 if __name__ == "__main__":

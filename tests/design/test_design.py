@@ -129,6 +129,21 @@ def test_words_of_r(formula, same):
     np.testing.assert_array_equal(design.y, other.y)
 
 
+def test_means_of_groups_are_those_of_the_fit():
+    design = build(
+        "Reaction ~ I(Days - ave(Days, Late, Subject))", SLEEP.assign(Late=SLEEP["Days"] > 4)
+    )
+    assert design.x_names[1] == "I(Days - ave(Days, Late, Subject))"
+    np.testing.assert_allclose(design.X[:, 1], np.tile([-2, -1, 0, 1, 2], 36))
+    design = build("Reaction ~ ave(Days, Late)", SLEEP.assign(Late=SLEEP["Days"] > 4))
+    rows = pd.DataFrame({"Days": [100.0], "Late": [True]})
+    np.testing.assert_allclose(design.columns(rows)[0], [[1, 7]])
+    few = build("Reaction ~ ave(Days, Days)", SLEEP)
+    with pytest.raises(ValueError, match="groups that were not in the data"):
+        few.columns(rows)
+    assert build("Reaction ~ 0 + I(ave(Days) * Days)", SLEEP).X[9, 0] == 40.5
+
+
 def test_pi_is_a_number():
     design = build("Reaction ~ sin(2 * pi * Days / 10)", SLEEP)
     np.testing.assert_allclose(design.X[:, 1], np.sin(2 * np.pi * SLEEP["Days"] / 10))
@@ -301,6 +316,11 @@ def test_bad_formulas(formula, words):
         build(formula, SLEEP)
 
 
+def test_an_open_last_category_is_no_mistake():
+    design = build("Reaction ~ kids", SLEEP.assign(kids=["0", "1", "2", "3+", "3+"] * 36))
+    assert design.x_names == ("Intercept", "kids[1]", "kids[2]", "kids[3+]")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -317,6 +337,7 @@ def test_bad_formulas(formula, words):
             {"Days": ["hello"] + ["1.5", "2"] * 89 + ["3"]},
             "text, such as 'hello' in row 0, and has 4",
         ),
+        ({"Days": [f"{k}" for k in range(12)] * 14 + ["?"] * 12}, r"such as '\?' in row 168"),
         (
             {"Days": [f"2020-{k}" for k in range(180)]},
             "'Days' holds text, .* 180 levels in 180 rows",

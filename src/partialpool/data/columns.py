@@ -9,6 +9,8 @@ from partialpool.data.text import closest
 
 #: A category may have this many levels however few rows there are.
 MOST_LEVELS = 50
+#: Text among numbers makes a category of at most so many numbers, unless it is as rare as this.
+FEW_NUMBERS, RARE = 10, 0.01
 
 
 def standard_errors(table: pd.DataFrame, se: str) -> np.ndarray:
@@ -71,14 +73,18 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: set[str]) -> 
             )
         if numeric:
             continue
-        odd = values[pd.to_numeric(values.astype(str), errors="coerce").isna()]
+        numbers = pd.to_numeric(values.astype(str), errors="coerce")
+        odd = values[numbers.isna()]
         such = f", such as {str(odd.iloc[0])!r} in row {odd.index[0]}" if len(odd) else ""
         if name in response:
             raise ValueError(
                 f"The response {name!r} holds text{such}; it must be numbers. For categories use "
                 "Bambi."
             )
-        if 0 < len(odd) < len(values) / 2 or values.nunique() > max(MOST_LEVELS, len(values) / 2):
+        # "3+" beside "0", "1" and "2" is a category; text beside measurements, or once, a mistake
+        mistaken = numbers.nunique() > FEW_NUMBERS or len(odd) < RARE * len(values)
+        mixed = 0 < len(odd) < len(values) / 2 and mistaken
+        if mixed or values.nunique() > max(MOST_LEVELS, len(values) / 2):
             raise ValueError(
                 f"The column {name!r} holds text{such}, and has {values.nunique():,} levels in "
                 f"{len(values):,} rows; turn it into numbers, or leave it out."

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from formulae.categorical import CategoricalBox
 from scipy.interpolate import BSpline
 
@@ -79,6 +80,29 @@ def _intervals(ends: np.ndarray) -> list[str]:
     return [f"({a},{b}]" for a, b in pairwise(names)]
 
 
+class GroupMean:
+    """Mean of a column over the rows that share the values of others, R's ``ave``.
+
+    New rows get the means of the rows of the fit.
+    """
+
+    __stateful_transform__ = True
+
+    def __init__(self) -> None:
+        self.means: pd.Series | None = None
+
+    def __call__(self, x: Any, *groups: Any) -> np.ndarray:
+        """Mean of each row's group; a ValueError for a group that has none."""
+        keys = [np.asarray(group) for group in groups] or [np.zeros(len(x))]
+        if self.means is None:
+            self.means = pd.Series(np.asarray(x, dtype=float)).groupby(keys).mean()
+        of = pd.MultiIndex.from_arrays(keys) if len(keys) > 1 else pd.Index(keys[0])
+        found = self.means.reindex(of).to_numpy()
+        if np.isnan(found).any():
+            raise ValueError("ave() has groups that were not in the data")
+        return found
+
+
 class NaturalSpline:
     """Basis of natural cubic splines, R's ``splines::ns`` without intercept.
 
@@ -133,11 +157,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "pmin": lambda *values: reduce(np.minimum, values),
     "ifelse": ifelse,
     "factor": factor,
+    "ave": GroupMean,
     "cut": Cut,
     "ns": NaturalSpline,
     "c": lambda *values: [*values],
 }
 #: Of these, those that must see all rows.
-STATEFUL = ("scale", "standardize", "center", "bs", "cc", "cr", "tp", "poly", "ns", "cut")
+STATEFUL = ("scale", "standardize", "center", "bs", "cc", "cr", "tp", "poly", "ns", "cut", "ave")
 #: And those that make categories of what they see.
 CATEGORICAL = ("C", "S", "T", "factor")

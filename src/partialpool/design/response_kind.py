@@ -15,7 +15,7 @@ KINDS = {
         "Distances between answers are taken at face value; ordinal regression fits them",
     ),
     "count": (
-        "has whole numbers from {low:.0f} up, a quarter of them below 10, as counts do",
+        "has whole numbers from {low:.0f} up, a quarter of them below 20, as counts do",
         "Small counts spread less than large ones; Poisson or negative-binomial regression fits",
     ),
 }
@@ -29,7 +29,7 @@ def response_kind(y: np.ndarray) -> str:
     {"binary", "ordinal", "count", ""}
         ``"binary"`` for two values; ``"ordinal"`` for 3 to 7 successive whole numbers that start
         at 0 or 1; ``"count"`` for other whole numbers from 0 up, of which at least a quarter are
-        below 10; ``""`` for anything else, and for fewer than 10 rows.
+        below 20; ``""`` for anything else, and for fewer than 10 rows.
     """
     values = np.unique(y)
     if len(y) < LEAST:
@@ -40,7 +40,7 @@ def response_kind(y: np.ndarray) -> str:
         return ""
     if len(values) <= 7 and values[0] <= 1 and np.all(np.diff(values) == 1):
         return "ordinal"
-    return "count" if np.quantile(y, 0.25) < 10 else ""
+    return "count" if np.quantile(y, 0.25) < 20 else ""
 
 
 def kind_sentence(y: np.ndarray, name: str) -> str:
