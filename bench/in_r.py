@@ -1,39 +1,40 @@
-"""The peers in R, where there is an Rscript: `fit.R` fits and keeps the time."""
+"""The peers in R, where there is an Rscript: `fit.R` fits and keeps the time, `lmer.R` fits."""
 
 import csv
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from data import Data
 from results import Result, Settings
+
+if TYPE_CHECKING:
+    from data import Data
 
 
 class Missing(Exception):
     """R, or a package of it, is not on this machine."""
 
 
-def lme4(data: Data, seed: int, settings: Settings) -> Result:
+def lme4(data: "Data", seed: int, settings: Settings) -> Result:
     """lmer, restricted maximum likelihood."""
     return _fit("lme4", data, seed, settings)
 
 
-def rstanarm(data: Data, seed: int, settings: Settings) -> Result:
+def rstanarm(data: "Data", seed: int, settings: Settings) -> Result:
     """stan_lmer: the model compiled beforehand."""
     return _fit("rstanarm", data, seed, settings)
 
 
-def brms(data: Data, seed: int, settings: Settings) -> Result:
+def brms(data: "Data", seed: int, settings: Settings) -> Result:
     """brm: Stan code of its own for every model."""
     return _fit("brms", data, seed, settings)
 
 
-def _fit(package: str, data: Data, seed: int, settings: Settings) -> Result:
+def _fit(package: str, data: "Data", seed: int, settings: Settings) -> Result:
     import pandas as pd
 
-    if shutil.which("Rscript") is None:
-        raise Missing("there is no Rscript")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data.table.to_csv(folder / "data.csv", index=False)
@@ -43,16 +44,7 @@ def _fit(package: str, data: Data, seed: int, settings: Settings) -> Result:
             for parameter, prior in data.model.priors.items():
                 writer.writerow([parameter, prior.family, *prior.arguments, 0][:4])
         numbers = [seed, settings.draws, settings.tune, settings.chains, settings.warm]
-        script = Path(__file__).with_name("fit.R")
-        done = subprocess.run(
-            ["Rscript", "--vanilla", script, package, folder, data.formula, *map(str, numbers)],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line and "halted" not in line]
-            why = (" ".join(said[-3:]) or "R failed without a word").removeprefix("Error: ")
-            raise (Missing if "no R package" in why else RuntimeError)(why)
+        _run("fit.R", package, folder, data.formula, *numbers)
         out = pd.read_csv(folder / "out.csv")
         calls = pd.read_csv(folder / "calls.csv")["seconds"].tolist()
     result = Result(calls=calls[1:], imports=calls[0])
@@ -64,3 +56,39 @@ def _fit(package: str, data: Data, seed: int, settings: Settings) -> Result:
     else:
         result.point = {k: float(values[0]) for k, values in out.items() if values.notna()[0]}
     return result
+
+
+def fixed_effects(design: Any) -> tuple[dict[str, float], bool]:
+    """REML estimates of a design's population coefficients, and whether a boundary was met.
+
+    lmer gets the columns of the design, so that only the estimation differs. Coefficients that it
+    drops are left out.
+    """
+    import numpy as np
+    import pandas as pd
+
+    x, z = ([f"{c}{k}" for k in range(M.shape[1])] for c, M in (("x", design.X), ("z", design.Z)))
+    columns = np.column_stack([design.y, design.X, design.Z, design.codes])
+    groups = [f"(0 + {' + '.join(z[k] for k in block)} | g)" for block in design.blocks]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pd.DataFrame(columns, columns=["y", *x, *z, "g"]).to_csv(folder / "data.csv", index=False)
+        _run("lmer.R", folder, f"y ~ {' + '.join(['0', *x, *groups])}")
+        found = pd.read_csv(folder / "fixed.csv").dropna()
+    names = dict(zip(x, design.x_names, strict=True))
+    estimates = {names[n]: float(v) for n, v in zip(found["name"], found["estimate"], strict=True)}
+    return estimates, bool(found["boundary"].any())
+
+
+def _run(script: str, *words: Any) -> None:
+    """Run a script of this folder."""
+    if shutil.which("Rscript") is None:
+        raise Missing("there is no Rscript")
+    place = Path(__file__).with_name(script)
+    done = subprocess.run(
+        ["Rscript", "--vanilla", place, *map(str, words)], capture_output=True, text=True
+    )
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line and "halted" not in line]
+        why = (" ".join(said[-3:]) or "R failed without a word").removeprefix("Error: ")
+        raise (Missing if "no R package" in why else RuntimeError)(why)

@@ -6,12 +6,11 @@ runs out of time is shown as such and stops nothing. Writes ``bench.json`` and `
 """
 
 import argparse
+import asyncio
 import importlib.metadata
 import json
 import os
 import platform
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 from data import DATASETS
 from peers import PEERS
+from processes import ended
 from report import html, line, terminal
 from results import Settings
 from targets import agree, held
@@ -41,40 +41,15 @@ def run_cell(dataset: str, peer: str, settings: Settings) -> dict[str, Any]:
     if why_not:
         return {"status": "skipped", "reason": why_not}
     command = [sys.executable, str(HERE / "cell.py"), dataset, peer, json.dumps(asdict(settings))]
-    with (
-        tempfile.TemporaryDirectory() as cache,
-        tempfile.TemporaryFile("w+") as out,
-        tempfile.TemporaryFile("w+") as said,
-    ):
-        process = subprocess.Popen(
-            command,
-            stdout=out,
-            stderr=said,
-            env=_environment() | {"PYTENSOR_FLAGS": f"base_compiledir={cache}"},
-            start_new_session=True,  # so that workers of a cell end with it
-        )
-        status = "ok"
-        try:
-            process.wait(settings.limit)
-        except subprocess.TimeoutExpired:
-            status = "out of time"
-        finally:  # also when the bench is interrupted
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        if status == "ok" and process.returncode:
-            status = "failed"
-        out.seek(0)
-        printed = out.read()
-        said.seek(0)
-        message = [text for text in said.read().splitlines() if text.strip()]
+    with tempfile.TemporaryDirectory() as cache:
+        flags = {"PYTENSOR_FLAGS": f"base_compiledir={cache}"}
+        status, printed, last = asyncio.run(ended(command, settings.limit, flags))
     found: dict[str, Any] = {"status": status}
     if printed.endswith("\n"):
         found |= json.loads(printed.splitlines()[-1])
     if status == "out of time":
         found["reason"] = f"more than {settings.limit:g} s"
     elif status == "failed":
-        last = message[-1] if message else f"exit status {process.returncode}"
         if last.startswith("in_r.Missing: "):
             found |= {"status": "missing"}
             last = last.removeprefix("in_r.Missing: ")
@@ -82,19 +57,12 @@ def run_cell(dataset: str, peer: str, settings: Settings) -> dict[str, Any]:
     return found
 
 
-def _environment() -> dict[str, str]:
-    # bytecode is kept, as it is where people work, or imports would be all that one measures
-    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-
-
 def prepare(settings: Settings) -> None:
     """Compile bytecode of every peer, and our kernels, so that no cell has that in its figures."""
     begun = time.perf_counter()
     packages = sorted({package for peer in PEERS.values() for package in peer.packages})
     for package in packages:  # one by one: a package that cannot be imported fails in its own cell
-        subprocess.run(
-            [sys.executable, "-c", f"import {package}"], env=_environment(), capture_output=True
-        )
+        asyncio.run(ended([sys.executable, "-c", f"import {package}"], settings.limit, {}))
     run_cell("sleepstudy", "exact", settings)
     print(f"Prepared: bytecode and our kernels ({time.perf_counter() - begun:.0f} s).", flush=True)
 
@@ -136,10 +104,15 @@ def main() -> None:
         import large
 
         return large.main()
+    if "--corpus" in sys.argv[1:]:
+        import corpus
+
+        return corpus.main()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     default = Settings()
     parser.add_argument("--quick", action="store_true", help="a few fast cells, in two minutes")
     parser.add_argument("--large", action="store_true", help="rows and groups; see large.py")
+    parser.add_argument("--corpus", action="store_true", help="published models; see corpus.py")
     parser.add_argument("--only", help="data sets and methods, such as sleepstudy,exact,lme4")
     parser.add_argument("--limit", type=float, default=default.limit, help="seconds for a cell")
     parser.add_argument("--metropolis", type=int, default=default.metropolis, help="its draws")

@@ -17,6 +17,8 @@ import pytest
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
+#: A name from data that would run in a page that takes it for HTML.
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
 class Project:
@@ -73,6 +75,42 @@ def marks(project: Project) -> dict[str, int]:
 def leftovers(project: Project) -> list[str]:
     """What unfinished runs have left behind."""
     return [p.name for p in project.root.glob("reports/*/.*")]
+
+
+def summary(**changes: Any) -> dict[str, Any]:
+    """A summary as a run leaves it, with `EVIL` wherever data may put a name."""
+    check = {"name": EVIL, "value": 1.26, "threshold": "≤ 1.01", "passed": False, "help": EVIL}
+    return {
+        "study": "s",
+        "run": "seed-0",
+        "notebook": "n",
+        "seed": 0,
+        "settings": {"label": EVIL, "priors": {"sd": "HalfNormal(1)"}},
+        "swept": [],
+        "expect": None,
+        "status": "failed",
+        "error": None,
+        "checks": [check],
+        "title": EVIL,
+        "headline": EVIL,
+        "estimates": [EVIL],
+        "parameters": {EVIL: {"mean": 1.0, "sd": 0.1, "q05": 0.8, "q95": 1.2}},
+        "log_evidence": -10.5,
+        "posterior": True,
+        "thumbnail": None,
+        "seconds": {"fit": 0.1, "total": 3.2},
+        "provenance": {
+            "python": "3.13",
+            "platform": EVIL,
+            "packages": {"numpy": "2.1"},
+            "git_commit": "0123456789abcdef",
+            "dirty": True,
+            "data_sha256": "feed",
+            "started": "2026-01-01T00:00:00+00:00",
+            "study_file": "params/s.yml",
+            "inputs": {"requirements.lock": "beef"},
+        },
+    } | changes
 
 
 @pytest.fixture

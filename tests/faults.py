@@ -29,7 +29,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import Project, leftovers, marks
 from partialpool.batch import study_file
-from partialpool.report import summaries
+from partialpool.batch.runs import read_summary
 
 VICTIMS = {
     "kernel": "ipykernel_launcher",
@@ -131,7 +131,7 @@ def kept(project: Project) -> dict[str, int]:
     wanted = {run.label: run for run in runs}
     found = {}
     for label, mark in marks(project).items():
-        summary = summaries.read_summary(project.root / "reports" / label)
+        summary = read_summary(project.root / "reports" / label)
         run = wanted.get(label)
         if summary and run and summary["status"] != "error" and summary["settings"] == run.settings:
             found[label] = mark
@@ -157,7 +157,7 @@ def recover(project: Project, before: dict[str, int]) -> None:
     runs = study_file.plan(project.root, study_file.find(project.root))
     for run in runs:
         whole(run.folder)
-        summary = summaries.read_summary(run.folder)
+        summary = read_summary(run.folder)
         assert summary is not None
         if summary["settings"] != run.settings or summary["seed"] != run.seed:
             raise Broken(f"{run.label} is stale")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import Project
-from partialpool.report import summaries
+from partialpool.batch.runs import read_summary
 
 PROFILE = Path(__file__).parents[1] / "workflow" / "profiles" / "slurm"
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
@@ -170,8 +170,7 @@ def main() -> int:
         log = project.root / ".cache" / "partialpool" / "snakemake.log"
         states = sorted({job["JobState"] for job in found})
         finished = [
-            summaries.read_summary(project.root / "reports" / "many" / f"seed-{k}")
-            for k in range(RUNS)
+            read_summary(project.root / "reports" / "many" / f"seed-{k}") for k in range(RUNS)
         ]
         print(f"{len(found)} jobs in SLURM's list, {', '.join(states)}; {seconds:.0f} s")
         good = (

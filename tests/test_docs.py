@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from partialpool.batch import notebooks, project, study_file
+from partialpool.batch import notebooks, study_file
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,7 +33,7 @@ def test_the_list_of_settings_is_that_of_the_notebooks():
     assert text == notebooks.studies_markdown(ROOT), "python -m partialpool notebooks --fix"
     listed = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.+?)```", text, re.S)][1:]
     declared = [
-        {"notebook": path.stem, "settings": project.parameters(project.read_notebook(path))}
+        {"notebook": path.stem, "settings": notebooks.parameters(notebooks.read_notebook(path))}
         for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
     ]
     for study in declared:

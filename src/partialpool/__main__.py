@@ -1,9 +1,12 @@
 """The command line: ``partialpool`` or ``python -m partialpool``."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import partialpool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         root = find_root(Path(options.root) if options.root else None)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
         if options.command == "report":
             from partialpool.batch import batch
 
@@ -43,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "run":
             return _run(root, options)
         if options.command == "lab":
-            from partialpool.batch import jupyter
+            from partialpool.batch import surroundings
 
-            jupyter.lab(root, extra)
+            surroundings.lab(root, extra)
         if options.command == "notebooks":
             from partialpool.batch import notebooks
 
@@ -62,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="partialpool", description=_first_line())
+    parser = argparse.ArgumentParser(
+        prog="partialpool", description=(partialpool.__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--root", help="the project's folder; default is found from where you are")
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser(
@@ -91,12 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     saved = commands.add_parser("notebooks", help="check that notebooks are saved clean and listed")
     saved.add_argument("--fix", action="store_true", help="take outputs out; write docs/studies.md")
     return parser
-
-
-def _first_line() -> str:
-    import partialpool
-
-    return (partialpool.__doc__ or "").splitlines()[0]
 
 
 def _positive(text: str) -> int:
@@ -128,7 +128,7 @@ def _new(root: Path, options: argparse.Namespace) -> int:
 
 def _run(root: Path, options: argparse.Namespace) -> int:
     from partialpool.batch import execute, study_file
-    from partialpool.report import summaries
+    from partialpool.report.page import reason
 
     runs = study_file.plan(root, study_file.find(root, [options.study]))
     chosen = [run for run in runs if run.name == options.run]
@@ -136,10 +136,8 @@ def _run(root: Path, options: argparse.Namespace) -> int:
         names = ", ".join(run.name for run in runs)
         message = f"{options.study} has no run {options.run!r}; it has {names}."
         raise study_file.StudyError([message])
-    execute.exit_on_terminate()
     summary = execute.execute(chosen[0], threads=options.threads, force=options.force)
-    reason = summaries.reason(summary)
-    print(f"{summary['status']}: {chosen[0].label}{f'  {reason}' if reason else ''}")
+    print(f"{summary['status']}: {chosen[0].label}  {reason(summary)}".rstrip())
     return 1 if summary["status"] == "error" else 0
 
 

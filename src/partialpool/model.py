@@ -129,7 +129,7 @@ class Fit(Fitted):
         Parameters
         ----------
         left_out, replicated, rows : optional
-            What `loo` and `replications.replicate` gave, where they are at hand.
+            What `loo` and `predictions.replicate` gave, where they are at hand.
 
         Examples
         --------
@@ -139,9 +139,8 @@ class Fit(Fitted):
         >>> verdicts.status, verdicts.fit.status
         ('passed', 'look')
         """
-        return data_fit.Verdicts(
-            checks.check(self), data_fit.check(self, left_out, replicated, rows)
-        )
+        fit = data_fit.check(self, left_out, replicated, rows)
+        return data_fit.Verdicts(**vars(checks.check(self)), fit=fit)
 
     def summary(self, *, groups: bool = False) -> pd.DataFrame:
         """Figures of the population's parameters, and of every group effect if asked.

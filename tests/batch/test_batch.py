@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 
 from conftest import Project, leftovers, marks
 from partialpool.batch import summary_file
-from partialpool.report import summaries
+from partialpool.batch.runs import read_summary
 
 #: Beside a run's results: what it said, and the digests of its files.
 KEPT = {"run.log", "digests.json"}
@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
 def test_broken_runs_leave_the_others_finished(finished):
     assert finished.status == 1
     states = {
-        label: summaries.read_summary(finished.root / "reports" / label)["status"]
+        label: read_summary(finished.root / "reports" / label)["status"]
         for label in marks(finished)
     }
     assert states == {
@@ -64,7 +64,7 @@ def test_files_of_a_finished_run(finished):
     folder = finished.root / "reports" / "rich" / "seed-0"
     names = {"report.html", "notebook.ipynb", "posterior.nc", "summary.json", *KEPT}
     assert {path.name for path in folder.iterdir()} == names
-    summary = summaries.read_summary(folder)
+    summary = read_summary(folder)
     assert (summary["study"], summary["run"], summary["seed"]) == ("rich", "seed-0", 0)
     assert summary["error"] is None
     assert summary["log_evidence"] == -895.17
@@ -82,7 +82,7 @@ def test_files_of_a_finished_run(finished):
 def test_settings_and_seed_reach_the_notebook(finished):
     for level in (1, 2):
         folder = finished.root / "reports" / "fine" / f"level-{level}_seed-5"
-        assert summaries.read_summary(folder)["parameters"]["level"]["mean"] == level + 5
+        assert read_summary(folder)["parameters"]["level"]["mean"] == level + 5
         source = (folder / "notebook.ipynb").read_text()
         assert f"../reports/fine/level-{level}_seed-5" in source
         assert ".tmp-" not in source
@@ -94,7 +94,7 @@ def test_a_broken_run_keeps_notebook_log_and_page(finished):
         *("report.html", "notebook.ipynb", "summary.json"),
         *KEPT,
     }
-    summary = summaries.read_summary(folder)
+    summary = read_summary(folder)
     message = repr("<script>alert(1)</script>")
     assert summary["error"] == {"type": "KeyError", "message": message, "cell": 4}
     notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)

@@ -101,9 +101,9 @@ def notebook(folder, *cells):
 
 
 #: A package in which room `one` imports `two`, a function of `two` imports `three`, and `four`
-#: imports `three` by a relative name.
+#: imports `three` by a relative name. The package offers rooms of which nothing is loaded yet.
 PACKAGE = {
-    "__init__.py": "",
+    "__init__.py": "from partialpool import four",
     "__main__.py": "from partialpool.batch import other",
     "model.py": "",
     "one/__init__.py": "",
@@ -218,5 +218,5 @@ def test_this_package_is_followed():
     found = staleness._reached({"partialpool.Model"})
     computing = {path.name for path in found}
     assert {"model.py", "exact.py", "kernels.py", "checks.py", "priors.py"} <= computing
-    assert {"page.py", "markup.py", "style.css", "summaries.py"} <= {path.name for path in shown}
+    assert {"page.py", "markup.py", "style.css"} <= {path.name for path in shown}
     assert not shown & set(found)

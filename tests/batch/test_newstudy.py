@@ -9,7 +9,7 @@ import yaml
 
 import partialpool as pp
 from partialpool.__main__ import main
-from partialpool.batch import project, study_file
+from partialpool.batch import notebooks, study_file
 from partialpool.data import paths
 
 REPOSITORY = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def test_a_study_with_every_setting(root, capsys, monkeypatch):
     assert "make report STUDY=wages" in capsys.readouterr().out
     path = root / "params" / "wages.yml"
     [run] = study_file.plan(root, [path])
-    declared = project.parameters(project.read_notebook(run.notebook))
+    declared = notebooks.parameters(notebooks.read_notebook(run.notebook))
     assert set(run.settings) == set(declared) - set(study_file.RESERVED)
     table = pp.load(root / "wages.csv")
     spelled = pp.Model(FORMULA, table, run.settings["priors"])

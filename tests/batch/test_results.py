@@ -40,7 +40,7 @@ def test_a_fit_and_its_posterior_leave_the_same(tmp_path):
     )
     assert left == right
     assert left["fit"]["status"] == "good"
-    assert plain == left | {"headline": None, "fit": None}  # the figures of the verdict are the posterior's
+    assert plain == left | {"headline": None, "fit": None}
     assert left["log_evidence"] == fit.attrs["log_evidence"]
     with xr.open_datatree(tmp_path / "fit" / "posterior.nc", engine="h5netcdf") as stored:
         assert stored["posterior"].sizes["draw"] == 50

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from partialpool.batch.settings import validate
+from partialpool.batch.study_file import validate
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_accepted():
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys, partialpool.batch.settings\n"
+        "import sys, partialpool.batch.study_file\n"
         "heavy = {'scipy', 'pandas', 'numba', 'xarray', 'pymc', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

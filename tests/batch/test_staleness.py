@@ -14,8 +14,7 @@ from nbformat import v4
 
 import partialpool as pp
 from partialpool.batch import batch, execute, staleness, study_file, summary_file
-from partialpool.batch.project import data_files
-from partialpool.batch.runs import Run
+from partialpool.batch.runs import Run, data_files
 from partialpool.data import reading
 from partialpool.design import from_parts
 from partialpool.report import page
@@ -233,7 +232,7 @@ def test_other_templates_make_pages_anew_and_do_no_run(finished, monkeypatch, ca
     assert batch.report(finished.root) == 0
     assert "3 runs up to date" in capsys.readouterr().out
     pages = finished.root.glob("reports/*/*/report.html")
-    assert {page.made_by(path) for path in pages} == {"0123"}
+    assert {page.mark(path, "generator") for path in pages} == {"partialpool 0123"}
     assert batch._stale(study_file.plan(finished.root, study_file.find(finished.root))) == {}
 
 

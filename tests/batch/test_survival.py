@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from conftest import leftovers, marks
-from partialpool.batch import batch, execute, jupyter, progress, study_file, summary_file
+from partialpool.batch import batch, execute, progress, study_file, summary_file, surroundings
 from partialpool.report import index
 
 
@@ -107,6 +107,21 @@ def test_interrupted_then_killed_then_two_at_once(project):
     assert leftovers(project) == []
 
 
+@pytest.mark.parametrize("command", ["report", "run"])
+def test_a_termination_is_as_clean_as_an_interruption(project, command):
+    """Such as by a cluster when a job's time is up."""
+    _, run = gated(project)
+    words = ["report", "s", "--jobs", "2"] if command == "report" else ["run", "s", run.name]
+    process = project.start(*words)
+    wait_for(lambda: any(run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb")))
+    wait_for(lambda: any("ipykernel" in p for p in processes(project)))
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    wait_for(lambda: not processes(project))
+    assert leftovers(project) == []
+
+
 def one(project, text="notebook: quick"):
     return study_file.plan(project.root, [project.study("one", text)])[0]
 
@@ -158,11 +173,11 @@ def test_a_result_that_was_being_replaced_is_put_back(project):
 
 
 def test_threads_and_caches(project):
-    env = jupyter.environment(project.root, 3)
+    env = surroundings.environment(project.root, 3)
     assert env["OMP_NUM_THREADS"] == "1"
     assert env["NUMBA_NUM_THREADS"] == "3"
     assert str(project.root / ".cache") in env["NUMBA_CACHE_DIR"]
-    assert "NUMBA_NUM_THREADS" not in jupyter.environment(project.root)
+    assert "NUMBA_NUM_THREADS" not in surroundings.environment(project.root)
 
 
 def test_record_refuses_what_is_no_verdict_or_parameter(tmp_path):

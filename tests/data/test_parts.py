@@ -5,6 +5,8 @@ import os
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import partialpool as pp
@@ -21,6 +23,8 @@ FORMULAS = (
     "y ~ 0 + x + (0 + x | group)",
     "y ~ f + (0 + x | group) + (1 | group)",
     "log(y + 100) ~ I(x**2) + (1 | group:f)",
+    "y ~ x + offset(x) + (1 | label:f)",
+    "y ~ 1 + (1 | half:f)",
     "y ~ x",
 )
 
@@ -30,6 +34,8 @@ def table():
     rng = np.random.default_rng(0)
     table = simulate.grouped(rng, groups=30, per_group=20, cor=0.3)
     table["f"] = rng.choice(["a", "b", "c"], len(table))
+    table["label"] = rng.choice(["x:y", "x", 'x"', "x::y"], len(table))
+    table["half"] = rng.choice([0.5, 1.0, 1e6], len(table))
     # a group that one part only has, and a category that one part lacks
     return table.sort_values("f", kind="stable").reset_index(drop=True)
 
@@ -56,7 +62,11 @@ def test_a_model_from_parts_is_the_model_from_the_table(table, tmp_path, formula
     model = pp.Model(formula, opened(write(table, tmp_path / "parts", 5)))
     assert model.design.x_names == whole.design.x_names
     assert model.design.n_rows == len(table)
+    assert model.design.response == whole.design.response
+    if model.design.group:
+        np.testing.assert_array_equal(model.design.levels, whole.design.levels)
     np.testing.assert_array_equal(model.design.counts, whole.design.counts)
+    assert (model.design.codes >= 0).all()
     assert {k: str(v) for k, v in model.priors.items()} == {
         k: str(v) for k, v in whole.priors.items()
     }
@@ -89,6 +99,35 @@ def test_csv_parts_and_a_number_that_turns_into_a_fraction(table, tmp_path, endi
     folder = write(table, tmp_path / "parts", 3, ending)
     model = pp.Model("y ~ x + f + (1 | group)", opened(folder))
     whole = pp.Model("y ~ x + f + (1 | group)", table)
+    np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
+
+
+def test_csv_parts_as_people_write_them(table, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    table.iloc[:300].to_csv(folder / "0.CSV", index=False, sep=";", decimal=",")
+    table.iloc[300:].to_csv(folder / "1.csv", index=False)
+    model = pp.Model("y ~ x + (1 | group)", opened(folder))
+    whole = pp.Model("y ~ x + (1 | group)", table)
+    np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
+    for content, words in (
+        ("y,x,x,group\n1,2,3,4\n", "The part 1.csv has several columns 'x'"),
+        ("y,x,group\n1,2,3\n1,2,3,4\n", "The part 1.csv cannot be read"),
+    ):
+        (folder / "1.csv").write_text(content)
+        with pytest.raises(ValueError, match=words):
+            pp.Model("y ~ x + (1 | group)", opened(folder))
+
+
+def test_decimals_of_parts_are_numbers(tmp_path):
+    (tmp_path / "parts").mkdir()
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"y": rng.normal(size=60), "x": rng.integers(0, 999, 60) / 4})
+    whole = pp.Model("y ~ I(x**2)", table)
+    found = pa.Table.from_pandas(table)
+    x = found.column("x").cast(pa.decimal128(9, 2))
+    pq.write_table(found.set_column(1, "x", x), tmp_path / "parts" / "0.parquet")
+    model = pp.Model("y ~ I(x**2)", opened(tmp_path / "parts"))
     np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
 
 
@@ -170,6 +209,9 @@ def test_what_cannot_be_said_of_parts(table, tmp_path):
     twice.to_parquet(tmp_path / "twice.parquet")
     with pytest.raises(ValueError, match="'z' is a linear combination"):
         pp.Model("y ~ x + z", opened(tmp_path / "twice*"))
+    table.assign(y=3 - 2 * table["x"]).to_parquet(tmp_path / "exact.parquet")
+    with pytest.raises(ValueError, match="'y' has no noise"):
+        pp.Model("y ~ x + (1 | group)", opened(tmp_path / "exact*"))
     broken = table.copy()
     broken.loc[:4, "x"] = np.nan
     broken.loc[3, "y"] = np.inf

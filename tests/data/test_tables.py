@@ -1,6 +1,11 @@
 """Reading data by name and by path."""
 
+import decimal
+import gzip
+
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import partialpool as pp
@@ -51,3 +56,57 @@ def test_wrong_kind_and_empty(tmp_path):
     (tmp_path / "t.csv").write_text("x\n")
     with pytest.raises(ValueError, match="has no rows"):
         pp.load(tmp_path / "t.csv")
+
+
+def write(path, content, encoding="utf-8"):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "g,x\na,1.5\nü,-20.25\n",
+        "g;x\na;1,5\nü;-20,25\n",
+        "g\tx\r\na\t1.5\r\nü\t-20.25\r\n",
+        'g;x\n"a";1.5\n"ü";-20.25\n',
+        "g|x\na|1.5\n\nü|-20.25\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_delimiters_decimal_marks_and_encodings(tmp_path, content, encoding):
+    table = pd.DataFrame({"g": ["a", "ü"], "x": [1.5, -20.25]})
+    found = pp.load(write(tmp_path / "t.CSV", content, encoding))
+    pd.testing.assert_frame_equal(found, table)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("y,x\n1,2,3\n4,5,6\n", "has 3 fields in line 2 and 2 in its header"),
+        ("y,x\n1,2\n4\n", "has 1 fields in line 3 and 2 in its header"),
+        ("y,x,x\n1,2,3\n", "has several columns 'x'; rename them"),
+        ('y,x\n1,"2\n3,4\n', "cannot be read as CSV|has . fields"),
+        ("", "is empty"),
+        (b"y,x\n1,\0\n", "is no text: it has bytes of zero"),
+    ],
+)
+def test_what_is_no_table(tmp_path, content, words):
+    with pytest.raises(ValueError, match=rf"t\.csv .*({words})"):
+        pp.load(write(tmp_path / "t.csv", content))
+
+
+def test_damaged_files(tmp_path):
+    whole = gzip.compress(b"y,x\n" + b"1,2\n" * 1000)
+    for content in (whole[:-20], b"y,x\n1,2\n"):
+        with pytest.raises(ValueError, match=r"t\.csv\.gz is damaged or not compressed"):
+            pp.load(write(tmp_path / "t.csv.gz", content))
+    with pytest.raises(ValueError, match=r"t\.parquet cannot be read as Parquet"):
+        pp.load(write(tmp_path / "t.parquet", b"PAR1nothing"))
+
+
+def test_decimals_are_numbers(tmp_path):
+    values = [decimal.Decimal("1.50"), decimal.Decimal("2.25"), None]
+    pq.write_table(pa.table({"x": values}), tmp_path / "t.parquet")
+    found = pp.load(tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(found, pd.DataFrame({"x": [1.5, 2.25, None]}))

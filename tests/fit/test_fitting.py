@@ -11,7 +11,8 @@ from test_exact import SLEEP_PRIORS, dense_covariance, normal_logpdf
 import partialpool as pp
 from partialpool.fit import exact
 from partialpool.fit.marginal import log_likelihood_and_gradient
-from partialpool.posterior import checks, pooling
+from partialpool.posterior import checks
+from partialpool.posterior.effects import group_coefficients
 from partialpool.simulation import simulate
 
 FLAT = {"coefficients": "Flat", "sd": "HalfFlat", "sigma": "HalfFlat", "cor": "LKJ(1)"}
@@ -298,7 +299,7 @@ def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
     np.testing.assert_allclose(absorbed["uranium"][1], uranium.loc[levels])
     assert radon.unpooled().design.x_names == ()
     fit = radon.fit(draws=250, seed=1)
-    own = pooling.group_coefficients(fit)["Intercept"]
+    own = group_coefficients(fit)["Intercept"]
     draws = fit.dataset.stack(sample=("chain", "draw"))
     first = (
         draws["Intercept"]

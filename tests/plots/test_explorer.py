@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 import partialpool as pp
-from partialpool.batch.project import find_root
+from partialpool.data.paths import find_root
 from partialpool.plots.explorer import Explorer, draw
-from partialpool.plots.explorer_fit import DRAWS, State, quick_posterior
-from partialpool.plots.explorer_picture import Picture
+from partialpool.plots.explorer_picture import DRAWS, Picture, State, quick_posterior
 from partialpool.simulation.simulate import ORIGIN_FORMULA, ORIGIN_NAMES
 
 PNG = b"\x89PNG\r\n\x1a\n"

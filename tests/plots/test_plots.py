@@ -8,7 +8,7 @@ import pytest
 
 import partialpool as pp
 from partialpool.plots import groups, marginals, predictive
-from partialpool.posterior import effects, leave_one_out, pooling, predictions, replications
+from partialpool.posterior import comparison, effects, leave_one_out, predictions
 from partialpool.posterior.fitted import POOLING
 from partialpool.simulation import simulate
 
@@ -32,7 +32,7 @@ def radon():
 def test_every_plot_has_words(radon):
     model, rows = radon.model, np.arange(919)
     rng = np.random.default_rng(0)
-    held, replicated = leave_one_out.leave_out(radon), replications.replicate(radon, rows, rng)
+    held, replicated = leave_one_out.leave_out(radon), predictions.replicate(radon, rows, rng)
     wanted = predictions.chosen_rows(model)
     predicted = radon.predict(wanted, unseen="population")
     results = [
@@ -130,8 +130,8 @@ def test_lines_are_those_of_the_parameters(radon):
 
 
 def test_shrinkage_pulls_towards_the_middle(radon):
-    partial = pooling.group_coefficients(radon)
-    separate = pooling.group_coefficients(radon.ways["none"])
+    partial = effects.group_coefficients(radon)
+    separate = effects.group_coefficients(radon.ways["none"])
     for name in ("Intercept", "basement"):
         assert partial[name].mean(0).std() < separate[name].mean(0).std()
 
@@ -139,9 +139,53 @@ def test_shrinkage_pulls_towards_the_middle(radon):
 def test_pooling_sentence_names_the_highest_evidence(radon):
     evidence = {way: fit.attrs["log_evidence"] for way, fit in radon.ways.items()}
     best = max(evidence, key=evidence.get)
-    found = pooling.coefficients(radon.ways)
+    found = comparison.coefficients(radon.ways)
     assert POOLING[best] in found.sentence.split(",")[0]
     assert list(found.table.index) == ["Intercept", "basement", "uranium", "sigma"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "position", "words"),
+    [
+        (2.9, 50, "of the data's order (within a factor of 3)"),
+        (0.34, 50, "of the data's order"),
+        (0.3, 50, "narrow"),
+        (3.1, 50, "wider than the data (3 to 10 times)"),
+        (10.1, 50, "far wider than the data"),
+        (2.9, 0.5, "off beside the data"),
+    ],
+)
+def test_a_prior_is_called_what_its_spread_says(ratio, position, words):
+    assert predictive._width(ratio, position).startswith(words)
+
+
+def test_a_prior_that_spreads_ten_times_as_much_is_not_of_the_datas_order():
+    priors = {"Intercept": "Normal(300, 600)", "sd": "HalfNormal(10)", "sigma": "HalfNormal(900)"}
+    model = pp.Model("Reaction ~ 1 + (1 | Subject)", pp.load("sleepstudy"), priors)
+    said = predictive.prior_check(model, np.arange(180), np.random.default_rng(0)).sentence
+    ratio = float(re.search(r"spreads ([\d.]+) times", said).group(1))
+    assert 8 < ratio < 15
+    assert ("far wider" if ratio > 10 else "wider than the data") in said
+    assert "order" not in said
+
+
+def test_lines_inside_the_band_do_not_deny_the_shrinkage():
+    """Each line stays inside its band, although the spread over groups shrinks by a quarter."""
+    fit = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(seed=0)
+    said = groups.group_lines(fit).sentence
+    assert "In 18 of the 18 panels" in said
+    assert "changes little" not in said
+    shrunk = [int(s) for s in re.findall(r"shrinks by (\d+)%", groups.shrinkage(fit).sentence)]
+    assert max(shrunk) >= 20
+
+
+@pytest.mark.parametrize(("alone", "words"), [(1, "(1 group cannot"), (2, "(2 groups cannot")])
+def test_groups_that_cannot_estimate_a_slope_are_counted(alone, words):
+    table = simulate.grouped(
+        np.random.default_rng(0), groups=12, per_group=[1] * alone + [10] * (12 - alone)
+    )
+    fit = pp.Model("y ~ x + (x | group)", table).fit(seed=0, draws=200)
+    assert words in groups.shrinkage(fit).sentence
 
 
 def test_headline_has_the_figures(radon):

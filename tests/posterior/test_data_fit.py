@@ -70,22 +70,18 @@ def test_the_limit_of_the_farthest_row_grows_with_the_rows():
         assert checks_of(np.zeros(n))["Farthest row"]["threshold"] == f"≤ {limit}"
 
 
-def test_shares_of_replications_count_both_tails_over_all_figures():
-    """0.01 and 0.98 are 0.02 and 0.04 on two sides, and 0.04 and 0.08 over two figures."""
-    found = data_fit.two_sided(pd.Series({"low": 0.01, "high": 0.98}))
-    assert found.to_dict() == pytest.approx({"low": 0.04, "high": 0.08})
-    assert data_fit.two_sided(pd.Series({"middle": 0.4})).item() == pytest.approx(0.8)
-    assert data_fit.two_sided(pd.Series({"a": 0.4, "b": 0.5})).max() == 1
-
-
 def test_replications_count_against_the_data_in_the_right_tail():
     """Of replications 1, ..., 100 of one row each, 20 have a largest value of 81 or more."""
     design = SimpleNamespace(y=np.array([81.0, 0.5]), codes=np.array([0, 0]))
     fitted = SimpleNamespace(model=SimpleNamespace(design=design))
     replicated = np.column_stack([np.arange(1.0, 101), np.zeros(100)])
-    shares = data_fit.tail_shares(replicated, fitted, np.arange(2))
+    shares = data_fit.tail_shares(replicated, design, np.arange(2))
     assert shares["largest value"] == pytest.approx(0.2)
     assert shares["smallest value"] == 0.0
+    # the smallest value lies beyond all; two-sided, over as many figures as there are
+    check = data_fit.statistics_check(replicated, fitted, np.arange(2))
+    assert check["value"] == 0.0
+    assert not check["passed"]
 
 
 def test_data_of_the_model_pass():

@@ -76,9 +76,9 @@ def test_differences_and_their_errors_are_those_of_paired_rows(closed):
     fit, row = closed
     wide = {"Intercept": "Normal(0, 1e4)", "sigma": "Fixed(12)"}
     other = pp.Model("y ~ 1", fit.model.table, wide, se="error").fit(draws=10_000, seed=2)
-    table = leave_one_out.compare(
+    table = leave_one_out.comparison(
         {"narrow": leave_one_out.leave_out(fit), "wide": leave_one_out.leave_out(other)}
-    )
+    ).table
     noise = np.hypot(fit.model.table["error"].to_numpy(), 12)
     w, y = 1 / noise**2, fit.model.design.y
     mean = ((w * y).sum() - w * y) / (w.sum() - w)

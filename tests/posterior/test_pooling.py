@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import partialpool as pp
-from partialpool.posterior import pooling, replications
+from partialpool.posterior import comparison, effects
 
 SLEEP = pp.load("sleepstudy")
 
@@ -46,7 +46,7 @@ def test_eight_schools_without_pooling_are_what_was_observed():
 
 def test_the_spread_shown_for_no_pooling_is_that_of_the_groups_own_lines(sleep, lines):
     """With divisor 18; the Monte Carlo error is that of a mean over 18 subjects or less."""
-    table = pooling.coefficients(sleep.ways).table
+    table = comparison.coefficients(sleep.ways).table
     for name, own, error in (("Intercept", lines[0], 15.2), ("Days", lines[1], 2.8)):
         shown = table.loc[name]
         atol = 4 * error / np.sqrt(4000 * 18)
@@ -61,7 +61,7 @@ def test_the_spread_shown_for_no_pooling_is_that_of_the_groups_own_lines(sleep, 
 
 def test_variance_between_groups_is_the_mean_of_its_quadratic_form(sleep):
     """``z' Sigma z`` for z = (1, day), written out with standard deviations and correlation."""
-    found = replications.variance_explained(sleep, np.arange(180)).table
+    found = effects.variance_explained(sleep, np.arange(180)).table
     values, design = sleep.thinned(1000).values, sleep.model.design
     s1, s2 = values["1|Subject_sigma"], values["Days|Subject_sigma"]
     both, days = values["cor(1,Days|Subject)"] * s1 * s2, SLEEP["Days"].to_numpy()

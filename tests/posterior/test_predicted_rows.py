@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 import partialpool as pp
-from partialpool.posterior import draws, predictions, replications
+from partialpool.posterior import draws, predictions
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_new_observations_have_sigma_beside_their_standard_errors(known):
 def test_replications_have_sigma_beside_the_standard_errors(known):
     rows = np.arange(30)
     np.testing.assert_allclose(draws.noise(known.model.design, known.values, rows), 5)
-    replicated = replications.replicate(known, rows, np.random.default_rng(3))
+    replicated = predictions.replicate(known, rows, np.random.default_rng(3))
     error = 5 / np.sqrt(2 * replicated.size)
     assert replicated.std() == pytest.approx(5, abs=4 * error)
 

@@ -11,15 +11,14 @@ import partialpool as pp
 from partialpool.fit import exact, exact_fit
 from partialpool.plots import marginals
 from partialpool.posterior import (
+    comparison,
     draws,
+    effects,
     finding,
     leave_one_out,
     overview,
     predictions,
-    replications,
-    robust,
     sensitivity,
-    words,
 )
 
 SLEEP = pp.load("sleepstudy")
@@ -108,7 +107,7 @@ def test_density_given_coefficients_is_that_of_the_dense_normal(seed, term, know
 def test_replications_have_the_predictive_moments(sleep):
     rows = np.arange(180)
     line = draws.line(sleep.model.design, sleep.values, rows)
-    replicated = replications.replicate(sleep, rows, np.random.default_rng(0))
+    replicated = predictions.replicate(sleep, rows, np.random.default_rng(0))
     sd = np.sqrt(line.var(0) + (sleep.values["sigma"] ** 2).mean())
     z = (replicated.mean(0) - line.mean(0)) / (sd / np.sqrt(len(replicated)))
     assert np.abs(z).max() < stats.norm.isf(1e-4 / 180)
@@ -119,7 +118,7 @@ def test_figures_of_replications_are_those_of_pandas(sleep):
     design, rows = sleep.model.design, np.arange(180)
     found = {
         name: float(function(design.y[rows][None])[0])
-        for name, function in replications.statistics(design, rows).items()
+        for name, function in predictions.statistics(design, rows).items()
     }
     groups = SLEEP.groupby("Subject")["Reaction"]
     assert found["smallest value"] == SLEEP["Reaction"].min()
@@ -134,20 +133,20 @@ def test_prior_replications_follow_the_prior():
         {"Intercept": "Normal(5, 2)", "sd": "HalfNormal(1)", "sigma": "HalfNormal(3)"},
     )
     rng = np.random.default_rng(1)
-    sets = [replications.replicate_prior(model, np.arange(4), rng)[:, 0] for _ in range(20)]
+    sets = [predictions.replicate_prior(model, np.arange(4), rng)[:, 0] for _ in range(20)]
     y = np.concatenate(sets)
     variance = 4 + 1 + 9  # of the intercept, the effect and the noise: E[sd²] is the scale's square
     assert abs(y.mean() - 5) < 4 * np.sqrt(variance / len(y))
     error = np.std((y - 5) ** 2) / np.sqrt(len(y))
     assert abs(np.mean((y - 5) ** 2) - variance) < 4 * error
     flat = pp.Model(model.formula, model.table, {"Intercept": "Flat"})
-    assert replications.replicate_prior(flat, np.arange(4), rng) is None
+    assert predictions.replicate_prior(flat, np.arange(4), rng) is None
 
 
 def test_share_between_groups_is_the_intraclass_correlation():
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
     fit = model.fit(seed=1)
-    found = replications.variance_explained(fit, np.arange(30))
+    found = effects.variance_explained(fit, np.arange(30))
     between = fit.values["1|Batch_sigma"] ** 2
     within = fit.values["sigma"] ** 2
     share = found.table.loc["share of the remaining variance between groups"]
@@ -223,16 +222,16 @@ def test_an_outlier_counts_little_with_students_noise():
     table = SLEEP.assign(Reaction=SLEEP["Reaction"].where(SLEEP.index != 95, 600.0))
     model = pp.Model("Reaction ~ Days + (1 | Subject)", table, family="student")
     fit = model.fit(seed=1)
-    found = robust.lightest(fit).table
+    found = comparison.lightest(fit).table
     assert found.index[0] == 95
     assert found["weight"].iloc[0] < 0.05
     assert found["weight"].is_monotonic_increasing
-    assert "far from Gaussian" in robust.sentence(fit)
+    assert "far from Gaussian" in comparison.noise_in_words(fit)
     assert fit.check().status == "passed"
-    prediction = robust.prediction(fit, leave_one_out.leave_out(fit))
+    prediction = comparison.noise(fit, leave_one_out.leave_out(fit))
     assert list(prediction.table.index) == ["Student's t", "Gaussian noise"]
     beside = marginals.against_gaussian(fit)
-    assert beside.sentence == robust.sentence(fit)
+    assert beside.sentence == comparison.noise_in_words(fit)
     panels = [axes for axes in beside.figure.axes if axes.get_visible()]
     assert [axes.get_xlabel() for axes in panels] == model.gaussian().parameters
     assert [len(axes.lines) for axes in panels] == [2] * 4
@@ -242,23 +241,25 @@ def test_words_for_every_kind_of_noise():
     table = pd.DataFrame({"y": [1.0, 2, 4, 3], "g": [0, 0, 1, 1], "e": [1.0, 1, 2, 2]})
 
     def said(**options):
-        return words.equations(pp.Model("y ~ 1 + (1 | g)", table, **options)).sentence
+        return overview.equations(pp.Model("y ~ 1 + (1 | g)", table, **options)).sentence
 
     assert "standard deviation `sigma`" in said()
     assert "known standard errors $s_i$ in `e`" in said(se="e")
     assert r"s_i^2 + \sigma^2" in said(se="e", priors={"sigma": "HalfNormal(1)"})
     assert "Student" in said(family="student")
-    assert r"\mathbf{b}_j" not in words.equations(pp.Model("y ~ 1", table)).sentence
+    assert r"\mathbf{b}_j" not in overview.equations(pp.Model("y ~ 1", table)).sentence
     odd = pp.Model("y ~ 1 + (1 | `a <b>c`)", table.rename(columns={"g": "a <b>c"}))
-    assert "every `a <b>c` deviates" in words.equations(odd).sentence  # as code, which pages escape
+    assert (
+        "every `a <b>c` deviates" in overview.equations(odd).sentence
+    )  # as code, which pages escape
 
 
 def test_directions(sleep):
-    found = words.directions(sleep)
+    found = effects.directions(sleep)
     assert found.table.at["Days", "positive"] == 1
     assert found.sentence == "**Days** is positive with probability more than 99.9 %."
     alone = pp.Model("Reaction ~ 1 + (1 | Subject)", SLEEP).fit(draws=100)
-    assert "no coefficient" in words.directions(alone).sentence
+    assert "no coefficient" in effects.directions(alone).sentence
 
 
 def test_effects_that_a_fit_left_out_are_drawn_on_demand(sleep, monkeypatch):
@@ -289,7 +290,8 @@ def test_numbers_of_a_table_are_shown_with_few_digits():
 def test_a_model_shows_its_priors():
     model = pp.Model(FORMULA, SLEEP, {"sd": "HalfNormal(100)"})
     found = overview.priors(model)
-    assert found.sentence == f"`{FORMULA}`: 180 rows in 18 groups of Subject."
+    read = "Reaction ~ 1 + Days + (1 + Days | Subject)"
+    assert found.sentence == f"`{FORMULA}`: 180 rows in 18 groups of Subject. Read as `{read}`."
     shown = dict(found.table.itertuples(index=False))
     assert list(shown) == list(model.priors)
     assert shown["Days|Subject_sigma"] == "HalfNormal(100)"

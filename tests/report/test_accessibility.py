@@ -4,12 +4,12 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from test_report import executed, figure, listed, summary  # noqa: F401
+from test_report import executed, figure, listed  # noqa: F401
 from test_study_page import row
 
 from partialpool.batch import listing
 from partialpool.plots import palette
-from partialpool.report import study_page
+from partialpool.report import index
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def pages(listed):  # noqa: F811
     root, runs = listed
     rows = [row(f"n-{n}", {"n": n}, n / 10, metric=0.4 + n / 1000, truth=1) for n in (10, 30, 100)]
     study = root / "reports" / "study.html"
-    study.write_text(study_page.render("demo", rows), encoding="utf-8")
+    study.write_text(index.render_study("demo", rows), encoding="utf-8")
     found = listing.write_index(root, runs)
     return {"index": found, "report": runs[0].folder / "report.html", "study": study}
 

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from nbformat import v4
-from test_report import executed, figure, summary  # noqa: F401
+from test_report import executed, figure  # noqa: F401
 
+from conftest import summary
 from partialpool.posterior.finding import Finding
 from partialpool.report import drawings, exporter, markup
-from partialpool.report.sanitizer import sanitize
+from partialpool.report.markup import sanitize
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = "http://elsewhere.example/"

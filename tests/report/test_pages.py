@@ -7,14 +7,15 @@ import pytest
 from bs4 import BeautifulSoup
 from test_accessibility import opened, serious
 
-from partialpool.report import page, summaries
+from partialpool.batch.runs import read_summary
+from partialpool.report import page
 
 REPORTS = Path(__file__).parents[2] / "reports"
 PAGES = {
     path.relative_to(REPORTS).as_posix(): path
     for pattern in ("index.html", "*/index.html", "*/*/report.html")
     for path in sorted(REPORTS.glob(pattern))
-    if page.made_by(path) == page.version()
+    if page.is_current(path)
 }
 #: Runs of a study look alike: one of them is enough for what takes a browser.
 LOOKED_AT = list({(p.count("/"), p.split("/")[0]): p for p in PAGES}.values())
@@ -34,7 +35,7 @@ def test_every_picture_says_what_it_shows(name):
         box = picture.find_parent(["td", "a"])
         assert re.search(r"\d", box.get_text()) or box.get("aria-hidden"), picture
     alts = [p.get("aria-label") or p.get("alt") for p in pictures if p not in mute]
-    summary = summaries.read_summary(PAGES[name].parent)
+    summary = read_summary(PAGES[name].parent)
     names = summary["parameters"] if summary else ()
     empty = [a for a in alts if not a or not (re.search(r"\d", a) or any(n in a for n in names))]
     assert empty == []

@@ -9,10 +9,9 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat import v4
 
+from conftest import EVIL, summary
 from partialpool.batch import listing, study_file, summary_file
-from partialpool.report import drawings, exporter, markup, summaries
-
-EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+from partialpool.report import drawings, exporter, markup, page
 
 
 def svg():
@@ -62,41 +61,6 @@ def executed(figure):
         code("secret = 1", metadata={"tags": ["hide"]}),
     ]
     return v4.new_notebook(cells=cells)
-
-
-def summary(**changes):
-    check = {"name": EVIL, "value": 1.26, "threshold": "≤ 1.01", "passed": False, "help": EVIL}
-    return {
-        "study": "s",
-        "run": "seed-0",
-        "notebook": "n",
-        "seed": 0,
-        "settings": {"label": EVIL, "priors": {"sd": "HalfNormal(1)"}},
-        "swept": [],
-        "expect": None,
-        "status": "failed",
-        "error": None,
-        "checks": [check],
-        "title": EVIL,
-        "headline": EVIL,
-        "estimates": [EVIL],
-        "parameters": {EVIL: {"mean": 1.0, "sd": 0.1, "q05": 0.8, "q95": 1.2}},
-        "log_evidence": -10.5,
-        "posterior": True,
-        "thumbnail": None,
-        "seconds": {"fit": 0.1, "total": 3.2},
-        "provenance": {
-            "python": "3.13",
-            "platform": EVIL,
-            "packages": {"numpy": "2.1"},
-            "git_commit": "0123456789abcdef",
-            "dirty": True,
-            "data_sha256": "feed",
-            "started": "2026-01-01T00:00:00+00:00",
-            "study_file": "params/s.yml",
-            "inputs": {"requirements.lock": "beef"},
-        },
-    } | changes
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +238,7 @@ def test_svg_that_is_none_or_carries_code():
     ],
 )
 def test_estimate(figures_, text):
-    assert summaries.estimate(figures_, "mean") == text
+    assert page.estimate(figures_, "mean") == text
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from partialpool.plots import study_plots
-from partialpool.report import study_page
+from partialpool.report import index
 
 
 def row(name, swept, mean, *, metric=None, truth=None):
@@ -25,7 +25,7 @@ def row(name, swept, mean, *, metric=None, truth=None):
 
 def test_page_shows_runs_estimates_and_metrics_as_text():
     rows = [row(f"n-{n}", {"n": n}, n / 10, metric=0.4 + n / 1000, truth=1) for n in (10, 30, 100)]
-    html = study_page.render("demo<script>", rows, "abc")
+    html = index.render_study("demo<script>", rows, "abc")
     assert html.count("<script>") == 1  # its own
     assert "demo&lt;script&gt;" in html
     assert "<b>study" not in html
@@ -46,7 +46,7 @@ def test_two_swept_settings_make_heat_maps(swept):
     assert found.sentence in found.description
 
 
-def test_a_page_is_written_once_and_anew_when_a_run_changes(tmp_path, monkeypatch):
+def test_a_page_is_written_once_and_anew_when_a_run_changes(tmp_path):
     from partialpool.batch.runs import Run
 
     runs = [
@@ -54,17 +54,17 @@ def test_a_page_is_written_once_and_anew_when_a_run_changes(tmp_path, monkeypatc
     ]
     means = {"seed-0": 1.0, "seed-1": 2.0}
 
-    def read(folder):
-        return row(folder.name, {}, means[folder.name])["summary"] | {"settings": {}}
+    def found(runs):
+        summaries = (row(run.name, {}, means[run.name])["summary"] for run in runs)
+        return [(run, s | {"settings": {}}) for run, s in zip(runs, summaries, strict=True)]
 
-    monkeypatch.setattr(study_page, "read_summary", read)
     (tmp_path / "reports" / "s").mkdir(parents=True)
-    (page,) = study_page.write(tmp_path / "reports", runs)
+    (page,) = index.write_studies(tmp_path / "reports", found(runs))
     before = page.stat().st_mtime_ns
-    assert study_page.write(tmp_path / "reports", runs) == [page]
+    assert index.write_studies(tmp_path / "reports", found(runs)) == [page]
     assert page.stat().st_mtime_ns == before
     means["seed-1"] = 3.0
-    study_page.write(tmp_path / "reports", runs)
+    index.write_studies(tmp_path / "reports", found(runs))
     assert page.stat().st_mtime_ns > before
-    assert study_page.write(tmp_path / "reports", runs[:1]) == []
+    assert index.write_studies(tmp_path / "reports", found(runs[:1])) == []
     assert not page.exists()

@@ -199,3 +199,26 @@ def test_what_cannot_be_studied_is_refused(tmp_path):
         many_fits.plan("orign", {}, {}, {})
     with pytest.raises(ValueError, match="fitted by exact or nutpie, not 'metropolis'"):
         many_fits.run(replace(PLANS["origin"], method="metropolis"), 0, 50, cache=tmp_path)
+
+
+def test_coverage_at_fixed_truths_is_explained():
+    """No interval holds a standard deviation that is 0, and one that errs most is named."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, truth, sd in (("x", 2.0, 0.5), ("x|i_sigma", 1.0, 1.0), ("sigma", 0.0, 1.0)):
+        centre = (
+            np.abs(rng.normal(size=200)) + 4 if truth == 0 else truth + sd * rng.normal(size=200)
+        )
+        table = pd.DataFrame({"data_set": range(200), "mean": centre, "sd": 1.0, "truth": truth})
+        for quantiles in calibration.INTERVALS.values():
+            for column in quantiles:
+                z = stats.norm.ppf(float(column[1:]) / 100)
+                table[column] = centre + z
+        rows.append(table.assign(parameter=name))
+    table = pd.concat(rows, ignore_index=True)
+    said = calibration.recovery(table, {"x": 5.0, "x|i_sigma": 5.0, "sigma": 5.0}).sentence
+    assert "No interval can hold the truth of `sigma`: it is 0" in said
+    share = calibration.held(table[table["parameter"] == "x"], 0.5).mean()
+    assert f"the 50% intervals of `x`: {share:.0%} hold the truth" in said
+    without = calibration.recovery(table[table["parameter"] != "sigma"], {"x": 5.0})
+    assert "No interval can hold" not in without.sentence

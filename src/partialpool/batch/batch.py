@@ -16,15 +16,14 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from partialpool.batch import integrity, listing, progress, staleness, study_file
+from partialpool.batch import listing, progress, staleness, study_file
 from partialpool.batch.execute import sweep
 from partialpool.batch.progress import say
-from partialpool.batch.runs import Run
+from partialpool.batch.runs import Run, read_summary
 from partialpool.data.paths import CACHE, PACKAGE, write
 from partialpool.data.text import duration
-from partialpool.report import study_page
+from partialpool.report import index
 
 
 def report(
@@ -65,17 +64,17 @@ def report(
         todo = _stale(runs)
         say(progress.opening(len(runs), list(todo.values()), jobs))
         interrupted = bool(todo) and _snakemake(root, list(todo), jobs, snakemake_args, lock)
-        shown = listing.collect(root, runs)
+        shown, left = listing.collect(root, runs)
         for run in shown:
-            integrity.refresh(run.folder)
-        study_page.write(root / "reports", shown)
+            staleness.refresh(run.folder)
+        index.write_studies(root / "reports", [(run, read_summary(run.folder)) for run in shown])
         place = listing.write_index(root, runs)
     if interrupted:
         say("Interrupted. What finished is kept; make report goes on from here.")
         return 130
     bad = progress.closing(runs)
     if not studies:
-        progress.say_leftover(root, listing.leftover(root, runs))
+        progress.say_leftover(root, left)
     say(f"{place.relative_to(root)} ({duration(time.monotonic() - began)})")
     return 1 if bad else 0
 
@@ -109,8 +108,7 @@ def _stale(runs: Iterable[Run]) -> dict[Run, str]:
     # the same for many runs of a study
     prints: dict[tuple[Path, tuple[str, ...]], dict[str, str] | OSError] = {}
     for run in runs:
-        if run.folder.parent.is_dir():
-            sweep(run)
+        sweep(run)
         key = run.notebook, tuple(run.data)
         if key not in prints:
             try:
@@ -150,30 +148,11 @@ def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], loc
             command, stdout=log, stderr=log, pass_fds=(lock,), start_new_session=True, cwd=root
         )
         try:
-            with _terminate_as_interrupt():
-                progress.follow(process, todo, jobs)
+            progress.follow(process, todo, jobs)
             return False
         except KeyboardInterrupt:
             _stop(process)
             return True
-
-
-@contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a report as cleanly as Ctrl-C does."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -3,12 +3,9 @@
 import contextlib
 import datetime
 import fcntl
-import json
 import logging
 import os
 import shutil
-import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -18,17 +15,22 @@ from typing import Any
 
 import nbformat
 
-from partialpool.batch import integrity, jupyter, project, provenance, staleness
-from partialpool.batch.runs import Run
+from partialpool.batch import staleness, surroundings
+from partialpool.batch.runs import PATHS, Run, data_path, read_summary
 from partialpool.batch.summary_file import dumps
-from partialpool.data.paths import CACHE
+from partialpool.data.paths import CACHE, read_mapping, seen_from
 from partialpool.report import drawings
-from partialpool.report.summaries import read_summary
 
 #: How often a kernel may fail to start, as on a machine that is busy.
 STARTS = 4
 #: Tag of the cells that papermill adds to a notebook that broke; the page says it better.
 MARKER = "papermill-error-cell-tag"
+#: What a run that broke has in place of what `record` leaves.
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(["fit", "headline", "log_evidence", "data_sha256"]),
+    **{"status": "error", "checks": [], "estimates": [], "omitted": [], "seconds": {"fit": None}},
+    **{"parameters": {}, "truth": {}, "metrics": {}},
+}
 
 
 def execute(run: Run, *, threads: int | None = None, force: bool = False) -> dict[str, Any]:
@@ -122,9 +124,10 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     clock = time.monotonic()
     before = staleness.fingerprint(run)
     notebook, error = _execute(run, place, threads)
-    result: dict[str, Any] = {}
-    if error is None:
-        result, error = _result(place)
+    recorded = read_mapping(place / "result.json") if error is None else {}
+    if error is None and not recorded:
+        message = "the notebook ended without pp.record(posterior, verdict, output)"
+        error = {"type": "NoResult", "message": message, "cell": None}
     if error is not None:  # nothing of a broken run may look like a result
         (place / "posterior.nc").unlink(missing_ok=True)
     (place / "result.json").unlink(missing_ok=True)
@@ -132,6 +135,8 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     after = staleness.fingerprint(run)
     seen = {key: value for key, value in before.items() if after.get(key) == value}
     nbformat.write(notebook, place / "notebook.ipynb")
+    result = NOTHING | recorded
+    data = result.pop("data_sha256")
     summary = {
         "study": run.study,
         "run": run.name,
@@ -140,28 +145,16 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         "settings": run.settings,
         "swept": list(run.swept),
         "expect": run.expect,
-        "status": "error" if error else result["status"],
-        "error": error,
-        "checks": result.get("checks", []),
-        "fit": result.get("fit"),
         "title": exporter.title(notebook) or run.study,
-        "headline": result.get("headline"),
-        "estimates": result.get("estimates", []),
-        "parameters": result.get("parameters", {}),
-        "omitted": result.get("omitted", []),
-        "truth": result.get("truth", {}),
-        "metrics": result.get("metrics", {}),
-        "log_evidence": result.get("log_evidence"),
-        "seconds": {
-            "fit": result.get("seconds", {}).get("fit"),
-            "total": round(time.monotonic() - clock, 2),
-        },
+        "error": error,
+        **result,
+        "seconds": result["seconds"] | {"total": round(time.monotonic() - clock, 2)},
         "provenance": {
-            **provenance.surroundings(),
-            **provenance.commit(run.root),
-            "data_sha256": result.get("data_sha256"),
+            **surroundings.versions(),
+            **surroundings.commit(run.root),
+            "data_sha256": data,
             "started": started.isoformat(timespec="seconds"),
-            "study_file": _relative(run.study_file, run.root),
+            "study_file": seen_from(run.root, run.study_file),
             "inputs": seen,
         },
         "posterior": (place / "posterior.nc").is_file(),
@@ -170,21 +163,8 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
     html = exporter.render(notebook, summary, str(run.notebook.parent))
     (place / "report.html").write_text(html, encoding="utf-8")
     (place / "summary.json").write_text(dumps(summary), encoding="utf-8")
-    integrity.seal(place)
+    staleness.seal(place)
     return summary
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _result(place: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What the notebook recorded, or what went wrong."""
-    try:
-        return json.loads((place / "result.json").read_text(encoding="utf-8")), None
-    except FileNotFoundError:
-        message = "the notebook ended without pp.record(posterior, verdict, output)"
-        return {}, {"type": "NoResult", "message": message, "cell": None}
 
 
 def _execute(
@@ -226,12 +206,12 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
     logger.propagate = False
     folder = run.notebook.parent
     values = dict(run.settings)
-    for name in project.PATHS:
-        path = project.data_path(values.get(name), run.root)
+    for name in PATHS:
+        path = data_path(values.get(name), run.root)
         if path is not None:  # as seen from the notebook's folder
             values[name] = os.path.relpath(path, folder)
     values |= {"seed": run.seed, "output": os.path.relpath(place, folder)}
-    env = jupyter.environment(run.root, threads)
+    env = surroundings.environment(run.root, threads)
     # Socket names must be short, so not under the project.
     with tempfile.TemporaryDirectory(prefix="partialpool-", ignore_cleanup_errors=True) as scratch:
         papermill.execute_notebook(
@@ -247,7 +227,7 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
             start_timeout=120,
             cwd=str(folder),
             stderr_file=log,
-            kernel_manager_class=jupyter.manager(env, Path(scratch), log),
+            kernel_manager_class=surroundings.manager(env, Path(scratch), log),
         )
 
 
@@ -291,8 +271,3 @@ def _tidy(notebook: nbformat.NotebookNode, run: Run) -> nbformat.NotebookNode:
     notebook.cells = kept
     notebook.metadata.pop("papermill", None)
     return notebook
-
-
-def exit_on_terminate() -> None:
-    """Turn SIGTERM into an ordinary exit, so that kernels and temporary folders are cleaned up."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from partialpool.batch import project, study_file
-from partialpool.data.paths import find_root, write
+from partialpool.batch import study_file
+from partialpool.batch.runs import data_files, data_path
+from partialpool.data.paths import find_root, seen_from, write
 from partialpool.data.tables import load
 from partialpool.fit.regression import Regression
 
@@ -92,7 +93,7 @@ def new_study(
     if any(p.stem.casefold() == name.casefold() for p in taken) or path.exists():
         raise ValueError(f"There is a study {name!r} already; choose another name.")
     place = _seen_from(root, str(data))
-    found = project.data_path(place, root)
+    found = data_path(place, root)
     table = load(place if found is None else found)
     model = Regression(formula, table, family=family, se=se, missing=missing)
     design = model.design
@@ -135,10 +136,9 @@ def _looks_categorical(values: pd.Series) -> bool:
 
 def _seen_from(root: Path, data: str) -> str:
     """The setting `data` as the project's folder sees it; names of sets and URLs stay."""
-    if project.data_path(data, root) is None or project.data_files(data, root):
+    if data_path(data, root) is None or data_files(data, root):
         return data
-    here = Path.cwd() / data
-    return str(here.relative_to(root)) if here.is_relative_to(root) else str(here)
+    return seen_from(root, Path.cwd() / data)
 
 
 def _pairs(content: dict[str, str]) -> str:

@@ -1,21 +1,99 @@
-"""What is committed: notebooks without outputs, and docs/studies.md, which lists their settings."""
+"""Notebooks: the parameters they declare, and how they are committed, with docs/studies.md."""
 
+import ast
+import io
 import json
 import re
 import sys
+import tokenize
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from partialpool.batch import project
-from partialpool.batch.study_file import RESERVED
 from partialpool.data.paths import write
 from partialpool.design.priors import FAMILIES
 
+#: Settings that every notebook declares and that only the batch fills in.
+RESERVED = {"seed": "list seeds under `seeds`", "output": "the batch chooses it"}
+#: Stands for a default that is an expression rather than a value; accepts any setting.
+UNKNOWN = object()
 #: Beginning of the line of docs/studies.md below which it is generated.
 MARK = "<!-- From here on"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def read_notebook(path: Path) -> list[dict[str, Any]]:
+    """Read the cells of a notebook; each has ``type``, ``source`` and ``tags``.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a notebook.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            {
+                "type": cell["cell_type"],
+                "source": "".join(cell["source"]),
+                "tags": tuple(cell.get("metadata", {}).get("tags", ())),
+            }
+            for cell in raw["cells"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} is not a readable notebook ({error}).") from error
+
+
+def parameters(cells: list[dict[str, Any]]) -> dict[str, Any]:
+    """Find names and defaults of a notebook's cell tagged ``parameters``.
+
+    A default that is not a plain value is `UNKNOWN`.
+
+    Raises
+    ------
+    ValueError
+        Unless there is exactly one such cell and it is Python.
+    """
+    found: dict[str, Any] = {}
+    for name, node in _assignments(_parameters_cell(cells)):
+        try:
+            found[name] = ast.literal_eval(node.value)
+        except ValueError:
+            found[name] = UNKNOWN
+    return found
+
+
+def remarks(cells: list[dict[str, Any]]) -> dict[str, str]:
+    """Find what the comment behind each parameter of a notebook says; see `parameters`."""
+    source = _parameters_cell(cells)
+    comments = {
+        token.start[0]: token.string.removeprefix("#").strip()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    return {name: comments.get(node.end_lineno or 0, "") for name, node in _assignments(source)}
+
+
+def _parameters_cell(cells: list[dict[str, Any]]) -> str:
+    tagged = [cell for cell in cells if "parameters" in cell["tags"] and cell["type"] == "code"]
+    if len(tagged) != 1:
+        raise ValueError(f"needs exactly one cell tagged 'parameters', and has {len(tagged)}")
+    return str(tagged[0]["source"])
+
+
+def _assignments(source: str) -> list[tuple[str, Any]]:
+    """Names that some code gives a value, each with its statement."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise ValueError(f"its cell tagged 'parameters' is not Python ({error.msg})") from error
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [(target.id, node) for target in targets if isinstance(target, ast.Name)]
+    return found
 
 
 def problems(path: Path) -> list[str]:
@@ -75,11 +153,11 @@ def studies_markdown(root: Path) -> str:
         parts[-1] += f"\n| {kind} | {', '.join(families)} |"
     parts.append("## Settings\n\nOf each notebook, with the defaults.")
     for path in sorted((root / "notebooks").glob("*.ipynb")):
-        cells = project.read_notebook(path)
-        said = project.remarks(cells)
+        cells = read_notebook(path)
+        said = remarks(cells)
         lines = [
             f"  {_as_yaml(name, value)}  # {re.sub(r'\bNone\b', 'null', said[name])}"
-            for name, value in project.parameters(cells).items()
+            for name, value in parameters(cells).items()
             if name not in RESERVED
         ]
         title = cells[0]["source"].splitlines()[0].removeprefix("# ")

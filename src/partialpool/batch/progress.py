@@ -9,10 +9,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch.runs import Run
+from partialpool.batch.runs import Run, read_summary
 from partialpool.data.paths import CACHE
 from partialpool.data.text import duration
-from partialpool.report import index, summaries
+from partialpool.report.index import is_bad
+from partialpool.report.page import reason
 
 #: Marks in the terminal, beside the word.
 MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "error": "✗", "missing": "✗"}
@@ -58,12 +59,12 @@ def follow(process: subprocess.Popen[bytes], todo: list[Run], jobs: int) -> None
             # but its marker.
             if _version(run) == before[run] and (running or not marker(run).exists()):
                 continue
-            summary = summaries.read_summary(run.folder)
+            summary = read_summary(run.folder)
             if summary is None:
                 continue
             waiting.remove(run)
             done.append(summary["seconds"]["total"] or 0.0)
-            failed += index.is_bad(run, summary)
+            failed += is_bad(run, summary)
             _clear()
             say(_line(run, summary, len(done), len(todo)))
         if running:
@@ -84,7 +85,7 @@ def _version(run: Run) -> tuple[int, int] | None:
 
 def _line(run: Run, summary: dict[str, Any], number: int, total: int) -> str:
     status = summary["status"]
-    why = summaries.reason(summary)
+    why = reason(summary)
     if status == "failed" and run.expect == "failed":
         why = "as expected"
     return (
@@ -122,8 +123,8 @@ def closing(runs: list[Run]) -> int:
     """Say which runs are bad and why; return how many."""
     bad = []
     for run in runs:
-        summary = summaries.read_summary(run.folder)
-        if index.is_bad(run, summary):
+        summary = read_summary(run.folder)
+        if is_bad(run, summary):
             bad.append((run, summary))
         elif run.expect == "failed" and summary is not None and summary["status"] != "failed":
             say(f"Note: {run.label} was expected to fail, and {summary['status']}.")
@@ -134,7 +135,7 @@ def closing(runs: list[Run]) -> int:
     for run, summary in bad:
         status, why = "missing", f"did not end; see {CACHE / 'snakemake.log'}"
         if summary is not None:
-            status, why = summary["status"], summaries.reason(summary)
+            status, why = summary["status"], reason(summary)
         if status == "error":
             why += f"  (reports/{run.label}/run.log)"
         say(f"  {MARKS[status]} {status:<7}  {run.label:<{width}}  {why}")

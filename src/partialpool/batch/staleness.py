@@ -1,14 +1,18 @@
-"""What a run depends on: its notebook, the code that notebook reaches, its data, the lock.
+"""Whether a finished run is up to date and whole, and what it depends on.
+
+That is its notebook, the code that notebook reaches, its data and the lock.
 
 Of this package a run depends on whole rooms (sub-packages): a room that is reached by an import,
 however far, counts with all its files. So no change goes unseen because a module moved, or because
 a room loads a file in a way that cannot be followed.
 
 Everything here looks at contents, never at times, so that a clock that jumps or a file that is
-only touched changes nothing.
+only touched changes nothing. A page or a thumbnail that is damaged or missing is made again from
+notebook and summary; damage to any other file of a run is made good by doing the run again.
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -20,14 +24,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from partialpool import EXPORTS
-from partialpool.batch.integrity import damage
-from partialpool.batch.project import data_files, read_notebook
-from partialpool.batch.runs import Run
-from partialpool.data.paths import CACHE, PACKAGE, code, write
-from partialpool.report.page import MAKERS
-from partialpool.report.summaries import read_summary
+import nbformat
 
+from partialpool import EXPORTS
+from partialpool.batch.notebooks import read_notebook
+from partialpool.batch.runs import Run, data_files, read_summary
+from partialpool.data import paths
+from partialpool.data.paths import CACHE, PACKAGE, code
+from partialpool.report import drawings, page
+from partialpool.report.page import MAKERS
+
+RECORD = "digests.json"
+PAGE = "report.html"
+#: Neither a result nor made from one.
+LOG = "run.log"
 #: Stands for all of this package, where its use cannot be followed.
 ALL = "*"
 
@@ -135,7 +145,8 @@ def _reached(names: Iterable[str]) -> set[Path]:
         new = {file for place in places for file in _files(place)} - found
         found |= new
         ahead = set()
-        for path in _python(new):
+        # What the package itself offers is loaded when it is used, and counts then: see `EXPORTS`.
+        for path in _python(new - {PACKAGE / "__init__.py"}):
             package = ".".join(["partialpool", *path.relative_to(PACKAGE).parts[:-1]])
             ahead |= _imports(path.read_text(encoding="utf-8"), package)
     return found
@@ -217,7 +228,7 @@ def _name(path: Path, root: Path) -> str:
     """A short name that does not depend on where the project or the package lies."""
     if path.is_relative_to(PACKAGE):
         return f"partialpool/{path.relative_to(PACKAGE).as_posix()}"
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return paths.seen_from(root, path)
 
 
 def why_stale(run: Run, summary: dict[str, Any] | None, now: dict[str, str]) -> str:
@@ -250,6 +261,74 @@ def why_redo(run: Run, now: dict[str, str] | None = None) -> str:
     return why_stale(run, summary, now or fingerprint(run)) or damage(run.folder)
 
 
+def seal(folder: Path) -> None:
+    """Keep the digests of all files of a finished run, in a file beside them."""
+    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name not in (RECORD, LOG))
+    digests = {name: _digest(folder / name) for name in names}
+    paths.write(folder / RECORD, json.dumps(digests, indent=1))
+
+
+def damage(folder: Path) -> str:
+    """Name a file that only the run itself can make again and that is not as the run left it.
+
+    Returns
+    -------
+    str
+        Such as ``"posterior.nc damaged"``; empty if there is none.
+    """
+    kept = paths.read_mapping(folder / RECORD)
+    if "summary.json" not in kept:
+        return f"{RECORD} damaged"
+    for name, digest in kept.items():
+        if not _is_made_again(name) and _digest(folder / name) != digest:
+            return f"{name} damaged"
+    return ""
+
+
+def refresh(folder: Path) -> bool:
+    """Make page and thumbnail of a finished run again if other code made them, or if damaged.
+
+    Returns
+    -------
+    bool
+        Whether there was something to do.
+    """
+    summary = read_summary(folder)
+    if summary is None:
+        return False
+    kept = paths.read_mapping(folder / RECORD)
+    made = {PAGE, summary.get("thumbnail") or PAGE, *filter(_is_made_again, kept)}
+    whole = all(_digest(folder / name) == kept.get(name) for name in made)
+    if whole and page.is_current(folder / PAGE):
+        return False
+    from partialpool.report import exporter
+
+    notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
+    drawings.write_thumbnail(notebook, folder)
+    text = exporter.render(notebook, summary, str(folder.parents[2] / "notebooks"))
+    paths.write(folder / PAGE, text)
+    if kept:  # else it is not known whether the other files are whole
+        kept |= {name: _digest(folder / name) for name in made}
+        paths.write(folder / RECORD, json.dumps(kept, indent=1))
+    return True
+
+
+def _is_made_again(name: str) -> bool:
+    return name == PAGE or name.startswith("thumbnail.")
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file; None if it cannot be read."""
+    with contextlib.suppress(OSError):
+        return _sha256(path)
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class _Digests:
     """SHA-256 of files; those of large ones are remembered by size, times and place.
 
@@ -269,18 +348,13 @@ class _Digests:
     def of(self, path: Path) -> str:
         stat = path.stat()
         if stat.st_size < self.LARGE:
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+            return _sha256(path)
         if self.known is None:
-            try:
-                self.known = json.loads(self.store.read_text())
-            except (OSError, ValueError):
-                self.known = None
-            self.known = self.known if isinstance(self.known, dict) else {}
+            self.known = paths.read_mapping(self.store)
         mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         entry = self.known.get(str(path))
         if entry is None or entry[0] != mark:
-            with path.open("rb") as file:
-                entry = [mark, hashlib.file_digest(file, "sha256").hexdigest()]
+            entry = [mark, _sha256(path)]
             if time.time_ns() - stat.st_ctime_ns > self.SETTLED:
                 self.known[str(path)] = entry
                 self.changed = True
@@ -288,4 +362,4 @@ class _Digests:
 
     def save(self) -> None:
         if self.changed:
-            write(self.store, json.dumps(self.known))
+            paths.write(self.store, json.dumps(self.known))

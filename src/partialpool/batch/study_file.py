@@ -1,24 +1,28 @@
-"""Study files: read, checked before anything runs, and turned into runs."""
+"""Study files: read, checked before anything runs, and turned into runs.
+
+Imported by the command line on every call, so it must stay quick to import.
+"""
 
 import itertools
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from partialpool.batch import project
-from partialpool.batch.runs import Run, run_name
-from partialpool.batch.settings import validate
+from partialpool.batch import notebooks
+from partialpool.batch.notebooks import RESERVED
+from partialpool.batch.runs import PATHS, Run, data_files, data_path, run_name
+from partialpool.data.paths import seen_from
 from partialpool.data.text import closest
+from partialpool.design.choices import METHODS, MISSING, NOISE, PARAMETRIZATIONS
+from partialpool.design.priors import parse
 
 KEYS = ("notebook", "settings", "seeds", "grid", "expect")
-#: Settings that every notebook declares and that only the batch fills in.
-RESERVED = {"seed": "list seeds under `seeds`", "output": "the batch chooses it"}
 #: What a name must look like to be a folder on every file system.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 #: What a setting must be, by the type of the notebook's default. Numbers: see `_number`.
@@ -28,6 +32,24 @@ TYPES: tuple[tuple[type | tuple[type, ...], str, str], ...] = (
     ((list, tuple), "a list", ""),
     (dict, "`name: value` pairs", ""),
 )
+
+#: Settings that are one of a few words.
+CHOICES = {
+    "method": METHODS,
+    "parametrization": PARAMETRIZATIONS,
+    "family": NOISE,
+    "missing": MISSING,
+}
+#: Settings that count something, and the least they may be.
+COUNTS = {
+    "draws": 1,
+    "tune": 0,
+    "chains": 2,
+    "n": 2,
+    "data_sets": 1,
+    "probe_draws": 1,
+    "sample_rows": 1,
+}
 
 
 class StudyError(ValueError):
@@ -132,10 +154,9 @@ class _Study:
 
     def wrong(self, key: str, what: str) -> None:
         """Note that something is wrong with a key; with the whole file where the key is empty."""
-        inside = self.path.is_relative_to(self.root)
-        shown = self.path.relative_to(self.root) if inside else self.path
+        shown = seen_from(self.root, self.path)
         stop = "" if what.endswith(("?", ".")) else "."
-        sentence = f"{': '.join(filter(None, [str(shown), key]))}: {what}{stop}"
+        sentence = f"{': '.join(filter(None, [shown, key]))}: {what}{stop}"
         if sentence not in self.problems:
             self.problems.append(sentence)
 
@@ -261,7 +282,7 @@ def _notebook(study: _Study, name: Any) -> Path | None:
 def _declared(study: _Study, notebook: Path) -> dict[str, Any] | None:
     """Names and defaults of the settings that a notebook declares."""
     try:
-        declared = project.parameters(project.read_notebook(notebook))
+        declared = notebooks.parameters(notebooks.read_notebook(notebook))
     except ValueError as error:
         study.wrong("notebook", f"notebooks/{notebook.name} cannot run: {error}")
         return None
@@ -281,9 +302,9 @@ def _setting(notebook: Path, declared: dict[str, Any], key: str, value: Any) -> 
         return f"{notebook.name} declares no such setting{closest(key, names)}", value
     problem, value = _in_type_of(declared[key], value)
     root = notebook.parents[1]
-    if problem or key not in project.PATHS or project.data_path(value, root) is None:
+    if problem or key not in PATHS or data_path(value, root) is None:
         return problem, value
-    missing = not project.data_files(value, root)
+    missing = not data_files(value, root)
     return f"there is no file {value}, seen from the project's folder" if missing else "", value
 
 
@@ -317,7 +338,7 @@ def _number(default: float, value: Any) -> tuple[str, Any]:
 
 
 def _check_meaning(study: _Study, settings: dict[str, Any]) -> None:
-    """Check what settings mean, which `settings.validate` knows."""
+    """Note what `validate` says of settings."""
     try:
         validate(settings)
     except ValueError as error:
@@ -326,3 +347,36 @@ def _check_meaning(study: _Study, settings: dict[str, Any]) -> None:
             study.wrong(f"settings.{key}", what)
         else:
             study.wrong("settings", str(error))
+
+
+def validate(settings: Mapping[str, Any]) -> None:
+    """Check the settings of a study that have the same meaning everywhere.
+
+    Raises
+    ------
+    ValueError
+        With a sentence that begins with the setting's name.
+    """
+    for name, known in CHOICES.items():
+        value = settings.get(name)
+        if value is not None and value not in known:
+            raise ValueError(f"{name}: there is no {value!r}; choose from {', '.join(known)}.")
+    method, form = settings.get("method"), settings.get("parametrization")
+    if method == "exact" and form is not None:
+        raise ValueError("parametrization: the exact fit has none; leave it out.")
+    if settings.get("family") == "student" and (method == "exact" or form == "marginal"):
+        raise ValueError(
+            "family: Student's t has no exact fit and no marginal form; leave method and "
+            "parametrization out, or choose nutpie or nuts."
+        )
+    for name, least in COUNTS.items():
+        value = settings.get(name)
+        if isinstance(value, int) and value < least:
+            raise ValueError(f"{name}: must be at least {least}, not {value}.")
+    priors = settings.get("priors")
+    if isinstance(priors, Mapping):
+        for name, text in priors.items():
+            try:
+                parse(text)
+            except ValueError as error:
+                raise ValueError(f"priors: {name}: {error}") from None

@@ -112,16 +112,11 @@ def record(
     (folder / "result.json").write_text(dumps(result), encoding="utf-8")
 
 
-def thinning(posterior: Any) -> int:
-    """Every how many draws one is kept in ``posterior.nc``, so that it stays below `MAX_BYTES`."""
-    size = sum(group.to_dataset().nbytes for group in posterior.children.values())
-    return math.ceil(size / MAX_BYTES)
-
-
 def thinned(posterior: Any) -> Any:
     """The posterior as it is stored: thinned if it is large, which its attributes then say."""
-    every = thinning(posterior)
-    if every == 1:
+    size = sum(group.to_dataset().nbytes for group in posterior.children.values())
+    every = math.ceil(size / MAX_BYTES)
+    if every <= 1:
         return posterior
     result = posterior.map_over_datasets(
         lambda group: group.isel(draw=slice(None, None, every)) if "draw" in group.dims else group

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from partialpool.batch import execute, provenance, staleness, study_file
-from partialpool.batch.runs import Run
+from partialpool.batch import execute, staleness, study_file, surroundings
+from partialpool.batch.runs import Run, read_summary
 from partialpool.data.text import duration
 from partialpool.posterior import agreement
-from partialpool.report import summaries
+from partialpool.report.page import reason
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def verify(root: Path, studies: Sequence[str] = ()) -> int:
 
 def _repeat(run: Run) -> tuple[str, str]:
     """The outcome in a word and in a sentence."""
-    earlier = summaries.read_summary(run.folder)
+    earlier = read_summary(run.folder)
     if earlier is None or earlier["status"] == "error":
         return "missing", f"has no finished result; make report STUDY={run.study} makes one"
     changed = changes(earlier, run)
@@ -89,7 +89,7 @@ def _repeat(run: Run) -> tuple[str, str]:
         place.mkdir()
         again = execute.fill(run, place, None)
         if again["status"] == "error":
-            return "error", summaries.reason(again)
+            return "error", reason(again)
         found = compare(earlier, again, run.folder, place)
     differs = f"; changed since: {', '.join(changed)}" if changed else ""
     if found.same:
@@ -109,7 +109,7 @@ def _count(summary: dict[str, Any]) -> str:
 
 def changes(summary: dict[str, Any], run: Run) -> list[str]:
     """Name what is no longer as it was when a run was made; machine and packages too."""
-    then, now = summary["provenance"], provenance.surroundings()
+    then, now = summary["provenance"], surroundings.versions()
     found = [key for key in ("python", "platform") if then.get(key) != now[key]]
     packages = then.get("packages", {})
     found += [name for name, version in now["packages"].items() if packages.get(name) != version]
@@ -125,7 +125,7 @@ def compare(
     Parameters
     ----------
     one, other : dict
-        Their summaries.
+        Their
     folder, other_folder : Path
         Where their posteriors are.
     """

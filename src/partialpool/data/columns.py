@@ -7,6 +7,9 @@ import pandas as pd
 
 from partialpool.data.text import closest
 
+#: A category may have this many levels however few rows there are.
+MOST_LEVELS = 50
+
 
 def standard_errors(table: pd.DataFrame, se: str) -> np.ndarray:
     """Known standard errors (N,) from the column `se`; a ValueError where one is not positive."""
@@ -32,8 +35,8 @@ def require_complete(table: pd.DataFrame, names: list[str]) -> None:
     if counts.any():
         where = ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
         raise ValueError(
-            f"Rows with missing or infinite values: {where}. Set `missing` to 'drop' to leave "
-            "these rows out, or fill them in."
+            f"Rows with missing or infinite values: {where}. Leave these rows out with `missing` "
+            "set to 'drop' (--missing drop), or fill them in."
         )
 
 
@@ -66,19 +69,38 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: set[str]) -> 
             raise ValueError(
                 f"The column {name!r} has one level, {str(values.iloc[0])!r}; leave it out."
             )
-        if not numeric and name in response:
-            numbers = pd.to_numeric(values.astype(str), errors="coerce")
-            odd = values[numbers.isna()]
-            such = f", such as {str(odd.iloc[0])!r} in row {odd.index[0]}" if len(odd) else ""
-            raise ValueError(f"The response {name!r} holds text{such}; it must be numbers.")
+        if numeric:
+            continue
+        odd = values[pd.to_numeric(values.astype(str), errors="coerce").isna()]
+        such = f", such as {str(odd.iloc[0])!r} in row {odd.index[0]}" if len(odd) else ""
+        if name in response:
+            raise ValueError(
+                f"The response {name!r} holds text{such}; it must be numbers. For categories use "
+                "Bambi."
+            )
+        if 0 < len(odd) < len(values) / 2 or values.nunique() > max(MOST_LEVELS, len(values) / 2):
+            raise ValueError(
+                f"The column {name!r} holds text{such}, and has {values.nunique():,} levels in "
+                f"{len(values):,} rows; turn it into numbers, or leave it out."
+            )
 
 
 def require_finite(columns: np.ndarray, names: tuple[str, ...] | list[str], formula: str) -> None:
-    """Raise a ValueError for columns (N, k) that a function of the formula made NaN or infinite."""
+    """Raise a ValueError for columns (N, k) of which values or their squares are not finite."""
     bad = ~np.isfinite(columns)
     if bad.any():
         k = int(bad.any(axis=0).argmax())
         raise ValueError(
             f"In {formula!r}, {names[k]} is not a finite number in {bad[:, k].sum():,} of "
             f"{len(columns):,} rows; the function does not suit the column's values."
+        )
+    with np.errstate(over="ignore", under="ignore"):
+        squares = (columns**2).sum(axis=0)
+    bad = ~np.isfinite(squares) | (squares == 0) & columns.any(axis=0)
+    if bad.any():
+        k = int(bad.argmax())
+        value = columns[columns[:, k] != 0, k][0]
+        raise ValueError(
+            f"In {formula!r}, {names[k]} has values such as {value:.3g}, whose squares a computer "
+            "cannot hold; give it in another unit."
         )

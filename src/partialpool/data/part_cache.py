@@ -22,7 +22,7 @@ from partialpool.data.moments import Moments
 from partialpool.data.reading import Part
 
 #: Part of every key: raise it when what is kept of a part changes.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
+from typing import Any
 
 #: Where this package's own files lie.
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -98,6 +100,20 @@ def digest(files: Iterable[Path]) -> str:
     for path in files:
         sums.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode() + path.read_bytes())
     return sums.hexdigest()
+
+
+def seen_from(folder: Path, path: Path) -> str:
+    """A path as it is seen from a folder; whole where it lies elsewhere."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; an empty one where there is none, or it was cut off."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write(path: Path, content: str | bytes | memoryview) -> None:

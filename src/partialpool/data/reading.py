@@ -16,6 +16,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from partialpool.data import paths
+from partialpool.data.csv_file import dialect, require_names
 
 #: Rows worked on at a time: few enough to stay in a processor's own cache.
 BATCH = 1 << 16
@@ -72,7 +73,7 @@ class Part:
     @property
     def is_parquet(self) -> bool:
         """Whether the part is Parquet, rather than CSV."""
-        return self.path.endswith(".parquet")
+        return self.path.lower().endswith(".parquet")
 
     def open(self) -> Any:
         """The file, to be read in blocks; Arrow's own reader where the file is local."""
@@ -99,7 +100,7 @@ def find(source: str) -> list[Part]:
     found = sorted(filter(is_part, found))
     if not found:
         raise FileNotFoundError(f"There are no files {', '.join(ENDINGS)} at {source}.")
-    if len({p.endswith(".parquet") for p in found}) > 1:
+    if len({p.lower().endswith(".parquet") for p in found}) > 1:
         raise ValueError(f"{source} has both Parquet and CSV files; name one kind with a glob.")
     common = found[0].rsplit("/", 1)[0]
     while common and not all(p.startswith(f"{common}/") for p in found):
@@ -114,16 +115,22 @@ def is_number(kind: pa.DataType) -> bool:
 
 def is_part(path: str) -> bool:
     """Whether a file is read as a part: by its ending, and unless it is hidden."""
-    return path.endswith(ENDINGS) and path.rsplit("/", 1)[-1][0] not in "._"
+    return path.lower().endswith(ENDINGS) and path.rsplit("/", 1)[-1][0] not in "._"
 
 
 def schema(part: Part) -> pa.Schema:
     """Names and types of a part's columns."""
     with part.open() as file:
-        if part.is_parquet:
-            return pq.read_schema(file)
-        with _csv(part, file, None, {}) as reader:
-            return reader.schema
+        try:
+            if part.is_parquet:
+                found = pq.read_schema(file)
+            else:
+                with _csv(part, file, None, {}) as reader:
+                    found = reader.schema
+        except (pa.ArrowException, EOFError) as error:
+            raise ValueError(f"The part {part.name} cannot be read ({error}).") from None
+    require_names(found.names, f"The part {part.name}")
+    return found
 
 
 def pieces(part: Part) -> list[tuple[int, int] | None]:
@@ -180,7 +187,7 @@ def batches(
                         BATCH, row_groups=[group], columns=columns, use_threads=False
                     )
                 for batch in stream:
-                    yield at, batch.select(columns)
+                    yield at, plain(batch.select(columns))
                     at += batch.num_rows
         else:
             at = 0
@@ -188,9 +195,22 @@ def batches(
                 inferred = {field.name: field.type for field in reader.schema}
             types = {name: _csv_type(inferred[name], name in labels) for name in columns}
             with part.open() as again:
-                for batch in _csv(part, again, columns, types):
-                    yield at, batch
-                    at += batch.num_rows
+                try:
+                    for batch in _csv(part, again, columns, types):
+                        yield at, batch
+                        at += batch.num_rows
+                except (pa.ArrowException, EOFError) as error:
+                    raise ValueError(f"The part {part.name} cannot be read ({error}).") from None
+
+
+def plain(table: Any) -> Any:
+    """The same table or batch, with numbers of fixed decimals as floating-point numbers."""
+    fields = [
+        field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field
+        for field in table.schema
+    ]
+    wanted = pa.schema(fields, table.schema.metadata)
+    return table if wanted.equals(table.schema) else table.cast(wanted)
 
 
 def _csv_type(inferred: pa.DataType, label: bool) -> pa.DataType:
@@ -202,13 +222,19 @@ def _csv_type(inferred: pa.DataType, label: bool) -> pa.DataType:
 
 
 def _csv(part: Part, file: Any, columns: list[str] | None, types: dict[str, pa.DataType]) -> Any:
-    if part.path.endswith(".gz"):
-        file = pa.CompressedInputStream(file, "gzip")
+    packed = part.path.lower().endswith(".gz")
+    with part.open() as again:
+        head = (pa.CompressedInputStream(again, "gzip") if packed else again).read(1 << 16)
+    delimiter, decimal = dialect(head.decode("utf-8", errors="replace"))
     return csv.open_csv(
-        file,
+        pa.CompressedInputStream(file, "gzip") if packed else file,
+        parse_options=csv.ParseOptions(delimiter=delimiter),
         read_options=csv.ReadOptions(use_threads=False, block_size=1 << 22),
         convert_options=csv.ConvertOptions(
-            include_columns=columns, column_types=types, strings_can_be_null=True
+            include_columns=columns,
+            column_types=types,
+            strings_can_be_null=True,
+            decimal_point=decimal,
         ),
     )
 

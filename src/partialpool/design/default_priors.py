@@ -8,46 +8,86 @@ from partialpool.data.text import closest
 from partialpool.design.choices import safe
 from partialpool.design.matrices import Design
 from partialpool.design.priors import FAMILIES, KINDS, Prior, parse
+from partialpool.design.totals import CONSTANT, Totals, products
 
 
 def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
     """Weakly informative priors on the data's own scale, one for each parameter.
 
-    Coefficients ``Normal(0, 2.5 sd(y) / sd(x))``, the intercept widened for predictors that are
-    not centred, as in Bambi (Capretto et al. 2022) and rstanarm (Goodrich et al.); standard
-    deviations of groups ``HalfNormal(2.5 sd(y) / sd(z))``; sigma ``HalfStudentT(4, sd(y))``;
-    correlations LKJ(2), which has its mode at zero. Where standard errors of y are known they are
-    all of the noise: sigma is fixed at zero until it is given a prior. The degrees of freedom of
-    Student's t have ``Gamma(2, 0.1)`` (Juárez & Steel 2010).
+    With s(y) the response's `spread`, and s(x) that of a column or what the other columns leave of
+    its standard deviation, whichever is least: coefficients ``Normal(0, 2.5 s(y) / s(x))``, the
+    intercept about the response's median and widened for predictors that are not centred, as in
+    Bambi (Capretto et al. 2022) and rstanarm (Goodrich et al.), which take standard deviations;
+    standard deviations of groups ``HalfNormal(2.5 s(y) / s(z))``; sigma ``HalfStudentT(4, s(y))``;
+    correlations LKJ(2), which has its mode at zero. So neither a wild value nor columns that
+    nearly repeat each other, such as powers of one predictor, make a prior narrow or absurd.
+
+    Where standard errors of y are known they are all of the noise: sigma is fixed at zero until it
+    is given a prior. The degrees of freedom of Student's t have ``Gamma(2, 0.1)`` (Juárez & Steel
+    2010). Of a table in parts, spreads are those of the sample of rows.
     """
     X, Z, y = design.totals
-    spread = float(y.sd[0])
-    wide: dict[str, Prior] = {}
-    shift = 0.0
-    for name, size, mean in zip(design.x_names, X.size, X.mean, strict=True):
-        if name != "Intercept":
-            sd = 2.5 * spread / size
-            wide[name] = Prior("Normal", (0.0, _round(sd)))
-            shift += (sd * mean) ** 2
+    scale = spread(design.y) or float(y.sd[0])
+    x_size = _sizes(design, design.x_names, design.X, X)
+    z_size = _sizes(design, design.z_names, design.Z, Z)
+    wide = 2.5 * scale / x_size
+    slopes = np.array([name != "Intercept" for name in design.x_names], dtype=bool)
     result: dict[str, Prior] = {}
-    for name in design.x_names:
+    for name, sd in zip(design.x_names, wide, strict=True):
         if name == "Intercept":
-            sd = np.sqrt((2.5 * spread) ** 2 + shift)
-            result[name] = Prior("Normal", (_round(y.mean[0]), _round(sd)))
+            shift = (wide[slopes] * X.mean[slopes]) ** 2
+            width = float(np.sqrt((2.5 * scale) ** 2 + shift.sum()))
+            result[name] = Prior("Normal", (_round(np.median(design.y)), _round(width)))
         else:
-            result[name] = wide[name]
-    for name, size in zip(design.sd_names, Z.size, strict=True):
-        result[name] = Prior("HalfNormal", (_round(2.5 * spread / size),))
+            result[name] = Prior("Normal", (0.0, _round(sd)))
+    for name, size in zip(design.sd_names, z_size, strict=True):
+        result[name] = Prior("HalfNormal", (_round(2.5 * scale / size),))
     for name in design.cor_names:
         result[name] = Prior("LKJ", (2.0,))
     result["sigma"] = (
-        Prior("HalfStudentT", (4.0, _round(spread)))
-        if design.se is None
-        else Prior("Fixed", (0.0,))
+        Prior("HalfStudentT", (4.0, _round(scale))) if design.se is None else Prior("Fixed", (0.0,))
     )
     if family == "student":
         result["nu"] = Prior("Gamma", (2.0, 0.1))
     return result
+
+
+def spread(values: np.ndarray) -> float:
+    """A standard deviation of most of the values (n,), which a few wild ones do not move.
+
+    The median absolute deviation or the distance between the deciles, whichever is larger, each
+    multiplied so that it estimates the standard deviation of a normal distribution; the first alone
+    would be next to nothing where half of the values nearly agree. The standard deviation where
+    both are zero, as of a rare 0/1 predictor.
+    """
+    if not len(values):
+        return 0.0
+    low = np.quantile(values, 0.1, method="higher")
+    high = np.quantile(values, 0.9, method="lower")
+    deviation = float(np.median(np.abs(values - np.median(values))))
+    return max(1.4826 * deviation, float(high - low) / 2.5631) or float(np.std(values))
+
+
+def _sizes(
+    design: Design, names: tuple[str, ...], columns: np.ndarray, figures: Totals
+) -> np.ndarray:
+    """Scale (k,) of columns (N, k): the least of spread, sd, and sd given the other columns."""
+    size = figures.size.copy()
+    free = np.array([name not in CONSTANT for name in names], dtype=bool)
+    about = columns if free.all() else columns - columns.mean(0)
+    if design.moments is None:
+        triangle = np.linalg.qr(about[:, free] / size[free], mode="r")
+    else:
+        gram = products(design.moments, names) / np.outer(size[free], size[free])
+        triangle = np.linalg.cholesky(gram).T if (np.linalg.eigvalsh(gram) > 0).all() else gram[:0]
+    root = np.sqrt(design.n_rows)
+    # what is left of a column is one over the root of its place in the inverse of the products
+    if len(triangle) == free.sum() and (np.abs(np.diag(triangle)) > 1e-8 * root).all():
+        left = 1 / np.linalg.norm(np.linalg.inv(triangle), axis=1) / root
+        size[free] *= np.minimum(1, left)
+    for k in np.flatnonzero(figures.sd > 0):
+        size[k] = min(size[k], spread(columns[:, k]) or size[k])
+    return size
 
 
 def resolve(

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from partialpool.design.explained import Explained
 from partialpool.design.matrices import Design
+from partialpool.design.totals import products
 
 
 def require_estimable(design: Design) -> None:
@@ -22,6 +24,10 @@ def require_estimable(design: Design) -> None:
         raise ValueError(
             f"There are {n} rows for {p} coefficients; give more rows or fewer predictors."
         )
+    X, Z, _ = design.totals
+    for name, rms in zip((*design.x_names, *design.z_names), [*X.rms, *Z.rms], strict=True):
+        if rms == 0:
+            raise ValueError(f"The predictor {name!r} is zero in every row; leave it out.")
     x_constant, y_constant = _constant(design)
     for k, name in enumerate(design.x_names):
         if name != "Intercept" and x_constant[k] and "Intercept" in design.x_names:
@@ -37,6 +43,46 @@ def require_estimable(design: Design) -> None:
         )
     if y_constant:
         raise ValueError(f"The response {design.response!r} is constant ({design.y[0]:g}).")
+    require_noise(design)
+
+
+def require_noise(design: Design) -> None:
+    """Raise a ValueError where the columns give every row exactly, with rows to spare.
+
+    The density of the posterior then grows without bound as sigma goes to zero; where effects of
+    groups are not needed, as their standard deviations do too. Nothing is wrong with data that the
+    effects give exactly, such as one slope for each row, when no row is left to tell it.
+    """
+    if design.se is not None:
+        return
+    explained, q = Explained(design), len(design.z_names)
+    population = range(len(design.x_names))
+    for z in ([], [*range(q)]):
+        rank, left = explained.by(z, population)
+        needed = 1 if z else q + 1
+        if left < 1e-13 and design.n_rows - rank >= needed and _exact(design, z):
+            raise ValueError(
+                f"The response {design.response!r} has no noise: it is an exact combination of the "
+                f"{'predictors within each group' if z else 'predictors'}. Check the columns; "
+                "there is nothing to estimate."
+            )
+
+
+def _exact(design: Design, z: list[int]) -> bool:
+    """Whether nothing but rounding is left of the response, seen row by row where they are here."""
+    if design.moments is not None:
+        return True
+    rows = np.column_stack([design.X, design.y])
+    if z:
+        for j in range(design.n_groups):
+            here = design.codes == j
+            Z = design.Z[here]
+            rows[here] -= Z @ np.linalg.lstsq(Z, rows[here], rcond=None)[0]
+    left = rows[:, -1]
+    if design.X.shape[1]:
+        X = rows[:, :-1] / np.maximum(np.linalg.norm(rows[:, :-1], axis=0), 1e-300)
+        left = left - X @ np.linalg.lstsq(X, left, rcond=1e-10)[0]
+    return bool(np.abs(left).max() <= 1e-10 * np.std(design.y) + 1e-14 * np.abs(design.y).max())
 
 
 def unidentified(design: Design) -> str:
@@ -48,13 +94,13 @@ def unidentified(design: Design) -> str:
     """
     if not design.group or design.counts.max() > 1:
         return ""
-    products = np.stack(
+    pairs = np.stack(
         [design.Z[:, i] * design.Z[:, j] for block in design.blocks for i in block for j in block],
         axis=-1,
     )
-    products = products / np.maximum(np.linalg.norm(products, axis=0), 1e-300)
-    ones = np.ones(len(products)) / np.sqrt(len(products))
-    left = ones - products @ np.linalg.lstsq(products, ones, rcond=None)[0]
+    pairs = pairs / np.maximum(np.linalg.norm(pairs, axis=0), 1e-300)
+    ones = np.ones(len(pairs)) / np.sqrt(len(pairs))
+    left = ones - pairs @ np.linalg.lstsq(pairs, ones, rcond=None)[0]
     if np.linalg.norm(left) > 1e-6:
         return ""
     return (
@@ -78,17 +124,11 @@ def _dependent(design: Design) -> np.ndarray:
         _, triangle = np.linalg.qr(scaled)
         return np.flatnonzero(np.abs(np.diag(triangle)) < 1e-10)
     # From cross-products, where a square root of the precision is left.
-    whole = design.moments.total()
     varying = [name for name in design.x_names if name != "Intercept"]
-    at = [whole.names.index(name) for name in varying]
-    products = whole.centred()[0]
-    if "Intercept" not in design.x_names:
-        mean = whole.means(np.zeros(len(whole.names)))[0]
-        products = products + whole.records[0, 0] * np.outer(mean, mean)
-    products = products[np.ix_(at, at)]
-    size = np.sqrt(np.diag(products))
-    left = products / np.outer(size, size)
-    for k in range(len(at)):
+    left = products(design.moments, design.x_names)
+    size = np.sqrt(np.diag(left))
+    left = left / np.outer(size, size)
+    for k in range(len(varying)):
         if left[k, k] < 1e-12:
             return np.array([design.x_names.index(varying[k])])
         left = left - np.outer(left[:, k], left[k]) / left[k, k]

@@ -1,70 +1,155 @@
-"""Splitting a formula: response, population part, and group terms as they were written.
+"""Reading a formula: response, population, offset, and group terms as they were written.
 
 formulae describes ``(x | g)`` and ``(1 | g) + (0 + x | g)`` alike and does not know ``||``; lme4's
 meaning (correlated within one written term, independent between terms) is kept by taking the group
-terms out before formulae sees the rest.
+terms out before formulae sees the rest. formulae also stops reading at the first word that does
+not fit; here a formula is read whole or refused.
 """
 
+import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from formulae import model_description
+from formulae.expr import Binary, Call, Grouping, QuotedName, Unary, Variable
+from formulae.parser import Parser
 from formulae.scanner import Scanner
+from formulae.token import Token
 
 #: What R's formulas have and these have not, and what to write instead.
 UNSUPPORTED = {
     ".": "'.' for all other columns is not supported; write the columns out",
-    "offset": "offset() is not supported; subtract the column from the response",
+    "offset": "offset() is a term of its own; add it: '+ offset(x)'",
     "weights": "weights() is not supported; give standard errors (`se`) instead",
+    "cbind": "several responses are not supported; for counts of successes and failures use Bambi",
 }
+#: R's words -> those of `functions`.
+TRANSLATED = {"as.factor": "factor", "TRUE": "True", "FALSE": "False"}
+#: Names that are numbers, not columns.
+CONSTANTS = {"pi": math.pi}
 
 
 @dataclass(frozen=True)
 class GroupTerm:
-    """One written group term ``(expression | factor)``; `correlated` unless written with ``||``."""
+    """One written group term ``(expression | a:b)``; `correlated` unless written with ``||``."""
 
     expression: str
-    factor: str
+    columns: tuple[str, ...]
     correlated: bool
 
+    @property
+    def factor(self) -> str:
+        """Name of the grouping factor."""
+        return ":".join(self.columns)
 
-def split_formula(formula: str) -> tuple[str, str, list[GroupTerm]]:
-    """Split a formula into response, population part and written group terms.
 
-    Only top-level parentheses with a bar are taken out; the rest is formulae's.
+@dataclass(frozen=True)
+class Formula:
+    """A formula taken apart.
+
+    Attributes
+    ----------
+    text : str
+        As written.
+    response, population : str
+        As formulae reads them; a response that is `arithmetic` only inside ``I()``.
+    offsets : tuple of str
+        What is taken from the response, row by row, before anything is estimated.
+    terms : tuple of GroupTerm
+    arithmetic : bool
+        Whether the response is an expression such as ``a / b``, which means what it says.
+    """
+
+    text: str
+    response: str
+    population: str
+    offsets: tuple[str, ...]
+    terms: tuple[GroupTerm, ...]
+    arithmetic: bool
+
+    @property
+    def answer(self) -> str:
+        """The response as a term."""
+        return f"I({self.response})" if self.arithmetic else self.response
+
+    @property
+    def without_groups(self) -> str:
+        """The same formula without its group terms."""
+        offsets = [f"offset({offset})" for offset in self.offsets]
+        return f"{self.response} ~ {' + '.join([self.population, *offsets])}"
+
+    @property
+    def predictors(self) -> set[str]:
+        """Names of the columns on the right-hand side, grouping factors left out."""
+        offsets = [f"I({offset})" for offset in self.offsets]
+        parts = [self.population, *offsets, *(term.expression for term in self.terms)]
+        return set().union(*(variables(part, self.text) for part in parts))
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Columns whose combination is the group; empty for a model without groups.
+
+        Raises
+        ------
+        ValueError
+            If the terms have several grouping factors.
+        """
+        factors = {term.columns for term in self.terms}
+        if len(factors) > 1:
+            names = sorted(":".join(columns) for columns in factors)
+            raise ValueError(
+                f"{self.text!r} has the grouping factors {', '.join(names)}; one grouping factor "
+                "is supported so far: keep one of them, or use Bambi for crossed and nested ones."
+            )
+        return next(iter(factors), ())
+
+
+def read(formula: str) -> Formula:
+    """Take a formula apart.
+
+    Only top-level offsets and parentheses with a bar are taken out; the rest is formulae's.
 
     Raises
     ------
     ValueError
-        Where the formula cannot be read, or says something that is not supported.
+        Where the formula cannot be read whole, or says something that is not supported.
     """
     if not isinstance(formula, str):
         raise TypeError(f"The formula is a {type(formula).__name__}; write it as text.")
-    try:
-        tokens = Scanner(formula).scan(add_intercept=False)[:-1]
-    except Exception as error:
-        raise ValueError(f"The formula {formula!r} cannot be read: {error}.") from None
+    tokens = _tokens(formula)
     kinds = [token.kind for token in tokens]
+    words = [token.lexeme for token in tokens]
     if kinds.count("TILDE") != 1 or kinds[0] == "TILDE":
         raise ValueError(f"The formula {formula!r} needs the form 'response ~ predictors'.")
-    for token, kind in zip(tokens, [*kinds[1:], ""], strict=True):
-        if token.lexeme in UNSUPPORTED and (token.lexeme == "." or kind == "LEFT_PAREN"):
-            raise ValueError(f"In {formula!r}, {UNSUPPORTED[token.lexeme]}.")
     tilde = kinds.index("TILDE")
+    if kinds[-1] in ("TILDE", "PLUS", "MINUS"):
+        raise ValueError(
+            f"In {formula!r}, nothing follows the last {words[-1]!r}; write '~ 1' for an "
+            "intercept alone."
+        )
     common: list[str] = []
     terms: list[GroupTerm] = []
+    offsets: list[str] = []
     i = tilde + 1
     while i < len(tokens):
-        end = _closing(kinds, i) if kinds[i] == "LEFT_PAREN" else None
-        starts_term = kinds[i - 1] in ("TILDE", "PLUS")
-        if end is not None and starts_term and _bar(kinds, i, end) is not None:
-            terms.append(_group_term([t.lexeme for t in tokens[i + 1 : end]], formula))
+        offset = words[i : i + 2] == ["offset", "("]
+        end = _closing(kinds, i + offset) if kinds[i + offset] == "LEFT_PAREN" else None
+        inside = slice(i + offset + 1, end)
+        group = not offset and end is not None and _bar(kinds, i, end)
+        if kinds[i - 1] in ("TILDE", "PLUS") and end is not None and (offset or group):
+            if offset:
+                offsets.append(" ".join(words[inside]))
+            else:
+                terms.append(_group_term(tokens[inside], formula))
             if common and common[-1] == "+":
                 common.pop()
             i = end + 1
             if i < len(tokens) and kinds[i] not in ("PLUS", "MINUS"):
+                name = "an offset" if offset else "a group term (x | g)"
                 raise ValueError(
-                    f"In {formula!r}, a group term (x | g) can only be added, not combined by "
-                    f"{tokens[i].lexeme!r}."
+                    f"In {formula!r}, {name} can only be added, not combined by {words[i]!r}."
                 )
             continue
         if kinds[i] == "PIPE":
@@ -72,34 +157,129 @@ def split_formula(formula: str) -> tuple[str, str, list[GroupTerm]]:
                 f"In {formula!r}, write a group term in parentheses of its own and add it: "
                 "'+ (x | g)'."
             )
-        common.append(tokens[i].lexeme)
+        word, following = words[i], words[i + 1 : i + 2]
+        if kinds[i] != "BQNAME" and word in UNSUPPORTED and (word == "." or following == ["("]):
+            raise ValueError(f"In {formula!r}, {UNSUPPORTED[word]}.")
+        common.append(word)
         i += 1
-    response = " ".join(token.lexeme for token in tokens[:tilde])
     if common and common[0] == "+":
         common = common[1:]
-    return response, " ".join(common) or "1", terms
+    response, population = " ".join(words[:tilde]), " ".join(common) or "1"
+    if words[:2] == ["cbind", "("]:
+        raise ValueError(f"In {formula!r}, {UNSUPPORTED['cbind']}.")
+    for part in (population, *(f"I({offset})" for offset in offsets)):
+        _parsed(part, formula)
+    for term in terms:
+        _parsed(term.expression, formula)
+    arithmetic = isinstance(_parsed(response, formula, response=True), Binary | Unary | Grouping)
+    return Formula(formula, response, population, tuple(offsets), tuple(terms), arithmetic)
+
+
+def require_no_constant(columns: Iterable[str], formula: str) -> None:
+    """Raise a ValueError where a name of the formula is both a number and a column."""
+    for name in {*CONSTANTS} & {*columns}:
+        if re.search(rf"\b{name}\b", formula):
+            raise ValueError(
+                f"In {formula!r}, {name!r} is the number {CONSTANTS[name]:.4g}, and the "
+                "table has a column of that name; rename the column."
+            )
 
 
 def variables(part: str, formula: str) -> set[str]:
     """Names of the columns that a part of a formula reads."""
     try:
-        return {str(name) for name in model_description(part).var_names if name}  # "" for literals
+        names = model_description(part).var_names
     except Exception as error:
         raise ValueError(f"The formula {formula!r} cannot be read: {said(error)}") from None
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"In {formula!r}, the number {name} is no term; write arithmetic inside I(), such "
+                "as I(2 * x)."
+            )
+    return {str(name) for name in names if name} - {*CONSTANTS}  # "" for literals
 
 
 def used_columns(formula: str, se: str | None = None) -> list[str]:
     """Sorted names of all columns that a model reads, those of grouping factors too."""
-    response, common, terms = split_formula(formula)
-    used = variables(f"{response} ~ {common}", formula)
-    for term in terms:
-        used |= variables(term.expression, formula) | set(term.factor.split(":"))
+    found = read(formula)
+    used = variables(found.answer, formula) | found.predictors
+    used |= {name for term in found.terms for name in term.columns}
     return sorted(used | ({se} if se else set()))
 
 
 def said(error: Exception) -> str:
     """What another package says went wrong, as the end of a sentence."""
-    return " ".join(str(error).split()).rstrip(". ") + "."
+    text = " ".join(str(error).split()).rstrip(". ")
+    if re.search(r"<class|operand type|no attribute", text):
+        text = "its terms cannot be combined in this way"
+    return f"{text}."
+
+
+def _tokens(formula: str) -> list[Token]:
+    """The words of a formula, R's among them translated."""
+    quoted = r"`[^`]*`|\"[^\"]*\"|'[^']*'"
+    if "`" in re.sub(quoted, "", formula):
+        raise ValueError(f"The formula {formula!r} cannot be read: a backquote is not closed.")
+    powers = re.sub(rf"({quoted})|\^", lambda found: found[1] or "**", formula)
+    try:
+        tokens = Scanner(powers).scan(add_intercept=False)[:-1]
+    except Exception as error:
+        raise ValueError(f"The formula {formula!r} cannot be read: {said(error)}") from None
+    for token in tokens:
+        if token.kind == "IDENTIFIER":
+            token.lexeme = TRANSLATED.get(token.lexeme, token.lexeme)
+    return tokens
+
+
+def _parsed(part: str, formula: str, *, response: bool = False) -> Any:
+    """A part of a formula as formulae reads it; a ValueError where it does not read it whole."""
+    parser = Parser(Scanner(part).scan(add_intercept=False))
+    try:
+        tree = parser.parse()
+    except Exception as error:
+        word = parser.peek().lexeme
+        if not str(error).startswith("Don't know"):
+            says = said(error)
+        elif word:
+            says = f"{word!r} stands where a term should."
+        else:
+            says = f"something is missing after {part!r}."
+        raise ValueError(f"The formula {formula!r} cannot be read: {says}") from None
+    if not parser.at_end():
+        word = parser.peek().lexeme
+        remedy = {
+            ")": "leave it out, or open the parenthesis before",
+            ",": "add terms with '+'",
+        }.get(word, "put '+' or another operator between terms")
+        raise ValueError(f"In {formula!r}, {word!r} follows what is complete without it; {remedy}.")
+    _require_plain(tree, formula, response=response)
+    return tree
+
+
+def _require_plain(tree: Any, formula: str, *, response: bool, inside: bool = False) -> None:
+    """Refuse what formulae reads otherwise than people do: comparisons and powers of a column."""
+    if tree is None:
+        return
+    if isinstance(tree, Binary) and tree.operator.kind == "STAR_STAR":
+        if isinstance(tree.left, Unary):
+            raise ValueError(
+                f"In {formula!r}, a power of a negative term could be read in two ways; write "
+                "parentheses, -(x**2) or (-x)**2."
+            )
+        if isinstance(tree.left, Variable | QuotedName) and not inside and not response:
+            raise ValueError(
+                f"In {formula!r}, a power of one column stands for the column itself; write "
+                "I(x**2) for its square."
+            )
+    if isinstance(tree, Binary) and not inside and tree.operator.lexeme[0] in "<>=!":
+        raise ValueError(
+            f"In {formula!r}, a comparison is no term; write it inside I(), such as I(x > 3)."
+        )
+    parts = [getattr(tree, name, None) for name in ("left", "right", "expression", "value")]
+    inside = inside or isinstance(tree, Call)
+    for part in [*parts, *getattr(tree, "args", ())]:
+        _require_plain(part, formula, response=response, inside=inside)
 
 
 def _closing(kinds: list[str], start: int) -> int | None:
@@ -111,25 +291,29 @@ def _closing(kinds: list[str], start: int) -> int | None:
     return None
 
 
-def _bar(kinds: list[str], start: int, end: int) -> int | None:
+def _bar(kinds: list[str], start: int, end: int) -> bool:
     depth = 0
     for i in range(start, end):
         depth += (kinds[i] == "LEFT_PAREN") - (kinds[i] == "RIGHT_PAREN")
         if depth == 1 and kinds[i] == "PIPE":
-            return i
-    return None
+            return True
+    return False
 
 
-def _group_term(lexemes: list[str], formula: str) -> GroupTerm:
-    bar = lexemes.index("|")
-    double = lexemes[bar + 1 : bar + 2] == ["|"]
-    expression, factor = lexemes[:bar], lexemes[bar + 1 + double :]
+def _group_term(tokens: list[Token], formula: str) -> GroupTerm:
+    words, kinds = ([getattr(token, f) for token in tokens] for f in ("lexeme", "kind"))
+    bar = kinds.index("PIPE")
+    double = kinds[bar + 1 : bar + 2] == ["PIPE"]
+    expression, factor = words[:bar], words[bar + 1 + double :]
     if not expression or not factor:
         raise ValueError(f"In {formula!r}, a group term needs both sides: (x | g).")
-    if any(symbol in factor for symbol in ("/", "+", "*", "|", "(")):
+    names = kinds[bar + 1 + double :]
+    named = all(kind in ("IDENTIFIER", "BQNAME") for kind in names[::2])
+    if not named or len(names) % 2 == 0 or any(kind != "COLON" for kind in names[1::2]):
         raise ValueError(
             f"In {formula!r}, '{' '.join(factor)}' stands for several grouping factors or an "
-            "expression; one factor, or an interaction a:b of factors, is supported."
+            "expression; one factor, or an interaction a:b of factors, is supported so far: make "
+            "a column of it, or use Bambi for crossed and nested factors."
         )
-    name = ":".join(part.strip("`") for part in factor if part != ":")
-    return GroupTerm(" ".join(expression), name, correlated=not double)
+    columns = tuple(word.strip("`") for word in factor[::2])
+    return GroupTerm(" ".join(expression), columns, correlated=not double)

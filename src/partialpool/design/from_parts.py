@@ -25,11 +25,10 @@ from partialpool.data.parts import Parts
 from partialpool.data.reading import Part, is_number
 from partialpool.design.batches import Columns, reduce_piece
 from partialpool.design.estimable import require_estimable
-from partialpool.design.formula import split_formula, used_columns, variables
+from partialpool.design.formula import read as read_formula
+from partialpool.design.formula import require_no_constant, used_columns, variables
+from partialpool.design.functions import CATEGORICAL, STATEFUL
 from partialpool.design.matrices import Design
-
-#: What formulae must see all rows for.
-STATEFUL = ("scale", "standardize", "center", "bs", "cc", "cr", "tp", "poly", "C", "S", "T")
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,14 @@ def reduce(parts: Parts, formula: str) -> Reduced:
     ValueError
         With one sentence that names the part, the column and the remedy.
     """
-    response, common, terms = split_formula(formula)
+    asked = read_formula(formula)
     _refuse_stateful(formula)
     used = used_columns(formula)
-    grouping = terms[0].factor.split(":") if terms else []
-    predictors = variables(f"{response} ~ {common}", formula).union(
-        *(variables(term.expression, formula) for term in terms)
-    )
     parts.require(used)
-    categorical = sorted(name for name in predictors if not is_number(parts.schema[name]))
-    labels = {*categorical, *grouping}
+    require_no_constant(parts.schema, formula)
+    named = asked.predictors | variables(asked.answer, formula)
+    categorical = sorted(name for name in named if not is_number(parts.schema[name]))
+    labels = {*categorical, *asked.factors}
     own = [parts.categories(part, categorical) for part in parts.files]
     levels = {name: sorted(set().union(*(o[name] for o in own))) for name in categorical}
     references = {name: values[0] for name, values in levels.items()}
@@ -83,10 +80,10 @@ def reduce(parts: Parts, formula: str) -> Reduced:
         # The reference category is there in every part, so that columns mean the same in each;
         # and one more, without which there would be no columns to name.
         present = {name: sorted({*levels[name][:2], *values}) for name, values in present.items()}
-        columns = Columns(formula, response, _template(first, present), parts.schema)
+        columns = Columns(asked, _template(first, present), parts.schema)
         sampler = partial(row_sample.Sampler, part.name, parts.sample_rows, parts.seed, halvings)
         read.append(part.name)
-        arguments = columns, grouping, labels, used
+        arguments = columns, asked.factors, labels, used
         return [
             partial(reduce_piece, part, piece, *arguments, sampler())
             for piece in reading.pieces(part)
@@ -110,7 +107,7 @@ def reduce(parts: Parts, formula: str) -> Reduced:
             yield piece.moments
 
     total = moments.merge_all(merged())
-    columns = Columns(formula, response, _template(first, levels), parts.schema)
+    columns = Columns(asked, _template(first, levels), parts.schema)
     sample = row_sample.merge(samples, parts.sample_rows).reset_index(drop=True)
     return Reduced(total.over(columns.names), sample, columns, tuple(read))
 
@@ -182,10 +179,10 @@ def _combine(pieces: list[Piece], size: int) -> Piece:
 
 def _refuse_stateful(formula: str) -> None:
     for name in re.findall(r"([A-Za-z_]\w*)\s*\(", formula):
-        if name in STATEFUL:
+        if name in STATEFUL + CATEGORICAL:
             remedy = (
                 "store the column as text"
-                if name in ("C", "S", "T")
+                if name in CATEGORICAL
                 else "write the numbers into the formula, such as I((x - 10) / 2)"
             )
             raise ValueError(

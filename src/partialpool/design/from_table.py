@@ -16,8 +16,11 @@ from partialpool.data.columns import (
 from partialpool.design import evaluation
 from partialpool.design.choices import safe
 from partialpool.design.estimable import require_estimable
-from partialpool.design.formula import split_formula, used_columns, variables
+from partialpool.design.formula import read, require_no_constant, used_columns, variables
 from partialpool.design.matrices import Design
+
+#: More effects than this, and their correlations, no data of groups tell apart.
+MOST_VARYING = 20
 
 
 def build(
@@ -45,33 +48,34 @@ def build(
     ValueError
         With one sentence that names what is wrong with formula or table, and the remedy.
     """
-    response, common, terms = split_formula(formula)
-    factors = {term.factor for term in terms}
-    if len(factors) > 1:
-        raise ValueError(
-            f"{formula!r} has the grouping factors {', '.join(sorted(factors))}; "
-            "one grouping factor is supported."
-        )
-    group = next(iter(factors), "")
+    found = read(formula)
+    factors = found.factors
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"The table is a {type(table).__name__}; give a pandas DataFrame.")
     if not len(table):
         raise ValueError("The table has no rows.")
+    require_no_constant(table.columns, formula)
     used = used_columns(formula, se)
     require_columns(table.columns, used)
-    varying_names = set().union(*(variables(term.expression, formula) for term in terms))
-    right, left = variables(common, formula) | varying_names, variables(response, formula)
+    varies = set().union(*(variables(term.expression, formula) for term in found.terms))
+    right, left = found.predictors, variables(found.answer, formula)
     require_kinds(table, sorted(right | left), left)
     require_complete(table, used)
-    predictors = sorted(right, key=lambda name: (name not in varying_names, formula.find(name)))
+    predictors = sorted(right, key=lambda name: (name not in varies, formula.find(name)))
 
-    matrices = evaluation.evaluate(f"{response} ~ {common}", table, formula)
-    y = evaluation.response(matrices, formula)
+    matrices = evaluation.evaluate(f"{found.answer} ~ {found.population}", table, formula)
     population = () if matrices.common is None else (matrices.common,)
+    y, offset = evaluation.response(matrices, formula), evaluation.offsets(found, table)
+    answer = matrices.response.name
+    answer = answer[2:-1] if found.arithmetic else answer
+    if offset:
+        y = y - evaluation.columns(offset, len(table)).sum(axis=1)
+        answer = " - ".join([answer, *found.offsets])
     blocks: list[tuple[int, ...]] = []
     varying: list[Any] = []
     names: list[str] = []
-    for term in terms:
+    written = [evaluation.terms(matrices.common) if population else "0"]
+    for term in found.terms:
         columns = evaluation.evaluate(term.expression, table, formula).common
         if columns is None:
             raise ValueError(f"In {formula!r}, the group term on {term.factor} has no columns.")
@@ -81,34 +85,47 @@ def build(
         blocks += [tuple(members)] if term.correlated else [(k,) for k in members]
         names += labels
         varying.append(columns)
+        bar = "|" if term.correlated else "||"
+        written.append(f"({evaluation.terms(columns)} {bar} {term.factor})")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"In {formula!r}, the effect of {twice!r} by {group} is written twice.")
-    if group:
-        codes, levels = pd.factorize(evaluation.factor(table, group), sort=True)
+        raise ValueError(
+            f"In {formula!r}, the effect of {twice!r} by {':'.join(factors)} is written twice."
+        )
+    if len(names) > MOST_VARYING:
+        pairs = sum(len(block) * (len(block) - 1) // 2 for block in blocks)
+        raise ValueError(
+            f"In {formula!r}, {len(names)} effects would vary by {':'.join(factors)}, such as "
+            f"{names[-1]!r}, with {len(names)} standard deviations and {pairs} correlations; at "
+            f"most {MOST_VARYING} can. Let fewer columns vary, or turn text into numbers."
+        )
+    if factors:
+        codes, levels = pd.factorize(evaluation.factor(table, factors), sort=True)
     else:
         codes, levels = np.zeros(len(table), dtype=np.int64), np.array(["all"])
     X, Z = (evaluation.columns(made, len(table)) for made in (population, tuple(varying)))
     x_names = tuple(name for matrix in population for name in evaluation.labels(matrix))
-    require_finite(y[:, None], [matrices.response.name], formula)
+    require_finite(y[:, None], [answer], formula)
     require_finite(X, x_names, formula)
     require_finite(Z, names, formula)
     design = Design(
         formula=formula,
-        response=safe(matrices.response.name),
+        response=safe(answer),
+        written=f"{answer} ~ {' + '.join(written)}",
         y=y,
         X=X,
         x_names=x_names,
         Z=Z,
         z_names=tuple(names),
         blocks=tuple(blocks),
-        group=group,
+        factors=factors,
         codes=np.asarray(codes, dtype=np.int64),
         levels=np.asarray(levels),
         predictors=tuple(predictors),
         se=None if se is None else standard_errors(table, se),
         _common=population,
         _varying=tuple(varying),
+        _offset=offset,
     )
     if estimable:
         require_estimable(design)

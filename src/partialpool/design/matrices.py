@@ -11,6 +11,7 @@ from partialpool.data.columns import require_columns
 from partialpool.data.moments import Moments
 from partialpool.design import evaluation, totals
 from partialpool.design.choices import safe
+from partialpool.design.formula import CONSTANTS
 from partialpool.design.totals import Totals
 
 
@@ -21,8 +22,11 @@ class Design:
     Attributes
     ----------
     formula, response : str
-        As written, and the response's name.
+        As written, and the response's name; ``y - x`` where ``offset(x)`` is taken from it.
+    written : str
+        The formula as it was read: every term of the population, and the group terms.
     y : (N,) array
+        The response, less the offset.
     X : (N, p) array
         Population columns; may have p = 0.
     x_names : tuple of str
@@ -33,12 +37,12 @@ class Design:
         Name of each column of `Z`, ``"1"`` for the intercept.
     blocks : tuple of tuple of int
         Columns of `Z` whose coefficients are correlated with each other, block by block.
-    group : str
-        Name of the grouping factor, empty for a model without groups.
+    factors : tuple of str
+        Columns whose combination is the group; empty for a model without groups.
     codes : (N,) int array
         Group of each row, an index into `levels`.
     levels : (J,) array
-        Labels of the groups.
+        Labels of the groups; see `evaluation.factor`.
     predictors : tuple of str
         Columns of the table on the right-hand side, those of group terms first, then as written.
     moments : Moments, optional
@@ -49,13 +53,14 @@ class Design:
 
     formula: str
     response: str
+    written: str
     y: np.ndarray
     X: np.ndarray
     x_names: tuple[str, ...]
     Z: np.ndarray
     z_names: tuple[str, ...]
     blocks: tuple[tuple[int, ...], ...]
-    group: str
+    factors: tuple[str, ...]
     codes: np.ndarray
     levels: np.ndarray
     predictors: tuple[str, ...]
@@ -63,7 +68,13 @@ class Design:
     se: np.ndarray | None = field(default=None, repr=False)
     _common: tuple[Any, ...] = field(default=(), repr=False)
     _varying: tuple[Any, ...] = field(default=(), repr=False)
+    _offset: tuple[Any, ...] = field(default=(), repr=False)
     _kept: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def group(self) -> str:
+        """Name of the grouping factor, empty for a model without groups."""
+        return ":".join(self.factors)
 
     @property
     def n_groups(self) -> int:
@@ -185,13 +196,21 @@ class Design:
 
         Transformations such as ``scale(x)`` keep the state they had in fitting.
         """
-        needed = {n for m in self._common for term in m.terms.values() for n in term.var_names}
-        require_columns(table.columns, [str(name) for name in needed if name])  # "" for literals
+        made = (*self._common, *self._offset)
+        needed = {n for m in made for term in m.terms.values() for n in term.var_names}
+        require_columns(table.columns, sorted(str(n) for n in needed - {*CONSTANTS} if n))
         X, Z = self.columns(table)
-        if not self.group:
+        if not self.factors:
             return X, Z, np.zeros(len(table), dtype=np.int64)
-        labels = evaluation.factor(table, self.group)
-        return X, Z, pd.Index(self.levels).get_indexer(labels)
+        return X, Z, pd.Index(self.levels).get_indexer(self.labels(table))
+
+    def labels(self, table: pd.DataFrame) -> pd.Series:
+        """Group of each of some rows, by the names of `levels`."""
+        return evaluation.factor(table, self.factors)
+
+    def offset(self, table: pd.DataFrame) -> np.ndarray:
+        """What the formula's offsets take from the response of some rows: (n,)."""
+        return evaluation.columns(self._offset, len(table), table).sum(axis=1)
 
     def columns(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """X and Z of other rows; groups play no part."""

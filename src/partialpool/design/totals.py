@@ -37,6 +37,20 @@ def of_columns(columns: np.ndarray) -> Totals:
     return Totals(columns.mean(1), columns.std(1), np.sqrt((columns**2).mean(1)))
 
 
+def products(moments: Moments, names: tuple[str, ...]) -> np.ndarray:
+    """Cross-products (k, k) of all rows of the columns that are not constant.
+
+    About their means, where there is a constant column to take these up.
+    """
+    whole = moments.total()
+    at = [whole.names.index(name) for name in names if name not in CONSTANT]
+    found = whole.centred()[0]
+    if not {*names} & {*CONSTANT}:
+        mean = whole.means(np.zeros(len(whole.names)))[0]
+        found = found + whole.records[0, 0] * np.outer(mean, mean)
+    return found[np.ix_(at, at)]
+
+
 def of_moments(moments: Moments, names: tuple[str, ...]) -> Totals:
     """Figures of some columns of a table in parts; a constant column has no moments."""
     whole = moments.total()

@@ -10,7 +10,7 @@ import xarray as xr
 from partialpool.data.tables import table_digest
 from partialpool.design.choices import METHODS
 from partialpool.fit import centring, importance, pymc_fit
-from partialpool.fit.exact_fit import population_draws, with_effects
+from partialpool.fit.exact_fit import population_draws, warm_up, with_effects
 from partialpool.fit.regression import Regression
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
@@ -44,6 +44,7 @@ def fit(
     if method == "exact" and parametrization is not None:
         raise ValueError("The exact fit has no parametrization; leave it out.")
     form = parametrization or METHODS[method] or ""
+    loading = warm_up() if method == "exact" else 0.0
     begun = time.perf_counter()
     sizes: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
     if method == "exact":
@@ -68,6 +69,7 @@ def fit(
         **sizes,
         "tune": 0 if method == "exact" else tune,
         "fit_seconds": time.perf_counter() - begun,
+        "loading_seconds": loading,
         "data_source": str(regression.table.attrs.get("source", "a table")),
         "data_sha256": regression.table.attrs.get("sha256") or table_digest(regression.table),
     }
@@ -141,6 +143,10 @@ def _tree(
         },
         coords=coords | ({design.group_dim: design.levels} if design.group else {}),
     )
+    propriety = regression.propriety
+    for lacking, what in ((propriety.without_mean, "mean"), (propriety.without_variance, "sd")):
+        for name in set(lacking) & set(posterior):
+            posterior[name].attrs[what] = "infinite"
     sample_stats = xr.Dataset(
         {name: (("chain", "draw"), value) for name, value in stats.items()}, coords=coords
     )

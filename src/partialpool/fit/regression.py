@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.parts import Parts
-from partialpool.design import from_parts
+from partialpool.design import evaluation, from_parts
 from partialpool.design.choices import MISSING, NOISE
 from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import unidentified
-from partialpool.design.formula import split_formula
+from partialpool.design.formula import read
 from partialpool.design.from_table import build, complete_rows
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
+from partialpool.design.propriety import propriety
+from partialpool.design.response_kind import kind_sentence
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 
@@ -41,6 +43,10 @@ class Regression:
         Missing values of each column in the rows that were left out.
     priors : dict of str to Prior
         One for every parameter.
+    propriety : Propriety
+        Which parameters have a posterior mean and variance.
+    mismatch : str
+        A sentence where the response is of a kind that this noise cannot make; else empty.
     unidentified : str
         A sentence where only the priors tell the noise from the group effects; else empty.
     """
@@ -77,7 +83,19 @@ class Regression:
         else:
             self.design, self.table = build(formula, table, se=se), table
         self.priors: dict[str, Prior] = resolve(self.design, priors, family)
+        self.propriety = propriety(self.design, self.priors)
+        self.mismatch = ""
+        if family == "gaussian" and se is None:
+            self.mismatch = kind_sentence(*self._observed())
         self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
+
+    def _observed(self) -> tuple[np.ndarray, str]:
+        """The response and its name before an offset is taken from it."""
+        found = read(self.formula)
+        if not found.offsets:
+            return self.design.y, self.design.response
+        matrices = evaluation.evaluate(f"{found.answer} ~ 1", self.table, self.formula)
+        return evaluation.response(matrices, self.formula), found.response
 
     @cached_property
     def cross(self) -> CrossProducts:
@@ -122,11 +140,10 @@ class Regression:
 
     def pooled(self) -> "Regression":
         """Complete pooling: the same regression without its group terms."""
-        response, common, _ = split_formula(self.formula)
         kept = {*self.design.x_names, "sigma", "nu"}
         given = {name: str(prior) for name, prior in self.priors.items() if name in kept}
         return Regression(
-            f"{response} ~ {common}",
+            read(self.formula).without_groups,
             self.source,
             given,
             family=self.family,

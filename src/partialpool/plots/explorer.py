@@ -13,8 +13,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 
-from partialpool.plots.explorer_fit import PRIORS, State, quick_posterior
-from partialpool.plots.explorer_picture import CHOSEN, Picture
+from partialpool.plots.explorer_picture import CHOSEN, PRIORS, Picture, State, quick_posterior
 from partialpool.posterior.finding import Finding
 
 #: Field of the state -> lowest and highest value, step, and what the slider is called.

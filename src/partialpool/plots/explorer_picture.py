@@ -1,13 +1,16 @@
-"""The picture behind the sliders: made once, then only moved.
+"""What the sliders move: a truth, the exact posterior of the data that it makes, and its picture.
 
-Text is what takes time to draw. Titles, labels and legends belong to the figure rather than to
-its axes, so that they are drawn once and kept as a background; axes have few ticks.
+The picture is made once and then only moved. Text is what takes time to draw: titles, labels and
+legends belong to the figure rather than to its axes, so that they are drawn once and kept as a
+background; axes have few ticks.
 """
 
 import io
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from arviz_stats.base import array_stats
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,21 +21,150 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from partialpool.design.priors import Prior
+from partialpool.fit.exact_fit import effect_draws, population_draws
+from partialpool.fit.regression import Regression
 from partialpool.plots import theme
-from partialpool.plots.explorer_fit import OriginPosterior
+from partialpool.plots.theme import COMPLETE, DATA, EXACT, NONE, PARTIAL
+from partialpool.posterior.draws import interval
+from partialpool.simulation.simulate import ORIGIN_FORMULA, ORIGIN_NAMES, origin
 
-theme.use()
-
+#: Draws of one picture; a report uses `Model.fit`, which takes more.
+DRAWS = 600
+#: Priors to choose from, by field of the state, the origin's first.
+PRIORS = {
+    "prior_coefficients": ("Normal(0, 100)", "Normal(0, 10)", "Normal(0, 1)", "Flat()"),
+    "prior_sd": ("Uniform(0, 100)", "HalfNormal(1)", "HalfCauchy(1)", "Exponential(1)"),
+    "prior_sigma": ("Uniform(0, 10)", "HalfNormal(1)", "HalfCauchy(1)", "Exponential(1)"),
+}
+#: Key of the stream of the posterior's draws; the data use the seed itself.
+DRAW_STREAM = 4
 #: Points whose lines are drawn, and lines for each.
 CHOSEN, LINES = 5, 20
 #: Colours of the chosen points, as numbers (5, 4).
 COLORS: Any = to_rgba_array(theme.PALETTE[:CHOSEN])
-#: The panels in the middle, under the origin's names.
-NAMES = ("a", "mu_b", "sigma_b", "eps")
-#: Colours by meaning.
-PARTIAL, NONE, COMPLETE, EXACT, DATA = (
-    theme.COLORS[name] for name in ("partial", "none", "complete", "exact", "data")
-)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the sliders stand: the truth, the priors and the seed."""
+
+    n: int = 100
+    a: float = 2.0
+    mu_b: float = 2.0
+    sigma_b: float = 1.0
+    eps: float = 0.0
+    prior_coefficients: str = PRIORS["prior_coefficients"][0]
+    prior_sd: str = PRIORS["prior_sd"][0]
+    prior_sigma: str = PRIORS["prior_sigma"][0]
+    seed: int = 0
+
+    @property
+    def truth(self) -> dict[str, float]:
+        """True values under the origin's names."""
+        return {name: getattr(self, name) for name in ORIGIN_NAMES.values()}
+
+    @property
+    def priors(self) -> dict[str, str]:
+        """The chosen priors, as `Model` takes them."""
+        return {field.removeprefix("prior_"): getattr(self, field) for field in PRIORS}
+
+    def table(self) -> pd.DataFrame:
+        """The data that this truth makes; ValueError for one without any variation."""
+        if self.sigma_b == 0 and self.eps == 0:
+            raise ValueError(
+                "with sigma_b and eps both 0 every point lies on one line, and there is nothing "
+                "to estimate; give one of them some room."
+            )
+        return origin(np.random.default_rng(self.seed), n=self.n, **self.truth)
+
+
+@dataclass(frozen=True)
+class OriginPosterior:
+    """Exact draws under the origin's names, for n points and S draws, beside the truth.
+
+    Attributes
+    ----------
+    state : State
+        The truth, among others.
+    x, y : (n,) array
+    true_slopes : (n,) array
+    priors : dict of str to Prior
+    draws : dict of str to (S,) array
+        ``a``, ``mu_b``, ``sigma_b`` and ``eps``.
+    slopes : (S, n) array
+        ``b_i``.
+    trusted : bool
+        Whether the fit found its own draws good.
+    """
+
+    state: State
+    x: np.ndarray
+    y: np.ndarray
+    true_slopes: np.ndarray
+    priors: dict[str, Prior]
+    draws: dict[str, np.ndarray]
+    slopes: np.ndarray
+    trusted: bool
+
+    def unpooled(self) -> np.ndarray:
+        """Slope through each point alone (n,): from the posterior mean of the intercept."""
+        return (self.y - self.draws["a"].mean()) / self.x
+
+    def errors(self) -> dict[str, float]:
+        """Root mean square error of the slopes, by kind of pooling."""
+        estimates = {
+            "no pooling": self.unpooled(),
+            "partial pooling": self.slopes.mean(0),
+            "complete pooling": np.full(len(self.x), self.draws["mu_b"].mean()),
+        }
+        return {
+            kind: float(np.sqrt(np.mean((value - self.true_slopes) ** 2)))
+            for kind, value in estimates.items()
+        }
+
+    def sentence(self) -> str:
+        """What the draws say, in two sentences of Markdown."""
+        parts = []
+        for name, true in self.state.truth.items():
+            low, high = interval(self.draws[name])
+            outside = "" if low <= true <= high else ", outside"
+            parts.append(f"**{name}** {low:.2f} to {high:.2f} (true {true:g}{outside})")
+        errors = self.errors()
+        best = min(errors, key=errors.__getitem__)
+        text = (
+            f"90 % equal-tailed intervals: {', '.join(parts)}. Root mean square error of the "
+            f"slopes: {', '.join(f'{v:.2g} with {k}' for k, v in errors.items())}; "
+            f"{best} does best."
+        )
+        if not self.trusted:
+            text += " **These draws are rough:** the posterior is too spiky for a quick look."
+        return text
+
+
+def quick_posterior(state: State) -> OriginPosterior:
+    """The exact posterior of a state, in a few hundredths of a second.
+
+    The same steps as `Model.fit`, with fewer draws, without packing them into a DataTree, and
+    without the detour over NUTS when the draws are not trusted, which would take half a minute.
+    It refuses a truth without any variation, and a prior that is none (ValueError).
+    """
+    regression = Regression(ORIGIN_FORMULA, state.table(), state.priors)
+    rng = np.random.default_rng(np.random.SeedSequence(state.seed, spawn_key=(DRAW_STREAM,)))
+    values, _, sample = population_draws(regression, DRAWS, rng)
+    (deviations,) = effect_draws(regression, values, rng)
+    table = regression.table
+    truth = table.attrs["truth"]
+    return OriginPosterior(
+        state=state,
+        x=table["x"].to_numpy(),
+        y=table["y"].to_numpy(),
+        true_slopes=truth["x"] + np.asarray(truth["x|i"]),
+        priors={name: regression.priors[ours] for ours, name in ORIGIN_NAMES.items()},
+        draws={name: values[ours] for ours, name in ORIGIN_NAMES.items()},
+        slopes=values["x"][:, None] + deviations,
+        trusted=sample.trusted,
+    )
 
 
 class Picture:
@@ -50,7 +182,7 @@ class Picture:
         data = _DataPanel(self.figure.add_subplot(grid[:, 0]))
         marginals = [
             _MarginalPanel(self.figure.add_subplot(grid[k // 2, 1 + k % 2]), name)
-            for k, name in enumerate(NAMES)
+            for k, name in enumerate(ORIGIN_NAMES.values())
         ]
         shrinkage = _ShrinkagePanel(self.figure.add_subplot(grid[:, 3]))
         self.panels: list[_DataPanel | _MarginalPanel | _ShrinkagePanel] = [data]
@@ -140,7 +272,7 @@ class _DataPanel:
         self.truth.set_data(ends, truth["a"] + truth["mu_b"] * ends)
         grid = np.linspace(ends[0], ends[1], 20)
         population = draws["a"][:, None] + draws["mu_b"][:, None] * grid
-        low, high = np.quantile(population, [0.05, 0.95], axis=0)
+        low, high = interval(population)
         self.band.set_xy(np.column_stack([[*grid, *grid[::-1]], [*low, *high[::-1]]]))
         bottom, top = min(y.min(), 0.0), max(y.max(), 0.0)
         room = top - bottom

@@ -9,9 +9,9 @@ from partialpool.design.matrices import Design
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.posterior.draws import PROBABILITY, interval
+from partialpool.posterior.effects import group_coefficients
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING, Fitted
-from partialpool.posterior.pooling import group_coefficients
 from partialpool.posterior.predictions import line, main_predictor
 
 #: Most groups that get a panel of their own; more are thinned evenly by size.
@@ -59,7 +59,7 @@ def data(model: Regression) -> Finding:
             axes.set_xticks(levels)
             x = x + rng.uniform(-0.1, 0.1, len(x)) * np.min(np.diff(levels))
     if design.se is not None:
-        axes.vlines(x, design.y - design.se, design.y + design.se, color=theme.COLORS["data"], lw=1)
+        axes.vlines(x, design.y - design.se, design.y + design.se, color=theme.DATA, lw=1)
     axes.scatter(x, design.y, s=14 if len(x) > 50 else 36, **theme.dots(len(x)))
     axes.set(xlabel=model.label(name or design.group), ylabel=model.label(design.response))
     what = (
@@ -76,7 +76,7 @@ def _least_squares(axes: Axes, design: Design, x: np.ndarray) -> None:
         if rows.sum() > 2 and np.ptp(x[rows]) > 0:
             slope, intercept = np.polyfit(x[rows], design.y[rows], 1)
             ends = np.array([x[rows].min(), x[rows].max()])
-            axes.plot(ends, intercept + slope * ends, color=theme.COLORS["none"], alpha=0.35, lw=1)
+            axes.plot(ends, intercept + slope * ends, color=theme.NONE, alpha=0.35, lw=1)
 
 
 def _rows_and_groups(model: Regression) -> str:
@@ -118,12 +118,10 @@ def group_lines(fitted: Fitted) -> Finding:
     for panel, j in zip(panels, groups, strict=True):
         mine = design.codes == j
         new = pd.concat([table[mine].head(1)] * len(grid)).assign(**{name: grid})
-        panel.scatter(
-            table.loc[mine, name], design.y[mine], s=9, color=theme.COLORS["data"], linewidths=0
-        )
+        panel.scatter(table.loc[mine, name], design.y[mine], s=9, color=theme.DATA, linewidths=0)
         lines = {way: line(fit, new) for way, fit in fitted.ways.items()}
         low, high = interval(lines["partial"])
-        panel.fill_between(grid, low, high, color=theme.COLORS["partial"], alpha=0.2, linewidth=0)
+        panel.fill_between(grid, low, high, color=theme.PARTIAL, alpha=0.2, linewidth=0)
         for way, drawn in lines.items():
             panel.plot(grid, drawn.mean(0), color=theme.COLORS[way], lw=1.4, label=POOLING[way])
         own = lines["none"].mean(0)
@@ -138,8 +136,9 @@ def group_lines(fitted: Fitted) -> Finding:
     says = (
         f"{of} groups, with their number of rows in brackets; the band is the "
         f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In {inside} of "
-        f"the {len(groups)} panels the unpooled line stays inside that band: there pooling changes "
-        "little."
+        f"the {len(groups)} panels the unpooled line stays inside that band: there pooling moves a "
+        "group's line by less than its uncertainty. How far it draws all groups together is a "
+        "matter of their spread, see the shrinkage."
     )
     what = (
         f"Small panels, one per group of {design.group}, each with its rows and the lines of "
@@ -182,23 +181,27 @@ def shrinkage(fitted: Fitted) -> Finding:
         # alone; it would stretch the axis and say nothing.
         sd = separate[name].std(0)
         known = sd < 5 * np.median(sd) + 1e-12
-        panel.vlines(x[known], low[known], high[known], color=theme.COLORS["partial"], alpha=0.3)
+        panel.vlines(x[known], low[known], high[known], color=theme.PARTIAL, alpha=0.3)
         panel.scatter(
             x[known],
             y[known],
             s=12 + 60 * counts[known] / counts.max(),
-            color=theme.COLORS["partial"],
+            color=theme.PARTIAL,
             alpha=0.85,
             linewidths=0,
             label="a group, sized by its rows",
         )
-        panel.axhline(y.mean(), color=theme.COLORS["complete"], lw=1.4, label="mean of the groups")
+        panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
         ends = np.array([x[known].min(), x[known].max()])
-        panel.plot(ends, ends, color=theme.COLORS["none"], lw=1.4, label="no pooling")
+        panel.plot(ends, ends, color=theme.NONE, lw=1.4, label="no pooling")
         panel.set(xlabel=f"{name}, group on its own", ylabel=f"{name}, partially pooled")
         drawn_in = 1 - np.std(y[known]) / np.std(x[known])
-        left = "" if known.all() else f" ({(~known).sum()} groups cannot estimate it alone)"
-        sentences.append(f"the spread of **{name}** over groups shrinks by {drawn_in:.0%}{left}")
+        lacking = int((~known).sum())
+        left = f" ({lacking} {'group' if lacking == 1 else 'groups'} cannot estimate it alone)"
+        sentences.append(
+            f"the spread of **{name}** over groups shrinks by {drawn_in:.0%}"
+            + (left if lacking else "")
+        )
     theme.legend(figure)
     says = f"Pooling draws groups together: {'; '.join(sentences)}."
     what = "Partially pooled against unpooled group coefficients."
@@ -215,7 +218,7 @@ def predictive_lines(fitted: Fitted, rng: np.random.Generator) -> Finding:
     rows = rng.choice(len(table), POINTS, replace=False)
     grid = np.array([0.0, x.max()])
     figure, axes = plt.subplots()
-    axes.scatter(x, design.y, s=12, color=theme.COLORS["data"], alpha=0.5, linewidths=0)
+    axes.scatter(x, design.y, s=12, color=theme.DATA, alpha=0.5, linewidths=0)
     hits = 0
     for color, i in zip(theme.PALETTE, rows, strict=False):
         new = pd.concat([table.iloc[[i]]] * 3).assign(**{name: [*grid, x[i]]})
@@ -250,15 +253,11 @@ def forest(fitted: Fitted) -> Finding:
         middle, centre = values.mean(0), values.mean(1)
         order = spread(np.argsort(middle), MAX_ROWS)
         low, high = interval(values)
-        panel.axvspan(*interval(centre), color=theme.COLORS["complete"], alpha=0.25, lw=0)
-        panel.axvline(
-            centre.mean(), color=theme.COLORS["complete"], lw=1.4, label="mean of the groups"
-        )
+        panel.axvspan(*interval(centre), color=theme.COMPLETE, alpha=0.25, lw=0)
+        panel.axvline(centre.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
         places = np.arange(len(order))
-        panel.hlines(places, low[order], high[order], color=theme.COLORS["partial"], alpha=0.6)
-        panel.scatter(
-            middle[order], places, s=10, color=theme.COLORS["partial"], label="a group", zorder=3
-        )
+        panel.hlines(places, low[order], high[order], color=theme.PARTIAL, alpha=0.6)
+        panel.scatter(middle[order], places, s=10, color=theme.PARTIAL, label="a group", zorder=3)
         panel.set_yticks(places, design.levels[order], fontsize=7)
         panel.set(xlabel=name, ylim=(-1, len(order)))
         apart = int(((low > centre.mean()) | (high < centre.mean())).sum())

@@ -9,11 +9,13 @@ import arviz_stats as azs
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
 from partialpool.plots import theme
-from partialpool.posterior import checks, robust
+from partialpool.posterior import checks
+from partialpool.posterior.comparison import noise_in_words
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 
@@ -27,6 +29,29 @@ def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """ArviZ's kernel density estimate, which respects bounds: grid and density."""
     grid, height, _ = azs.base.array_stats.kde(values)
     return grid, height
+
+
+def ecdf_pit(
+    probabilities: Mapping[str, np.ndarray], **options: Any
+) -> tuple[Figure, list[Axes], float]:
+    """ArviZ's differences of ECDFs from the uniform one, a panel for each name.
+
+    Returns
+    -------
+    figure, panels
+    band : float
+        Half the width of the band drawn, which holds the whole curve of uniform probabilities with
+        probability 99 % or more (Dvoretzky, Kiefer & Wolfowitz 1956; Massart 1990).
+    """
+    data = xr.Dataset({name: ("sample", values) for name, values in probabilities.items()})
+    tree = xr.DataTree.from_dict({"prior_sbc": data})
+    drawn = azp.plot_ecdf_pit(tree, sample_dims="sample", backend="matplotlib", **options)
+    figure = drawn.viz["figure"].item()
+    shown = [axes for axes in figure.axes if axes.lines]
+    band = float(np.sqrt(np.log(2 / 0.01) / (2 * data.sizes["sample"])))
+    for axes in shown:
+        axes.axhspan(-band, band, color=theme.EXACT, alpha=0.25, linewidth=0)
+    return figure, shown, band
 
 
 def traces(
@@ -93,7 +118,7 @@ def prior_and_posterior(fitted: Fitted) -> Finding:
     contraction = {}
     for panel, name in zip(panels, names, strict=True):
         grid, height = density(draws[name])
-        panel.fill_between(grid, height, color=theme.COLORS["partial"], alpha=0.35, linewidth=0)
+        panel.fill_between(grid, height, color=theme.PARTIAL, alpha=0.35, linewidth=0)
         prior = priors[name]
         if prior.proper and prior.family != "LKJ":
             wide = np.linspace(grid[0] - np.ptp(grid) / 2, grid[-1] + np.ptp(grid) / 2, 200)
@@ -102,16 +127,8 @@ def prior_and_posterior(fitted: Fitted) -> Finding:
             sample = prior.sample(np.random.default_rng(0), 4000)
             contraction[name] = 1 - _middle(draws[name]) / _middle(sample)
         theme.without_heights(panel, name)
-    posterior: dict[str, Any] = {
-        "color": theme.COLORS["partial"],
-        "alpha": 0.35,
-        "label": "posterior",
-    }
-    handles = [
-        plt.Rectangle((0, 0), 1, 1, **posterior),
-        plt.Line2D([], [], label="prior", **theme.PRIOR),
-    ]
-    theme.legend(figure, handles)
+    area = plt.Rectangle((0, 0), 1, 1, color=theme.PARTIAL, alpha=0.35, label="posterior")
+    theme.legend(figure, [area, plt.Line2D([], [], label="prior", **theme.PRIOR)])
     says = "Every prior here is flat or a correlation's, so that there is nothing to compare."
     if contraction:
         least = min(contraction, key=contraction.__getitem__)
@@ -178,7 +195,7 @@ def against_gaussian(fitted: Fitted) -> Finding:
         return Finding("against_gaussian", says)
     figure = _beside(fitted, fitted.gaussian, fitted.model.parameters, ("Student's t", "Gaussian"))
     what = "Densities with Student's t over Gaussian ones."
-    return theme.finding("against_gaussian", figure, what, robust.sentence(fitted))
+    return theme.finding("against_gaussian", figure, what, noise_in_words(fitted))
 
 
 def _beside(
@@ -189,19 +206,12 @@ def _beside(
     truth: Mapping[str, Any] | None = None,
 ) -> Figure:
     """Marginals of one fit over those of another, a panel for each of `names` that both have."""
-    ours: dict[str, Any] = {"color": theme.INK, "lw": 1.4, "label": called[0]}
-    theirs: dict[str, Any] = {
-        "color": theme.COLORS["exact"],
-        "lw": 5,
-        "alpha": 0.55,
-        "label": called[1],
-    }
     draws, others, true = fitted.population, other.population, _numbers(truth)
     names = [name for name in names if name in others and np.std(others[name]) > 0]
     figure, panels = theme.panels(len(names), 3, SIZE)
     for panel, name in zip(panels, names, strict=True):
-        panel.plot(*density(others[name]), **theirs)
-        panel.plot(*density(draws[name]), **ours)
+        panel.plot(*density(others[name]), color=theme.EXACT, lw=5, alpha=0.55, label=called[1])
+        panel.plot(*density(draws[name]), color=theme.INK, lw=1.4, label=called[0])
         if name in true:
             panel.axvline(true[name], label="true value", **theme.TRUTH)
         theme.without_heights(panel, name)

@@ -4,29 +4,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import arviz_plots as azp
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import xarray as xr
 from scipy import stats
 
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.plots.groups import spread
-from partialpool.plots.marginals import density
-from partialpool.posterior import replications, sensitivity
+from partialpool.plots.marginals import density, ecdf_pit
+from partialpool.posterior import sensitivity
+from partialpool.posterior.data_fit import FAR, MIN_ROWS, tail_shares
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import LeftOut
+from partialpool.posterior.predictions import replicate_prior, statistics
 
 #: Replicated data sets that are drawn.
 SHOWN = 50
 #: Groups that get a column of their own in residual plots.
 MAX_GROUPS = 80
-#: Fewest rows of a group whose noise is compared with that of others.
-MIN_ROWS = 5
 
 
 def prior_check(model: Regression, rows: np.ndarray, rng: np.random.Generator) -> Finding:
@@ -39,7 +37,7 @@ def prior_check(model: Regression, rows: np.ndarray, rng: np.random.Generator) -
         Rows of the data at which responses are drawn.
     rng : numpy.random.Generator
     """
-    replicated = replications.replicate_prior(model, rows, rng)
+    replicated = replicate_prior(model, rows, rng)
     if replicated is None:
         return Finding("prior_check", "One of the priors is flat; nothing can be drawn from it.")
     y, shown = model.design.y[rows], replicated[:SHOWN]
@@ -47,43 +45,48 @@ def prior_check(model: Regression, rows: np.ndarray, rng: np.random.Generator) -
     low, high = interval(shown, axis=1)
     ends = interval(y)
     figure, axes = plt.subplots(figsize=(8, 3.2))
-    axes.axhspan(*ends, color=theme.COLORS["data"], alpha=0.45, linewidth=0, label="the data")
-    bars: dict[str, Any] = {
-        "color": theme.COLORS["prior"],
-        "label": "a data set that the priors imply",
-    }
-    axes.vlines(range(len(shown)), low, high, lw=3, **bars)
+    axes.axhspan(*ends, color=theme.DATA, alpha=0.45, linewidth=0, label="the data")
+    label, color = "a data set that the priors imply", theme.COLORS["prior"]
+    axes.vlines(range(len(shown)), low, high, lw=3, color=color, label=label)
     limits = np.quantile([*low, *high, *ends], [0.03, 0.97])
     pad = 0.05 * np.ptp(limits)
     axes.set_ylim(min(limits[0], ends[0]) - pad, max(limits[1], ends[1]) + pad)
-    axes.set_xticks([])
-    axes.set_xlabel(f"{len(shown)} data sets in the order of their medians")
-    axes.set_ylabel(model.label(model.design.response))
+    order = f"{len(shown)} data sets in the order of their medians"
+    axes.set(xticks=[], xlabel=order, ylabel=model.label(model.design.response))
     theme.legend(figure)
     ratio = np.median(replicated.std(1)) / max(y.std(), 1e-300)
     position = stats.percentileofscore(replicated.mean(1), y.mean())
-    verdict = (
-        "wide enough to let the data speak and of their order of magnitude"
-        if 0.5 <= ratio <= 20 and 1 <= position <= 99
-        else "far wider than the data: it may give weight to what nobody believes"
-        if ratio > 20
-        else "narrow or off beside the data: see the sensitivity below"
-    )
     says = (
         f"In the median data set that the priors imply, {model.design.response} spreads "
         f"{ratio:.3g} times as much as in the data, and the mean of the data lies at the "
-        f"{position:.0f} % point of the means: the prior is {verdict}. Bars and band go from the "
-        "5 % to the 95 % point of the rows."
+        f"{position:.0f} % point of the means: the prior is {_width(ratio, position)}. Bars and "
+        "band go from the 5 % to the 95 % point of the rows."
     )
     what = f"Ranges of {len(shown)} data sets drawn from the priors beside that of the data."
     return theme.finding("prior_check", figure, what, says)
+
+
+def _width(ratio: float, position: float) -> str:
+    """A prior's width in words, with the rule, from its spread over that of the data.
+
+    `position` is the point (0 to 100) of the means that the prior implies at which the data's is.
+    """
+    if not 1 <= position <= 99:
+        return "off beside the data (beyond the 1 % or 99 % point): see the sensitivity below"
+    if ratio > 10:
+        return "far wider than the data (more than 10 times): much of it is on what nobody believes"
+    if ratio > 3:
+        return "wider than the data (3 to 10 times)"
+    if ratio < 1 / 3:
+        return "narrow beside the data (less than a third): see the sensitivity below"
+    return "of the data's order (within a factor of 3)"
 
 
 def densities(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding:
     """Density of the response at rows (n,) and of replications (S, n) of it."""
     y, name = model.design.y[rows], model.design.response
     figure, axes = plt.subplots(figsize=(8, 3.2))
-    thin: dict[str, Any] = {"color": theme.COLORS["partial"], "lw": 0.7, "alpha": 0.35}
+    thin: dict[str, Any] = {"color": theme.PARTIAL, "lw": 0.7, "alpha": 0.35}
     for k, one in enumerate(replicated[:SHOWN]):
         axes.plot(*density(one), **thin, label=f"{SHOWN} replications" if k == 0 else None)
     axes.plot(*density(y), color=theme.INK, lw=2, label="the data")
@@ -101,22 +104,17 @@ def densities(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Fi
 
 def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding:
     """Histograms of figures of replications (S, n), with those of the data at rows (n,)."""
-    found = replications.statistics(model.design, rows)
+    found = statistics(model.design, rows)
     y = model.design.y[rows][None]
     figure, panels = theme.panels(len(found), len(found), (2.4, 2.0))
-    shares = {}
     for panel, (name, statistic) in zip(panels, found.items(), strict=True):
-        theirs, ours = statistic(replicated), float(statistic(y)[0])
-        bars: dict[str, Any] = {
-            "color": theme.COLORS["partial"],
-            "alpha": 0.5,
-            "label": "replications",
-        }
-        panel.hist(theirs, bins=25, **bars)
-        panel.axvline(ours, color=theme.INK, lw=2, label="the data")
+        panel.hist(
+            statistic(replicated), bins=25, color=theme.PARTIAL, alpha=0.5, label="replications"
+        )
+        panel.axvline(float(statistic(y)[0]), color=theme.INK, lw=2, label="the data")
         theme.without_heights(panel, name)
-        shares[name] = float(np.mean(theirs >= ours))
     theme.legend(figure)
+    shares = tail_shares(replicated, model.design, rows)
     odd = [name for name, above in shares.items() if min(above, 1 - above) < 0.025]
     verdict = (
         f"The model does not reproduce: **{', '.join(odd)}**."
@@ -132,17 +130,10 @@ def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray
 def pit(model: Regression, left_out: LeftOut) -> Finding:
     """ArviZ's ECDF difference of the leave-one-out probability integral transform."""
     name, n = model.design.response, len(left_out.pit)
-    collection = azp.plot_ecdf_pit(
-        xr.DataTree.from_dict({"prior_sbc": xr.Dataset({name: ("sample", left_out.pit)})}),
-        sample_dims="sample",
-        backend="matplotlib",
-        figure_kwargs={"figsize": (8, 3.2)},
-        visuals={"title": False, "xlabel": False, "ylabel": False, "p_value_text": False},
+    hidden = dict.fromkeys(("title", "xlabel", "ylabel", "p_value_text"), False)
+    figure, (axes,), _ = ecdf_pit(
+        {name: left_out.pit}, figure_kwargs={"figsize": (8, 3.2)}, visuals=hidden
     )
-    figure = collection.viz["figure"].item()
-    axes = figure.axes[0]
-    band = np.sqrt(np.log(2 / 0.01) / (2 * n))
-    axes.axhspan(-band, band, color=theme.COLORS["exact"], alpha=0.25, linewidth=0)
     axes.set_xlabel(f"probability that a prediction without the row is below its {name}")
     axes.set_ylabel("ECDF minus uniform")
     p = stats.kstest(left_out.pit, "uniform").pvalue
@@ -160,7 +151,7 @@ def pit(model: Regression, left_out: LeftOut) -> Finding:
 def residuals(model: Regression, left_out: LeftOut) -> Finding:
     """Standardized leave-one-out residuals, against the prediction and by group."""
     design, codes = model.design, model.design.codes[left_out.rows]
-    z = (design.y[left_out.rows] - left_out.mean) / left_out.sd
+    z = left_out.residuals(design.y)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
     left.scatter(left_out.mean, z, s=12, **theme.dots(len(z)))
     left.set(xlabel=f"predicted {model.label(design.response)}", ylabel="residual in predictive sd")
@@ -169,11 +160,7 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
     shown = np.isin(codes, order)
     places = pd.Index(order).get_indexer(codes[shown])
     right.scatter(places, z[shown], s=12, **theme.dots(len(z)))
-    mark: dict[str, Any] = {
-        "color": theme.COLORS["partial"],
-        "marker": "_",
-        "label": "mean of the group",
-    }
+    mark: dict[str, Any] = {"color": theme.PARTIAL, "marker": "_", "label": "mean of the group"}
     right.scatter(range(len(order)), groups.loc[order, "mean"], s=40, **mark)
     right.set_xticks([])
     right.set_xlabel("rows")
@@ -183,13 +170,13 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
         right.legend(loc="upper left")
     for axes in (left, right):
         axes.axhline(0, color=theme.INK, lw=0.8)
-        for end in (-3, 3):
+        for end in (-FAR, FAR):
             axes.axhline(end, color=theme.INK, lw=0.6, ls=":")
     worst = int(np.abs(z).argmax())
     of = f" ({design.group} {design.levels[codes[worst]]})" if design.group else ""
-    far, expected = int((np.abs(z) > 3).sum()), 2 * stats.norm.sf(3) * len(z)
+    far, expected = int((np.abs(z) > FAR).sum()), 2 * stats.norm.sf(FAR) * len(z)
     says = (
-        f"{far} of {len(z):,} rows lie more than 3 standard deviations from what the others "
+        f"{far} of {len(z):,} rows lie more than {FAR:g} standard deviations from what the others "
         f"predict, where normal noise gives about {expected:.1f}; the farthest is row "
         f"{left_out.rows[worst]}{of}, at {z[worst]:+.1f}."
     )
@@ -222,14 +209,12 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
     """
     figure, axes = plt.subplots(figsize=(8, 0.34 * len(table) + 1.1))
     places = np.arange(len(table))[::-1]
-    observation: dict[str, Any] = {
-        "color": theme.COLORS["data"],
-        "lw": 1.5,
-        "label": "a new observation",
-    }
-    axes.hlines(places, table["observation_lower"], table["observation_upper"], **observation)
-    line: dict[str, Any] = {"color": theme.COLORS["partial"], "lw": 4, "label": "the line"}
-    axes.hlines(places, table["lower"], table["upper"], **line)
+    for kind, label, color, width in (
+        ("observation_", "a new observation", theme.DATA, 1.5),
+        ("", "the line", theme.PARTIAL, 4),
+    ):
+        ends = table[f"{kind}lower"], table[f"{kind}upper"]
+        axes.hlines(places, *ends, color=color, lw=width, label=label)
     axes.scatter(table["mean"], places, color=theme.INK, s=18, zorder=3)
     axes.set_yticks(places, names)
     axes.set_xlabel(model.label(model.design.response))
@@ -252,8 +237,7 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
 def sensitivities(fitted: Fitted) -> Finding:
     """Sensitivity to prior and likelihood: a pair of marks for each parameter, and the table."""
     found, threshold = sensitivity.finding(fitted), sensitivity.THRESHOLD
-    table = found.table
-    assert table is not None
+    table: Any = found.table
     figure, axes = plt.subplots(figsize=(8, 0.32 * len(table) + 1.1))
     places = np.arange(len(table))[::-1]
     for column, color, marker in (("prior", "prior", "D"), ("likelihood", "partial", "o")):

@@ -1,13 +1,12 @@
 """Pictures of many fits of simulated data; the numbers are `calibration`'s."""
 
-import arviz_plots as azp
 import numpy as np
 import pandas as pd
-import xarray as xr
 from scipy.stats import binom, kstest
 
 from partialpool.data.text import code
 from partialpool.plots import theme
+from partialpool.plots.marginals import ecdf_pit
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING
 from partialpool.simulation import calibration
@@ -26,9 +25,9 @@ def rank_histograms(table: pd.DataFrame) -> Finding:
     outside = 0
     for panel, name in zip(panels, names, strict=True):
         counts = np.histogram(table.loc[table["parameter"] == name, "rank"], bins, (0, 1))[0]
-        panel.axhspan(low, high, color=theme.COLORS["exact"], alpha=0.35, linewidth=0)
+        panel.axhspan(low, high, color=theme.EXACT, alpha=0.35, linewidth=0)
         panel.axhline(mid, color=theme.INK, lw=0.8)
-        panel.stairs(counts, np.linspace(0, 1, bins + 1), color=theme.COLORS["partial"], lw=1.6)
+        panel.stairs(counts, np.linspace(0, 1, bins + 1), color=theme.PARTIAL, lw=1.6)
         panel.set(xlabel=f"rank of {name}", ylim=(0, None), yticks=[0, int(mid)])
         outside += int(((counts < low) | (counts > high)).sum())
     p = calibration.uniformity(table)
@@ -45,18 +44,9 @@ def rank_histograms(table: pd.DataFrame) -> Finding:
 def rank_curves(table: pd.DataFrame) -> Finding:
     """ArviZ's ECDF differences of the ranks, with a simultaneous 99 % band."""
     groups = table.groupby("parameter", sort=False)["rank"]
-    ranks = xr.Dataset({str(name): ("sample", rank.to_numpy()) for name, rank in groups})
-    collection = azp.plot_ecdf_pit(
-        xr.DataTree.from_dict({"prior_sbc": ranks}),
-        sample_dims="sample",
-        backend="matplotlib",
-        col_wrap=3,
-        figure_kwargs={"figsize": (9.5, 2.4 * -(-len(ranks) // 3))},
-    )
-    figure = collection.viz["figure"].item()
-    band = np.sqrt(np.log(2 / 0.01) / (2 * ranks.sizes["sample"]))
-    for panel in [axis for axis in figure.axes if axis.lines]:
-        panel.axhspan(-band, band, color=theme.COLORS["exact"], alpha=0.25, linewidth=0)
+    ranks = {str(name): rank.to_numpy() for name, rank in groups}
+    size = (9.5, 2.4 * -(-len(ranks) // 3))
+    figure, _, band = ecdf_pit(ranks, col_wrap=3, figure_kwargs={"figsize": size})
     # Kolmogorov and Smirnov's statistic is the largest gap
     largest = {name: kstest(rank, "uniform").statistic for name, rank in ranks.items()}
     worst = max(largest, key=largest.__getitem__)
@@ -78,8 +68,8 @@ def coverage(table: pd.DataFrame) -> Finding:
     for panel, (nominal, rows) in zip(panels, by_nominal, strict=True):
         at = np.arange(len(rows))[::-1]
         panel.axvline(nominal, color=theme.INK, lw=0.9, ls=":")
-        panel.hlines(at, rows["low"], rows["high"], color=theme.COLORS["exact"], lw=4, alpha=0.7)
-        panel.plot(rows["covered"], at, "o", color=theme.COLORS["partial"], ms=5)
+        panel.hlines(at, rows["low"], rows["high"], color=theme.EXACT, lw=4, alpha=0.7)
+        panel.plot(rows["covered"], at, "o", color=theme.PARTIAL, ms=5)
         panel.set_yticks(at, rows["parameter"])
         panel.set(xlabel=f"held by the {nominal:.0%} interval", ylim=(-0.6, len(rows) - 0.4))
         panel.xaxis.set_major_formatter("{x:.0%}")
@@ -102,8 +92,8 @@ def estimates(table: pd.DataFrame, most: int = 60) -> Finding:
     for panel, name in zip(panels, names, strict=True):
         rows = table[table["parameter"] == name].head(most).sort_values("mean")
         at = np.arange(len(rows))
-        panel.vlines(at, rows["q2.5"], rows["q97.5"], color=theme.COLORS["exact"], lw=1, alpha=0.8)
-        panel.plot(at, rows["mean"], ".", ms=3, color=theme.COLORS["partial"])
+        panel.vlines(at, rows["q2.5"], rows["q97.5"], color=theme.EXACT, lw=1, alpha=0.8)
+        panel.plot(at, rows["mean"], ".", ms=3, color=theme.PARTIAL)
         panel.axhline(rows["truth"].iloc[0], **theme.TRUTH)
         panel.set(xlabel="data sets, in order", xticks=[], ylabel=name)
     found = calibration.errors(table).loc[names]

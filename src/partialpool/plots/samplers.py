@@ -53,7 +53,7 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
     for left, right, words in zip(panels[::2], panels[1::2], labels, strict=True):
         draws = comparison.fits[words].dataset[name]
         ends.append(np.quantile(draws, [0.005, 0.995]))
-        right.fill_betweenx(grid, height, color=theme.COLORS["exact"], alpha=0.5, lw=0)
+        right.fill_betweenx(grid, height, color=theme.EXACT, alpha=0.5, lw=0)
         every = max(1, draws.shape[1] // TRACE_POINTS)
         for k, chain in enumerate(draws.to_numpy()):
             color = theme.PALETTE[k % 5]  # the sixth is the truth's
@@ -121,9 +121,9 @@ def funnels(comparison: Comparison) -> Finding:
     for panel, words in zip(panels, labels, strict=True):
         fitted = comparison.fits[words]
         x, y = _plane(fitted, scale, effect, k)
-        panel.scatter(*exact, s=4, color=theme.COLORS["data"], alpha=0.35, **style)
+        panel.scatter(*exact, s=4, color=theme.DATA, alpha=0.35, **style)
         every = max(1, len(x) // POINTS)
-        color = theme.COLORS["partial"]
+        color = theme.PARTIAL
         panel.scatter(x[::every], y[::every], s=5, color=color, alpha=0.5, **style)
         stats = fitted.posterior["sample_stats"].to_dataset()
         count = "cannot report divergences"
@@ -131,7 +131,7 @@ def funnels(comparison: Comparison) -> Finding:
             count = f"{int(stats['diverging'].sum()):,} divergences"
             shown = thinned(stats, len(x))["diverging"]  # as the draws of very many groups are
             bad = shown.to_numpy().ravel().astype(bool)
-            panel.scatter(x[bad], y[bad], s=9, color=theme.COLORS["none"], alpha=0.9, **style)
+            panel.scatter(x[bad], y[bad], s=9, color=theme.NONE, alpha=0.9, **style)
         if true is not None:  # in the order of the levels
             panel.axvline(true[k], **theme.TRUTH | {"linewidth": 1.2})
         ends.append(np.quantile(y, [0.005, 0.5]))
@@ -334,7 +334,7 @@ def _dots(axes: Axes, values: Any, verdicts: Any) -> None:
 
 
 def _verdict_legend(figure: Figure, *more: Line2D) -> None:
-    color = theme.COLORS["partial"]
+    color = theme.PARTIAL
     style: dict[str, Any] = {"marker": "o", "ls": "", "ms": 7, "mec": color}
     passed = Line2D([], [], mfc=color, label="checks passed", **style)
     failed = Line2D([], [], mfc="none", mew=1.8, label="checks failed", **style)

@@ -42,8 +42,8 @@ def estimates(rows: Rows) -> Finding:
             if found is None:
                 continue
             if found.get("q05") is not None:
-                panel.plot([found["q05"], found["q95"]], [y, y], color=theme.COLORS["exact"], lw=3)
-            panel.plot(found["mean"], y, "o", ms=4.5, color=theme.COLORS["partial"])
+                panel.plot([found["q05"], found["q95"]], [y, y], color=theme.EXACT, lw=3)
+            panel.plot(found["mean"], y, "o", ms=4.5, color=theme.PARTIAL)
             means.append(found["mean"])
             true = row["summary"].get("truth", {}).get(name)
             if true is not None:
@@ -66,8 +66,7 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
     values = sorted({row["settings"][key] for row in rows}, key=_order)
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     found = _metric(rows, metric)
-    order = [n for n in _names(rows) if n in found]
-    names = [*order, *(n for n in found if n not in order)][: len(theme.PALETTE)]
+    names = list(found)[: len(theme.PALETTE)]
     for name in names:
         points = [
             np.nanmean([v for row, v in found[name] if row["settings"][key] == value] or [np.nan])
@@ -99,8 +98,7 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
 def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
     """Heat maps of a metric over two swept settings, a panel per parameter."""
     found = _metric(rows, metric)
-    order = [n for n in _names(rows) if n in found]
-    names = [*order, *(n for n in found if n not in order)][:MOST]
+    names = list(found)[:MOST]
     columns = _columns(len(names))
     lines = -(-len(names) // columns)
     xs, ys = (sorted({r["settings"][k] for r in rows}, key=_order) for k in (across, down))
@@ -145,13 +143,14 @@ def _names(rows: Rows) -> list[str]:
 
 
 def _metric(rows: Rows, metric: str) -> dict[str, list[tuple[Mapping[str, Any], float]]]:
-    """Parameter -> its runs with the metric's value."""
+    """Parameter, those of the estimates first -> its runs with the metric's value."""
     found: dict[str, list[tuple[Mapping[str, Any], float]]] = {}
     for row in rows:
         for name, value in row["metrics"].get(metric, {}).items():
             if value is not None:
                 found.setdefault(name, []).append((row, value))
-    return found
+    first = [name for name in _names(rows) if name in found]
+    return {name: found[name] for name in dict.fromkeys([*first, *found])}
 
 
 def _words(found: Mapping[str, Any], metric: str) -> str:

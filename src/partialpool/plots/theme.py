@@ -17,6 +17,9 @@ from partialpool.posterior.finding import Finding
 
 #: In this order for anything else: samplers, chains, chosen points.
 PALETTE = [COLORS[name] for name in ("partial", "none", "complete", "prior", "exact", "truth")]
+#: The colours by their meaning; those of priors and true values come with a style.
+PARTIAL, NONE, COMPLETE = COLORS["partial"], COLORS["none"], COLORS["complete"]
+EXACT, DATA = COLORS["exact"], COLORS["data"]
 #: The mark of a true value, in every figure.
 TRUTH: dict[str, Any] = {"color": COLORS["truth"], "linewidth": 1.8, "linestyle": "-"}
 #: The line of a prior, in every figure.
@@ -48,17 +51,12 @@ def use() -> None:
             "svg.fonttype": "none",
             "font.family": "sans-serif",
             "figure.constrained_layout.use": True,
-            **dict.fromkeys(
-                [
-                    "text.color",
-                    "axes.labelcolor",
-                    "axes.edgecolor",
-                    "axes.titlecolor",
-                    "xtick.color",
-                    "ytick.color",
-                ],
-                INK,
-            ),
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "axes.titlecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
         },
     )
     try:
@@ -94,13 +92,8 @@ def panels(
     columns = min(columns, n)
     rows = -(-n // columns)
     width, height = size
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(width * columns + 0.4, height * rows + 0.6),
-        squeeze=False,
-        **options,
-    )
+    whole = (width * columns + 0.4, height * rows + 0.6)
+    figure, axes = plt.subplots(rows, columns, figsize=whole, squeeze=False, **options)
     for panel in axes.flat[n:]:
         panel.set_visible(False)
     return figure, list(axes.flat[:n])
@@ -121,7 +114,7 @@ def without_heights(axes: Axes, label: str) -> None:
 def dots(n: int) -> dict[str, Any]:
     """Style of n points of the data; many are pale, and very many no vector graphics."""
     return {
-        "color": COLORS["data"],
+        "color": DATA,
         "alpha": max(0.15, min(0.8, 300 / n)),
         "linewidths": 0,
         "rasterized": n > 2000,

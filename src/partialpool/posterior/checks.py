@@ -171,6 +171,12 @@ def summarize(dataset: xr.Dataset, names: Iterable[str] | None = None) -> pd.Dat
     }
     for at, (name, figure) in enumerate(figures.items(), start=5):
         table.insert(at, name, _each(figure))
+    for own, variable in dataset.items():
+        rows = list(flat(dataset[[own]]))
+        if "sd" in variable.attrs:  # a heavy tail: median and quantiles are what there is
+            table.loc[rows, ["sd", "mcse_mean"]] = np.nan
+        if "mean" in variable.attrs:
+            table.loc[rows, "mean"] = np.nan
     return table
 
 
@@ -232,6 +238,8 @@ def how_fitted(fitted: Fitted) -> str:
     """By which method, how fast, and the evidence: Markdown."""
     attrs = fitted.attrs
     says = f"Drawn by **{attrs['method']}** ({attrs['route']}) in {attrs['fit_seconds']:.2f} s. "
+    if attrs.get("loading_seconds", 0) > 1:
+        says += f"Before that, compiling or loading code took {attrs['loading_seconds']:.0f} s. "
     if "log_evidence" in attrs:
         says += (
             f"The log evidence is {attrs['log_evidence']:.3f} with Monte Carlo error "
@@ -292,7 +300,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
         The exact fit of the same model, for a fit by another method.
     """
     table = summarize(checked(posterior["posterior"].to_dataset()))
-    figures = table[table["sd"] > 0]
+    figures = table[table["sd"] != 0]
     checks = [
         one(
             "R-hat",

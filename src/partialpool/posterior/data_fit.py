@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from partialpool.posterior import draws, leave_one_out, replications, sensitivity
+from partialpool.design.matrices import Design
+from partialpool.fit.regression import Regression
+from partialpool.posterior import draws, leave_one_out, predictions, sensitivity
 from partialpool.posterior.checks import Verdict, one, shown
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
@@ -71,53 +73,34 @@ class DataVerdict:
         )
 
 
-@dataclass(frozen=True)
-class Verdicts:
-    """The two verdicts on a fit, neither of which answers for the other.
+@dataclass(frozen=True, kw_only=True)
+class Verdicts(Verdict):
+    """The verdict on the computation, by which a run passes or fails, and one that it is not for.
 
     Attributes
     ----------
-    computation : Verdict
-        Whether the draws can be trusted. `status`, `checks`, `summary`, `comparison` and
-        `sentence` are its own, for a run passes or fails by it.
     fit : DataVerdict
-        Whether the model fits the data.
+        Whether the model fits the data. All else is the computation's.
     """
 
-    computation: Verdict
     fit: DataVerdict
-
-    @property
-    def status(self) -> str:
-        """``"passed"``, ``"warned"`` or ``"failed"``: the computation."""
-        return self.computation.status
-
-    @property
-    def checks(self) -> list[dict[str, Any]]:
-        """The checks of the computation."""
-        return self.computation.checks
-
-    @property
-    def summary(self) -> pd.DataFrame:
-        """Figures of every parameter that was checked."""
-        return self.computation.summary
-
-    @property
-    def comparison(self) -> pd.DataFrame | None:
-        """Distance from the exact posterior, parameter by parameter."""
-        return self.computation.comparison
 
     @property
     def sentence(self) -> str:
         """Both verdicts in words."""
-        return f"{self.computation.sentence} {self.fit.sentence}"
+        return f"{super().sentence} {self.fit.sentence}"
+
+    def findings(self) -> tuple[Finding, Finding]:
+        """The checks of each as a table."""
+        computation = Verdict(self.checks, self.summary, self.comparison)
+        return computation.finding(), self.fit.finding()
 
     def _ipython_display_(self) -> None:
-        self.computation.finding()._ipython_display_()
-        self.fit.finding()._ipython_display_()
+        for finding in self.findings():
+            finding._ipython_display_()
 
     def __str__(self) -> str:
-        return f"{self.computation.finding()}\n\n{self.fit.finding()}"
+        return "\n\n".join(map(str, self.findings()))
 
     __repr__ = __str__
 
@@ -136,48 +119,43 @@ def check(
     left_out : LeftOut, optional
         From `leave_one_out.leave_out`; made here when not given, as are the next.
     replicated : (S, n) array, optional
-        From `replications.replicate`, at `rows`.
+        From `predictions.replicate`, at `rows`.
     rows : (n,) array, optional
         Rows of the data.
     """
     seed = fitted.seed
-    design = fitted.model.design
     if left_out is None:
         left_out = leave_one_out.leave_out(fitted, seed)
     if rows is None or replicated is None:
-        rows = draws.some_rows(design, leave_one_out.MAX_ROWS, seed)
+        rows = draws.some_rows(fitted.model.design, leave_one_out.MAX_ROWS, seed)
         stream = np.random.SeedSequence(seed, spawn_key=(11,))
-        replicated = replications.replicate(fitted, rows, np.random.default_rng(stream))
+        replicated = predictions.replicate(fitted, rows, np.random.default_rng(stream))
     found = [
         statistics_check(replicated, fitted, rows),
         *residual_checks(fitted, left_out),
         calibration_check(left_out),
+        *([kind_check(fitted.model)] if fitted.model.mismatch else []),
         conflict_check(sensitivity.power_scaling(fitted)),
     ]
     return DataVerdict(found)
 
 
-def tail_shares(replicated: np.ndarray, fitted: Fitted, rows: np.ndarray) -> pd.Series:
-    """Share of replications at or above the data, for each figure of `replications.statistics`."""
-    design = fitted.model.design
+def tail_shares(replicated: np.ndarray, design: Design, rows: np.ndarray) -> pd.Series:
+    """Share of replications at or above the data, for each figure of `predictions.statistics`."""
     y = design.y[rows][None]
     return pd.Series(
         {
             name: float(np.mean(statistic(replicated) >= statistic(y)[0]))
-            for name, statistic in replications.statistics(design, rows).items()
+            for name, statistic in predictions.statistics(design, rows).items()
         }
     )
 
 
-def two_sided(shares: pd.Series) -> pd.Series:
-    """Two-sided tail probabilities, over as many figures as there are (Bonferroni)."""
-    tails = 2 * np.minimum(shares, 1 - shares)
-    return (tails * len(shares)).clip(upper=1.0)
-
-
 def statistics_check(replicated: np.ndarray, fitted: Fitted, rows: np.ndarray) -> dict[str, Any]:
     """Whether replications of the data show the figures that the data show."""
-    p = two_sided(tail_shares(replicated, fitted, rows))
+    shares = tail_shares(replicated, fitted.model.design, rows)
+    # two-sided, over as many figures as there are (Bonferroni)
+    p = (2 * np.minimum(shares, 1 - shares) * len(shares)).clip(upper=1.0)
     return one(
         "Replications",
         float(p.min()),
@@ -203,7 +181,7 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
             "≤",
             round(float(stats.norm.isf(LEVEL / 2 / len(z))), 2),
             f"distance of {where} from what the others predict, in predictive standard deviations",
-            "look at the row, and try `family: student`, which bends less to outliers",
+            'look at the row, and try "family: student", which bends less to outliers',
         ),
         one(
             "Far rows",
@@ -211,7 +189,7 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
             "≤",
             int(stats.binom.ppf(1 - LEVEL, len(z), 2 * stats.norm.sf(FAR))),
             f"of {len(z):,} rows beyond {FAR:g} predictive standard deviations",
-            "try `family: student`",
+            'try "family: student"',
         ),
     ]
     p = same_noise(fitted, left_out)
@@ -252,6 +230,17 @@ def calibration_check(left_out: LeftOut) -> dict[str, Any]:
         "p-value (Kolmogorov–Smirnov) that the rows' leave-one-out probabilities are uniform",
         "the noise has another shape or width than the model's",
     )
+
+
+def kind_check(model: Regression) -> dict[str, Any]:
+    """A missed check that says that the response is no quantity with Gaussian noise."""
+    return {
+        "name": "Response",
+        "value": 0.0,
+        "threshold": "≥ 1",
+        "passed": False,
+        "help": model.mismatch,
+    }
 
 
 def conflict_check(sensitivities: pd.DataFrame) -> dict[str, Any]:

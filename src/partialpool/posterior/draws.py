@@ -19,6 +19,11 @@ def interval(values: np.ndarray, axis: int = 0) -> np.ndarray:
     return np.quantile(values, [tail, 1 - tail], axis=axis)
 
 
+def coefficient(z_name: str) -> str:
+    """The population's coefficient from which groups deviate, by its name among theirs."""
+    return "Intercept" if z_name == "1" else z_name
+
+
 def some_rows(design: Design, most: int = MAX_ROWS, seed: int = 0) -> np.ndarray:
     """All rows of the data, or a random sample of `most` of them, in order."""
     n = len(design.y)
@@ -29,19 +34,17 @@ def some_rows(design: Design, most: int = MAX_ROWS, seed: int = 0) -> np.ndarray
 
 def line(design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
     """The regression line ``X beta + Z b`` at rows (n,) of the data: (S, n)."""
-    total = population_line(design, values, rows)
+    total = population_line(design, values, design.X[rows])
     for k in range(len(design.z_names)):
         total += values[design.effect(k)][:, design.codes[rows]] * design.Z[rows, k]
     return total
 
 
-def population_line(
-    design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray
-) -> np.ndarray:
-    """The population's part of the line, ``X beta``, at rows (n,) of the data: (S, n)."""
-    total = np.zeros((len(values["sigma"]), len(rows)))
+def population_line(design: Design, values: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:
+    """The population's part of the line, ``X beta``, at rows X (n, p): (S, n)."""
+    total = np.zeros((len(values["sigma"]), len(X)))
     for k, name in enumerate(design.x_names):
-        total += values[name][:, None] * design.X[rows, k]
+        total += values[name][:, None] * X[:, k]
     return total
 
 

@@ -1,20 +1,26 @@
-"""What a predictor does to the response, averaged over the rows of the data.
+"""What predictors and groups do to the response.
 
 A coefficient of a formula with interactions or bends is the effect at one point only, such as that
-of age for the reference sex. Here the change of the population's line is taken at every row and
-averaged within each draw, as `avg_slopes` and `avg_comparisons` of the package marginaleffects do
-(Arel-Bundock, Greifer & Heiss 2024).
+of age for the reference sex. `average_changes` takes the change of the population's line at every
+row and averages it within each draw, as `avg_slopes` and `avg_comparisons` of the package
+marginaleffects do (Arel-Bundock, Greifer & Heiss 2024).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import arviz_stats as azs
 import numpy as np
 import pandas as pd
+import xarray as xr
 
-from partialpool.design.formula import split_formula, variables
-from partialpool.fit.exact_fit import coefficients
+from partialpool.design.formula import read, variables
+from partialpool.fit.exact_fit import coefficients, covariance_root
 from partialpool.fit.regression import Regression
+from partialpool.posterior import draws
+from partialpool.posterior.checks import HEADINGS
+from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 
 
@@ -40,12 +46,6 @@ class Change:
     constant: bool
 
 
-def common_columns(model: Regression) -> list[str]:
-    """Columns of the table in the population's part of the formula, as written."""
-    _, common, _ = split_formula(model.formula)
-    return sorted(variables(common, model.formula), key=common.find)
-
-
 def average_changes(fitted: Fitted, column: str) -> list[Change]:
     """Slope of a numeric column; of others, and of 0/1, each level against the first.
 
@@ -54,7 +54,7 @@ def average_changes(fitted: Fitted, column: str) -> list[Change]:
     KeyError
         For a column that the table does not have.
     """
-    model, table = fitted.model, fitted.model.table
+    design, table = fitted.model.design, fitted.model.table
     values = table[column]
     levels = np.sort(values.dropna().unique()) if values.dtype.kind in "biufO" else values.unique()
     numeric = pd.api.types.is_numeric_dtype(values) and len(levels) > 2
@@ -65,45 +65,39 @@ def average_changes(fitted: Fitted, column: str) -> list[Change]:
     else:
         levels = sorted(levels, key=str) if values.dtype.kind == "O" else levels
         pairs = [(levels[0], level, levels[0], level, 1.0) for level in levels[1:]]
-    beta = coefficients(model.design, fitted.population)
+    beta = coefficients(design, fitted.population)
     found = []
     for low, high, below, above, width in pairs:
-        X = [_columns(model, table.assign(**{column: value})) for value in (below, above)]
+        X = [design.columns(table.assign(**{column: value}))[0] for value in (below, above)]
         change = (X[1] - X[0]) / width
         spread = np.ptp(change, axis=0) > 1e-6 * (1e-300 + np.abs(change).max(axis=0))
         found.append(Change(column, low, high, beta @ change.mean(0), not spread.any()))
     return found
 
 
-def _columns(model: Regression, table: pd.DataFrame) -> np.ndarray:
-    return model.design.columns(table)[0]
-
-
 def headline(fitted: Fitted) -> str:
     """The result in one sentence: what the first predictor does, and how groups differ in it."""
     model, design = fitted.model, fitted.model.design
-    response, columns = model.label(design.response), common_columns(model)
-    if not columns:
-        says, coefficient = f"The average {response} over the population", "1"
-        where = [name for name in design.x_names if name == "Intercept"]
-        if not where:
-            return ""
-        says += f" is {interval(fitted.population['Intercept'])}"
-    else:
+    response, columns = model.label(design.response), _common_columns(model)
+    if columns:
         change = average_changes(fitted, columns[0])[0]
         coefficient, label = change.column, model.label(change.column)
-        averaged = "" if change.constant else ", averaged over the rows"
-        if change.high is None:
-            says = f"One unit more of {label} changes {response} by {interval(change.draws)}"
-        else:
-            says = (
-                f"{label} {change.high} against {change.low} changes {response} by "
-                f"{interval(change.draws)}"
-            )
-        says += averaged
+        what = (
+            f"One unit more of {label}"
+            if change.high is None
+            else f"{label} {change.high} against {change.low}"
+        )
+        says = f"{what} changes {response} by {_in_words(change.draws)}"
+        says += "" if change.constant else ", averaged over the rows"
+    elif "Intercept" in design.x_names:
+        coefficient = "1"
+        centre = _in_words(fitted.population["Intercept"])
+        says = f"The average {response} over the population is {centre}"
+    else:
+        return ""
     for k, name in enumerate(design.z_names):
         if name == coefficient or name.startswith(f"{coefficient}["):
-            low, high = np.quantile(fitted.population[design.sd_names[k]], [0.05, 0.95])
+            low, high = draws.interval(fitted.population[design.sd_names[k]])
             says += (
                 f"; {design.group} differs in it with a standard deviation of {low:.3g} to "
                 f"{high:.3g}"
@@ -112,7 +106,101 @@ def headline(fitted: Fitted) -> str:
     return f"{says}."
 
 
-def interval(values: np.ndarray) -> str:
+def _common_columns(model: Regression) -> list[str]:
+    """Columns of the table in the population's part of the formula, as written."""
+    common = read(model.formula).population
+    return sorted(variables(common, model.formula), key=common.find)
+
+
+def _in_words(values: np.ndarray) -> str:
     """Mean and 90 % interval in words."""
-    low, high = np.quantile(values, [0.05, 0.95])
+    low, high = draws.interval(values)
     return f"{values.mean():.3g} (90 % interval {low:.3g} to {high:.3g})"
+
+
+def directions(fitted: Fitted) -> Finding:
+    """The population's coefficients with their probability of direction.
+
+    Returns
+    -------
+    Finding
+        Columns ``mean``, ``q05``, ``q95`` and ``positive``, the probability of a positive value.
+    """
+    beta = {name: fitted.population[name] for name in fitted.model.design.x_names}
+    table = _averages(beta).assign(positive=[(value > 0).mean() for value in beta.values()])
+    parts = []
+    for name, row in table.drop("Intercept", errors="ignore").iterrows():
+        share = max(row["positive"], 1 - row["positive"])
+        sign = "positive" if row["positive"] >= 0.5 else "negative"
+        probability = "more than 99.9 %" if share > 0.999 else f"{share:.1%}"
+        parts.append(f"**{name}** is {sign} with probability {probability}")
+    says = "; ".join(parts) or "There is no coefficient beside the intercept"
+    return Finding("directions", f"{says}.", table=table, columns=HEADINGS)
+
+
+def _averages(named: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Mean and 90 % interval of draws, a row for each name."""
+    rows = {name: [np.mean(value), *draws.interval(value)] for name, value in named.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "q05", "q95"])
+
+
+def group_coefficients(fitted: Fitted) -> dict[str, np.ndarray]:
+    """Each group's coefficients, population part included: name -> draws (S, J).
+
+    That part takes in what predictors of the group contribute, for no group on its own can tell
+    them from its own coefficients; see `Design.absorbed`.
+    """
+    design, values = fitted.model.design, fitted.values
+    absorbed = design.absorbed()
+    result = {}
+    for k, name in enumerate(design.z_names):
+        total = values[design.effect(k)]
+        for column, (at, factor) in absorbed.items():
+            if at == k:
+                total = total + values[design.x_names[column]][:, None] * factor
+        result[draws.coefficient(name)] = total
+    return result
+
+
+def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
+    """Bayesian R² and the share of variance between groups, with 90 % intervals.
+
+    R² is ArviZ's (Gelman, Goodrich, Gabry & Vehtari 2019), with the variance of the residuals at
+    each draw. The share between groups is that of ``z' Sigma z`` in what the population's part of
+    the line leaves, mean over rows (docs/method.md, eq. (31); Johnson 2014); it is the intraclass
+    correlation where only the intercept varies.
+
+    Returns
+    -------
+    Finding
+        Columns ``mean``, ``q05``, ``q95``.
+    """
+    design, values = fitted.model.design, fitted.thinned(1000).values
+    y, line = design.y[rows], draws.line(design, values, rows)
+    whole = _r2(y, line)
+    shares = {"R² by population and groups": whole}
+    says = f"The line with its groups explains {np.mean(whole):.0%} of the variance"
+    if design.z_names and set(design.x_names) - {"Intercept"}:
+        alone = _r2(y, draws.population_line(design, values, design.X[rows]))
+        shares["R² by the population's part alone"] = alone
+        says += f", what all groups share {np.mean(alone):.0%} alone"
+    if design.z_names:
+        L = covariance_root(design, values)
+        gram = design.Z[rows].T @ design.Z[rows] / len(rows)
+        between = np.einsum("sik,ij,sjk->s", L, gram, L)
+        share = between / (between + ((y - line) ** 2).mean(1))
+        shares["share of the remaining variance between groups"] = share
+        says += (
+            f"; of the variance that the population's part leaves, {share.mean():.0%} lies "
+            "between groups"
+        )
+    columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
+    return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
+
+
+def _r2(y: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """ArviZ's Bayesian R² (S,) of lines (S, n)."""
+    dims = ("chain", "draw", "row")
+    variables = {"line": (dims, line[None]), "residual": (dims[:2], (y - line).std(1)[None])}
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(variables)})
+    return np.asarray(azs.bayesian_r2(tree, "line", "residual", summary=False)).reshape(-1)

@@ -138,14 +138,9 @@ def _refit(model: Regression, row: int, seed: int) -> tuple[float, float, float,
     """Log density, probability integral transform, mean and variance of a row that was left out."""
     design = model.design
     keep = np.arange(len(design.y)) != row
-    others = replace(
-        design,
-        X=design.X[keep],
-        Z=design.Z[keep],
-        y=design.y[keep],
-        codes=design.codes[keep],
-        se=None if design.se is None else design.se[keep],
-    )
+    parts = {name: getattr(design, name)[keep] for name in ("X", "Z", "y", "codes")}
+    se = None if design.se is None else design.se[keep]
+    others = replace(design, **parts, se=se)
     values = Fitted.of(model.with_design(others), seed=seed).values
     mean, sd = (part(design, values, np.array([row]))[:, 0] for part in (draws.line, draws.noise))
     noise, y = stats.norm(mean, sd), design.y[row]
@@ -190,33 +185,26 @@ def _without(
     return y - left / rest, noise / np.sqrt(rest)
 
 
-def compare(left_out: Mapping[str, LeftOut]) -> pd.DataFrame:
-    """ArviZ's comparison of models by leave-one-out prediction, best first.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index: the models' names. ``elpd``, how far it lies behind the best, ``elpd_diff``, the
-        standard error ``dse`` of that, and the largest Pareto k.
-    """
-    table = azs.compare({name: one.elpd for name, one in left_out.items()}, round_to="none")
-    table = table[["elpd", "elpd_diff", "dse"]].astype(float)
-    return table.assign(
-        elpd_diff=table["elpd_diff"].abs(),
-        pareto_k=[float(left_out[str(name)].elpd.pareto_k.max()) for name in table.index],
-    )
-
-
 def pooling(ways: Mapping[str, Fitted], seed: int = 0) -> dict[str, LeftOut]:
     """Leave-one-out prediction of each way to pool, under its name for readers."""
     return {POOLING[way]: leave_out(fitted, seed) for way, fitted in ways.items()}
 
 
 def comparison(left_out: Mapping[str, LeftOut]) -> Finding:
-    """Models ranked by leave-one-out prediction, with what that says."""
+    """Models ranked by ArviZ's comparison of leave-one-out prediction, with what that says.
+
+    Returns
+    -------
+    Finding
+        A row for each model, best first: ``elpd``, how far it lies behind the best, ``elpd_diff``,
+        the standard error ``dse`` of that, and the largest Pareto k.
+    """
     able = {name: one for name, one in left_out.items() if not one.lost}
-    table = compare(able)
-    says = [sentence(table, able)] + [
+    table = azs.compare({name: one.elpd for name, one in able.items()}, round_to="none")
+    table = table[["elpd", "elpd_diff", "dse"]].astype(float)
+    table["elpd_diff"] = table["elpd_diff"].abs()
+    table["pareto_k"] = [float(able[str(name)].elpd.pareto_k.max()) for name in table.index]
+    says = [_sentence(table, able)] + [
         f"{name.capitalize()} cannot be compared: without its own row, the group of "
         f"{one.lost:,} of {len(one.rows):,} rows does not know its coefficients."
         for name, one in left_out.items()
@@ -239,12 +227,10 @@ def worse(gap: float, error: float) -> str:
     """
     if gap < 4:
         return "too close to tell, for below 4 this error is not reliable"
-    return (
-        f"{'clearly worse, by more than' if gap > 2 * error else 'not clearly worse, within'} two"
-    )
+    return "clearly worse, by more than two" if gap > 2 * error else "not clearly worse, within two"
 
 
-def sentence(table: pd.DataFrame, left_out: Mapping[str, LeftOut]) -> str:
+def _sentence(table: pd.DataFrame, left_out: Mapping[str, LeftOut]) -> str:
     """What the comparison says, in words, with the state of its Pareto k."""
     best, *others = table.index
     one = left_out[best]

@@ -1,11 +1,45 @@
-"""What goes into a model: the columns of its table, and its priors."""
+"""What a model is: its columns, its priors, its equations, and where a page answers a guideline."""
 
 import numpy as np
 import pandas as pd
 
+from partialpool.data.text import code
 from partialpool.design.formula import used_columns
 from partialpool.fit.regression import Regression
+from partialpool.posterior.draws import coefficient
 from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
+
+NOISE = {
+    (False, False, False): (
+        r"\text{Normal}(0, \sigma^2)",
+        "Gaussian, with standard deviation `sigma`",
+    ),
+    (False, True, False): (
+        r"\text{Normal}(0, s_i^2)",
+        "Gaussian, with the known standard errors $s_i$ in {se}",
+    ),
+    (False, True, True): (
+        r"\text{Normal}(0, s_i^2 + \sigma^2)",
+        "Gaussian; its variance is that of the known standard errors $s_i$ in {se} and `sigma²` "
+        "beside them",
+    ),
+    (True, False, False): (
+        r"\text{Student}(\nu, 0, \sigma)",
+        "that of Student's t with scale `sigma` and `nu` degrees of freedom, so that an outlier "
+        "bends the line less",
+    ),
+    (True, True, False): (
+        r"\text{Student}(\nu, 0, s_i)",
+        "that of Student's t with `nu` degrees of freedom and the known standard errors $s_i$ in "
+        "{se} for scale",
+    ),
+    (True, True, True): (
+        r"\text{Student}(\nu, 0, \sqrt{s_i^2 + \sigma^2})",
+        "that of Student's t with `nu` degrees of freedom; the square of its scale is that of the "
+        "known standard errors $s_i$ in {se} and `sigma²` beside them",
+    ),
+}
 
 
 def columns(model: Regression) -> Finding:
@@ -14,7 +48,7 @@ def columns(model: Regression) -> Finding:
     Of data in parts the figures are those of the sample of rows.
     """
     design, table = model.design, model.table
-    groups = design.group.split(":") if design.group else []
+    groups = design.factors
     rows = {}
     for name in used_columns(design.formula, model.se):
         values = table[name]
@@ -28,17 +62,14 @@ def columns(model: Regression) -> Finding:
             else "response"
         )
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+        figures = numeric and role != "group"
         constant = bool(design.group) and name not in groups and _constant_in_groups(model, values)
         rows[name] = {
             "role": f"{role}, of the group" if constant and role == "predictor" else role,
             "different values": f"{values.nunique():,}",
-            "mean": f"{values.mean():.4g}" if numeric and role != "group" else "",
-            "sd": f"{values.std():.3g}" if numeric and role != "group" else "",
-            "range": (
-                f"{values.min():.4g} to {values.max():.4g}"
-                if numeric and role != "group"
-                else _levels(values)
-            ),
+            "mean": f"{values.mean():.4g}" if figures else "",
+            "sd": f"{values.std():.3g}" if figures else "",
+            "range": f"{values.min():.4g} to {values.max():.4g}" if figures else _levels(values),
             "missing": str(model.lacking.get(name, 0)),
         }
     order = ("response", "predictor", "predictor, of the group", "standard error", "group")
@@ -53,11 +84,12 @@ def priors(model: Regression) -> Finding:
     groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
     known = f"; standard errors in {model.se}" if model.se else ""
     noise = "; noise with Student's t distribution" if model.family == "student" else ""
-    says = f"`{model.formula}`: {design.n_rows:,} rows{groups}{known}{noise}."
+    says = f"`{model.formula}`: {design.n_rows:,} rows{groups}{known}{noise}. Read as "
+    says += f"`{design.written}`."
     table = pd.DataFrame(
         {"parameter": list(model.priors), "prior": [str(p) for p in model.priors.values()]}
     )
-    remarks = [remark for remark in (model.dropped, model.unidentified) if remark]
+    remarks = [r for r in (model.dropped, model.unidentified, model.mismatch) if r]
     return Finding("priors", " ".join([says, *remarks]), table=table, index=False)
 
 
@@ -72,3 +104,97 @@ def _constant_in_groups(model: Regression, values: pd.Series) -> bool:
 def _levels(values: pd.Series) -> str:
     levels = [str(level) for level in np.sort(values.astype(str).unique())]
     return ", ".join(levels) if len(levels) <= 4 else f"{levels[0]}, {levels[1]}, …, {levels[-1]}"
+
+
+def equations(regression: Regression) -> Finding:
+    """The model of a row in mathematics, then in words."""
+    design = regression.design
+    known = regression.se is not None
+    noise, words = NOISE[
+        regression.family == "student", known, known and not regression.priors["sigma"].fixed
+    ]
+    names = ", ".join(map(code, design.x_names)) or "none"
+    says = [
+        f"{code(design.response)} is a sum over the population's columns ({names}), each with one "
+        "coefficient for all rows"
+    ]
+    line, effects = r"\mathbf{x}_i^\top \boldsymbol{\beta}", ""
+    if design.z_names:
+        line += r" + \mathbf{z}_i^\top \mathbf{b}_{j(i)}"
+        effects = r" \\ \mathbf{b}_j &\sim \text{Normal}(\mathbf{0}, \Sigma)"
+        together = [
+            " and ".join(code(coefficient(design.z_names[k])) for k in block)
+            for block in design.blocks
+        ]
+        correlated = any(len(block) > 1 for block in design.blocks)
+        apart = ", and apart from that in ".join(together)
+        says.append(
+            f"every {code(design.group)} deviates from it in {apart}"
+            + (" (correlated)" if correlated else "")
+        )
+        says.append(
+            "how much is learned from all groups together: the standard deviations on the "
+            "diagonal of $\\Sigma$, whose names end in `_sigma`, set how strongly groups are pooled"
+        )
+    says.append(f"the noise of a row is {words.format(se=code(regression.se))}")
+    return Finding(
+        "model",
+        "$$\n\\begin{aligned}\n"
+        rf"y_i &= {line} + e_i \\ e_i &\sim {noise}{effects}"
+        "\n\\end{aligned}\n$$\n\n"
+        f"In words: {'; '.join(says)}.",
+    )
+
+
+def guideline(fitted: Fitted) -> Finding:
+    """The points of the Bayesian analysis reporting guidelines, and where this page answers them.
+
+    The points are those of Kruschke (2021), Nature Human Behaviour 5, 1282–1291, Table 1, in words
+    of ours.
+    """
+    exact, proper = fitted.attrs["method"] == "exact", fitted.model.proper
+    computed = (
+        "independent draws, no chain to converge; how the fit judged itself is among the checks"
+        if exact
+        else "R-hat, effective draws and divergences are among the checks"
+    )
+    points = [
+        ("Why Bayesian, and to what end", "yours to add: what the analysis is for", ""),
+        ("Data and variables", "", "the-data"),
+        ("Likelihood and parameters", "", "the-model"),
+        (
+            "Priors and their reason",
+            "defaults are scaled to the data; say why if you set them",
+            "the-model",
+        ),
+        (
+            "Prior predictive check",
+            "" if proper else "impossible with a flat prior",
+            "prior-predictive-check",
+        ),
+        ("Software", "every version is listed", "run-provenance"),
+        ("Convergence and resolution of the computation", computed, "run-checks"),
+        ("Posterior predictive check", "", "does-the-model-fit"),
+        ("Summary of the posterior", "centre, interval of stated kind, direction", "coefficients"),
+        (
+            "Model comparison",
+            "evidence and leave-one-out prediction"
+            if "log_evidence" in fitted.attrs
+            else "leave-one-out prediction",
+            "complete-no-and-partial-pooling",
+        ),
+        ("Decisions and their criteria", "none is made here; no threshold is applied", ""),
+        ("Sensitivity to the prior", "", "sensitivity"),
+        ("Reproducibility: data, code, settings, seed", "one command", "run-reproduce"),
+    ]
+    rows = "\n".join(
+        f"| {point} | {remark} | {f'[{_title(anchor)}](#{anchor})' if anchor else '–'} |"
+        for point, remark, anchor in points
+    )
+    head = "| point of the guideline | remark | section |\n|---|---|---|\n"
+    return Finding("guideline", head + rows)
+
+
+def _title(anchor: str) -> str:
+    """The heading that an anchor leads to."""
+    return anchor.removeprefix("run-").replace("-", " ").capitalize()

@@ -1,6 +1,6 @@
-"""Predictions for chosen rows: groups that were in the data, and groups that were not."""
+"""What a model predicts: chosen rows, of groups old and new, and data like those it has seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,40 +10,28 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete, standard_errors
 from partialpool.data.tables import load
-from partialpool.design.formula import used_columns, variables
-from partialpool.fit.exact_fit import covariance_root
+from partialpool.design.formula import read
+from partialpool.design.matrices import Design
+from partialpool.fit.exact_fit import covariance_root, prior_effects
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 
 UNSEEN = ("refuse", "population")
+#: Replicated data sets.
+REPLICATIONS = 400
+#: Draws from the prior: a data set each.
+PRIOR_SETS = 200
 
 
 def line(
-    fitted: Fitted,
-    table: pd.DataFrame,
-    *,
-    unseen: str = "refuse",
-    seed: int = 0,
+    fitted: Fitted, table: pd.DataFrame, *, unseen: str = "refuse", seed: int = 0
 ) -> np.ndarray:
-    """Draws of the regression line ``X beta + Z b`` at rows: (draws, rows).
+    """Draws of the regression line ``X beta + Z b`` at rows, offset added: (draws, rows).
 
-    Parameters
-    ----------
-    fitted : Fitted
-    table : pandas.DataFrame
-        The rows; the response is not needed.
-    unseen : {"refuse", "population"}
-        For a group that was not in the data: an error, or effects drawn from the population's
-        distribution, ``b ~ N(0, Sigma)``, the same for all rows of that group.
-    seed : int
-        Of the effects of new groups.
-
-    Raises
-    ------
-    ValueError
-        For a group level that was not in the data, unless `unseen` is ``"population"``.
+    `unseen`, and what is refused, is explained in `Fit.predict`; `seed` is that of new groups'
+    effects.
     """
     if unseen not in UNSEEN:
         raise ValueError(f"unseen: choose from {', '.join(UNSEEN)}, not {unseen!r}.")
@@ -51,20 +39,16 @@ def line(
     X, Z, codes = design.rows(table)
     new = codes < 0
     if new.any() and unseen == "refuse":
-        level = table[design.group.split(":")].to_numpy()[new][0]
-        shown = repr(level[0]) if len(level) == 1 else repr(":".join(map(str, level)))
+        level = design.labels(table).to_numpy()[new].tolist()[0]
         raise ValueError(
-            f"The level {shown} of {design.group} was not in the data; "
+            f"The level {level!r} of {design.group} was not in the data; "
             "set `unseen` to 'population' to predict a new group."
         )
-    total = np.zeros((len(values["sigma"]), len(table)))
-    for k, name in enumerate(design.x_names):
-        total += values[name][:, None] * X[:, k]
+    total = draws.population_line(design, values, X) + design.offset(table)
     for k in range(len(design.z_names)):
         total[:, ~new] += values[design.effect(k)][:, codes[~new]] * Z[~new, k]
     if new.any():
-        labels = table[design.group.split(":")].astype(str).agg(":".join, axis=1)[new]
-        which, levels = pd.factorize(labels)
+        which, levels = pd.factorize(design.labels(table)[new])
         z = np.random.default_rng([seed, 0]).standard_normal((len(total), len(levels), Z.shape[1]))
         effects = np.einsum("skl,sgl->sgk", covariance_root(design, values), z)
         total[:, new] += np.einsum("snk,nk->sn", effects[:, which], Z[new])
@@ -80,13 +64,12 @@ def predict(
     seed: int = 0,
 ) -> pd.DataFrame:
     """Predict rows: the line, and a new observation around it; `Fit.predict` explains."""
-    scale = None
+    scale = fitted.values["sigma"][:, None]
     if fitted.model.se is not None:
-        scale = standard_errors(table, fitted.model.se)
+        scale = np.hypot(scale, standard_errors(table, fitted.model.se))
     total = line(fitted, table, unseen=unseen, seed=seed)
-    sigma = fitted.values["sigma"][:, None]
     unit = draws.standard_noise(fitted.values, total.shape, np.random.default_rng([seed, 1]))
-    observed = total + (sigma if scale is None else np.hypot(sigma, scale)) * unit
+    observed = total + scale * unit
     tails = [(1 - probability) / 2, (1 + probability) / 2]
     lower, upper = np.quantile(total, tails, axis=0)
     observation_lower, observation_upper = np.quantile(observed, tails, axis=0)
@@ -124,10 +107,8 @@ def chosen_rows(
         For a column that is missing, and for missing values.
     """
     design = model.design
-    response = variables(design.formula.split("~")[0], design.formula)
-    needed = [c for c in used_columns(design.formula, model.se) if c not in response]
-    first = [c for c in design.group.split(":") if c in needed]
-    needed = [*first, *(c for c in needed if c not in first)]
+    others = {*read(design.formula).predictors, *([model.se] if model.se else [])}
+    needed = [*design.factors, *sorted(others - {*design.factors})]
     if wanted is None:
         table = _typical_rows(model)
     elif isinstance(wanted, str):
@@ -155,7 +136,7 @@ def _typical_rows(model: Regression) -> pd.DataFrame:
         numeric = pd.api.types.is_numeric_dtype(table[name])
         middle = table[name].median() if numeric else table[name].mode().iloc[0]
         new[name] = middle if not pd.api.types.is_integer_dtype(table[name]) else round(middle)
-    parts = design.group.split(":") if design.group else []
+    parts = design.factors
     for part in parts:
         taken = set(table[part].astype(str))
         new[part] = next(w for w in ("new", *(f"new {k}" for k in range(99))) if w not in taken)
@@ -208,3 +189,66 @@ def finding(predicted: pd.DataFrame, output: str | None = None) -> Finding:
     found.to_csv(Path(output) / "predictions.csv")
     says = "The same rows with all digits: [predictions.csv](predictions.csv)."
     return replace(found, sentence=says)
+
+
+def replicate(fitted: Fitted, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """New responses at rows of the data, in the groups that they are in: (replications, n)."""
+    return _respond(fitted.model.design, fitted.thinned(REPLICATIONS).values, rows, rng)
+
+
+def replicate_prior(
+    model: Regression, rows: np.ndarray, rng: np.random.Generator
+) -> np.ndarray | None:
+    """Responses at rows of the data that the priors alone imply; None if one of them is flat."""
+    if not model.proper:
+        return None
+    design = model.design
+    truths = [draws.from_prior(design, model.priors, rng) for _ in range(PRIOR_SETS)]
+    values = {name: np.array([truth[name] for truth in truths]) for name in truths[0]}
+    if "nu" in model.priors:
+        values["nu"] = model.priors["nu"].sample(rng, PRIOR_SETS)
+    if design.z_names:
+        effects = prior_effects(design, values, rng)
+        values |= {design.effect(k): effect for k, effect in enumerate(effects)}
+    return _respond(design, values, rows, rng)
+
+
+def _respond(
+    design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    line = draws.line(design, values, rows)
+    unit = draws.standard_noise(values, line.shape, rng)
+    return line + draws.noise(design, values, rows) * unit
+
+
+def statistics(design: Design, rows: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Figures by which replications are held against the data: name -> function of (S, n)."""
+    codes = np.unique(design.codes[rows], return_inverse=True)[1]
+    counts = np.bincount(codes)
+
+    def means(y: np.ndarray) -> np.ndarray:
+        sums = np.zeros((len(y), len(counts)))
+        np.add.at(sums.T, codes, y.T)
+        return sums / counts
+
+    def within(y: np.ndarray) -> np.ndarray:
+        left = np.zeros((len(y), len(counts)))
+        np.add.at(left.T, codes, ((y - means(y)[:, codes]) ** 2).T)
+        several = counts > 1
+        return np.sqrt(left[:, several] / (counts[several] - 1))
+
+    found: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "smallest value": lambda y: y.min(1),
+        "largest value": lambda y: y.max(1),
+    }
+    if len(counts) > 1 and counts.max() > 1:
+        found |= {
+            "sd of group means": lambda y: means(y).std(1),
+            "largest sd within a group": lambda y: within(y).max(1),
+        }
+    else:
+        found |= {
+            "standard deviation": lambda y: y.std(1),
+            "mean absolute deviation": lambda y: np.abs(y - y.mean(1)[:, None]).mean(1),
+        }
+    return found

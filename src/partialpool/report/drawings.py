@@ -1,13 +1,12 @@
 """Figures of a page: inline SVG that follows the page's colours, and the index's thumbnails."""
 
 import base64
-import html
 import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from partialpool.plots import palette
 from partialpool.plots.palette import INK
@@ -46,7 +45,7 @@ def inline_svg(text: str, alt: str, prefix: str) -> Markup:
     if root is None:
         return Markup("")
     root.set("role", "img")
-    root.set("aria-label", alt or "Figure without a description")
+    root.set("aria-label", alt)
     _rename_ids(root, prefix)
     _shorten(root)
     width = _points(root.get("width"))
@@ -62,14 +61,14 @@ def inline_svg(text: str, alt: str, prefix: str) -> Markup:
 def image(data: str, mime: str, alt: str) -> Markup:
     """Prepare a bitmap to stand in a page."""
     safe = re.sub(r"[^A-Za-z0-9+/=]", "", data)
-    label = html.escape(alt or "Figure without a description", quote=True)
-    return Markup(f'<img class="bitmap" alt="{label}" src="data:{mime};base64,{safe}">')
+    return Markup(f'<img class="bitmap" alt="{escape(alt)}" src="data:{mime};base64,{safe}">')
 
 
 def alt_text(output: Any, mime: str) -> str:
     """Read a figure's description from the metadata of its output."""
     metadata = output.get("metadata", {})
-    return str(metadata.get(mime, {}).get("alt") or metadata.get("alt") or "")
+    found = metadata.get(mime, {}).get("alt") or metadata.get("alt")
+    return str(found or "Figure without a description")
 
 
 def write_thumbnail(notebook: Any, folder: Path) -> str | None:

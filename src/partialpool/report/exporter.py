@@ -9,7 +9,7 @@ from nbconvert import HTMLExporter, TemplateExporter
 from traitlets import default
 from traitlets.config import Config
 
-from partialpool.report import drawings, markup, page, sanitizer
+from partialpool.report import drawings, markup, page
 
 
 class PageExporter(HTMLExporter):
@@ -48,7 +48,7 @@ class PageExporter(HTMLExporter):
         """Filters of the template; some take the place of nbconvert's own of that name."""
         yield from super().default_filters()
         yield "ansi2html", markup.terminal
-        yield "clean_html", sanitizer.sanitize
+        yield "clean_html", markup.sanitize
         yield "figure", figure
         yield "highlight_code", highlight_code
         yield "output_markdown", output_markdown

@@ -1,12 +1,17 @@
-"""The index over all runs: what there is, what broke, and what the estimates are."""
+"""The index over all runs, and a page for each study with more than one: runs side by side.
 
+Both read nothing but the runs' ``summary.json``.
+"""
+
+import hashlib
+import io
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from partialpool.data import paths
-from partialpool.report import page
-from partialpool.report.summaries import reason
+from partialpool.report import drawings, page
 
 #: Runs (see `partialpool.batch.runs.Run`), and their summaries where there are any.
 Found = Iterable[tuple[Any, dict[str, Any] | None]]
@@ -14,6 +19,8 @@ Found = Iterable[tuple[Any, dict[str, Any] | None]]
 ORDER = ("error", "failed", "missing", "warned", "passed")
 #: Most estimates shown per run.
 MAX_ESTIMATES = 4
+#: Metric of every study, shown first; others follow.
+RATE = "effective draws per second, worst parameter"
 #: Length and margin of the strips that compare an estimate over a study's runs, in pixels.
 STRIP, EDGE = 104, 5
 
@@ -25,7 +32,7 @@ def is_bad(run: Any, summary: dict[str, Any] | None) -> bool:
     return summary["status"] == "failed" and run.expect != "failed"
 
 
-def write(reports: Path, found: Found, changed: Mapping[str, Any] | None = None) -> Path:
+def write(reports: Path, found: Found, changed: Mapping[str, Any]) -> Path:
     """Write ``index.html`` into the folder of all reports, unless it is as it should be.
 
     Returns
@@ -35,16 +42,12 @@ def write(reports: Path, found: Found, changed: Mapping[str, Any] | None = None)
     """
     target = reports / "index.html"
     text = render(reports, found, changed)
-    try:
-        if target.read_text(encoding="utf-8") == text:
-            return target
-    except (OSError, UnicodeDecodeError):
-        pass
-    paths.write(target, text)
+    if not target.is_file() or target.read_bytes() != text.encode():
+        paths.write(target, text)
     return target
 
 
-def render(reports: Path, found: Found, changed: Mapping[str, Any] | None = None) -> str:
+def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
     """Make the index of some runs.
 
     Parameters
@@ -53,11 +56,10 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any] | None = None
         The folder of all reports.
     found : iterable of (run, dict or None)
         The runs, see `partialpool.batch.runs.Run`, and their summaries.
-    changed : mapping, optional
+    changed : mapping
         What changed since the last index: ``first`` (whether there was none), ``changes``,
         ``groups`` (of the changes) and ``date``.
     """
-    changed = changed or {"first": True, "changes": [], "groups": [], "date": None}
     kinds = {(c["study"], c["run"]): c["kind"] for c in changed["changes"]}
     studies: dict[str, dict[str, Any]] = {}
     for run, summary in found:
@@ -138,38 +140,115 @@ def _example(studies: Iterable[dict[str, Any]]) -> str | None:
 
 
 def _row(run: Any, summary: dict[str, Any] | None) -> dict[str, Any]:
-    row: dict[str, Any] = {
+    """A run as the index shows it."""
+    there = summary or {"status": "missing", "parameters": {}, "seconds": {"total": None}}
+    status, note = there["status"], ""
+    if summary and summary["settings"] != run.settings:
+        note = "made with earlier settings"
+    elif summary and run.expect == "failed":
+        note = "as expected" if status == "failed" else "was expected to fail"
+    return {
         "name": run.name,
         "label": run.label,
-        "folder": f"{run.study}/{run.name}",
         "settings": {key: run.settings[key] for key in run.swept},
         "seed": run.seed,
-        "status": "missing",
+        "status": status,
         "bad": is_bad(run, summary),
-        "why": "has not run to its end yet",
-        "note": "",
-        "parameters": {},
-        "truth": {},
+        "why": page.reason(summary) if summary else "has not run to its end yet",
+        "note": note,
+        "parameters": there["parameters"],
+        "truth": there.get("truth", {}),
         "strips": {},
-        "seconds": None,
-        "thumbnail": None,
-        "headline": None,
-        "fit": None,
+        "seconds": there["seconds"]["total"],
+        "thumbnail": there.get("thumbnail"),
+        "fit": (there.get("fit") or {}).get("status"),
     }
-    if summary is None:
-        return row
-    if summary["settings"] != run.settings:
-        row["note"] = "made with earlier settings"
-    elif run.expect == "failed":
-        as_said = summary["status"] == "failed"
-        row["note"] = "as expected" if as_said else "was expected to fail"
-    return row | {
-        "status": summary["status"],
-        "why": reason(summary),
-        "parameters": summary["parameters"],
-        "truth": summary.get("truth", {}),
-        "seconds": summary["seconds"]["total"],
-        "thumbnail": summary.get("thumbnail"),
-        "headline": summary.get("headline"),
-        "fit": (summary.get("fit") or {}).get("status"),
+
+
+def write_studies(reports: Path, found: Found) -> list[Path]:
+    """Write ``reports/<study>/index.html`` for every study of which two or more runs finished.
+
+    A page that shows these summaries already is left alone, so that a report with nothing to do
+    imports no plotting. Pages of other studies are removed.
+
+    Parameters
+    ----------
+    reports : Path
+        The folder of all reports.
+    found : iterable of (run, dict or None)
+        All that present studies define, see `partialpool.batch.runs.Run`, and their summaries.
+
+    Returns
+    -------
+    list of Path
+        The pages that are there.
+    """
+    studies: dict[str, list[dict[str, Any]]] = {}
+    for run, summary in found:
+        if summary is None or summary["status"] == "error" or summary["settings"] != run.settings:
+            continue
+        studies.setdefault(run.study, []).append(_side(run, summary))
+    pages = []
+    for study, rows in studies.items():
+        target = reports / study / "index.html"
+        if len(rows) < 2:
+            continue
+        text = json.dumps([page.version(), rows], sort_keys=True, default=str)
+        mark = hashlib.sha256(text.encode()).hexdigest()[:16]
+        if page.mark(target, "summaries") != mark:
+            paths.write(target, render_study(study, rows, mark))
+        pages.append(target)
+    for target in reports.glob("*/index.html"):
+        if target not in pages and page.mark(target, "summaries"):
+            target.unlink()
+    return pages
+
+
+def _side(run: Any, summary: dict[str, Any]) -> dict[str, Any]:
+    """A run as the page of its study shows it."""
+    settings = {key: run.settings[key] for key in run.swept}
+    metrics = dict(summary.get("metrics", {}))
+    sizes = [p["ess_bulk"] for p in summary["parameters"].values() if p.get("ess_bulk")]
+    if sizes and summary["seconds"]["fit"]:
+        metrics[RATE] = {"this run": min(sizes) / summary["seconds"]["fit"]}
+    return {
+        "name": run.name,
+        "settings": settings | {"seed": run.seed},
+        "swept": list(run.swept),
+        "summary": summary,
+        "metrics": metrics,
     }
+
+
+def render_study(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
+    """Make the page of a study from its runs."""
+    from partialpool.plots import study_plots
+
+    pictures = [("Estimates", study_plots.estimates(rows))]
+    swept = rows[0]["swept"]
+    for metric in dict.fromkeys(name for row in rows for name in row["metrics"]):
+        shown = [row for row in rows if row["metrics"].get(metric)]
+        if len(swept) == 2:
+            picture = study_plots.over_two(shown, metric, *swept)
+        else:
+            picture = study_plots.over_one(shown, metric, swept[0] if swept else "seed")
+        pictures.append((metric[0].upper() + metric[1:], picture))
+    sections = []
+    for k, (title, found) in enumerate(pictures):
+        svg = io.StringIO()
+        found.figure.savefig(svg, format="svg")
+        figure = drawings.inline_svg(svg.getvalue(), found.description, f"s{k}-")
+        section = {"id": f"s{k}", "level": 2, "text": title}
+        sections.append(section | {"figure": figure, "says": found.sentence})
+    return (
+        page.environment()
+        .get_template("study.html.j2")
+        .render(
+            study=study,
+            title=rows[0]["summary"].get("title") or study,
+            rows=rows,
+            swept=[*swept, "seed"],
+            sections=sections,
+            mark=mark,
+        )
+    )

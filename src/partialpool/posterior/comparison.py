@@ -1,0 +1,147 @@
+"""The same data under other models: other ways to pool, and Gaussian noise beside Student's t."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from partialpool.fit.regression import Regression
+from partialpool.posterior import checks, draws, leave_one_out
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import POOLING, Fitted
+
+#: Rows that are shown because they count least.
+LIGHTEST = 5
+
+
+def coefficients(ways: Mapping[str, Fitted]) -> Finding:
+    """Population coefficients under each way to pool: posterior mean and sd.
+
+    With no pooling there is no population; the column shows mean and standard deviation *over
+    the groups'* separate estimates instead, of the groups that have one. A coefficient into which
+    a group's own estimate mixes others, such as the intercept beside a predictor of the group, has
+    no such figure.
+
+    Parameters
+    ----------
+    ways : mapping
+        `Fitted.ways`.
+    """
+    model = ways["partial"].model
+    columns = {}
+    for kind, fitted in ways.items():
+        known = [name for name in _compared(model) if name in fitted.dataset]
+        figures = pd.DataFrame(columns=["mean", "sd"], dtype=float)
+        if known:
+            figures = checks.summarize(fitted.dataset, known)[["mean", "sd"]]
+        if kind == "none":
+            mixed = model.design.absorbed()
+            for k, name in enumerate(model.design.z_names):
+                if sum(at == k for at, _ in mixed.values()) <= 1:
+                    means = fitted.values[model.design.effect(k)].mean(0)[estimable(fitted, k)]
+                    figures.loc[draws.coefficient(name)] = means.mean(), means.std()
+        columns[POOLING[kind], "mean"] = figures["mean"]
+        columns[POOLING[kind], "sd over groups" if kind == "none" else "sd"] = figures["sd"]
+    table = pd.DataFrame(columns).loc[_compared(model)]
+    formats = {column: (column, "{:.3f}") for column in table.columns}
+    return Finding("pooling", _evidence(ways), table=table, columns=formats)
+
+
+def estimable(none: Fitted, k: int) -> np.ndarray:
+    """Which groups (J,) know coefficient k of the varying ones on their own.
+
+    The others have only the prior of no pooling, which is ten thousand times as wide as the data.
+    """
+    design = none.model.design
+    width = none.model.priors[design.sd_names[k]].arguments[0]
+    return none.values[design.effect(k)].std(0) < 0.1 * width
+
+
+def _compared(model: Regression) -> list[str]:
+    """Parameters that all three ways have."""
+    return [*model.design.x_names, *(n for n in ("sigma", "nu") if n in model.parameters)]
+
+
+def _evidence(ways: Mapping[str, Fitted]) -> str:
+    """What the evidence says about partial and complete pooling, in words.
+
+    No pooling has no evidence: its prior is so wide as to say nothing.
+    """
+    partial = ways["partial"]
+    if partial.model.family != "gaussian":
+        return "There is no evidence of sampled fits by which to compare the ways to pool."
+    if "log_evidence" not in partial.attrs and partial.reference is not None:
+        partial = partial.reference
+    evidence = {
+        way: fitted.attrs["log_evidence"]
+        for way, fitted in (("complete", ways["complete"]), ("partial", partial))
+        if "log_evidence" in fitted.attrs
+    }
+    if len(evidence) < 2:
+        return "A flat prior leaves no evidence by which to compare the ways to pool."
+    best, other = sorted(evidence, key=evidence.__getitem__, reverse=True)
+    return (
+        f"The log evidence is highest for **{POOLING[best]}** ({evidence[best]:.1f}), "
+        f"{evidence[best] - evidence[other]:.1f} below it for {POOLING[other]}. No pooling, each "
+        "group on its own, has none: it needs a prior, and takes none."
+    )
+
+
+def weights(fitted: Fitted) -> np.ndarray:
+    """How much each row counts, relative to one on the line: mean of ``nu / (nu + z²)``, (N,).
+
+    Student's t is a mixture of normals; given the parameters, a row at z scales from the line has
+    a precision of ``(nu + 1) / (nu + z²)`` on average (Lange, Little & Taylor 1989).
+    """
+    design, values = fitted.model.design, fitted.thinned(1000).values
+    rows = np.arange(len(design.y))
+    z = (design.y - draws.line(design, values, rows)) / draws.noise(design, values, rows)
+    nu = values["nu"][:, None]
+    return (nu / (nu + z**2)).mean(0)
+
+
+def lightest(fitted: Fitted) -> Finding:
+    """The rows that count least, with their weight."""
+    design, weight = fitted.model.design, weights(fitted)
+    order = np.argsort(weight)[:LIGHTEST]
+    parts = design.factors
+    columns = dict.fromkeys([*parts, *design.predictors])
+    table = fitted.model.table.iloc[order][list(columns)]
+    table = table.assign(**{design.response: design.y[order], "weight": weight[order]})
+    says = "The rows that count least; one on the line has weight 1."
+    return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.3f}")})
+
+
+def noise(fitted: Fitted, left_out: leave_one_out.LeftOut, seed: int = 0) -> Finding:
+    """Both kinds of noise by leave-one-out prediction; `left_out` is that of the fit."""
+    gaussian = leave_one_out.leave_out(fitted.gaussian, seed)
+    both = {"Student's t": left_out, "Gaussian noise": gaussian}
+    return replace(leave_one_out.comparison(both), name="noise")
+
+
+def noise_in_words(fitted: Fitted) -> str:
+    """How the two families differ, in words."""
+    model = fitted.model
+    ours = checks.summarize(fitted.dataset, model.parameters)
+    theirs = checks.summarize(fitted.gaussian.dataset, fitted.gaussian.model.parameters)
+    moved = {
+        name: abs(ours.at[name, "mean"] - theirs.at[name, "mean"]) / theirs.at[name, "sd"]
+        for name in model.design.x_names
+    }
+    says = ""
+    if "nu" in model.parameters:
+        nu = ours.loc["nu"]
+        tail = "far from" if nu["q95"] < 10 else "close to" if nu["q05"] > 20 else "perhaps not"
+        says = (
+            f"The degrees of freedom are {nu['mean']:.1f} (90 % interval {nu['q05']:.1f} to "
+            f"{nu['q95']:.1f}): the noise is {tail} Gaussian. "
+        )
+    if not moved:
+        return says
+    most = max(moved, key=moved.__getitem__)
+    return says + (
+        f"The coefficient that moves most against Gaussian noise is **{most}**, from "
+        f"{theirs.at[most, 'mean']:.4g} to {ours.at[most, 'mean']:.4g}: {moved[most]:.2f} of its "
+        "posterior standard deviation."
+    )
