@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool.posterior import draws, robust
+from partialpool.posterior import comparison, draws
 
 
 def test_intervals_are_equal_tailed_of_ninety_per_cent():
@@ -22,7 +22,7 @@ def test_rows_far_from_the_line_weigh_as_students_t_says():
     fitted = SimpleNamespace(
         model=SimpleNamespace(design=design), thinned=lambda _: SimpleNamespace(values=values)
     )
-    np.testing.assert_allclose(robust.weights(fitted), [1, 0.5, 0.25])
+    np.testing.assert_allclose(comparison.weights(fitted), [1, 0.5, 0.25])
 
 
 def test_correlations_from_the_prior_have_the_moments_of_lkj():
