@@ -87,3 +87,14 @@ def test_differences_and_their_errors_are_those_of_paired_rows(closed):
     assert list(table.index) == ["narrow", "wide"]
     assert table.at["wide", "elpd_diff"] == pytest.approx(gaps.sum(), rel=0.05)
     assert table.at["wide", "dse"] == pytest.approx(np.sqrt(40 * gaps.var()), rel=0.05)
+
+
+def test_a_row_left_out_for_real_is_predicted_as_normal_theory_says(closed):
+    """Its variance has that of the mean in it, a fortieth here; density to 1/√4000 of its sd."""
+    fit, row = closed
+    log_density, pit, mean, variance = leave_one_out._refit(fit.model, 5, 1)
+    y = fit.model.design.y
+    assert variance == pytest.approx(row.var()[5], rel=0.003)
+    assert mean == pytest.approx(row.mean()[5], abs=0.08)
+    assert log_density == pytest.approx(row.logpdf(y)[5], abs=0.03)
+    assert pit == pytest.approx(row.cdf(y)[5], abs=0.01)

@@ -1,0 +1,96 @@
+"""Figures over many fits, from tables small enough to do by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from partialpool.simulation import calibration, many_fits
+
+
+def table(**columns):
+    """Four data sets of one parameter, with what the figures read."""
+    return pd.DataFrame({"parameter": "a", "data_set": range(4), "truth": 1.0} | columns)
+
+
+def test_pooling_is_a_geometric_mean_with_its_normal_interval():
+    """Ratios 2, 2, 8, 8: mean of logs 2 log 2, their sd 2/√3 log 2, its error half of that."""
+    ways = table(partial=[1.0, 2, 1, 2], complete=[2.0, 4, 8, 16], none=[0.5, 1, 0.5, 4])
+    found = calibration.pooling(ways)
+    half = 1.96 * 2 / np.sqrt(3) / 2
+    assert found.loc["complete", ["ratio", "low", "high"]].tolist() == pytest.approx(
+        [4, 2 ** (2 - half), 2 ** (2 + half)]
+    )
+    assert found["error"].to_dict() == pytest.approx({"complete": 7.5, "none": 1.5, "partial": 1.5})
+    assert found.loc[["complete", "none"], "wins"].tolist() == [1, 0.25]
+    assert np.isnan(found.at["partial", "wins"])
+
+
+def test_a_bias_has_the_error_of_a_mean():
+    """Errors 0, 1, 2, 1 about the truth: sd √(2/3), over four data sets."""
+    ends = {"q2.5": 0.0, "q97.5": 3.0, "sd": 0.5}
+    row = calibration.errors(table(mean=[1.0, 2, 3, 2], **ends), {"a": 2.0}).loc["a"]
+    assert row["bias_se"] == pytest.approx(np.sqrt(2 / 3) / 2)
+    assert row["contraction"] == pytest.approx(1 - 0.25 / 4)
+    assert row["width"] == 3
+
+
+def test_p_values_count_all_parameters_of_a_study():
+    """Two parameters, and two times three intervals: each smallest p-value by as many."""
+    rng = np.random.default_rng(1)
+    both = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "parameter": name,
+                    "data_set": range(200),
+                    "rank": rng.uniform(size=200),
+                    "truth": rng.standard_normal(200),
+                    "trusted": True,
+                }
+            )
+            for name in "ab"
+        ]
+    )
+    for nominal, half in ((0.5, 0.6745), (0.8, 1.2816), (0.95, 1.96)):
+        lower, upper = calibration.INTERVALS[nominal]
+        both[lower], both[upper] = -half, half
+    checks = {check["name"]: check["value"] for check in calibration.verdict(both).checks}
+    ranks, covered = calibration.uniformity(both), calibration.coverage(both)
+    assert checks["Ranks uniform"] == pytest.approx(min(1, 2 * ranks.min()))
+    assert checks["Coverage"] == pytest.approx(min(1, 6 * covered["p"].min()))
+    # the smallest of two p-values is below a half, or the product would say nothing
+    assert 0.01 < ranks.min() < 0.5
+
+
+def test_the_summary_of_a_study_has_quantiles_of_the_estimates():
+    found = calibration.parameters(table(mean=[0.0, 1, 2, 3], sd=0.5))
+    expected = {"mean": 1.5, "sd": 0.5, "q05": 0.15, "q50": 1.5, "q95": 2.85}
+    assert found == {"a": pytest.approx(expected)}
+
+
+def test_draws_per_second_are_those_of_all_data_sets():
+    """4 data sets of 100 draws in 1 + 2 + 3 + 2 seconds: 50."""
+    ends = dict.fromkeys(["q2.5", "q10", "q25"], 0.0) | dict.fromkeys(["q75", "q90", "q97.5"], 3.0)
+    ways = {"partial": 1.0, "complete": 2.0, "none": 3.0}
+    whole = table(mean=1.0, sd=0.5, seconds=[1.0, 2, 3, 2], **ends, **ways)
+    found = calibration.metrics(whole, whole, 100)
+    assert found["draws per second of fitting"] == {"this run": 50}
+    ratios = found["error of the groups' lines over partial pooling's"]
+    assert ratios == pytest.approx({"complete pooling": 2, "no pooling": 3})
+
+
+@pytest.mark.parametrize(("far", "low", "high"), [(1e6, 0, 0.1), (-1e6, 0.9, 1)])
+def test_a_rank_is_uniform_between_its_neighbours(far, low, high):
+    """Nine draws above or below every truth: ranks spread over the first or last tenth."""
+
+    def fit(model, rng, draws):
+        values = {name: np.full(draws, far) for name in model.priors}
+        effects = np.full((len(model.design.z_names), draws, model.design.n_groups), far)
+        return values, effects, True
+
+    plan = many_fits.Plan("origin", {"n": 5}, {}, many_fits.PRIORS, draws=9)
+    ranks = many_fits.run_batch(plan, 1, 0, 40, fit)["rank"]
+    assert ranks.between(low, high).all()
+    error = 0.1 / np.sqrt(12 * len(ranks))
+    assert ranks.mean() == pytest.approx((low + high) / 2, abs=4 * error)
+    assert ranks.std() == pytest.approx(0.1 / np.sqrt(12), rel=0.2)
