@@ -226,7 +226,8 @@ def _centred(codes, columns, shift, inverse, weights, n_groups):
             means[j, c] += square * ((columns[i, c] - columns[first[j], c]) * inverse[c])
     for j in range(n_groups):
         for c in range(k):
-            means[j, c] /= weight[j]
+            if counts[j]:  # a group is empty where its only row was left out
+                means[j, c] /= weight[j]
     spread = np.zeros((n_groups, k, k))
     row = np.empty(k)
     for i in range(n):
@@ -238,6 +239,8 @@ def _centred(codes, columns, shift, inverse, weights, n_groups):
             for d in range(c, k):
                 spread[j, c, d] += row[c] * row[d]
     for j in range(n_groups):
+        if counts[j] == 0:
+            continue
         for c in range(k):
             means[j, c] += (columns[first[j], c] - shift[c]) * inverse[c]
             for d in range(c):
