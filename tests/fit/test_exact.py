@@ -171,7 +171,7 @@ def test_conditional_draws_have_the_conditional_moments(route):
     model = pp.Model("y ~ x + (x | group)", table)
     design, target = model.design, model.theta_posterior
     u = np.tile([[0.1, -0.2, -0.5, 0.4]], (40_000, 1))
-    beta = exact.conditional_coefficients(target, u, rng)
+    beta = target.with_coefficients(u, rng)[1]
     sigma, correlation = target.parameters(u[:1])
     D = np.diag(sigma[0, 1:])
     Sigma = D @ correlation[0] @ D
