@@ -171,7 +171,7 @@ def test_conditional_draws_have_the_conditional_moments(route):
     model = pp.Model("y ~ x + (x | group)", table)
     design, target = model.design, model.theta_posterior
     u = np.tile([[0.1, -0.2, -0.5, 0.4]], (40_000, 1))
-    beta = exact.conditional_coefficients(target, u, rng)
+    beta = target.with_coefficients(u, rng)[1]
     sigma, correlation = target.parameters(u[:1])
     D = np.diag(sigma[0, 1:])
     Sigma = D @ correlation[0] @ D
@@ -439,5 +439,16 @@ def test_an_untrusted_fit_takes_the_sturdier_route(monkeypatch):
         posterior = model.fit(seed=1)
     assert posterior.attrs["route"].startswith("NUTS on the marginal model: importance sampling")
     assert "log_evidence" not in posterior.attrs
-    verdict = checks.verdict(posterior.posterior, model.fit(seed=2).posterior)
+    assert posterior.attrs["method"] == "nutpie"  # what has drawn it, not what was asked for
+    assert posterior.attrs["parametrization"] == "marginal"
+    exact_fit = model.fit(seed=2)
+    verdict = checks.verdict(posterior.posterior, exact_fit.posterior)
     assert verdict.status == "passed"
+    assert {"Exact: means", "Exact: marginals"} <= {check["name"] for check in verdict.checks}
+    # and what is no exact posterior is not called one when others are held against it
+    against = checks.verdict(exact_fit.posterior, posterior.posterior)
+    names = {check["name"] for check in against.checks}
+    assert {"Reference: means", "Reference: marginals"} <= names
+    assert not any("exact" in check["help"] for check in against.checks if "Ref" in check["name"])
+    assert "reference" in against.comparison
+    assert "exact" not in against.comparison

@@ -6,7 +6,8 @@ import xarray as xr
 from scipy import stats
 
 import partialpool as pp
-from partialpool.posterior import checks
+from partialpool.fit import fitting
+from partialpool.posterior import checks, scalars
 
 
 def tree(variables, attrs=None, stats_variables=None):
@@ -131,3 +132,72 @@ def test_of_very_many_groups_some_are_checked():
     effects = xr.Dataset({"1|g": (("chain", "draw", "g"), rng.standard_normal((4, 100, 3000)))})
     shown = checks.checked(effects)
     assert shown.sizes["g"] == checks.CHECKED_GROUPS
+
+
+def independent(rng, groups=30, inflation=1.0):
+    """A dataset as an exact fit's: one parameter and effects of groups."""
+    return xr.Dataset(
+        {
+            "a": (("chain", "draw"), normal(rng)),
+            "1|g": (("chain", "draw", "g"), rng.standard_normal((4, 1000, groups))),
+        },
+        attrs={"inflation": inflation},
+    )
+
+
+def test_effects_of_independent_draws_are_summarized_without_arviz(monkeypatch):
+    """Figures near ArviZ's, which is asked about the population only, however many groups."""
+    dataset = independent(np.random.default_rng(10))
+    by_arviz = checks.summarize(dataset.drop_attrs())
+    asked = []
+    each = scalars._each
+    monkeypatch.setattr(scalars, "_each", lambda by, one: asked.extend(one) or each(by, one))
+    ours = checks.summarize(dataset)
+    assert set(asked) == {"a"}
+    for name in ("mean", "sd", "q05", "q50", "q95"):
+        np.testing.assert_allclose(ours[name], by_arviz[name])
+    np.testing.assert_allclose(ours.loc["a"], by_arviz.loc["a"])
+    # ArviZ's effective number of 4,000 independent draws is off by a few per cent
+    assert np.abs(by_arviz["ess_bulk"] / ours["ess_bulk"] - 1).max() < 0.15
+    np.testing.assert_allclose(ours["mcse_mean"], by_arviz["mcse_mean"], rtol=0.08)
+    # rank-normalized or not, R-hat of 8 x 500 normal draws differs in the third digit
+    np.testing.assert_allclose(ours["rhat"], by_arviz["rhat"], atol=2e-3)
+    apart = dataset.copy(deep=True)
+    apart["1|g"][0] += 1
+    assert checks.summarize(apart)["rhat"].loc["1|g[0]"] > 1.05
+
+
+def test_monte_carlo_errors_include_what_importance_sampling_takes_away():
+    plain, inflated = (
+        checks.summarize(independent(np.random.default_rng(11), inflation=i)) for i in (1.0, 1.44)
+    )
+    np.testing.assert_allclose(inflated["mcse_mean"], 1.2 * plain["mcse_mean"])
+    np.testing.assert_allclose(inflated["ess_bulk"], plain["ess_bulk"] / 1.44)
+    np.testing.assert_allclose(inflated["ess_tail"], plain["ess_tail"] / 1.44)
+
+
+@pytest.mark.parametrize("count", [300, 200])
+def test_wasserstein_is_scipys(count):
+    rng = np.random.default_rng(12)
+    draws, others = rng.standard_normal((3, 1, 300)), 1 + 2 * rng.standard_normal((3, 1, count))
+    expected = [stats.wasserstein_distance(a[0], b[0]) for a, b in zip(draws, others, strict=True)]
+    np.testing.assert_allclose(scalars.wasserstein(draws, others), expected)
+
+
+def test_effects_that_a_fit_left_out_are_compared(monkeypatch):
+    """Of some groups, drawn for the purpose, as if the fit had them."""
+    model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
+    whole = model.fit(seed=1)
+    monkeypatch.setattr(fitting, "MAX_EFFECTS", 10)
+    monkeypatch.setattr(fitting, "FEW_EFFECTS", 10)
+    monkeypatch.setattr(checks, "MAX_ELEMENTS", 5)
+    monkeypatch.setattr(checks, "CHECKED_GROUPS", 3)
+    bare = model.fit(seed=1)
+    assert "1|Batch" not in bare.dataset
+    verdict = checks.check(bare)
+    assert verdict.status == "passed"
+    found = verdict.comparison.filter(like="1|Batch[", axis=0)
+    assert list(found.index) == ["1|Batch[A]", "1|Batch[C]", "1|Batch[F]"]
+    expected = whole.dataset["1|Batch"].sel(Batch=["A", "C", "F"])
+    gap = (found["mean"] - expected.mean(("chain", "draw"))) / expected.std(("chain", "draw"))
+    assert np.abs(gap).max() < 4 * np.sqrt(2 / 4000)

@@ -12,7 +12,7 @@ def tree(**variables):
     dims = ("chain", "draw")
     posterior = xr.Dataset({n: (dims, v) for n, v in variables.items()}, coords=coords)
     result = xr.DataTree.from_dict({"posterior": posterior})
-    result.attrs = {"method": "nuts"}
+    result.attrs = {"method": "exact"}
     return result
 
 

@@ -6,7 +6,7 @@ by rows.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numba
@@ -67,6 +67,17 @@ class CrossProducts:
         return (
             np.ascontiguousarray(np.moveaxis(self.R, 0, -1)),
             np.ascontiguousarray(np.moveaxis(self.G, 0, -1)),
+        )
+
+    def of(self, groups: np.ndarray) -> "CrossProducts":
+        """Those of some groups, for drawing their effects."""
+        at = self.at
+        return replace(
+            self,
+            R=self.R[groups],
+            G=self.G[groups],
+            counts=self.counts[groups],
+            at=None if at is None else lambda sigma: at(sigma).of(groups),
         )
 
     @property

@@ -1,8 +1,8 @@
 """The closed form of the Gaussian model (docs/method.md, eq. (6) to (9)).
 
 Given ``theta = (sigma, standard deviations, correlations)`` the coefficients are Gaussian and
-integrate out; `ThetaPosterior` is the log density of what is left; `conditional_coefficients` and
-`conditional_effects` put them back. The symbols are those of that document.
+integrate out; `ThetaPosterior` is the log density of what is left and draws the coefficients;
+`conditional_effects` draws the effects. The symbols are those of that document.
 """
 
 from collections.abc import Callable, Sequence
@@ -146,7 +146,7 @@ class ThetaPosterior:
     def with_coefficients(
         self, u: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The same, and a draw of beta (S, p) given each theta, in the user's units."""
+        """The same, and a draw of beta (S, p) given each theta (docs/method.md, eq. (21))."""
         beta = rng.standard_normal((len(u), len(self.mean)))
         value = self._evaluate(u, beta)
         cross = self.cross
@@ -289,13 +289,6 @@ def scattered(near: np.ndarray, rng: np.random.Generator, n: int = 12) -> np.nda
     low, high = near.min(0) - 1, near.max(0) + 1
     cells = rng.permuted(np.tile(np.arange(n), (len(low), 1)), axis=1).T
     return low + (high - low) * (cells + rng.uniform(size=cells.shape)) / n
-
-
-def conditional_coefficients(
-    posterior: ThetaPosterior, u: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """One draw of beta (S, p) for each theta, in the user's units (docs/method.md, eq. (21))."""
-    return posterior.with_coefficients(u, rng)[1]
 
 
 def log_likelihood_given(

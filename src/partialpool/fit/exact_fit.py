@@ -13,8 +13,6 @@ from partialpool.design.matrices import Design
 from partialpool.fit import exact, importance
 from partialpool.fit.regression import Regression
 
-#: Largest number of group effects drawn with a fit (draws x groups x columns), 8 bytes each.
-MAX_EFFECTS = 100_000_000
 #: Key of the stream of the group effects, spawned from the fit's seed.
 EFFECT_STREAM = 2
 
@@ -81,28 +79,31 @@ def warm_up() -> float:
 
 
 def with_effects(
-    regression: Regression, values: dict[str, np.ndarray], seed: int
+    regression: Regression,
+    values: dict[str, np.ndarray],
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Draws (chains, draws) with group effects (chains, draws, J) added, unless these are many."""
+    """Draws (chains, draws) with effects (chains, draws, J) of all or some groups added."""
     design = regression.design
-    q = len(design.z_names)
-    chains, draws = values["sigma"].shape
-    if not q or chains * draws * design.n_groups * q > MAX_EFFECTS:
-        return values
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EFFECT_STREAM,)))
-    effects = effect_draws(regression, values, rng)
-    shaped = effects.reshape(q, chains, draws, design.n_groups)
-    return values | {design.effect(k): shaped[k] for k in range(q)}
+    effects = effect_draws(regression, values, rng, groups)
+    shaped = effects.reshape(len(effects), *values["sigma"].shape, -1)
+    return values | {design.effect(k): shaped[k] for k in range(len(effects))}
 
 
 def effect_draws(
-    regression: Regression, values: dict[str, np.ndarray], rng: np.random.Generator
+    regression: Regression,
+    values: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Group effects given draws of everything else: (q, draws, groups)."""
+    """Effects of all or some groups given draws of everything else: (q, draws, groups)."""
+    cross = regression.cross if groups is None else regression.cross.of(groups)
     flat = {name: value.reshape(-1) for name, value in values.items()}
     beta = coefficients(regression.design, flat)
     L = covariance_root(regression.design, flat)
-    return exact.conditional_effects(regression.cross, flat["sigma"], L, beta, rng)
+    return exact.conditional_effects(cross, flat["sigma"], L, beta, rng)
 
 
 def prior_effects(

@@ -15,6 +15,9 @@ from partialpool.fit.regression import Regression
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
 FIT_STREAM, REFERENCE_STREAM = 1, 3
+#: Largest number of group effects drawn with a fit (draws x groups x columns), 8 bytes each, and
+#: with one that is there to be compared with.
+MAX_EFFECTS, FEW_EFFECTS = 100_000_000, 10_000_000
 #: Draws of every variable by name, statistics of the sampler, and attributes of the fit.
 Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]
 
@@ -30,11 +33,12 @@ def fit(
     seed: int = 0,
     start: Mapping[str, Any] | None = None,
     progress: bool = False,
-    scattered: bool = False,
+    reference: bool = False,
 ) -> xr.DataTree:
     """Draw from the posterior of a regression; `Model.fit` explains most arguments.
 
-    `scattered` has an exact fit look for modes from other places than usual; see `exact_fit`.
+    An exact fit that is to be a `reference` for others looks for modes from places of its own, see
+    `exact_fit.population_draws`, and leaves out group effects from `FEW_EFFECTS` on.
     """
     gaussian = regression.family == "gaussian"
     method = method or ("exact" if gaussian else "nutpie")
@@ -52,7 +56,7 @@ def fit(
     begun = time.perf_counter()
     sizes: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
     if method == "exact":
-        variables, stats, attrs = _exact(regression, draws, chains, seed, scattered)
+        variables, stats, attrs = _exact(regression, draws, chains, seed, reference)
     else:
         options = sizes | {"tune": tune, "start": start, "progress": progress}
         forms: str | list[str] = form
@@ -78,9 +82,9 @@ def fit(
     return _tree(regression, variables, stats, attrs)
 
 
-def _exact(regression: Regression, draws: int, chains: int, seed: int, scattered: bool) -> Drawn:
+def _exact(regression: Regression, draws: int, chains: int, seed: int, reference: bool) -> Drawn:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
-    values, lp, sample = population_draws(regression, draws * chains, rng, scattered=scattered)
+    values, lp, sample = population_draws(regression, draws * chains, rng, scattered=reference)
     if not sample.trusted:
         return _nuts_instead(regression, sample, draws, chains, seed)
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
@@ -100,7 +104,10 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, scattered
             "log_evidence_se": sample.log_evidence_se,
         }
     stats = {"lp": lp.reshape(chains, draws)}
-    return with_effects(regression, values, seed), stats, attrs
+    effects = draws * chains * regression.design.n_groups * len(regression.design.z_names)
+    if 0 < effects <= (FEW_EFFECTS if reference else MAX_EFFECTS):
+        values = with_effects(regression, values, seed)
+    return values, stats, attrs
 
 
 def _nuts_instead(

@@ -294,7 +294,7 @@ def _inflation(expected: np.ndarray) -> float:
     """Variance of a mean over resampled points with these expected counts, by that of their sum.
 
     Points whose expected count is below one are kept or not, as in rejection sampling, and such
-    draws are independent; what is above one is repeated (docs/method.md, eq. (21)).
+    draws are independent; what is above one is repeated (docs/method.md, eq. (20)).
     """
     chance = expected - np.floor(expected)
     return float((expected**2 + chance * (1 - chance)).sum() / expected.sum())

@@ -15,7 +15,7 @@ FINE, WIDE = 1e-4, 0.02
 #: Least curvature: a spread of at most 2 where the density has none.
 MIN_BEND = 0.25
 #: Decrement of Newton's method at which it ends, and the most steps it takes.
-CLOSE, MAX_STEPS = 0.01, 50
+CLOSE, MAX_STEPS = 0.05, 50
 #: Squared distance, by the curvature, below which two paths or modes are one.
 SAME_PATH, SAME_MODE = 0.5, 1.0
 #: Log of the mass, by Laplace's approximation, beside which a mode does not count; most modes.
@@ -33,9 +33,10 @@ class Modes:
 
 def folded(u: np.ndarray, mirrors: np.ndarray) -> np.ndarray:
     """The same points (n, d), turned so that no mirrored coordinate is negative."""
+    below = u[:, : len(mirrors)] < 0
     signs = np.ones_like(u)
-    for k, row in enumerate(mirrors):
-        signs *= np.where(u[:, [k]] < 0, row, 1.0)
+    for k in np.flatnonzero(below.any(0)):
+        signs[below[:, k]] *= mirrors[k]
     return u * signs
 
 

@@ -125,10 +125,14 @@ def with_warning(verdict: Verdict, name: str, sentence: str) -> Verdict:
 def checked(dataset: xr.Dataset) -> xr.Dataset:
     """The draws that are checked: all, or of very many groups `CHECKED_GROUPS` evenly spaced."""
     for dim in set(dataset.dims) - {"chain", "draw"}:
-        size = dataset.sizes[dim]
-        if size > MAX_ELEMENTS:
-            dataset = dataset.isel({dim: np.linspace(0, size - 1, CHECKED_GROUPS).astype(int)})
+        dataset = dataset.isel({dim: some_groups(dataset.sizes[dim])})
     return dataset
+
+
+def some_groups(size: int) -> np.ndarray:
+    """Which of so many groups are checked."""
+    few = size <= MAX_ELEMENTS
+    return np.arange(size) if few else np.linspace(0, size - 1, CHECKED_GROUPS).astype(int)
 
 
 def summarize(dataset: xr.Dataset, names: Iterable[str] | None = None) -> pd.DataFrame:
@@ -203,7 +207,9 @@ def how_fitted(fitted: Fitted) -> str:
 def check(fitted: Fitted) -> Verdict:
     """Verdict on a fit: its diagnostics, and its distance from the exact posterior."""
     reference = fitted.reference
-    found = verdict(fitted.posterior, None if reference is None else reference.posterior)
+    groups = some_groups(fitted.model.design.n_groups)
+    against = None if reference is None else reference.with_effects_of(groups)
+    found = verdict(fitted.with_effects_of(groups), against)
     return with_warning(found, "Identified", fitted.model.unidentified)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from partialpool.fit import fitting
-from partialpool.fit.exact_fit import EFFECT_STREAM, effect_draws
+from partialpool.fit.exact_fit import EFFECT_STREAM, effect_draws, with_effects
 from partialpool.fit.regression import Regression
 
 #: Most group effects drawn on demand, 8 bytes each.
@@ -73,6 +73,20 @@ class Fitted:
             values |= dict(zip(effects, drawn, strict=True))
         return values
 
+    def with_effects_of(self, groups: np.ndarray) -> xr.DataTree:
+        """The posterior; if the fit left effects out, with those of some groups drawn now."""
+        design, dataset = self.model.design, self.dataset
+        if not design.z_names or design.effect(0) in dataset:
+            return self.posterior
+        values = {str(name): variable.to_numpy() for name, variable in dataset.items()}
+        drawn = with_effects(self.model, values, self.seed, groups)
+        dims = ("chain", "draw", design.group_dim)
+        effects = {n: (dims, drawn[n]) for n in map(design.effect, range(len(design.z_names)))}
+        tree = self.posterior.copy()
+        kept = dataset.isel({design.group_dim: groups})
+        tree["posterior"] = xr.DataTree(kept.assign(effects))
+        return tree
+
     @cached_property
     def population(self) -> dict[str, np.ndarray]:
         """Draws (S,) of the parameters that are not group effects."""
@@ -93,7 +107,7 @@ class Fitted:
         """
         if self.model.family != "gaussian":
             return None
-        return Fitted.of(self.model, seed=fitting.another_seed(self.seed), scattered=True)
+        return Fitted.of(self.model, seed=fitting.another_seed(self.seed), reference=True)
 
     @cached_property
     def gaussian(self) -> "Fitted":

@@ -38,7 +38,7 @@ def diagnostics(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     """Effective draws, R-hat and Monte Carlo error of the mean of every scalar.
 
     They are ArviZ's. Draws of an exact fit are independent but for what importance sampling takes
-    away, which the dataset's attribute ``inflation`` says (docs/method.md, eq. (21)) and ArviZ
+    away, which the dataset's attribute ``inflation`` says (docs/method.md, eq. (20)) and ArviZ
     cannot know; it divides effective numbers. Of independent draws ArviZ is asked about the
     population's parameters only, for it takes milliseconds for each.
     """
