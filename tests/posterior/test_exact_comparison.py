@@ -31,7 +31,7 @@ def test_a_shift_has_the_sign_of_the_fit_and_the_unit_of_the_exact_posterior():
     rng = np.random.default_rng(1)
     found = checks.compare(tree(a=1 + 2 * draws(rng)), tree(a=2 + 4 * draws(rng))).loc["a"]
     assert found["shift"] == pytest.approx(-0.25)
-    assert (found["mean"], found["reference"]) == pytest.approx((1, 2))
+    assert (found["mean"], found["exact"]) == pytest.approx((1, 2))
     # ArviZ's effective draws of independent ones are 4,000 within a tenth
     assert found["z"] == pytest.approx(-1 / np.sqrt((2**2 + 4**2) / 4000), rel=0.06)
 
