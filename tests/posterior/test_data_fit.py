@@ -25,7 +25,7 @@ def residuals(z, codes=None):
     design = SimpleNamespace(y=z, codes=codes, group="g", levels=list("abcdefghij"))
     rows, one = np.arange(len(z)), np.ones(len(z))
     left_out = LeftOut(None, stats.norm.cdf(z), 0 * one, one, rows, len(z), 0, 0)
-    return SimpleNamespace(model=SimpleNamespace(design=design)), left_out
+    return SimpleNamespace(model=SimpleNamespace(design=design, family="gaussian")), left_out
 
 
 def checks_of(z, codes=None):
@@ -73,7 +73,7 @@ def test_the_limit_of_the_farthest_row_grows_with_the_rows():
 def test_replications_count_against_the_data_in_the_right_tail():
     """Of replications 1, ..., 100 of one row each, 20 have a largest value of 81 or more."""
     design = SimpleNamespace(y=np.array([81.0, 0.5]), codes=np.array([0, 0]))
-    fitted = SimpleNamespace(model=SimpleNamespace(design=design))
+    fitted = SimpleNamespace(model=SimpleNamespace(design=design, family="gaussian"))
     replicated = np.column_stack([np.arange(1.0, 101), np.zeros(100)])
     shares = data_fit.tail_shares(replicated, design, np.arange(2))
     assert shares["largest value"] == pytest.approx(0.2)
@@ -148,3 +148,22 @@ def test_small_groups_are_left_out_of_the_comparison_of_noise():
     away = [np.abs(part - np.median(part)) for part in (z[:5], z[5:10])]
     assert data_fit.same_noise(fitted, left_out) == pytest.approx(stats.f_oneway(*away).pvalue)
     assert data_fit.same_noise(*residuals(z[5:], codes[5:])) is None
+
+
+def test_a_row_that_students_t_lets_lie_far_is_not_far():
+    """At 6 scales from the line: 1e-9 of a normal, but 0.0019 of a t with four degrees."""
+    n = 100
+    pit = np.linspace(0.02, 0.98, n)
+    pit[7] = stats.t.sf(6, 4)
+    y = np.zeros(n)
+    y[7] = -6.0
+    design = SimpleNamespace(y=y, codes=np.zeros(n, dtype=int), group="")
+    left_out = LeftOut(None, pit, np.zeros(n), np.ones(n), np.arange(n), n, 0, 0)
+    farthest = {}
+    for family in ("student", "gaussian"):
+        fitted = SimpleNamespace(model=SimpleNamespace(design=design, family=family))
+        farthest[family] = data_fit.residual_checks(fitted, left_out)[0]
+    assert farthest["student"]["value"] == pytest.approx(2.8876, abs=1e-4)
+    assert farthest["student"]["passed"]
+    assert farthest["gaussian"]["value"] == 6
+    assert "student" in farthest["gaussian"]["help"]

@@ -167,13 +167,28 @@ def statistics_check(replicated: np.ndarray, fitted: Fitted, rows: np.ndarray) -
     )
 
 
+def normal_residuals(fitted: Fitted, left_out: LeftOut) -> np.ndarray:
+    """Leave-one-out residuals (n,) that are standard normal under the model.
+
+    With Gaussian noise these are distances in predictive standard deviations; with other noise
+    the normal quantiles of the rows' predictive probabilities (Dunn & Smyth 1996), for a row that
+    Student's t lets lie far is not far.
+    """
+    if fitted.model.family == "gaussian":
+        return left_out.residuals(fitted.model.design.y)
+    return stats.norm.ppf(np.clip(left_out.pit, 1e-15, 1 - 1e-15))
+
+
 def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
     """Whether some rows lie where nothing predicts them, and whether groups are as noisy alike."""
     design = fitted.model.design
-    z = left_out.residuals(design.y)
+    z = normal_residuals(fitted, left_out)
     worst = int(np.abs(z).argmax())
     row, code = int(left_out.rows[worst]), int(design.codes[left_out.rows[worst]])
     where = f"row {row}" + (f" ({design.group} {design.levels[code]})" if design.group else "")
+    heavier = "the tails are heavier than those of Student's t"
+    if fitted.model.family == "gaussian":
+        heavier = 'try "family: student", which bends less to outliers'
     found = [
         one(
             "Farthest row",
@@ -181,7 +196,7 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
             "≤",
             round(float(stats.norm.isf(LEVEL / 2 / len(z))), 2),
             f"distance of {where} from what the others predict, in predictive standard deviations",
-            'look at the row, and try "family: student", which bends less to outliers',
+            f"look at the row; {heavier}",
         ),
         one(
             "Far rows",
@@ -189,7 +204,7 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
             "≤",
             int(stats.binom.ppf(1 - LEVEL, len(z), 2 * stats.norm.sf(FAR))),
             f"of {len(z):,} rows beyond {FAR:g} predictive standard deviations",
-            'try "family: student"',
+            heavier,
         ),
     ]
     p = same_noise(fitted, left_out)
