@@ -58,3 +58,13 @@ def test_a_sentence_tells_conflict_from_a_strong_prior():
     assert says.endswith("The other 1 are not.")
     assert sensitivity.sentence(table.loc[["c"]]).startswith("None of the 1 parameters")
     assert "the largest 0.040 (c)" in sensitivity.sentence(table.loc[["c"]])
+
+
+def test_flat_priors_have_nothing_to_scale():
+    """No draw weighs more under them than another, so that nothing follows them."""
+    flat = {"coefficients": "Flat", "sd": "HalfFlat", "sigma": "HalfFlat", "cor": "LKJ(1)"}
+    model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"), flat)
+    table = sensitivity.power_scaling(model.fit(seed=1))
+    assert table["prior"].max() < 1e-6
+    assert table["likelihood"].min() > 0.01
+    assert sensitivity.conflicts(table) == []

@@ -36,6 +36,8 @@ def power_scaling(fitted: Fitted) -> pd.DataFrame:
     shape = tuple(parameters.sizes[d] for d in ("chain", "draw"))
     dims = ("chain", "draw", "once")
     log_prior, log_likelihood = _log_prior(thin), _log_likelihood(thin)
+    if np.ptp(log_prior) == 0:  # all priors are flat; ArviZ stops at ties
+        log_prior = log_prior + np.linspace(0, 1e-9, log_prior.size)
     tree = xr.DataTree.from_dict(
         {
             "posterior": parameters,
