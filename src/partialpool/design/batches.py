@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from partialpool.data import moments, reading, row_sample
-from partialpool.data.part_cache import Piece
+from partialpool.data import moments, reading
+from partialpool.data.parts import Piece, Sampler
 from partialpool.data.reading import Part, is_number
+from partialpool.data.text import safe
 from partialpool.design import evaluation, from_table
-from partialpool.design.choices import safe
 from partialpool.design.formula import Formula
 
 
@@ -73,7 +73,7 @@ def reduce_piece(
     grouping: tuple[str, ...],
     labels: set[str],
     used: list[str],
-    sample: row_sample.Sampler,
+    sample: Sampler,
 ) -> Piece:
     """Read a piece of a part once.
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from partialpool.data.text import closest
-from partialpool.design.choices import safe
+from partialpool.data.text import closest, safe
 from partialpool.design.matrices import Design
 from partialpool.design.priors import FAMILIES, KINDS, Prior, parse
 from partialpool.design.totals import CONSTANT, Totals, products

@@ -10,7 +10,7 @@ from formulae import design_matrices
 from formulae.environment import Environment
 
 from partialpool.data.columns import require_columns
-from partialpool.design.choices import safe
+from partialpool.data.text import safe
 from partialpool.design.formula import CONSTANTS, Formula, said
 from partialpool.design.functions import FUNCTIONS
 

@@ -1,4 +1,4 @@
-"""One vocabulary of priors, for PyMC and for the exact fit.
+"""Words that a person chooses from; of priors one vocabulary, for PyMC and for the exact fit.
 
 A prior is written ``"HalfNormal(100)"``; `parse` reads it, and the result knows its log density,
 its support, and the PyMC distribution of the same name.
@@ -14,6 +14,14 @@ from typing import Any
 import numpy as np
 
 from partialpool.data.text import closest
+
+#: Families of the noise.
+NOISE = ("gaussian", "student")
+#: What to do with rows that lack a value.
+MISSING = ("refuse", "drop")
+#: Method -> the parametrization it uses when none is asked for.
+METHODS = {"exact": None, "nuts": "marginal", "nutpie": "marginal", "metropolis": "centered"}
+PARAMETRIZATIONS = ("centered", "noncentered", "marginal")
 
 #: Family -> names of its arguments (PyMC's), and what it is a prior for.
 FAMILIES = {
