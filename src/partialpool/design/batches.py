@@ -13,6 +13,7 @@ from partialpool.data.reading import Part, is_number
 from partialpool.data.text import safe
 from partialpool.design import evaluation, from_table
 from partialpool.design.formula import Formula
+from partialpool.design.totals import CONSTANT
 
 
 class Columns:
@@ -37,8 +38,7 @@ class Columns:
         self._answer = evaluation.evaluate(f"0 + {formula.answer}", template, formula.text).common
         places = {name: ("X", k) for k, name in enumerate(self.design.x_names)}
         places |= {name: ("Z", k) for k, name in enumerate(self.design.z_names)}
-        for constant in ("Intercept", "1"):
-            places.pop(constant, None)
+        places = {name: place for name, place in places.items() if name not in CONSTANT}
         self.places = places | {self.design.response: ("y", 0)}
         self.names = tuple(self.places)
         raw = {safe(name): name for name, kind in types.items() if is_number(kind)}
@@ -91,16 +91,14 @@ def reduce_piece(
     sample : Sampler
     """
     groups = moments.Groups(moments.width(len(columns.names)))
-    whole = True
     for first, batch in reading.batches(part, used, labels, piece):
         if any(batch.column(name).null_count for name in used):
-            whole = False
-            break
+            raise ValueError(_incomplete(part, used, labels))
         values = columns.of(batch)
         groups.add(_labels(batch, grouping), values)
         sample.offer(first, batch)
     levels, records = groups.result()
-    if not whole or not np.isfinite(records).all():
+    if not np.isfinite(records).all():
         raise ValueError(_incomplete(part, used, labels))
     found = moments.without_zeros(moments.Moments(columns.names, levels, records))
     return Piece(found, sample.result(), sample.halvings)

@@ -24,9 +24,9 @@ from partialpool.data.parts import Parts, Piece, merge_samples, recall, remember
 from partialpool.data.reading import Part, is_number
 from partialpool.design.batches import Columns, reduce_piece
 from partialpool.design.estimable import require_estimable
+from partialpool.design.evaluation import CATEGORICAL, STATEFUL
 from partialpool.design.formula import read as read_formula
 from partialpool.design.formula import require_no_constant, used_columns, variables
-from partialpool.design.functions import CATEGORICAL, STATEFUL
 from partialpool.design.matrices import Design
 
 

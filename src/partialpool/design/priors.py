@@ -122,15 +122,14 @@ class Prior:
         """Draws, by inversion; a ValueError for the flat families, which cannot be drawn from."""
         if self.fixed:
             return np.full(() if size is None else size, self.arguments[0])
-        frozen = _frozen(self)
-        if frozen is None:
+        if not self.proper:
             raise ValueError(f"One cannot draw from the prior {self}; give a proper one.")
-        return frozen.ppf(rng.uniform(size=size))
+        return _frozen(self).ppf(rng.uniform(size=size))
 
 
 @lru_cache(maxsize=256)
 def _frozen(prior: Prior) -> Any:
-    """The scipy distribution of a prior, None where it has none; kept, for making one takes time.
+    """The scipy distribution of a proper prior on one number; kept, for making one takes time.
 
     scipy is imported here, so that a study's priors can be checked without waiting for it.
     """
@@ -154,7 +153,7 @@ def _frozen(prior: Prior) -> Any:
         "Gamma": lambda alpha, beta: stats.gamma(alpha, scale=1 / beta),
         "Uniform": lambda lower, upper: stats.uniform(lower, upper - lower),
     }
-    return make[prior.family](*prior.arguments) if prior.family in make else None
+    return make[prior.family](*prior.arguments)
 
 
 def parse(text: str) -> Prior:
