@@ -159,7 +159,7 @@ class Piece:
 
     moments: Moments
     sample: pd.DataFrame
-    halvings: int = 0
+    halvings: int
 
 
 def recall(path: Path | None) -> Piece | None:

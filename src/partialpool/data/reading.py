@@ -5,6 +5,7 @@ memory.
 """
 
 import codecs
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -208,24 +209,31 @@ def is_number(kind: pa.DataType) -> bool:
 
 def schema(part: Part) -> pa.Schema:
     """Names and types of a part's columns."""
-    with part.open() as file:
-        try:
-            if part.is_parquet:
-                found = pq.read_schema(file)
-            else:
-                with _csv(part, file) as reader:
-                    found = reader.schema
-        except (pa.ArrowException, EOFError) as error:
-            raise ValueError(f"The part {part.name} cannot be read ({error}).") from None
+    with _opened(part) as file:
+        if part.is_parquet:
+            found = pq.read_schema(file)
+        else:
+            with _csv(part, file) as reader:
+                found = reader.schema
     require_names(found.names, f"The part {part.name}")
     return found
+
+
+@contextlib.contextmanager
+def _opened(part: Part) -> Iterator[Any]:
+    """The file; what is wrong with it, as a sentence that names the part."""
+    with part.open() as file:
+        try:
+            yield file
+        except (pa.ArrowException, EOFError) as error:
+            raise ValueError(f"The part {part.name} cannot be read ({error}).") from None
 
 
 def pieces(part: Part) -> list[tuple[int, int] | None]:
     """Ranges of row groups that can be read side by side; None is the whole part."""
     if not part.is_parquet:
         return [None]
-    with part.open() as file:
+    with _opened(part) as file:
         found = pq.ParquetFile(file)
         sizes = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]
     result: list[tuple[int, int] | None] = []
@@ -253,7 +261,7 @@ def batches(
     piece : tuple of int, optional
         From `pieces`; default is everything.
     """
-    with part.open() as file:
+    with _opened(part) as file:
         if part.is_parquet:
             found = pq.ParquetFile(file)
             begin, end = piece or (0, found.num_row_groups)
@@ -272,12 +280,9 @@ def batches(
         else:
             at, kinds = 0, schema(part)
             types = {name: _csv_type(kinds.field(name).type, name in labels) for name in columns}
-            try:
-                for batch in _csv(part, file, columns, types):
-                    yield at, batch
-                    at += batch.num_rows
-            except (pa.ArrowException, EOFError) as error:
-                raise ValueError(f"The part {part.name} cannot be read ({error}).") from None
+            for batch in _csv(part, file, columns, types):
+                yield at, batch
+                at += batch.num_rows
 
 
 def plain(table: Any) -> Any:

@@ -70,7 +70,6 @@ def reduce_piece(
     part: Part,
     piece: tuple[int, int] | None,
     columns: Columns,
-    grouping: tuple[str, ...],
     labels: set[str],
     used: list[str],
     sample: Sampler,
@@ -82,8 +81,6 @@ def reduce_piece(
     part, piece
         See `reading.batches`.
     columns : Columns
-    grouping : tuple of str
-        Columns whose combination is the group; empty for a model without groups.
     labels : set of str
         Columns that are labels rather than numbers.
     used : list of str
@@ -95,7 +92,7 @@ def reduce_piece(
         if any(batch.column(name).null_count for name in used):
             raise ValueError(_incomplete(part, used, labels))
         values = columns.of(batch)
-        groups.add(_labels(batch, grouping), values)
+        groups.add(_labels(batch, columns.design.factors), values)
         sample.offer(first, batch)
     levels, records = groups.result()
     if not np.isfinite(records).all():
@@ -104,17 +101,17 @@ def reduce_piece(
     return Piece(found, sample.result(), sample.halvings)
 
 
-def _labels(batch: pa.RecordBatch, grouping: tuple[str, ...]) -> Any:
+def _labels(batch: pa.RecordBatch, factors: tuple[str, ...]) -> Any:
     """Group of each row: an array of whole numbers, or Arrow's dictionary of anything else.
 
     Of an interaction the text that `evaluation.factor` makes.
     """
-    if not grouping:
+    if not factors:
         return np.zeros(batch.num_rows, dtype=np.int64)
-    if len(grouping) > 1:
-        text = [_quoted(batch.column(name)) for name in grouping]
+    if len(factors) > 1:
+        text = [_quoted(batch.column(name)) for name in factors]
         return pc.binary_join_element_wise(*text, ":").dictionary_encode()
-    column = batch.column(grouping[0])
+    column = batch.column(factors[0])
     if pa.types.is_integer(column.type):
         return column.to_numpy(zero_copy_only=False)
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()

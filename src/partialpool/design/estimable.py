@@ -149,10 +149,10 @@ def require_estimable(design: Design) -> None:
                 f"The predictor {name!r} is constant ({design.X[0, k]:g}) and cannot be told from "
                 "the intercept; leave it out."
             )
-    dependent = _dependent(design) if p > 1 else np.empty(0)
-    if len(dependent):
+    dependent = _dependent(design) if p > 1 else None
+    if dependent is not None:
         raise ValueError(
-            f"The predictor {design.x_names[dependent[0]]!r} is a linear combination of the "
+            f"The predictor {dependent!r} is a linear combination of the "
             "ones before it (collinear); leave one of them out."
         )
     if y_constant:
@@ -231,22 +231,23 @@ def _constant(design: Design) -> tuple[np.ndarray, bool]:
     return X.sd == 0, bool(y.sd[0] == 0)
 
 
-def _dependent(design: Design) -> np.ndarray:
-    """Indices of the columns of X that are combinations of the ones before them."""
+def _dependent(design: Design) -> str | None:
+    """The first column of X that is a combination of the ones before it."""
     if design.moments is None:
         scaled = design.X / np.linalg.norm(design.X, axis=0)
         _, triangle = np.linalg.qr(scaled)
-        return np.flatnonzero(np.abs(np.diag(triangle)) < 1e-10)
+        small = np.abs(np.diag(triangle)) < 1e-10
+        return design.x_names[small.argmax()] if small.any() else None
     # From cross-products, where a square root of the precision is left.
     varying = [name for name in design.x_names if name != "Intercept"]
     left = products(design.moments, design.x_names)
     size = np.sqrt(np.diag(left))
     left = left / np.outer(size, size)
-    for k in range(len(varying)):
+    for k, name in enumerate(varying):
         if left[k, k] < 1e-12:
-            return np.array([design.x_names.index(varying[k])])
+            return name
         left = left - np.outer(left[:, k], left[k]) / left[k, k]
-    return np.empty(0, dtype=int)
+    return None
 
 
 def response_kind(y: np.ndarray) -> str:

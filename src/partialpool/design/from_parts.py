@@ -5,7 +5,6 @@ part came to is kept under a key made from the file's mark and the formula, so t
 leads to reading that part only. Group levels and categories may differ between parts.
 """
 
-import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -80,7 +79,7 @@ def reduce(parts: Parts, formula: str) -> Reduced:
         present = {name: sorted({*levels[name][:2], *values}) for name, values in present.items()}
         columns = Columns(asked, _template(first, present), parts.schema)
         read.append(part.name)
-        arguments = columns, asked.factors, labels, used
+        arguments = columns, labels, used
         return [
             partial(reduce_piece, part, piece, *arguments, parts.sampler(part))
             for piece in reading.pieces(part)
@@ -193,5 +192,5 @@ def _template(first: pd.DataFrame, levels: dict[str, list[Any]]) -> pd.DataFrame
     rows = max([len(first), *(len(values) for values in levels.values())])
     table = first.iloc[np.arange(rows) % len(first)].reset_index(drop=True)
     for name, values in levels.items():
-        table[name] = list(itertools.islice(itertools.cycle(values), rows))
+        table[name] = [values[k % len(values)] for k in range(rows)]
     return table
