@@ -164,7 +164,7 @@ class Piece:
 
 def recall(path: Path | None) -> Piece | None:
     """What was remembered, or None."""
-    if path is None or not path.is_file():
+    if path is None:
         return None
     try:
         with np.load(path) as kept:
@@ -173,7 +173,7 @@ def recall(path: Path | None) -> Piece | None:
             found = Moments(tuple(kept["names"].tolist()), kept["levels"], kept["records"])
             return Piece(found, sample, int(kept["halvings"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # damaged, as after a power cut: the checksums in the file tell
+        return None  # not there, or damaged, as after a power cut: the checksums in the file tell
 
 
 def remember(path: Path | None, piece: Piece) -> None:

@@ -84,11 +84,7 @@ class Explained:
         own = "1" in z_names
         z_names = [name for name in z_names if name != "1"]
         at = [self.at[name] for name in (*z_names, *x_names, self.design.response)]
-        moved = (
-            np.arange(len(at)) >= len(z_names)
-            if "Intercept" in x_names
-            else np.zeros(len(at), bool)
-        )
+        moved = (np.arange(len(at)) >= len(z_names)) & ("Intercept" in x_names)
         products = self.centred[:, at][:, :, at]
         if not own:
             m = np.where(moved, self.about[:, at], self.means[:, at])

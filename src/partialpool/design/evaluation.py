@@ -29,12 +29,7 @@ def log(x: Any, base: float | None = None) -> Any:
     return np.log(x) if base is None else np.log(x) / np.log(base)
 
 
-def ifelse(test: Any, yes: Any, no: Any) -> np.ndarray:
-    """`yes` where the test holds, else `no`; numbers, or text for categories."""
-    return np.where(test, yes, no)
-
-
-def factor(x: Any, levels: list[Any] | None = None) -> CategoricalBox:
+def as_factor(x: Any, levels: list[Any] | None = None) -> CategoricalBox:
     """Values as categories, the first of which is the reference."""
     return CategoricalBox(x, None, levels)
 
@@ -164,8 +159,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tan": np.tan,
     "pmax": lambda *values: reduce(np.maximum, values),
     "pmin": lambda *values: reduce(np.minimum, values),
-    "ifelse": ifelse,
-    "factor": factor,
+    "ifelse": lambda test, yes, no: np.where(test, yes, no),
+    "factor": as_factor,
     "ave": GroupMean,
     "cut": Cut,
     "ns": NaturalSpline,

@@ -183,11 +183,7 @@ def parse(text: str) -> Prior:
         raise ValueError(f"The prior {text!r} is of no known family{hint}")
     names = FAMILIES[family][0]
     given = dict(zip(names, values, strict=False)) | named
-    if (
-        len(values) > len(names)
-        or set(given) != set(names)
-        or len(values) + len(named) > len(names)
-    ):
+    if set(given) != set(names) or len(values) + len(named) > len(names):
         raise ValueError(f"The prior {text!r} needs the arguments {family}({', '.join(names)}).")
     if given.get("value", 0) < 0 or given.get("value", 0) == np.inf:
         raise ValueError(f"In the prior {text!r}, value must be zero or positive.")
