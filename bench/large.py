@@ -54,10 +54,10 @@ def ours(folder: str) -> dict[str, Any]:
     """Parts to merged moments by group and a sample of rows; nothing remembered."""
     from dataclasses import replace
 
-    from partialpool.data import parts
+    import partialpool as pp
     from partialpool.design import from_parts
 
-    found = replace(parts.open_parts(folder), cache=None)
+    found = replace(pp.load(folder), cache=None)
     return {"rows": int(from_parts.reduce(found, FORMULA).moments.counts.sum())}
 
 
@@ -78,9 +78,8 @@ def fit(folder: str) -> dict[str, Any]:
     import arviz as az
 
     import partialpool as pp
-    from partialpool.data import parts
 
-    found = replace(parts.open_parts(folder), cache=None)
+    found = replace(pp.load(folder), cache=None)
     model = pp.Model(FORMULA, found)
     posterior = model.fit(draws=1200)
     names = [name for name in model.parameters if name in posterior["posterior"]]

@@ -12,6 +12,12 @@ from partialpool.data import moments
 NAMES = ("x", "y")
 
 
+def of_table(names, columns, labels):
+    groups = moments.Groups(moments.width(len(names)))
+    groups.add(labels, columns)
+    return moments.Moments(names, *groups.result())
+
+
 def exact_products(columns):
     """Centred cross-products of two columns without any rounding."""
     exact = [[Fraction(float(v)) for v in column] for column in columns]
@@ -44,10 +50,10 @@ def test_any_split_in_any_order_gives_the_same(seed, n, groups, parts, scale, ou
     if outlier:  # the first row is the worst point about which to take sums
         columns[:, 0] += 1e3 * scale[1]
     labels = rng.integers(0, groups, n)
-    whole = moments.of_table(NAMES, columns, labels)
+    whole = of_table(NAMES, columns, labels)
     order = rng.permutation(n)
     pieces = [p for p in np.array_split(order, parts) if len(p)]
-    merged = moments.merge_all(moments.of_table(NAMES, columns[:, p], labels[p]) for p in pieces)
+    merged = moments.merge_all(of_table(NAMES, columns[:, p], labels[p]) for p in pieces)
     np.testing.assert_array_equal(merged.levels, whole.levels)
     np.testing.assert_array_equal(merged.counts, whole.counts)
     assert apart(whole.centred(), merged.centred()) < 1e-12
@@ -67,7 +73,7 @@ def test_many_rows_of_one_group_keep_their_digits():
     columns = 1e6 + 1e-3 * rng.standard_normal((2, 100_000))
     columns[:, 0] += 1.0
     exact = exact_products(columns)
-    found = moments.of_table(NAMES, columns, np.zeros(100_000, dtype=int)).centred()[0]
+    found = of_table(NAMES, columns, np.zeros(100_000, dtype=int)).centred()[0]
     assert apart(exact, found) < 1e-12
     naive = columns @ columns.T - columns.shape[1] * np.outer(*2 * [columns.mean(1)])
     assert apart(exact, naive) > 1e-3, "the data are not hard enough to show anything"
@@ -77,7 +83,7 @@ def test_many_rows_of_one_group_keep_their_digits():
 def test_every_number_of_columns(d):
     rng = np.random.default_rng(d)
     columns = rng.standard_normal((d, 200))
-    found = moments.of_table(tuple("abcde"[:d]), columns, np.arange(200) % 3)
+    found = of_table(tuple("abcde"[:d]), columns, np.arange(200) % 3)
     for j in range(3):
         mine = columns[:, j::3]
         np.testing.assert_allclose(found.centred()[j], np.cov(mine, bias=True) * mine.shape[1])
@@ -87,8 +93,8 @@ def test_every_number_of_columns(d):
 def test_columns_by_name_and_missing_ones_are_zero():
     rng = np.random.default_rng(3)
     a, b = rng.standard_normal((2, 50)), rng.standard_normal((3, 60))
-    one = moments.of_table(("x", "y"), a, np.zeros(50, dtype=int))
-    other = moments.of_table(("y", "f[b]", "x"), b, np.ones(60, dtype=int))
+    one = of_table(("x", "y"), a, np.zeros(50, dtype=int))
+    other = of_table(("y", "f[b]", "x"), b, np.ones(60, dtype=int))
     merged = moments.merge(one, other)
     assert merged.names == ("x", "y", "f[b]")
     np.testing.assert_array_equal(merged.levels, [0, 1])

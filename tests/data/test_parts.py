@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import partialpool as pp
-from partialpool.data import parts, reading, row_sample
+from partialpool.data import reading
 from partialpool.design import from_parts
 from partialpool.plots import groups
 from partialpool.posterior import predictions
@@ -52,7 +52,7 @@ def write(table, folder, cuts, ending="parquet"):
 
 
 def opened(folder, cache=None, **options):
-    found = parts.open_parts(str(folder), **options)
+    found = pp.load(str(folder), **options)
     return dataclasses.replace(found, cache=cache)
 
 
@@ -176,7 +176,7 @@ def test_the_sample_is_uniform(tmp_path):
     table = pd.DataFrame({"y": np.arange(n, dtype=float), "x": np.arange(n) % 7})
     folder = write(table, tmp_path / "parts", 2)
     found = opened(folder, sample_rows=2000)
-    assert row_sample.halvings(found.n_rows, found.sample_rows) > 0
+    assert found.halvings > 0
     sample = from_parts.reduce(found, "y ~ x").sample
     assert len(sample) == 2000
     counts = np.histogram(sample["y"], bins=20, range=(0, n))[0]

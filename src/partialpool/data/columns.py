@@ -58,21 +58,20 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: set[str]) -> 
         if isinstance(values, pd.DataFrame):
             raise ValueError(f"The table has {values.shape[1]} columns {name!r}; rename them.")
         kind = pd.api.types
-        numeric = kind.is_numeric_dtype(values) and not kind.is_complex_dtype(values)
+        if kind.is_numeric_dtype(values) and not kind.is_complex_dtype(values):
+            continue
         text = isinstance(values.dtype, pd.CategoricalDtype) or (
             values.dropna().map(lambda value: isinstance(value, str)).all()
         )
-        if not numeric and not text:
+        if not text:
             raise ValueError(
                 f"The column {name!r} holds {values.dtype}, which a formula cannot use; turn it "
                 "into numbers, or into text for categories."
             )
-        if not numeric and (values == values.iloc[0]).all():
+        if (values == values.iloc[0]).all():
             raise ValueError(
                 f"The column {name!r} has one level, {str(values.iloc[0])!r}; leave it out."
             )
-        if numeric:
-            continue
         numbers = pd.to_numeric(values.astype(str), errors="coerce")
         odd = values[numbers.isna()]
         such = f", such as {str(odd.iloc[0])!r} in row {odd.index[0]}" if len(odd) else ""

@@ -111,14 +111,6 @@ def width(d: int) -> int:
     return 1 + 2 * d + d * (d + 1) // 2
 
 
-def of_table(names: tuple[str, ...], columns: np.ndarray, groups: np.ndarray) -> Moments:
-    """Moments of columns (d, N) by group labels (N,)."""
-    levels, codes = np.unique(groups, return_inverse=True)
-    records = np.zeros((len(levels), width(len(names))))
-    add_rows(records, codes, 0, np.ascontiguousarray(columns, dtype=float))
-    return Moments(names, levels, records)
-
-
 class Groups:
     """Records that grow with the labels that come.
 

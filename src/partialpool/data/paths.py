@@ -14,7 +14,6 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parents[1]
 #: What is remembered between runs of a project, seen from its folder; may be deleted at any time.
 CACHE = Path(".cache", "partialpool")
-MAGIC = "*?["
 
 
 def find_root(folder: Path | None = None) -> Path:
@@ -48,6 +47,11 @@ def cache_folder(name: str) -> Path | None:
     return None
 
 
+def is_glob(path: str) -> bool:
+    """Whether a path, or a part of one, stands for any number of files."""
+    return any(c in path for c in "*?[")
+
+
 def files(source: str) -> list[str]:
     """List the files that a path, a folder or a glob stands for, sorted; links are followed.
 
@@ -56,13 +60,13 @@ def files(source: str) -> list[str]:
     source : str
         ``*`` stays within a folder, ``**`` goes through any number of them.
     """
-    if not any(c in source for c in MAGIC):
+    if not is_glob(source):
         return [source] if os.path.isfile(source) else sorted(_below(source))
     from fsspec.utils import glob_translate
 
     source = os.path.abspath(source)
     parts = PurePath(source).parts
-    plain = next(k for k, part in enumerate(parts) if any(c in part for c in MAGIC))
+    plain = next(k for k, part in enumerate(parts) if is_glob(part))
     depth = None if "**" in source else len(parts) - plain
     matches = re.compile(glob_translate(source)).match
     return sorted(path for path in _below(os.path.join(*parts[:plain]), depth) if matches(path))

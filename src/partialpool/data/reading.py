@@ -1,23 +1,38 @@
-"""Streaming the parts of a table: batches of columns, never a whole file in memory.
+"""Reading files: CSV as people write it, and the parts of a table, streamed in batches.
 
-A part is a Parquet or CSV file, on this machine or wherever fsspec reaches.
+A part is a Parquet or CSV file, on this machine or wherever fsspec reaches; it is never whole in
+memory.
 """
 
+import codecs
+import contextlib
+import csv
+import gzip
 import hashlib
+import io
+import posixpath
+import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import fsspec
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as csv
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, open_csv
 
 from partialpool.data import paths
-from partialpool.data.csv_file import dialect, require_names
 
+#: What may stand between fields of a CSV file.
+DELIMITERS = ",;\t|"
+#: Rows from which the decimal mark is told.
+ROWS = 1000
 #: Rows worked on at a time: few enough to stay in a processor's own cache.
 BATCH = 1 << 16
 #: Row groups of up to this many rows are read whole, which is twice as fast as in batches.
@@ -28,6 +43,81 @@ PIECE = 4_000_000
 ENDINGS = (".parquet", ".csv", ".csv.gz")
 #: What a store may say of a file that changes whenever its content does.
 VERSIONS = ("mtime", "created", "ETag", "etag", "LastModified", "last_modified", "generation")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file, compressed or not.
+
+    UTF-8 and, by its mark, UTF-16; anything else is taken for Windows-1252, which R and Excel
+    write. Fields are separated by whichever of comma, semicolon, tab and bar is most in the header.
+
+    Raises
+    ------
+    ValueError
+        With one sentence that names the file, what is wrong with it, and the remedy.
+    """
+    text = _text(path)
+    if not text.strip():
+        raise ValueError(f"{path} is empty.")
+    delimiter, decimal = dialect(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        header = next(row for row in reader if row)
+        require_names(header, str(path))
+        for row in reader:
+            if row and len(row) != len(header):
+                raise ValueError(
+                    f"{path} has {len(row)} fields in line {reader.line_num} and {len(header)} in "
+                    "its header. Give each row as many, text with a delimiter in quotes, and a "
+                    "column of row names its own name."
+                )
+        return pd.read_csv(
+            io.StringIO(text), sep=delimiter, decimal=decimal, index_col=False, low_memory=False
+        )
+    except (csv.Error, pd.errors.ParserError) as error:
+        raise ValueError(
+            f"{path} cannot be read as CSV ({str(error).strip()}); look for a quote that is not "
+            "closed."
+        ) from None
+
+
+def dialect(text: str) -> tuple[str, str]:
+    """Delimiter and decimal mark of the beginning of a file."""
+    lines = [line for line in islice(io.StringIO(text), ROWS) if line.strip()]
+    header = re.sub(r'"[^"]*"', "", lines[0]) if lines else ""
+    delimiter = max(DELIMITERS, key=header.count)
+    fields = [field for line in lines[1:] for field in line.rstrip("\r\n").split(delimiter)]
+    commas = any(re.fullmatch(r'"?[+-]?\d+,\d+([eE][+-]?\d+)?"?', field) for field in fields)
+    points = any(re.fullmatch(r'"?[+-]?\d*\.\d+([eE][+-]?\d+)?"?', field) for field in fields)
+    return delimiter, "," if delimiter != "," and commas and not points else "."
+
+
+def require_names(names: list[str], file: str) -> None:
+    """Raise a ValueError for a name that two columns have."""
+    twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{file} has several columns {twice[0]!r}; rename them.")
+
+
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    if path.suffix.lower() == ".gz":
+        try:
+            raw = gzip.decompress(raw)
+        except (EOFError, OSError, zlib.error):
+            raise ValueError(
+                f"{path} is damaged or not compressed by gzip; get it once more."
+            ) from None
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in raw:
+        raise ValueError(f"{path} is no text: it has bytes of zero. Save it as CSV in UTF-8.")
+    else:
+        encoding = "utf-8-sig"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace")
 
 
 @dataclass(frozen=True)
@@ -50,7 +140,7 @@ class Part:
     @property
     def is_local(self) -> bool:
         """Whether the part lies on this machine."""
-        return isinstance(self.filesystem, fsspec.get_filesystem_class("file"))
+        return isinstance(self.filesystem, LocalFileSystem)
 
     @cached_property
     def mark(self) -> str:
@@ -93,19 +183,23 @@ def find(source: str) -> list[Part]:
         If they are not all of one kind.
     """
     filesystem, path = fsspec.url_to_fs(source)
-    if isinstance(filesystem, fsspec.get_filesystem_class("file")):
+    if isinstance(filesystem, LocalFileSystem):
         found = paths.files(path)
     else:
-        found = filesystem.glob(path) if any(c in path for c in "*?[") else filesystem.find(path)
-    found = sorted(filter(is_part, found))
+        found = filesystem.glob(path) if paths.is_glob(path) else filesystem.find(path)
+    hidden = (".", "_")
+    found = sorted(
+        p
+        for p in found
+        if p.lower().endswith(ENDINGS) and not p.rsplit("/", 1)[-1].startswith(hidden)
+    )
     if not found:
         raise FileNotFoundError(f"There are no files {', '.join(ENDINGS)} at {source}.")
-    if len({p.lower().endswith(".parquet") for p in found}) > 1:
+    common = posixpath.commonpath([posixpath.dirname(p) for p in found])
+    parts = [Part(p, p.removeprefix(common).lstrip("/"), filesystem) for p in found]
+    if len({part.is_parquet for part in parts}) > 1:
         raise ValueError(f"{source} has both Parquet and CSV files; name one kind with a glob.")
-    common = found[0].rsplit("/", 1)[0]
-    while common and not all(p.startswith(f"{common}/") for p in found):
-        common = common.rpartition("/")[0]
-    return [Part(p, p[len(common) :].lstrip("/"), filesystem) for p in found]
+    return parts
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -113,31 +207,33 @@ def is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
-def is_part(path: str) -> bool:
-    """Whether a file is read as a part: by its ending, and unless it is hidden."""
-    return path.lower().endswith(ENDINGS) and path.rsplit("/", 1)[-1][0] not in "._"
-
-
 def schema(part: Part) -> pa.Schema:
     """Names and types of a part's columns."""
-    with part.open() as file:
-        try:
-            if part.is_parquet:
-                found = pq.read_schema(file)
-            else:
-                with _csv(part, file, None, {}) as reader:
-                    found = reader.schema
-        except (pa.ArrowException, EOFError) as error:
-            raise ValueError(f"The part {part.name} cannot be read ({error}).") from None
+    with _opened(part) as file:
+        if part.is_parquet:
+            found = pq.read_schema(file)
+        else:
+            with _csv(part, file) as reader:
+                found = reader.schema
     require_names(found.names, f"The part {part.name}")
     return found
+
+
+@contextlib.contextmanager
+def _opened(part: Part) -> Iterator[Any]:
+    """The file; what is wrong with it, as a sentence that names the part."""
+    with part.open() as file:
+        try:
+            yield file
+        except (pa.ArrowException, EOFError) as error:
+            raise ValueError(f"The part {part.name} cannot be read ({error}).") from None
 
 
 def pieces(part: Part) -> list[tuple[int, int] | None]:
     """Ranges of row groups that can be read side by side; None is the whole part."""
     if not part.is_parquet:
         return [None]
-    with part.open() as file:
+    with _opened(part) as file:
         found = pq.ParquetFile(file)
         sizes = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]
     result: list[tuple[int, int] | None] = []
@@ -148,14 +244,6 @@ def pieces(part: Part) -> list[tuple[int, int] | None]:
             result.append((begin, i + 1))
             begin, rows = i + 1, 0
     return result or [None]
-
-
-def rows(part: Part) -> int | None:
-    """Number of rows, where the file says it without being read."""
-    if not part.is_parquet:
-        return None
-    with part.open() as file:
-        return int(pq.read_metadata(file).num_rows)
 
 
 def batches(
@@ -173,7 +261,7 @@ def batches(
     piece : tuple of int, optional
         From `pieces`; default is everything.
     """
-    with part.open() as file:
+    with _opened(part) as file:
         if part.is_parquet:
             found = pq.ParquetFile(file)
             begin, end = piece or (0, found.num_row_groups)
@@ -190,17 +278,11 @@ def batches(
                     yield at, plain(batch.select(columns))
                     at += batch.num_rows
         else:
-            at = 0
-            with _csv(part, file, None, {}) as reader:
-                inferred = {field.name: field.type for field in reader.schema}
-            types = {name: _csv_type(inferred[name], name in labels) for name in columns}
-            with part.open() as again:
-                try:
-                    for batch in _csv(part, again, columns, types):
-                        yield at, batch
-                        at += batch.num_rows
-                except (pa.ArrowException, EOFError) as error:
-                    raise ValueError(f"The part {part.name} cannot be read ({error}).") from None
+            at, kinds = 0, schema(part)
+            types = {name: _csv_type(kinds.field(name).type, name in labels) for name in columns}
+            for batch in _csv(part, file, columns, types):
+                yield at, batch
+                at += batch.num_rows
 
 
 def plain(table: Any) -> Any:
@@ -221,28 +303,24 @@ def _csv_type(inferred: pa.DataType, label: bool) -> pa.DataType:
     return pa.float64() if numeric else inferred
 
 
-def _csv(part: Part, file: Any, columns: list[str] | None, types: dict[str, pa.DataType]) -> Any:
+def _csv(
+    part: Part,
+    file: Any,
+    columns: list[str] | None = None,
+    types: dict[str, pa.DataType] | None = None,
+) -> Any:
     packed = part.path.lower().endswith(".gz")
     with part.open() as again:
         head = (pa.CompressedInputStream(again, "gzip") if packed else again).read(1 << 16)
     delimiter, decimal = dialect(head.decode("utf-8", errors="replace"))
-    return csv.open_csv(
+    return open_csv(
         pa.CompressedInputStream(file, "gzip") if packed else file,
-        parse_options=csv.ParseOptions(delimiter=delimiter),
-        read_options=csv.ReadOptions(use_threads=False, block_size=1 << 22),
-        convert_options=csv.ConvertOptions(
+        parse_options=ParseOptions(delimiter=delimiter),
+        read_options=ReadOptions(use_threads=False, block_size=1 << 22),
+        convert_options=ConvertOptions(
             include_columns=columns,
             column_types=types,
             strings_can_be_null=True,
             decimal_point=decimal,
         ),
     )
-
-
-def uniques(part: Part, columns: list[str]) -> dict[str, list[Any]]:
-    """Sorted distinct values of some columns of a part."""
-    found: dict[str, set[Any]] = {name: set() for name in columns}
-    for _, batch in batches(part, columns, set(columns)):
-        for name in columns:
-            found[name] |= set(pc.unique(batch.column(name)).to_pylist()) - {None}
-    return {name: sorted(values) for name, values in found.items()}

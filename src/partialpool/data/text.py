@@ -86,6 +86,11 @@ def code(name: Any) -> str:
     return f"`{str(name).replace('`', '')}`"
 
 
+def safe(name: str) -> str:
+    """A name that xarray takes: its trees read ``/`` as a path, so it becomes ``∕`` (U+2215)."""
+    return name.replace("/", "∕")
+
+
 def listed(names: Sequence[str]) -> str:
     """Words joined with commas and a final "and".
 

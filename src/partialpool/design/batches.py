@@ -7,12 +7,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from partialpool.data import moments, reading, row_sample
-from partialpool.data.part_cache import Piece
+from partialpool.data import moments, reading
+from partialpool.data.parts import Piece, Sampler
 from partialpool.data.reading import Part, is_number
+from partialpool.data.text import safe
 from partialpool.design import evaluation, from_table
-from partialpool.design.choices import safe
 from partialpool.design.formula import Formula
+from partialpool.design.totals import CONSTANT
 
 
 class Columns:
@@ -37,8 +38,7 @@ class Columns:
         self._answer = evaluation.evaluate(f"0 + {formula.answer}", template, formula.text).common
         places = {name: ("X", k) for k, name in enumerate(self.design.x_names)}
         places |= {name: ("Z", k) for k, name in enumerate(self.design.z_names)}
-        for constant in ("Intercept", "1"):
-            places.pop(constant, None)
+        places = {name: place for name, place in places.items() if name not in CONSTANT}
         self.places = places | {self.design.response: ("y", 0)}
         self.names = tuple(self.places)
         raw = {safe(name): name for name, kind in types.items() if is_number(kind)}
@@ -70,10 +70,9 @@ def reduce_piece(
     part: Part,
     piece: tuple[int, int] | None,
     columns: Columns,
-    grouping: tuple[str, ...],
     labels: set[str],
     used: list[str],
-    sample: row_sample.Sampler,
+    sample: Sampler,
 ) -> Piece:
     """Read a piece of a part once.
 
@@ -82,8 +81,6 @@ def reduce_piece(
     part, piece
         See `reading.batches`.
     columns : Columns
-    grouping : tuple of str
-        Columns whose combination is the group; empty for a model without groups.
     labels : set of str
         Columns that are labels rather than numbers.
     used : list of str
@@ -91,32 +88,30 @@ def reduce_piece(
     sample : Sampler
     """
     groups = moments.Groups(moments.width(len(columns.names)))
-    whole = True
     for first, batch in reading.batches(part, used, labels, piece):
         if any(batch.column(name).null_count for name in used):
-            whole = False
-            break
+            raise ValueError(_incomplete(part, used, labels))
         values = columns.of(batch)
-        groups.add(_labels(batch, grouping), values)
+        groups.add(_labels(batch, columns.design.factors), values)
         sample.offer(first, batch)
     levels, records = groups.result()
-    if not whole or not np.isfinite(records).all():
+    if not np.isfinite(records).all():
         raise ValueError(_incomplete(part, used, labels))
     found = moments.without_zeros(moments.Moments(columns.names, levels, records))
     return Piece(found, sample.result(), sample.halvings)
 
 
-def _labels(batch: pa.RecordBatch, grouping: tuple[str, ...]) -> Any:
+def _labels(batch: pa.RecordBatch, factors: tuple[str, ...]) -> Any:
     """Group of each row: an array of whole numbers, or Arrow's dictionary of anything else.
 
     Of an interaction the text that `evaluation.factor` makes.
     """
-    if not grouping:
+    if not factors:
         return np.zeros(batch.num_rows, dtype=np.int64)
-    if len(grouping) > 1:
-        text = [_quoted(batch.column(name)) for name in grouping]
+    if len(factors) > 1:
+        text = [_quoted(batch.column(name)) for name in factors]
         return pc.binary_join_element_wise(*text, ":").dictionary_encode()
-    column = batch.column(grouping[0])
+    column = batch.column(factors[0])
     if pa.types.is_integer(column.type):
         return column.to_numpy(zero_copy_only=False)
     return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from partialpool.data.text import closest
-from partialpool.design.choices import safe
+from partialpool.data.text import closest, safe
 from partialpool.design.matrices import Design
 from partialpool.design.priors import FAMILIES, KINDS, Prior, parse
 from partialpool.design.totals import CONSTANT, Totals, products
@@ -148,20 +147,12 @@ def resolve(
             "are known standard errors (`se`)."
         )
     for block in design.blocks:
-        etas = {result[name] for name in _block_cors(design, block)}
-        if len(etas) > 1:
+        pairs = zip(design.cor_names, design.correlated_pairs, strict=True)
+        if len({result[name] for name, (k, _) in pairs if k in block}) > 1:
             raise ValueError(
                 f"The correlations of {design.group} share one LKJ prior; give it as 'cor'."
             )
     return result
-
-
-def _block_cors(design: Design, block: tuple[int, ...]) -> list[str]:
-    return [
-        name
-        for name, pair in zip(design.cor_names, design.correlated_pairs, strict=True)
-        if pair[0] in block
-    ]
 
 
 def _round(value: float) -> float:

@@ -1,10 +1,120 @@
-"""Whether the rows can tell a design's coefficients apart; one sentence where they cannot."""
+"""What the rows can tell: which coefficients apart, and whether the response suits the model."""
+
+from collections.abc import Iterable
 
 import numpy as np
 
-from partialpool.design.explained import Explained
 from partialpool.design.matrices import Design
-from partialpool.design.totals import products
+from partialpool.design.totals import CONSTANT, products
+
+#: Fewer rows than this tell nothing of a response.
+LEAST = 10
+#: Kind of a response that noise with one spread does not fit -> what it is, and what fits it.
+KINDS = {
+    "binary": (
+        "has only two values",
+        "Its mean is a share between them, which a line can leave; logistic regression fits it",
+    ),
+    "ordinal": (
+        "has {n} whole numbers from {low:.0f} to {high:.0f}, as ordered answers do",
+        "Distances between answers are taken at face value; ordinal regression fits them",
+    ),
+    "count": (
+        "has whole numbers from {low:.0f} up, a quarter of them below 20, as counts do",
+        "Small counts spread less than large ones; Poisson or negative-binomial regression fits",
+    ),
+}
+
+
+class Explained:
+    """Cross-products of a design's columns by group, from which ranks follow.
+
+    Parameters
+    ----------
+    design : Design
+    """
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        columns = dict(zip(design.z_names, design.Z.T, strict=True))
+        columns |= dict(zip(design.x_names, design.X.T, strict=True)) | {design.response: design.y}
+        names = [name for name in columns if name not in CONSTANT]
+        if design.moments is not None:
+            found = design.moments.over(tuple(names))
+            self.counts, means = found.counts, found.means(np.zeros(len(names)))
+            middle = found.total().means(np.zeros(len(names)))[0]
+            about, centred = found.means(middle), found.centred()
+        else:
+            J, codes = design.n_groups, design.codes
+            self.counts = np.bincount(codes, minlength=J)
+            rows = np.maximum(self.counts, 1)
+            values = [columns[name] for name in names]
+            means = np.stack([np.bincount(codes, v, J) / rows for v in values], axis=1)
+            away = [v - m[codes] for v, m in zip(values, means.T, strict=True)]
+            about = means - np.stack([v.mean() for v in values])
+            centred = np.empty((J, len(names), len(names)))
+            for a, one in enumerate(away):
+                for b, other in enumerate(away[: a + 1]):
+                    centred[:, a, b] = centred[:, b, a] = np.bincount(codes, one * other, J)
+        # a constant column stands last
+        self.at = {name: k for k, name in enumerate(names)} | dict.fromkeys(CONSTANT, len(names))
+        self.means, self.about = (
+            np.pad(m, ((0, 0), (0, 1)), constant_values=1) for m in (means, about)
+        )
+        self.centred = np.pad(centred, ((0, 0), (0, 1), (0, 1)))
+
+    def by(self, z: Iterable[int], x: Iterable[int]) -> tuple[int, float]:
+        """Rank of some columns of Z, each group's apart, and of X together; and what is left.
+
+        Parameters
+        ----------
+        z, x : iterable of int
+            Columns of Z and X.
+
+        Returns
+        -------
+        int
+            Rank of ``[Z X]`` for these columns.
+        float
+            What they leave of the response's sum of squares, as a share of its sum within groups
+            if an intercept varies, else about its mean if there is an intercept.
+        """
+        z_names = [self.design.z_names[k] for k in z]
+        x_names = [self.design.x_names[k] for k in x]
+        own = "1" in z_names
+        z_names = [name for name in z_names if name != "1"]
+        at = [self.at[name] for name in (*z_names, *x_names, self.design.response)]
+        moved = (np.arange(len(at)) >= len(z_names)) & ("Intercept" in x_names)
+        products = self.centred[:, at][:, :, at]
+        if not own:
+            m = np.where(moved, self.about[:, at], self.means[:, at])
+            products = products + self.counts[:, None, None] * m[:, :, None] * m[:, None]
+        q = len(z_names)
+        # what rounding may leave of a column that is constant in a group
+        dust = 1e-13 * self.counts[:, None] * self.means[:, at] ** 2
+        size = np.maximum(np.diagonal(products, axis1=1, axis2=2), dust)
+        whole = size[:, -1].sum()
+        ranks, products = _swept(products, size, q)
+        rest = products[:, q:, q:].sum(axis=0)[None]
+        more, rest = _swept(rest, size[:, q:].sum(axis=0)[None], len(x_names))
+        rank = own * int((self.counts > 0).sum()) + int(ranks.sum()) + int(more.sum())
+        return rank, float(max(rest[0, -1, -1], 0.0) / (whole or 1.0))
+
+
+def _swept(products: np.ndarray, size: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rank (J,) of the first k columns of products (J, d, d), and what they do not explain.
+
+    A column counts if more is left of it than rounding leaves of its `size` (J, d).
+    """
+    ranks = np.zeros(len(products), dtype=np.int64)
+    for c in range(k):
+        pivot = products[:, c, c]
+        used = pivot > 1e-11 * size[:, c]
+        ranks += used
+        weight = np.divide(1.0, pivot, out=np.zeros(len(pivot)), where=used)
+        column = products[:, :, c]
+        products = products - weight[:, None, None] * column[:, :, None] * column[:, None]
+    return ranks, products
 
 
 def require_estimable(design: Design) -> None:
@@ -35,10 +145,10 @@ def require_estimable(design: Design) -> None:
                 f"The predictor {name!r} is constant ({design.X[0, k]:g}) and cannot be told from "
                 "the intercept; leave it out."
             )
-    dependent = _dependent(design) if p > 1 else np.empty(0)
-    if len(dependent):
+    dependent = _dependent(design) if p > 1 else None
+    if dependent is not None:
         raise ValueError(
-            f"The predictor {design.x_names[dependent[0]]!r} is a linear combination of the "
+            f"The predictor {dependent!r} is a linear combination of the "
             "ones before it (collinear); leave one of them out."
         )
     if y_constant:
@@ -117,19 +227,52 @@ def _constant(design: Design) -> tuple[np.ndarray, bool]:
     return X.sd == 0, bool(y.sd[0] == 0)
 
 
-def _dependent(design: Design) -> np.ndarray:
-    """Indices of the columns of X that are combinations of the ones before them."""
+def _dependent(design: Design) -> str | None:
+    """The first column of X that is a combination of the ones before it."""
     if design.moments is None:
         scaled = design.X / np.linalg.norm(design.X, axis=0)
         _, triangle = np.linalg.qr(scaled)
-        return np.flatnonzero(np.abs(np.diag(triangle)) < 1e-10)
+        small = np.abs(np.diag(triangle)) < 1e-10
+        return design.x_names[small.argmax()] if small.any() else None
     # From cross-products, where a square root of the precision is left.
     varying = [name for name in design.x_names if name != "Intercept"]
     left = products(design.moments, design.x_names)
     size = np.sqrt(np.diag(left))
     left = left / np.outer(size, size)
-    for k in range(len(varying)):
+    for k, name in enumerate(varying):
         if left[k, k] < 1e-12:
-            return np.array([design.x_names.index(varying[k])])
+            return name
         left = left - np.outer(left[:, k], left[k]) / left[k, k]
-    return np.empty(0, dtype=int)
+    return None
+
+
+def response_kind(y: np.ndarray) -> str:
+    """Kind of a response (N,), from its values alone.
+
+    Returns
+    -------
+    {"binary", "ordinal", "count", ""}
+        ``"binary"`` for two values; ``"ordinal"`` for 3 to 7 successive whole numbers that start
+        at 0 or 1; ``"count"`` for other whole numbers from 0 up, of which at least a quarter are
+        below 20; ``""`` for anything else, and for fewer than 10 rows.
+    """
+    values = np.unique(y)
+    if len(y) < LEAST:
+        return ""
+    if len(values) == 2:
+        return "binary"
+    if values[0] < 0 or np.any(values != np.round(values)):
+        return ""
+    if len(values) <= 7 and values[0] <= 1 and np.all(np.diff(values) == 1):
+        return "ordinal"
+    return "count" if np.quantile(y, 0.25) < 20 else ""
+
+
+def kind_sentence(y: np.ndarray, name: str) -> str:
+    """What a reader of a Gaussian fit should know of the response; empty where it is nothing."""
+    kind = response_kind(y)
+    if not kind:
+        return ""
+    what, remedy = KINDS[kind]
+    said = what.format(n=len(np.unique(y)), low=np.min(y), high=np.max(y))
+    return f"The response {name} {said}. {remedy}, for instance with Bambi."

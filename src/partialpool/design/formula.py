@@ -25,7 +25,7 @@ UNSUPPORTED = {
     "weights": "weights() is not supported; give standard errors (`se`) instead",
     "cbind": "several responses are not supported; for counts of successes and failures use Bambi",
 }
-#: R's words -> those of `functions`.
+#: R's words -> those of `evaluation`.
 TRANSLATED = {"as.factor": "factor", "TRUE": "True", "FALSE": "False"}
 #: Names that are numbers, not columns.
 CONSTANTS = {"pi": math.pi}

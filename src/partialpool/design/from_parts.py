@@ -5,7 +5,6 @@ part came to is kept under a key made from the file's mark and the formula, so t
 leads to reading that part only. Group levels and categories may differ between parts.
 """
 
-import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,15 +18,14 @@ import numba
 import numpy as np
 import pandas as pd
 
-from partialpool.data import moments, part_cache, reading, row_sample
-from partialpool.data.part_cache import Piece
-from partialpool.data.parts import Parts
+from partialpool.data import moments, reading
+from partialpool.data.parts import Parts, Piece, merge_samples, recall, remember
 from partialpool.data.reading import Part, is_number
 from partialpool.design.batches import Columns, reduce_piece
 from partialpool.design.estimable import require_estimable
+from partialpool.design.evaluation import CATEGORICAL, STATEFUL
 from partialpool.design.formula import read as read_formula
 from partialpool.design.formula import require_no_constant, used_columns, variables
-from partialpool.design.functions import CATEGORICAL, STATEFUL
 from partialpool.design.matrices import Design
 
 
@@ -73,7 +71,6 @@ def reduce(parts: Parts, formula: str) -> Reduced:
     levels = {name: sorted(set().union(*(o[name] for o in own))) for name in categorical}
     references = {name: values[0] for name, values in levels.items()}
     first = parts.head(used, labels)
-    halvings = row_sample.halvings(parts.n_rows, parts.sample_rows)
     read: list[str] = []
 
     def pieces(part: Part, present: dict[str, list[Any]]) -> list[Callable[[], Piece]]:
@@ -81,20 +78,19 @@ def reduce(parts: Parts, formula: str) -> Reduced:
         # and one more, without which there would be no columns to name.
         present = {name: sorted({*levels[name][:2], *values}) for name, values in present.items()}
         columns = Columns(asked, _template(first, present), parts.schema)
-        sampler = partial(row_sample.Sampler, part.name, parts.sample_rows, parts.seed, halvings)
         read.append(part.name)
-        arguments = columns, asked.factors, labels, used
+        arguments = columns, labels, used
         return [
-            partial(reduce_piece, part, piece, *arguments, sampler())
+            partial(reduce_piece, part, piece, *arguments, parts.sampler(part))
             for piece in reading.pieces(part)
         ]
 
     def jobs() -> Iterator[tuple[Path | None, Piece | list[Callable[[], Piece]]]]:
         for part, present in zip(parts.files, own, strict=True):
             what = [part.name, formula, references, parts.sample_rows, parts.seed]
-            place = part_cache.place(parts.cache, part, "npz", what)
-            known = part_cache.recall(place)
-            enough = known is not None and known.halvings <= halvings
+            place = parts.place(part, "npz", what)
+            known = recall(place)
+            enough = known is not None and known.halvings <= parts.halvings
             yield place, known if known is not None and enough else pieces(part, present)
 
     samples: list[pd.DataFrame] = []
@@ -103,12 +99,12 @@ def reduce(parts: Parts, formula: str) -> Reduced:
         for piece in _in_order(jobs(), parts.sample_rows):
             samples.append(piece.sample)
             if len(samples) > 16:
-                samples[:] = [row_sample.merge(samples, parts.sample_rows)]
+                samples[:] = [merge_samples(samples, parts.sample_rows)]
             yield piece.moments
 
     total = moments.merge_all(merged())
     columns = Columns(asked, _template(first, levels), parts.schema)
-    sample = row_sample.merge(samples, parts.sample_rows).reset_index(drop=True)
+    sample = merge_samples(samples, parts.sample_rows).reset_index(drop=True)
     return Reduced(total.over(columns.names), sample, columns, tuple(read))
 
 
@@ -154,7 +150,7 @@ def _in_order(
         if isinstance(job, Piece):
             return job
         piece = _combine([future.result() for future in job], size)
-        part_cache.remember(place, piece)
+        remember(place, piece)
         return piece
 
     pool = ThreadPoolExecutor(threads)
@@ -172,7 +168,7 @@ def _in_order(
 def _combine(pieces: list[Piece], size: int) -> Piece:
     if len(pieces) == 1:
         return pieces[0]
-    sample = row_sample.merge([piece.sample for piece in pieces], size)
+    sample = merge_samples([piece.sample for piece in pieces], size)
     total = moments.merge_all(piece.moments for piece in pieces)
     return Piece(total, sample, pieces[0].halvings)
 
@@ -196,5 +192,5 @@ def _template(first: pd.DataFrame, levels: dict[str, list[Any]]) -> pd.DataFrame
     rows = max([len(first), *(len(values) for values in levels.values())])
     table = first.iloc[np.arange(rows) % len(first)].reset_index(drop=True)
     for name, values in levels.items():
-        table[name] = list(itertools.islice(itertools.cycle(values), rows))
+        table[name] = [values[k % len(values)] for k in range(rows)]
     return table

@@ -13,8 +13,8 @@ from partialpool.data.columns import (
     require_kinds,
     standard_errors,
 )
+from partialpool.data.text import safe
 from partialpool.design import evaluation
-from partialpool.design.choices import safe
 from partialpool.design.estimable import require_estimable
 from partialpool.design.formula import read, require_no_constant, used_columns, variables
 from partialpool.design.matrices import Design

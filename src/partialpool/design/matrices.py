@@ -9,8 +9,8 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns
 from partialpool.data.moments import Moments
+from partialpool.data.text import safe
 from partialpool.design import evaluation, totals
-from partialpool.design.choices import safe
 from partialpool.design.formula import CONSTANTS
 from partialpool.design.totals import Totals
 

@@ -1,4 +1,4 @@
-"""One vocabulary of priors, for PyMC and for the exact fit.
+"""Words that a person chooses from; of priors one vocabulary, for PyMC and for the exact fit.
 
 A prior is written ``"HalfNormal(100)"``; `parse` reads it, and the result knows its log density,
 its support, and the PyMC distribution of the same name.
@@ -14,6 +14,14 @@ from typing import Any
 import numpy as np
 
 from partialpool.data.text import closest
+
+#: Families of the noise.
+NOISE = ("gaussian", "student")
+#: What to do with rows that lack a value.
+MISSING = ("refuse", "drop")
+#: Method -> the parametrization it uses when none is asked for.
+METHODS = {"exact": None, "nuts": "marginal", "nutpie": "marginal", "metropolis": "centered"}
+PARAMETRIZATIONS = ("centered", "noncentered", "marginal")
 
 #: Family -> names of its arguments (PyMC's), and what it is a prior for.
 FAMILIES = {
@@ -114,15 +122,14 @@ class Prior:
         """Draws, by inversion; a ValueError for the flat families, which cannot be drawn from."""
         if self.fixed:
             return np.full(() if size is None else size, self.arguments[0])
-        frozen = _frozen(self)
-        if frozen is None:
+        if not self.proper:
             raise ValueError(f"One cannot draw from the prior {self}; give a proper one.")
-        return frozen.ppf(rng.uniform(size=size))
+        return _frozen(self).ppf(rng.uniform(size=size))
 
 
 @lru_cache(maxsize=256)
 def _frozen(prior: Prior) -> Any:
-    """The scipy distribution of a prior, None where it has none; kept, for making one takes time.
+    """The scipy distribution of a proper prior on one number; kept, for making one takes time.
 
     scipy is imported here, so that a study's priors can be checked without waiting for it.
     """
@@ -146,7 +153,7 @@ def _frozen(prior: Prior) -> Any:
         "Gamma": lambda alpha, beta: stats.gamma(alpha, scale=1 / beta),
         "Uniform": lambda lower, upper: stats.uniform(lower, upper - lower),
     }
-    return make[prior.family](*prior.arguments) if prior.family in make else None
+    return make[prior.family](*prior.arguments)
 
 
 def parse(text: str) -> Prior:
@@ -176,11 +183,7 @@ def parse(text: str) -> Prior:
         raise ValueError(f"The prior {text!r} is of no known family{hint}")
     names = FAMILIES[family][0]
     given = dict(zip(names, values, strict=False)) | named
-    if (
-        len(values) > len(names)
-        or set(given) != set(names)
-        or len(values) + len(named) > len(names)
-    ):
+    if set(given) != set(names) or len(values) + len(named) > len(names):
         raise ValueError(f"The prior {text!r} needs the arguments {family}({', '.join(names)}).")
     if given.get("value", 0) < 0 or given.get("value", 0) == np.inf:
         raise ValueError(f"In the prior {text!r}, value must be zero or positive.")

@@ -20,7 +20,7 @@ from itertools import chain, combinations
 
 import numpy as np
 
-from partialpool.design.explained import Explained
+from partialpool.design.estimable import Explained
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
 

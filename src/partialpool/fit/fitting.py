@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from partialpool.data.tables import table_digest
-from partialpool.design.choices import METHODS
+from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, pymc_fit
 from partialpool.fit.exact_fit import population_draws, warm_up, with_effects
 from partialpool.fit.regression import Regression

@@ -12,9 +12,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from partialpool.design.choices import PARAMETRIZATIONS
 from partialpool.design.matrices import Design
-from partialpool.design.priors import Prior
+from partialpool.design.priors import PARAMETRIZATIONS, Prior
 from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.marginal import MarginalLogLikelihood
 

@@ -10,15 +10,13 @@ import pandas as pd
 
 from partialpool.data.parts import Parts
 from partialpool.design import evaluation, from_parts
-from partialpool.design.choices import MISSING, NOISE
 from partialpool.design.default_priors import resolve
-from partialpool.design.estimable import unidentified
+from partialpool.design.estimable import kind_sentence, unidentified
 from partialpool.design.formula import read
 from partialpool.design.from_table import build, complete_rows
 from partialpool.design.matrices import Design
-from partialpool.design.priors import Prior
+from partialpool.design.priors import MISSING, NOISE, Prior
 from partialpool.design.propriety import propriety
-from partialpool.design.response_kind import kind_sentence
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from partialpool.data.tables import load, table_digest
 from partialpool.data.text import code, duration, short
-from partialpool.design.choices import METHODS, PARAMETRIZATIONS
+from partialpool.design.priors import METHODS, PARAMETRIZATIONS
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
 from partialpool.posterior.finding import Finding

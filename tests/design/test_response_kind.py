@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import partialpool as pp
-from partialpool.design.response_kind import kind_sentence, response_kind
+from partialpool.design.estimable import kind_sentence, response_kind
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 import partialpool as pp
 from partialpool.design.default_priors import resolve
-from partialpool.design.explained import Explained
+from partialpool.design.estimable import Explained
 from partialpool.design.from_table import build
 from partialpool.design.propriety import propriety
 
