@@ -68,7 +68,7 @@ def report(
         for run in shown:
             staleness.refresh(run.folder)
         index.write_studies(root / "reports", [(run, read_summary(run.folder)) for run in shown])
-        place = listing.write_index(root, runs)
+        place = listing.write_index(root, shown)
     if interrupted:
         say("Interrupted. What finished is kept; make report goes on from here.")
         return 130

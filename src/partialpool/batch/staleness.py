@@ -27,6 +27,7 @@ from typing import Any
 import nbformat
 
 from partialpool import EXPORTS
+from partialpool.batch.comparison import differing
 from partialpool.batch.notebooks import read_notebook
 from partialpool.batch.runs import Run, data_files, read_summary
 from partialpool.data import paths
@@ -251,7 +252,7 @@ def why_stale(run: Run, summary: dict[str, Any] | None, now: dict[str, str]) -> 
     if any(summary.get(key) != value for key, value in wanted.items()):
         return "settings changed"
     then = summary["provenance"].get("inputs", {})
-    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    changed = differing(then, now)
     return f"{changed[0]} changed" if changed else ""
 
 

@@ -32,21 +32,6 @@ def is_bad(run: Any, summary: dict[str, Any] | None) -> bool:
     return summary["status"] == "failed" and run.expect != "failed"
 
 
-def write(reports: Path, found: Found, changed: Mapping[str, Any]) -> Path:
-    """Write ``index.html`` into the folder of all reports, unless it is as it should be.
-
-    Returns
-    -------
-    Path
-        The index.
-    """
-    target = reports / "index.html"
-    text = render(reports, found, changed)
-    if not target.is_file() or target.read_bytes() != text.encode():
-        paths.write(target, text)
-    return target
-
-
 def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
     """Make the index of some runs.
 
