@@ -49,11 +49,6 @@ def dependencies(notebook: Path) -> list[Path]:
     Found without running anything: what the notebook's cells import, and what that imports in
     turn, inside functions too. A notebook that uses the package in a way that cannot be followed
     depends on all of it. A folder that is imported counts whole.
-
-    Parameters
-    ----------
-    notebook : Path
-        The notebook file.
     """
     text, unclear = _text(notebook)
     names = set(_imports(text))
@@ -272,10 +267,7 @@ def seal(folder: Path) -> None:
 def damage(folder: Path) -> str:
     """Name a file that only the run itself can make again and that is not as the run left it.
 
-    Returns
-    -------
-    str
-        Such as ``"posterior.nc damaged"``; empty if there is none.
+    Such as ``"posterior.nc damaged"``; empty if there is none.
     """
     kept = paths.read_mapping(folder / RECORD)
     if "summary.json" not in kept:
@@ -286,22 +278,16 @@ def damage(folder: Path) -> str:
     return ""
 
 
-def refresh(folder: Path) -> bool:
-    """Make page and thumbnail of a finished run again if other code made them, or if damaged.
-
-    Returns
-    -------
-    bool
-        Whether there was something to do.
-    """
+def refresh(folder: Path) -> None:
+    """Make page and thumbnail of a finished run again if other code made them, or if damaged."""
     summary = read_summary(folder)
     if summary is None:
-        return False
+        return
     kept = paths.read_mapping(folder / RECORD)
     made = {PAGE, summary.get("thumbnail") or PAGE, *filter(_is_made_again, kept)}
     whole = all(_digest(folder / name) == kept.get(name) for name in made)
     if whole and page.is_current(folder / PAGE):
-        return False
+        return
     from partialpool.report import exporter
 
     notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
@@ -311,7 +297,6 @@ def refresh(folder: Path) -> bool:
     if kept:  # else it is not known whether the other files are whole
         kept |= {name: _digest(folder / name) for name in made}
         paths.write(folder / RECORD, json.dumps(kept, indent=1))
-    return True
 
 
 def _is_made_again(name: str) -> bool:
@@ -343,24 +328,21 @@ class _Digests:
 
     def __init__(self, root: Path) -> None:
         self.store = root / CACHE / "digests.json"
-        self.known: dict[str, list[Any]] | None = None
-        self.changed = False
+        self.stored = paths.read_mapping(self.store)
+        self.known = dict(self.stored)
 
     def of(self, path: Path) -> str:
         stat = path.stat()
         if stat.st_size < self.LARGE:
             return _sha256(path)
-        if self.known is None:
-            self.known = paths.read_mapping(self.store)
         mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-        entry = self.known.get(str(path))
-        if entry is None or entry[0] != mark:
+        entry = self.known.get(str(path), [None, ""])
+        if entry[0] != mark:
             entry = [mark, _sha256(path)]
             if time.time_ns() - stat.st_ctime_ns > self.SETTLED:
                 self.known[str(path)] = entry
-                self.changed = True
-        return entry[1]
+        return str(entry[1])
 
     def save(self) -> None:
-        if self.changed:
+        if self.known != self.stored:
             paths.write(self.store, json.dumps(self.known))
