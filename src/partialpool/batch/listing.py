@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import comparison, study_file
+from partialpool.batch import differences, study_file
 from partialpool.batch.runs import Run, read_summary
 from partialpool.data import paths
 from partialpool.report import index
@@ -63,7 +63,7 @@ def write_index(root: Path, shown: Iterable[Run] | None = None) -> Path:
     runs = collect(root)[0] if shown is None else shown
     found = [(run, read_summary(run.folder)) for run in runs]
     changed = update(reports / "index.json", found)
-    changed["groups"] = comparison.groups(changed["changes"])
+    changed["groups"] = differences.groups(changed["changes"])
     text = index.render(reports, found, changed)
     target = reports / "index.html"
     if not target.is_file() or target.read_bytes() != text.encode():
@@ -93,7 +93,7 @@ def update(path: Path, found: index.Found) -> dict[str, Any]:
     known = then.get("version") == VERSION
     if known and then["runs"] == runs:
         return then
-    changes = comparison.changes(then["runs"], runs) if known else []
+    changes = differences.changes(then["runs"], runs) if known else []
     labels = [f"{change['study']}/{change['run']}" for change in changes]
     started = [runs[label]["started"] for label in labels if label in runs]
     now = {

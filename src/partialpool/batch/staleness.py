@@ -27,7 +27,7 @@ from typing import Any
 import nbformat
 
 from partialpool import EXPORTS
-from partialpool.batch.comparison import differing
+from partialpool.batch.differences import differing
 from partialpool.batch.notebooks import read_notebook
 from partialpool.batch.runs import Run, data_files, read_summary
 from partialpool.data import paths
@@ -92,18 +92,9 @@ def _python(files: Iterable[Path]) -> list[Path]:
 def _imports(text: str, package: str = "") -> frozenset[str]:
     """Dotted names of all that some code imports, or takes from `partialpool` itself.
 
-    Parameters
-    ----------
-    text : str
-        The code; a notebook's cells count together, as one binds a name that others use.
-    package : str
-        Of this package's own code: the sub-package that it lies in. Relative imports of other
-        code stay in a folder that counts whole anyway.
-
-    Returns
-    -------
-    frozenset of str
-        With ``partialpool.*`` where use of this package cannot be followed.
+    A notebook's cells count together, as one binds a name that others use. This package's own
+    code says which sub-package it lies in; relative imports of other code stay in a folder that
+    counts whole anyway. Use of this package that cannot be followed gives ``partialpool.*``.
     """
     try:
         nodes = list(ast.walk(ast.parse(text)))
@@ -228,17 +219,7 @@ def _name(path: Path, root: Path) -> str:
 
 
 def why_stale(run: Run, summary: dict[str, Any] | None, now: dict[str, str]) -> str:
-    """Say why a run must be done (again); empty if it need not.
-
-    Parameters
-    ----------
-    run : Run
-        What is wanted.
-    summary : dict or None
-        What there is.
-    now : dict
-        The run's `fingerprint`.
-    """
+    """Say why a run with this summary and this `fingerprint` must be done (again), or nothing."""
     if summary is None:
         return "new"
     if summary["status"] == "error":

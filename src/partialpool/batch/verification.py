@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from partialpool.batch import execute, staleness, study_file, surroundings
-from partialpool.batch.comparison import compare
+from partialpool.batch.differences import compare
 from partialpool.batch.runs import Run, read_summary
 from partialpool.data.text import duration
 from partialpool.report.page import reason

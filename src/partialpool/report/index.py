@@ -156,13 +156,6 @@ def write_studies(reports: Path, found: Found) -> list[Path]:
     A page that shows these summaries already is left alone, so that a report with nothing to do
     imports no plotting. Pages of other studies are removed.
 
-    Parameters
-    ----------
-    reports : Path
-        The folder of all reports.
-    found : iterable of (run, dict or None)
-        All that present studies define, see `partialpool.batch.runs.Run`, and their summaries.
-
     Returns
     -------
     list of Path

@@ -121,11 +121,12 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, A
     pairs = sum(len(then[x]["estimates"].keys() & now[x]["estimates"].keys()) for x in repeated)
     found = []
     for label in labels:
-        old, new = then.get(label), now.get(label)
-        change = {key: (new or old)[key] for key in ("study", "run", "status")}
-        change |= {"kind": "new" if old is None else "removed"}
+        shown = now.get(label) or then[label]
+        change = {key: shown[key] for key in ("study", "run", "status")}
+        change |= {"kind": "removed" if label in then else "new"}
         change |= {"why": "", "verdict": None, "estimates": []}
         if label in repeated:
+            old, new = then[label], now[label]
             moved = _moved(old["estimates"], new["estimates"], explained(pairs))
             change |= {"kind": "repeated", "why": why(old, new), "estimates": moved}
             if old["status"] != new["status"]:
