@@ -76,19 +76,16 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
             _compare(study["runs"], name)
     rows = [row for study in studies.values() for row in study["runs"]]
     counts = {s: n for s in ORDER if (n := sum(row["status"] == s for row in rows))}
-    return (
-        page.environment()
-        .get_template("index.html.j2")
-        .render(
-            studies=sorted(studies.values(), key=lambda study: (not study["bad"], study["name"])),
-            bad=[row for row in rows if row["bad"]],
-            total=len(rows),
-            counts=counts,
-            changed=changed,
-            rest=len(rows) - sum(row["kind"] is not None for row in rows),
-            example=_example(studies.values()),
-            strip=STRIP,
-        )
+    template = page.environment().get_template("index.html.j2")
+    return template.render(
+        studies=sorted(studies.values(), key=lambda study: (not study["bad"], study["name"])),
+        bad=[row for row in rows if row["bad"]],
+        total=len(rows),
+        counts=counts,
+        changed=changed,
+        rest=len(rows) - sum(row["kind"] is not None for row in rows),
+        example=_example(studies.values()),
+        strip=STRIP,
     )
 
 
@@ -218,15 +215,9 @@ def render_study(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
         figure = drawings.inline_svg(svg.getvalue(), found.description, f"s{k}-")
         section = {"id": f"s{k}", "level": 2, "text": title}
         sections.append(section | {"figure": figure, "says": found.sentence})
-    return (
-        page.environment()
-        .get_template("study.html.j2")
-        .render(
-            study=study,
-            title=rows[0]["summary"].get("title") or study,
-            rows=rows,
-            swept=[*swept, "seed"],
-            sections=sections,
-            mark=mark,
-        )
+    template = page.environment().get_template("study.html.j2")
+    title = rows[0]["summary"].get("title") or study
+    swept = [*swept, "seed"]
+    return template.render(
+        study=study, title=title, rows=rows, swept=swept, sections=sections, mark=mark
     )
