@@ -110,15 +110,8 @@ def _new(root: Path, options: argparse.Namespace) -> int:
     from partialpool.batch import new_study
 
     try:
-        path = new_study.new_study(
-            options.name,
-            options.data,
-            options.formula,
-            family=options.family,
-            se=options.se,
-            missing=options.missing,
-            root=root,
-        )
+        names = ("name", "data", "formula", "family", "se", "missing")
+        path = new_study.new_study(**{name: getattr(options, name) for name in names}, root=root)
     except ValueError as error:  # of data, formula or name: one sentence, not a traceback
         print(error, file=sys.stderr)
         return 2

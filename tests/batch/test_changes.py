@@ -6,7 +6,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from conftest import summary
-from partialpool.batch import listing, study_file, summary_file
+from partialpool.batch import differences, listing, study_file, summary_file
 
 
 class Reports:
@@ -110,7 +110,7 @@ def test_only_what_monte_carlo_error_does_not_explain_is_a_change(reports, mean,
 )
 def test_why_a_run_was_repeated(then, now, says):
     state = {"status": "passed", "settings": {}, "expect": None, "data": None, "inputs": {}}
-    assert says in listing.why(state | then, state | now)
+    assert says in differences.why(state | then, state | now)
 
 
 def test_a_file_that_is_no_record_is_replaced(reports):

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from conftest import leftovers, marks
-from partialpool.batch import batch, execute, progress, study_file, summary_file, surroundings
+from partialpool.batch import batch, execute, study_file, summary_file, surroundings
 from partialpool.report import index
 
 
@@ -207,10 +207,10 @@ def test_what_counts_as_bad(project):
 
 
 def test_progress_is_one_line_on_a_terminal_and_nothing_elsewhere(monkeypatch, capsys):
-    progress._progress([2.0, 4.0], 1, 3, 2)
+    batch._progress([2.0, 4.0], 1, 3, 2)
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(batch.sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "100")
-    progress._progress([2.0, 4.0], 1, 3, 2)
+    batch._progress([2.0, 4.0], 1, 3, 2)
     line = "2 done (1 failed), 2 running, 1 waiting, about 4 s left"
     assert capsys.readouterr().out.endswith(line)

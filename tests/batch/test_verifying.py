@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from partialpool.batch import execute, study_file, summary_file, verification
+from partialpool.batch import differences, execute, study_file, summary_file, verification
 
 
 def figures(**means):
@@ -26,7 +26,7 @@ def figures(**means):
     ],
 )
 def test_distances_are_in_units_of_monte_carlo_error(tmp_path, means, same, worst, name):
-    found = verification.compare(figures(a=1.0, b=2.0), figures(**means), tmp_path, tmp_path)
+    found = differences.compare(figures(a=1.0, b=2.0), figures(**means), tmp_path, tmp_path)
     assert (found.same, found.name) == (same, name)
     assert found.worst == pytest.approx(worst)
 
@@ -38,9 +38,9 @@ def test_one_draw_that_differs_is_seen(tmp_path):
         xr.DataTree.from_dict({"posterior": draws}).to_netcdf(tmp_path / place / "posterior.nc")
     summary = figures(a=0.0)
     one, other = tmp_path / "one", tmp_path / "other"
-    assert verification.compare(summary, summary, one, one).same
-    assert not verification.compare(summary, summary, one, other).same
-    assert not verification.compare(summary, summary, one, tmp_path).same
+    assert differences.compare(summary, summary, one, one).same
+    assert not differences.compare(summary, summary, one, other).same
+    assert not differences.compare(summary, summary, one, tmp_path).same
 
 
 def test_a_run_of_many_fits_is_compared_but_for_its_times(tmp_path):
@@ -50,12 +50,12 @@ def test_a_run_of_many_fits_is_compared_but_for_its_times(tmp_path):
         xr.DataTree.from_dict({"calibration": table}).to_netcdf(tmp_path / place / "posterior.nc")
     summary = figures(a=0.0)
     one, slower, other = (tmp_path / name for name in ("one", "slower", "other"))
-    assert verification.compare(summary, summary, one, slower).same
-    assert not verification.compare(summary, summary, one, other).same
+    assert differences.compare(summary, summary, one, slower).same
+    assert not differences.compare(summary, summary, one, other).same
 
 
 def test_chance_explains_more_when_more_is_compared():
-    few, many = (verification.Comparison(False, 0, "", n).limit for n in (1, 1000))
+    few, many = (differences.Comparison(False, 0, "", n).limit for n in (1, 1000))
     assert 3.2 < few < 3.4 < many < 5.1
 
 

@@ -10,20 +10,28 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from partialpool.batch import listing, progress, staleness, study_file
+from partialpool.batch import listing, staleness, study_file
 from partialpool.batch.execute import sweep
-from partialpool.batch.progress import say
-from partialpool.batch.runs import Run, read_summary
+from partialpool.batch.runs import MARKER, Run, read_summary
 from partialpool.data.paths import CACHE, PACKAGE, write
 from partialpool.data.text import duration
 from partialpool.report import index
+from partialpool.report.index import is_bad
+from partialpool.report.page import reason
+
+#: Marks in the terminal, beside the word.
+MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "error": "✗", "missing": "✗"}
 
 
 def report(
@@ -62,21 +70,26 @@ def report(
     began = time.monotonic()
     with _only_one(root) as lock:
         todo = _stale(runs)
-        say(progress.opening(len(runs), list(todo.values()), jobs))
+        say(_opening(len(runs), list(todo.values()), jobs))
         interrupted = bool(todo) and _snakemake(root, list(todo), jobs, snakemake_args, lock)
         shown, left = listing.collect(root, runs)
         for run in shown:
             staleness.refresh(run.folder)
         index.write_studies(root / "reports", [(run, read_summary(run.folder)) for run in shown])
-        place = listing.write_index(root, runs)
+        place = listing.write_index(root, shown)
     if interrupted:
         say("Interrupted. What finished is kept; make report goes on from here.")
         return 130
-    bad = progress.closing(runs)
+    bad = _closing(runs)
     if not studies:
-        progress.say_leftover(root, left)
+        _say_leftover(root, left)
     say(f"{place.relative_to(root)} ({duration(time.monotonic() - began)})")
     return 1 if bad else 0
+
+
+def say(text: str) -> None:
+    """Say a line at once, also into a pipe."""
+    print(text, flush=True)
 
 
 @contextlib.contextmanager
@@ -127,7 +140,7 @@ def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], loc
     """Do the runs; True when interrupted."""
     folder = root / CACHE
     for run in todo:
-        progress.marker(run).unlink(missing_ok=True)
+        _marker(run).unlink(missing_ok=True)
     threads = max(1, (os.cpu_count() or 1) // min(jobs, len(todo)))
     plan = {
         "studies": [str(path) for path in dict.fromkeys(run.study_file for run in todo)],
@@ -148,7 +161,7 @@ def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], loc
             command, stdout=log, stderr=log, pass_fds=(lock,), start_new_session=True, cwd=root
         )
         try:
-            progress.follow(process, todo, jobs)
+            _follow(process, todo, jobs)
             return False
         except KeyboardInterrupt:
             _stop(process)
@@ -170,3 +183,119 @@ def snakefile(root: Path) -> Path:
     folders = [root, PACKAGE.parents[1], PACKAGE]
     places = [folder / "workflow" / "Snakefile" for folder in folders]
     return next(place for place in places if place.is_file())
+
+
+def _opening(number: int, reasons: list[str], jobs: int) -> str:
+    """Say how many of a number of runs have something to do, and why."""
+    if not reasons:
+        return f"{_count(number)} up to date, nothing to do."
+    most = ", ".join(f"{n} {why}" for why, n in Counter(reasons).most_common(3))
+    todo = len(reasons)
+    return (
+        f"{_count(todo)} to do ({most}), {number - todo} up to date; {min(jobs, todo)} at a time."
+    )
+
+
+def _count(number: int, thing: str = "run") -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _marker(run: Run) -> Path:
+    """The file by which a run's job says that it ended."""
+    return run.root / MARKER.format(study=run.study, run=run.name)
+
+
+def _follow(process: subprocess.Popen[bytes], todo: list[Run], jobs: int) -> None:
+    """Say a line for every run that ends, and on a terminal how much is left."""
+    before = {run: _version(run) for run in todo}
+    waiting = list(todo)
+    done: list[float] = []
+    failed = 0
+    running = True
+    while running:
+        running = process.poll() is None
+        for run in list(waiting):
+            # a job that another process had done already leaves no trace but its marker
+            if _version(run) == before[run] and (running or not _marker(run).exists()):
+                continue
+            summary = read_summary(run.folder)
+            if summary is None:
+                continue
+            waiting.remove(run)
+            done.append(summary["seconds"]["total"] or 0.0)
+            failed += is_bad(run, summary)
+            _clear()
+            say(_line(run, summary, len(done), len(todo)))
+        if running:
+            _progress(done, failed, len(waiting), jobs)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.2)
+    _clear()
+
+
+def _version(run: Run) -> tuple[int, int] | None:
+    """Tells a new result from the one that was there before."""
+    with contextlib.suppress(OSError):
+        stat = (run.folder / "summary.json").stat()
+        return stat.st_ino, stat.st_mtime_ns
+    return None
+
+
+def _line(run: Run, summary: dict[str, Any], number: int, total: int) -> str:
+    status = summary["status"]
+    why = reason(summary)
+    if status == "failed" and run.expect == "failed":
+        why = "as expected"
+    return (
+        f"  [{number:{len(str(total))}}/{total}] {MARKS[status]} {status:<6}  {run.label}  "
+        f"{duration(summary['seconds']['total'])}  {why}"
+    ).rstrip()
+
+
+def _progress(times: list[float], failed: int, waiting: int, jobs: int) -> None:
+    if not sys.stdout.isatty():
+        return
+    bad = f" ({failed} failed)" if failed else ""
+    left = ""
+    if times:
+        left = f", about {duration(round(sum(times) / len(times) * waiting / jobs, 0))} left"
+    running = min(jobs, waiting)
+    text = f"  {len(times)} done{bad}, {running} running, {waiting - running} waiting{left}"
+    print(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
+
+
+def _clear() -> None:
+    if sys.stdout.isatty():
+        print("\r\x1b[K", end="", flush=True)
+
+
+def _say_leftover(root: Path, folders: list[Path]) -> None:
+    """Name what no study defines any more; nobody but its owner may delete a result."""
+    if folders:
+        names = " ".join(shlex.quote(str(folder.relative_to(root))) for folder in folders)
+        count = _count(len(folders), "finished run")
+        say(f"No study defines {count} any more; to delete: rm -r {names}")
+
+
+def _closing(runs: list[Run]) -> int:
+    """Say which runs are bad and why; return how many."""
+    bad = []
+    for run in runs:
+        summary = read_summary(run.folder)
+        if is_bad(run, summary):
+            bad.append((run, summary))
+        elif run.expect == "failed" and summary is not None and summary["status"] != "failed":
+            say(f"Note: {run.label} was expected to fail, and {summary['status']}.")
+    if not bad:
+        return 0
+    width = max(len(run.label) for run, _ in bad)
+    say(f"\n{len(bad)} of {_count(len(runs))} did not end well:")
+    for run, summary in bad:
+        status, why = "missing", f"did not end; see {CACHE / 'snakemake.log'}"
+        if summary is not None:
+            status, why = summary["status"], reason(summary)
+        if status == "error":
+            why += f"  (reports/{run.label}/run.log)"
+        say(f"  {MARKS[status]} {status:<7}  {run.label:<{width}}  {why}")
+    say("")
+    return len(bad)

@@ -5,6 +5,7 @@ import datetime
 import fcntl
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -23,8 +24,6 @@ from partialpool.report import drawings
 
 #: How often a kernel may fail to start, as on a machine that is busy.
 STARTS = 4
-#: Tag of the cells that papermill adds to a notebook that broke; the page says it better.
-MARKER = "papermill-error-cell-tag"
 #: What a run that broke has in place of what `record` leaves.
 NOTHING: dict[str, Any] = {
     **dict.fromkeys(["fit", "headline", "log_evidence", "data_sha256"]),
@@ -188,11 +187,14 @@ def _execute(
                 log.write("\n".join(broken.traceback) + "\n")
             except Exception as broken:
                 log.write(traceback.format_exc())
-                begun = _begun(_read(target, run))
+                name, message, begun = type(broken).__name__, str(broken), _begun(target, run)
                 if begun == 0 and attempt < STARTS and "ernel" in f"{type(broken)}{broken}":
                     time.sleep(0.5 * attempt)
                     continue  # the kernel did not start
-                error = _kernel_error(broken, begun)
+                error = {"type": name, "message": message, "cell": None}
+                if name == "DeadKernelError":
+                    message = "the kernel was killed, perhaps for lack of memory"
+                    error = {"type": "KernelDied", "message": message, "cell": begun or None}
             break
     return _tidy(_read(target, run), run), error
 
@@ -239,35 +241,22 @@ def _read(target: Path, run: Run) -> nbformat.NotebookNode:
         return nbformat.read(run.notebook, as_version=4)
 
 
-def _begun(notebook: nbformat.NotebookNode) -> int:
+def _begun(target: Path, run: Run) -> int:
     """Count the code cells that papermill began to execute."""
     return sum(
         cell.cell_type == "code" and bool(cell.metadata.get("papermill", {}).get("start_time"))
-        for cell in notebook.cells
+        for cell in _read(target, run).cells
     )
-
-
-def _kernel_error(broken: Exception, cell: int) -> dict[str, Any]:
-    name = type(broken).__name__
-    if name == "DeadKernelError":
-        message = "the kernel was killed, perhaps for lack of memory"
-        return {"type": "KernelDied", "message": message, "cell": cell or None}
-    return {"type": name, "message": str(broken), "cell": None}
 
 
 def _tidy(notebook: nbformat.NotebookNode, run: Run) -> nbformat.NotebookNode:
     """Take out what papermill adds for its own use, and name the folder that stays."""
-    final = os.path.relpath(run.folder, run.notebook.parent)
-    kept = []
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags", ())
-        cell.metadata.pop("papermill", None)
-        if "injected-parameters" in tags:
-            lines = cell.source.splitlines()
-            lines = [f'output = "{final}"' if x.startswith("output = ") else x for x in lines]
-            cell.source = "\n".join(lines)
-        if MARKER not in tags:
-            kept.append(cell)
-    notebook.cells = kept
-    notebook.metadata.pop("papermill", None)
+    from papermill.execute import remove_error_markers
+
+    line = f'output = "{os.path.relpath(run.folder, run.notebook.parent)}"'
+    notebook = remove_error_markers(notebook)  # the page says it better
+    for part in (notebook, *notebook.cells):
+        part.metadata.pop("papermill", None)
+        if "injected-parameters" in part.metadata.get("tags", ()):
+            part.source = re.sub(r"^output = .*$", line, part.source, flags=re.M)
     return notebook

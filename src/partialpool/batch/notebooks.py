@@ -1,11 +1,9 @@
 """Notebooks: the parameters they declare, and how they are committed, with docs/studies.md."""
 
 import ast
-import io
 import json
 import re
 import sys
-import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -55,44 +53,22 @@ def parameters(cells: list[dict[str, Any]]) -> dict[str, Any]:
     ValueError
         Unless there is exactly one such cell and it is Python.
     """
-    found: dict[str, Any] = {}
-    for name, node in _assignments(_parameters_cell(cells)):
-        try:
-            found[name] = ast.literal_eval(node.value)
-        except ValueError:
-            found[name] = UNKNOWN
-    return found
-
-
-def remarks(cells: list[dict[str, Any]]) -> dict[str, str]:
-    """Find what the comment behind each parameter of a notebook says; see `parameters`."""
-    source = _parameters_cell(cells)
-    comments = {
-        token.start[0]: token.string.removeprefix("#").strip()
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-    return {name: comments.get(node.end_lineno or 0, "") for name, node in _assignments(source)}
-
-
-def _parameters_cell(cells: list[dict[str, Any]]) -> str:
     tagged = [cell for cell in cells if "parameters" in cell["tags"] and cell["type"] == "code"]
     if len(tagged) != 1:
         raise ValueError(f"needs exactly one cell tagged 'parameters', and has {len(tagged)}")
-    return str(tagged[0]["source"])
-
-
-def _assignments(source: str) -> list[tuple[str, Any]]:
-    """Names that some code gives a value, each with its statement."""
     try:
-        tree = ast.parse(source)
+        tree = ast.parse(tagged[0]["source"])
     except SyntaxError as error:
         raise ValueError(f"its cell tagged 'parameters' is not Python ({error.msg})") from error
-    found = []
+    found: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            try:
+                default = ast.literal_eval(node.value)
+            except ValueError:
+                default = UNKNOWN
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found += [(target.id, node) for target in targets if isinstance(target, ast.Name)]
+            found |= {target.id: default for target in targets if isinstance(target, ast.Name)}
     return found
 
 
@@ -134,13 +110,9 @@ def strip(path: Path) -> None:
 
 
 def studies_markdown(root: Path) -> str:
-    """The text of ``docs/studies.md``: its own upper part, then the priors and every setting.
+    """The text of ``docs/studies.md``: its own upper part, then the priors and every setting."""
+    import papermill
 
-    Parameters
-    ----------
-    root : Path
-        The project's folder.
-    """
     text = (root / "docs" / "studies.md").read_text(encoding="utf-8")
     frame, mark, rest = text.partition(MARK)
     parts = [frame + mark + rest.partition("\n")[0], "| for a | families |\n|---|---|"]
@@ -154,9 +126,9 @@ def studies_markdown(root: Path) -> str:
     parts.append("## Settings\n\nOf each notebook, with the defaults.")
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         cells = read_notebook(path)
-        said = remarks(cells)
+        said = papermill.inspect_notebook(path)
         lines = [
-            f"  {_as_yaml(name, value)}  # {re.sub(r'\bNone\b', 'null', said[name])}"
+            f"  {_as_yaml(name, value)}  # {re.sub(r'\bNone\b', 'null', said[name]['help'])}"
             for name, value in parameters(cells).items()
             if name not in RESERVED
         ]

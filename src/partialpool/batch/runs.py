@@ -11,6 +11,8 @@ from typing import Any
 from partialpool.batch import notebooks
 from partialpool.data import paths
 
+#: The file by which a run's job says that it ended, seen from the project's folder.
+MARKER = (paths.CACHE / "done" / "{study}" / "{run}").as_posix()
 #: Settings that say where data lie, as the project's folder sees it. Every other setting reaches
 #: a notebook as it is, and what it names is seen from the notebook's folder.
 PATHS = ("data", "predict")

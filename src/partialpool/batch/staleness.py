@@ -27,6 +27,7 @@ from typing import Any
 import nbformat
 
 from partialpool import EXPORTS
+from partialpool.batch.differences import differing
 from partialpool.batch.notebooks import read_notebook
 from partialpool.batch.runs import Run, data_files, read_summary
 from partialpool.data import paths
@@ -48,11 +49,6 @@ def dependencies(notebook: Path) -> list[Path]:
     Found without running anything: what the notebook's cells import, and what that imports in
     turn, inside functions too. A notebook that uses the package in a way that cannot be followed
     depends on all of it. A folder that is imported counts whole.
-
-    Parameters
-    ----------
-    notebook : Path
-        The notebook file.
     """
     text, unclear = _text(notebook)
     names = set(_imports(text))
@@ -96,18 +92,9 @@ def _python(files: Iterable[Path]) -> list[Path]:
 def _imports(text: str, package: str = "") -> frozenset[str]:
     """Dotted names of all that some code imports, or takes from `partialpool` itself.
 
-    Parameters
-    ----------
-    text : str
-        The code; a notebook's cells count together, as one binds a name that others use.
-    package : str
-        Of this package's own code: the sub-package that it lies in. Relative imports of other
-        code stay in a folder that counts whole anyway.
-
-    Returns
-    -------
-    frozenset of str
-        With ``partialpool.*`` where use of this package cannot be followed.
+    A notebook's cells count together, as one binds a name that others use. This package's own
+    code says which sub-package it lies in; relative imports of other code stay in a folder that
+    counts whole anyway. Use of this package that cannot be followed gives ``partialpool.*``.
     """
     try:
         nodes = list(ast.walk(ast.parse(text)))
@@ -232,17 +219,7 @@ def _name(path: Path, root: Path) -> str:
 
 
 def why_stale(run: Run, summary: dict[str, Any] | None, now: dict[str, str]) -> str:
-    """Say why a run must be done (again); empty if it need not.
-
-    Parameters
-    ----------
-    run : Run
-        What is wanted.
-    summary : dict or None
-        What there is.
-    now : dict
-        The run's `fingerprint`.
-    """
+    """Say why a run with this summary and this `fingerprint` must be done (again), or nothing."""
     if summary is None:
         return "new"
     if summary["status"] == "error":
@@ -251,7 +228,7 @@ def why_stale(run: Run, summary: dict[str, Any] | None, now: dict[str, str]) -> 
     if any(summary.get(key) != value for key, value in wanted.items()):
         return "settings changed"
     then = summary["provenance"].get("inputs", {})
-    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    changed = differing(then, now)
     return f"{changed[0]} changed" if changed else ""
 
 
@@ -271,10 +248,7 @@ def seal(folder: Path) -> None:
 def damage(folder: Path) -> str:
     """Name a file that only the run itself can make again and that is not as the run left it.
 
-    Returns
-    -------
-    str
-        Such as ``"posterior.nc damaged"``; empty if there is none.
+    Such as ``"posterior.nc damaged"``; empty if there is none.
     """
     kept = paths.read_mapping(folder / RECORD)
     if "summary.json" not in kept:
@@ -285,22 +259,16 @@ def damage(folder: Path) -> str:
     return ""
 
 
-def refresh(folder: Path) -> bool:
-    """Make page and thumbnail of a finished run again if other code made them, or if damaged.
-
-    Returns
-    -------
-    bool
-        Whether there was something to do.
-    """
+def refresh(folder: Path) -> None:
+    """Make page and thumbnail of a finished run again if other code made them, or if damaged."""
     summary = read_summary(folder)
     if summary is None:
-        return False
+        return
     kept = paths.read_mapping(folder / RECORD)
     made = {PAGE, summary.get("thumbnail") or PAGE, *filter(_is_made_again, kept)}
     whole = all(_digest(folder / name) == kept.get(name) for name in made)
     if whole and page.is_current(folder / PAGE):
-        return False
+        return
     from partialpool.report import exporter
 
     notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
@@ -310,7 +278,6 @@ def refresh(folder: Path) -> bool:
     if kept:  # else it is not known whether the other files are whole
         kept |= {name: _digest(folder / name) for name in made}
         paths.write(folder / RECORD, json.dumps(kept, indent=1))
-    return True
 
 
 def _is_made_again(name: str) -> bool:
@@ -342,24 +309,21 @@ class _Digests:
 
     def __init__(self, root: Path) -> None:
         self.store = root / CACHE / "digests.json"
-        self.known: dict[str, list[Any]] | None = None
-        self.changed = False
+        self.stored = paths.read_mapping(self.store)
+        self.known = dict(self.stored)
 
     def of(self, path: Path) -> str:
         stat = path.stat()
         if stat.st_size < self.LARGE:
             return _sha256(path)
-        if self.known is None:
-            self.known = paths.read_mapping(self.store)
         mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-        entry = self.known.get(str(path))
-        if entry is None or entry[0] != mark:
+        entry = self.known.get(str(path), [None, ""])
+        if entry[0] != mark:
             entry = [mark, _sha256(path)]
             if time.time_ns() - stat.st_ctime_ns > self.SETTLED:
                 self.known[str(path)] = entry
-                self.changed = True
-        return entry[1]
+        return str(entry[1])
 
     def save(self) -> None:
-        if self.changed:
+        if self.known != self.stored:
             paths.write(self.store, json.dumps(self.known))

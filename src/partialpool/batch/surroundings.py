@@ -3,6 +3,7 @@
 The kernel is this very Python, whatever kernels a person has registered.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -98,10 +99,8 @@ def versions() -> dict[str, Any]:
     """Python, machine and the versions of packages."""
     found = {}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

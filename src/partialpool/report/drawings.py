@@ -47,7 +47,6 @@ def inline_svg(text: str, alt: str, prefix: str) -> Markup:
     root.set("role", "img")
     root.set("aria-label", alt)
     _rename_ids(root, prefix)
-    _shorten(root)
     width = _points(root.get("width"))
     for name in ("width", "height"):
         root.attrib.pop(name, None)
@@ -55,7 +54,7 @@ def inline_svg(text: str, alt: str, prefix: str) -> Markup:
     if width:  # on a narrow screen labels stay readable, and the frame scrolls
         style = f"max-width:{width:.0f}px;min-width:{LEAST_SCALE * width:.0f}px;{style}"
     root.set("style", style)
-    return Markup(_recolour(ElementTree.tostring(root, encoding="unicode")))
+    return Markup(_written(root))
 
 
 def image(data: str, mime: str, alt: str) -> Markup:
@@ -108,8 +107,7 @@ def _standalone(text: str) -> str | None:
         f"@media screen and (prefers-color-scheme:dark){{svg{{color:#e6e9ec}}}}{palette.rules()}"
     )
     root.insert(0, style)
-    _shorten(root)
-    return _recolour(ElementTree.tostring(root, encoding="unicode"))
+    return _written(root)
 
 
 def _parse(text: str) -> ElementTree.Element | None:
@@ -145,16 +143,13 @@ def _rename_ids(root: ElementTree.Element, prefix: str) -> None:
                 element.set(name, value.replace("url(#", f"url(#{prefix}"))
 
 
-def _shorten(root: ElementTree.Element) -> None:
-    """Keep hundredths of a point of what is drawn; further digits were a fifth of a page."""
+def _written(root: ElementTree.Element) -> str:
+    """The drawing as text; ink and colours have the names by which a page knows them."""
     for element in root.iter():
         for name in {"d", "x", "y", "points"} & element.attrib.keys():
-            shorter = re.sub(r"(\.\d\d)\d+", r"\1", element.attrib[name])
-            element.set(name, shorter)
-
-
-def _recolour(svg: str) -> str:
-    """Give ink and colours the names under which a page knows them, light or dark."""
+            # hundredths of a point are enough: further digits were a fifth of a page
+            element.set(name, re.sub(r"(\.\d\d)\d+", r"\1", element.attrib[name]))
+    svg = ElementTree.tostring(root, encoding="unicode")
     svg = re.sub(re.escape(INK), "currentColor", svg, flags=re.IGNORECASE)
     for name, color in palette.COLORS.items():
         svg = re.sub(f'{color}(?=[;"])', f"var(--fig-{name},{color})", svg, flags=re.IGNORECASE)

@@ -32,21 +32,6 @@ def is_bad(run: Any, summary: dict[str, Any] | None) -> bool:
     return summary["status"] == "failed" and run.expect != "failed"
 
 
-def write(reports: Path, found: Found, changed: Mapping[str, Any]) -> Path:
-    """Write ``index.html`` into the folder of all reports, unless it is as it should be.
-
-    Returns
-    -------
-    Path
-        The index.
-    """
-    target = reports / "index.html"
-    text = render(reports, found, changed)
-    if not target.is_file() or target.read_bytes() != text.encode():
-        paths.write(target, text)
-    return target
-
-
 def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
     """Make the index of some runs.
 
@@ -91,19 +76,16 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
             _compare(study["runs"], name)
     rows = [row for study in studies.values() for row in study["runs"]]
     counts = {s: n for s in ORDER if (n := sum(row["status"] == s for row in rows))}
-    return (
-        page.environment()
-        .get_template("index.html.j2")
-        .render(
-            studies=sorted(studies.values(), key=lambda study: (not study["bad"], study["name"])),
-            bad=[row for row in rows if row["bad"]],
-            total=len(rows),
-            counts=counts,
-            changed=changed,
-            rest=len(rows) - sum(row["kind"] is not None for row in rows),
-            example=_example(studies.values()),
-            strip=STRIP,
-        )
+    template = page.environment().get_template("index.html.j2")
+    return template.render(
+        studies=sorted(studies.values(), key=lambda study: (not study["bad"], study["name"])),
+        bad=[row for row in rows if row["bad"]],
+        total=len(rows),
+        counts=counts,
+        changed=changed,
+        rest=len(rows) - sum(row["kind"] is not None for row in rows),
+        example=_example(studies.values()),
+        strip=STRIP,
     )
 
 
@@ -171,13 +153,6 @@ def write_studies(reports: Path, found: Found) -> list[Path]:
     A page that shows these summaries already is left alone, so that a report with nothing to do
     imports no plotting. Pages of other studies are removed.
 
-    Parameters
-    ----------
-    reports : Path
-        The folder of all reports.
-    found : iterable of (run, dict or None)
-        All that present studies define, see `partialpool.batch.runs.Run`, and their summaries.
-
     Returns
     -------
     list of Path
@@ -240,15 +215,9 @@ def render_study(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
         figure = drawings.inline_svg(svg.getvalue(), found.description, f"s{k}-")
         section = {"id": f"s{k}", "level": 2, "text": title}
         sections.append(section | {"figure": figure, "says": found.sentence})
-    return (
-        page.environment()
-        .get_template("study.html.j2")
-        .render(
-            study=study,
-            title=rows[0]["summary"].get("title") or study,
-            rows=rows,
-            swept=[*swept, "seed"],
-            sections=sections,
-            mark=mark,
-        )
+    template = page.environment().get_template("study.html.j2")
+    title = rows[0]["summary"].get("title") or study
+    swept = [*swept, "seed"]
+    return template.render(
+        study=study, title=title, rows=rows, swept=swept, sections=sections, mark=mark
     )
