@@ -7,7 +7,7 @@ from scipy import stats
 
 import partialpool as pp
 from partialpool.fit import fitting
-from partialpool.posterior import checks, scalars
+from partialpool.posterior import agreement, checks, scalars
 
 
 def tree(variables, attrs=None, stats_variables=None):
@@ -108,7 +108,7 @@ def test_false_alarms_are_as_rare_as_stated():
         alarms += "Exact: means" in names(
             checks.verdict(tree(ours), tree(exact, {"method": "exact"}))
         )
-    assert alarms <= stats.binom.ppf(0.999, 20, checks.FALSE_ALARM)
+    assert alarms <= stats.binom.ppf(0.999, 20, agreement.FALSE_ALARM)
 
 
 def test_verdict_shows_itself_escaped():

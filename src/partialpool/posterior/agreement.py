@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any
 
-#: Chance of calling faithful repetitions different when only Monte Carlo error is between them.
+#: Chance of calling right results different when only Monte Carlo error is between them.
 FALSE_ALARM = 1e-3
 
 
