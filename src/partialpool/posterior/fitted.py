@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from partialpool.fit import fitting
-from partialpool.fit.exact_fit import EFFECT_STREAM, effect_draws, with_effects
+from partialpool.fit.exact_fit import with_effects
 from partialpool.fit.regression import Regression
 
 #: Most group effects drawn on demand, 8 bytes each.
@@ -68,9 +68,7 @@ class Fitted:
             dataset = thinned(dataset, most)
         values = _arrays(dataset)
         if effects and effects[0] not in values:
-            stream = np.random.SeedSequence(self.seed, spawn_key=(EFFECT_STREAM,))
-            drawn = effect_draws(self.model, values, np.random.default_rng(stream))
-            values |= dict(zip(effects, drawn, strict=True))
+            values = with_effects(self.model, values, self.seed)
         return values
 
     def with_effects_of(self, groups: np.ndarray) -> xr.DataTree:

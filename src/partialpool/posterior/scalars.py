@@ -85,11 +85,6 @@ def _each(diagnostic: Callable[[xr.Dataset], xr.Dataset], dataset: xr.Dataset) -
     return np.concatenate([np.atleast_1d(v.to_numpy()) for v in found.data_vars.values()])
 
 
-def flat(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Every scalar of a posterior: name such as ``1|Subject[308]`` -> draws (chain, draw)."""
-    return dict(zip(names_of(dataset), values_of(dataset), strict=True))
-
-
 def wasserstein(draws: np.ndarray, others: np.ndarray) -> np.ndarray:
     """1-Wasserstein distances (parameters,) of two samples each."""
     draws, others = draws.reshape(len(draws), -1), others.reshape(len(others), -1)
