@@ -13,9 +13,9 @@ import xarray as xr
 
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
 from partialpool.posterior.agreement import explained
+from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.scalars import diagnostics, names_of, values_of, wasserstein
 from partialpool.posterior.verdict import Verdict, missed, one
 
 #: Thresholds and what it means to miss them (Vehtari et al. 2021, 2024; Betancourt 2017).

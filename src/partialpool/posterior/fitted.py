@@ -91,6 +91,18 @@ class Fitted:
         dataset = self.dataset
         return _arrays(dataset[[name for name, v in dataset.items() if v.ndim == 2]])
 
+    def with_densities(self, **logs: np.ndarray) -> xr.DataTree:
+        """The parameters that are no group effects, beside log densities (S, n), for ArviZ."""
+        parameters = self.dataset[[*self.model.parameters]]
+        shape = (parameters.sizes["chain"], parameters.sizes["draw"], -1)
+        groups = {"posterior": parameters}
+        for name, log in logs.items():
+            # ArviZ stops at ties, and draws that say nothing differ in nothing
+            same = np.ptp(log, axis=0) < 1e-9
+            log[:, same] += np.linspace(0, 1e-9, len(log))[:, None]
+            groups[name] = xr.Dataset({"density": (("chain", "draw", "row"), log.reshape(shape))})
+        return xr.DataTree.from_dict(groups)
+
     def thinned(self, most: int) -> "Fitted":
         """The same with at most `most` draws in all, evenly spaced in each chain."""
         tree = xr.DataTree.from_dict({"posterior": thinned(self.dataset, most)})
