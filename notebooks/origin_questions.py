@@ -21,6 +21,7 @@ from partialpool.plots.marginals import density
 from partialpool.posterior import checks
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.verdict import Verdict
 from partialpool.simulation.simulate import (
     ORIGIN_FORMULA,
     ORIGIN_NAMES,
@@ -51,7 +52,7 @@ def _renamed(tree: xr.DataTree) -> xr.DataTree:
     return xr.DataTree.from_dict({"posterior": renamed})
 
 
-def estimates(fit: Fitted, verdict: checks.Verdict) -> Finding:
+def estimates(fit: Fitted, verdict: Verdict) -> Finding:
     """Figures of the four parameters under the origin's names, and the verdict in words."""
     found = checks.estimates(fit)
     assert found.table is not None

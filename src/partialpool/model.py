@@ -11,6 +11,7 @@ from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, data_fit, leave_one_out, overview, predictions
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.verdict import Verdicts
 
 
 class Model(Regression):
@@ -123,7 +124,7 @@ class Fit(Fitted):
         left_out: leave_one_out.LeftOut | None = None,
         replicated: np.ndarray | None = None,
         rows: np.ndarray | None = None,
-    ) -> data_fit.Verdicts:
+    ) -> Verdicts:
         """Two verdicts: whether these draws can be trusted, and whether the model fits the data.
 
         Parameters
@@ -140,7 +141,7 @@ class Fit(Fitted):
         ('passed', 'look')
         """
         fit = data_fit.check(self, left_out, replicated, rows)
-        return data_fit.Verdicts(**vars(checks.check(self)), fit=fit)
+        return Verdicts(**vars(checks.check(self)), fit=fit)
 
     def summary(self, *, groups: bool = False) -> pd.DataFrame:
         """Figures of the population's parameters, and of every group effect if asked.

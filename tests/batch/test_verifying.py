@@ -31,6 +31,16 @@ def test_distances_are_in_units_of_monte_carlo_error(tmp_path, means, same, wors
     assert found.worst == pytest.approx(worst)
 
 
+@pytest.mark.parametrize(
+    ("mean", "sd", "rounding"),
+    [(1 + 1e-9, 1.0, True), (1.0, 1 + 1e-9, True), (1 + 1e-7, 1.0, False), (1.0, 1.0, False)],
+)
+def test_rounding_of_another_processor_is_told_from_a_change(tmp_path, mean, sd, rounding):
+    one, other = ({"parameters": {"a": dict(f)}} for f in ({"mean": 1.0, "sd": 1.0},) * 2)
+    other["parameters"]["a"] |= {"mean": mean, "sd": sd}
+    assert differences.compare(one, other, tmp_path, tmp_path).rounding is rounding
+
+
 def test_one_draw_that_differs_is_seen(tmp_path):
     for place, value in (("one", 0.0), ("other", 1e-15)):
         draws = xr.Dataset({"a": (("chain", "draw"), np.full((2, 3), value))})
@@ -55,7 +65,7 @@ def test_a_run_of_many_fits_is_compared_but_for_its_times(tmp_path):
 
 
 def test_chance_explains_more_when_more_is_compared():
-    few, many = (differences.Comparison(False, 0, "", n).limit for n in (1, 1000))
+    few, many = (differences.Comparison(False, 0, "", n, 0).limit for n in (1, 1000))
     assert 3.2 < few < 3.4 < many < 5.1
 
 

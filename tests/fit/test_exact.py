@@ -11,7 +11,7 @@ import partialpool as pp
 from partialpool.design import from_table
 from partialpool.fit import exact, importance
 from partialpool.fit.crossproducts import crossproducts
-from partialpool.posterior import checks, scalars
+from partialpool.posterior import checks, draws
 from partialpool.simulation import simulate
 
 SLEEP_PRIORS = {
@@ -359,7 +359,7 @@ def test_two_seeds_agree_on_hard_cases(case):
 
 def test_draws_are_uncorrelated():
     posterior = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(seed=7)
-    for values in scalars.flat(posterior.dataset).values():
+    for values in draws.values_of(posterior.dataset):
         chain = values.ravel() - values.mean()
         lag_one = (chain[1:] * chain[:-1]).mean() / chain.var()
         assert abs(lag_one) < 4.5 / np.sqrt(len(chain))

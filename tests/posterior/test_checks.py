@@ -7,7 +7,7 @@ from scipy import stats
 
 import partialpool as pp
 from partialpool.fit import fitting
-from partialpool.posterior import checks, scalars
+from partialpool.posterior import agreement, checks, draws
 
 
 def tree(variables, attrs=None, stats_variables=None):
@@ -108,7 +108,7 @@ def test_false_alarms_are_as_rare_as_stated():
         alarms += "Exact: means" in names(
             checks.verdict(tree(ours), tree(exact, {"method": "exact"}))
         )
-    assert alarms <= stats.binom.ppf(0.999, 20, checks.FALSE_ALARM)
+    assert alarms <= stats.binom.ppf(0.999, 20, agreement.FALSE_ALARM)
 
 
 def test_verdict_shows_itself_escaped():
@@ -150,8 +150,8 @@ def test_effects_of_independent_draws_are_summarized_without_arviz(monkeypatch):
     dataset = independent(np.random.default_rng(10))
     by_arviz = checks.summarize(dataset.drop_attrs())
     asked = []
-    each = scalars._each
-    monkeypatch.setattr(scalars, "_each", lambda by, one: asked.extend(one) or each(by, one))
+    each = draws._each
+    monkeypatch.setattr(draws, "_each", lambda by, one: asked.extend(one) or each(by, one))
     ours = checks.summarize(dataset)
     assert set(asked) == {"a"}
     for name in ("mean", "sd", "q05", "q50", "q95"):
@@ -179,9 +179,9 @@ def test_monte_carlo_errors_include_what_importance_sampling_takes_away():
 @pytest.mark.parametrize("count", [300, 200])
 def test_wasserstein_is_scipys(count):
     rng = np.random.default_rng(12)
-    draws, others = rng.standard_normal((3, 1, 300)), 1 + 2 * rng.standard_normal((3, 1, count))
-    expected = [stats.wasserstein_distance(a[0], b[0]) for a, b in zip(draws, others, strict=True)]
-    np.testing.assert_allclose(scalars.wasserstein(draws, others), expected)
+    ours, others = rng.standard_normal((3, 1, 300)), 1 + 2 * rng.standard_normal((3, 1, count))
+    expected = [stats.wasserstein_distance(a[0], b[0]) for a, b in zip(ours, others, strict=True)]
+    np.testing.assert_allclose(draws.wasserstein(ours, others), expected)
 
 
 def test_effects_that_a_fit_left_out_are_compared(monkeypatch):

@@ -9,7 +9,7 @@ from scipy import stats
 
 from partialpool.fit import compiled
 from partialpool.fit.regression import Regression
-from partialpool.posterior import checks
+from partialpool.posterior import agreement
 from partialpool.simulation import calibration, many_fits
 
 #: Few data, so that every parameter's prior matters; as many data sets as the default studies have.
@@ -109,7 +109,7 @@ def test_false_alarms_are_as_rare_as_stated():
         for nominal, ends in calibration.INTERVALS.items():
             table[list(ends)] = stats.norm.interval(nominal)
         alarms += bool(missed(table))
-    assert alarms <= stats.binom.ppf(0.999, 200, 2 * checks.FALSE_ALARM)
+    assert alarms <= stats.binom.ppf(0.999, 200, 2 * agreement.FALSE_ALARM)
 
 
 def test_nothing_depends_on_workers_or_interruption(tmp_path):

@@ -7,13 +7,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from statistics import NormalDist
 from typing import Any
 
+from partialpool.posterior.agreement import distance, explained
 from partialpool.report.page import estimate
 
-#: Chance of calling faithful repetitions different when only Monte Carlo error is between them.
-FALSE_ALARM = 1e-3
+#: Posterior standard deviations, below which two results differ by rounding alone.
+ROUNDING = 1e-8
 #: Most names in a list of what changed.
 NAMES = 3
 #: What an input of a run is, by the ending of its name; anything else is data.
@@ -35,39 +35,25 @@ class Comparison:
         The parameter it belongs to.
     count : int
         How many numbers were compared so.
+    in_sds : float
+        Largest difference of a mean or a standard deviation, in posterior standard deviations.
     """
 
     same: bool
     worst: float
     name: str
     count: int
+    in_sds: float
+
+    @property
+    def rounding(self) -> bool:
+        """Whether the two differ by no more than processors do that add in another order."""
+        return 0 < self.in_sds < ROUNDING
 
     @property
     def limit(self) -> float:
         """Largest difference that chance explains, for as many numbers as there are."""
         return explained(self.count)
-
-
-def distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """Difference of two means in units of its Monte Carlo error; infinite where that is unknown.
-
-    Examples
-    --------
-    >>> distance({"mean": 1.0, "mcse_mean": 0.3}, {"mean": 2.0, "mcse_mean": 0.4})
-    2.0
-    """
-    means = one.get("mean"), other.get("mean")
-    if means[0] == means[1]:
-        return 0.0
-    if means[0] is None or means[1] is None:
-        return math.inf
-    error = math.hypot(one.get("mcse_mean") or 0, other.get("mcse_mean") or 0)
-    return abs(means[0] - means[1]) / error if error else math.inf
-
-
-def explained(count: int) -> float:
-    """Largest `distance` that chance explains when as many means as this are compared."""
-    return NormalDist().inv_cdf(1 - FALSE_ALARM / 2 / max(count, 1))
 
 
 def compare(
@@ -85,7 +71,19 @@ def compare(
     for parameter in shared:
         if (far := distance(mine[parameter], others[parameter])) > worst:
             worst, name = far, parameter
-    return Comparison(same, worst, name, len(shared))
+    in_sds = max((_in_sds(mine[n], others[n]) for n in shared), default=0.0)
+    missing = mine.keys() != others.keys()
+    return Comparison(same, worst, name, len(shared), math.inf if missing else in_sds)
+
+
+def _in_sds(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """Difference of two means or standard deviations in units of the latter."""
+    pairs = [(one.get(key), other.get(key)) for key in ("mean", "sd")]
+    if all(a == b for a, b in pairs):
+        return 0.0
+    if any(a is None or b is None for a, b in pairs) or not one["sd"]:
+        return math.inf
+    return max(abs(a - b) for a, b in pairs) / one["sd"]
 
 
 def _same_draws(one: Path, other: Path) -> bool:

@@ -1,7 +1,8 @@
 """`make verify`: do finished runs once more, in a temporary place, and compare the numbers.
 
-With the same code, packages and data a run must give the same draws, bit for bit. Where one of
-these differs, or the machine, means are compared in units of their Monte Carlo error.
+With the same code, packages, data and processor a run must give the same draws, bit for bit.
+Another processor rounds otherwise. Where one of the rest differs, means are compared in units of
+their Monte Carlo error.
 """
 
 import tempfile
@@ -57,6 +58,11 @@ def _repeat(run: Run) -> tuple[str, str]:
         draws = " and all draws" if earlier.get("posterior") else ""
         return "identical", f"{len(earlier['parameters'])} parameters{draws}{differs}"
     largest = f"largest difference {found.worst:.2g} Monte Carlo errors ({found.name})"
+    if found.rounding:
+        return (
+            "agrees",
+            f"{found.in_sds:.1g} posterior standard deviations apart: rounding{differs}",
+        )
     if not changed:
         return "different", f"{largest}, though code, packages, data and machine are the same"
     if found.worst > found.limit:

@@ -22,11 +22,11 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from partialpool.design.priors import Prior
-from partialpool.fit.exact_fit import effect_draws, population_draws
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.plots.theme import COMPLETE, DATA, EXACT, NONE, PARTIAL
 from partialpool.posterior.draws import interval
+from partialpool.simulation.many_fits import fit_exactly
 from partialpool.simulation.simulate import ORIGIN_FORMULA, ORIGIN_NAMES, origin
 
 #: Draws of one picture; a report uses `Model.fit`, which takes more.
@@ -151,8 +151,7 @@ def quick_posterior(state: State) -> OriginPosterior:
     """
     regression = Regression(ORIGIN_FORMULA, state.table(), state.priors)
     rng = np.random.default_rng(np.random.SeedSequence(state.seed, spawn_key=(DRAW_STREAM,)))
-    values, _, sample = population_draws(regression, DRAWS, rng)
-    (deviations,) = effect_draws(regression, values, rng)
+    values, (deviations,), trusted = fit_exactly(regression, rng, DRAWS)
     table = regression.table
     truth = table.attrs["truth"]
     return OriginPosterior(
@@ -163,7 +162,7 @@ def quick_posterior(state: State) -> OriginPosterior:
         priors={name: regression.priors[ours] for ours, name in ORIGIN_NAMES.items()},
         draws={name: values[ours] for ours, name in ORIGIN_NAMES.items()},
         slopes=values["x"][:, None] + deviations,
-        trusted=sample.trusted,
+        trusted=trusted,
     )
 
 

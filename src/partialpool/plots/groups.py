@@ -182,15 +182,9 @@ def shrinkage(fitted: Fitted) -> Finding:
         sd = separate[name].std(0)
         known = sd < 5 * np.median(sd) + 1e-12
         panel.vlines(x[known], low[known], high[known], color=theme.PARTIAL, alpha=0.3)
-        panel.scatter(
-            x[known],
-            y[known],
-            s=12 + 60 * counts[known] / counts.max(),
-            color=theme.PARTIAL,
-            alpha=0.85,
-            linewidths=0,
-            label="a group, sized by its rows",
-        )
+        style = {"s": 12 + 60 * counts[known] / counts.max(), "alpha": 0.85, "linewidths": 0}
+        label = "a group, sized by its rows"
+        panel.scatter(x[known], y[known], color=theme.PARTIAL, label=label, **style)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
         ends = np.array([x[known].min(), x[known].max()])
         panel.plot(ends, ends, color=theme.NONE, lw=1.4, label="no pooling")
@@ -246,8 +240,8 @@ def forest(fitted: Fitted) -> Finding:
     if not design.group:
         return Finding("forest", "Without groups all rows share these coefficients.")
     coefficients = group_coefficients(fitted)
-    shown = min(J, MAX_ROWS)
-    figure, panels = theme.panels(len(coefficients), len(coefficients), (4.6, 0.17 * shown + 0.6))
+    size = (4.6, 0.17 * min(J, MAX_ROWS) + 0.6)
+    figure, panels = theme.panels(len(coefficients), len(coefficients), size)
     says = []
     for panel, (name, values) in zip(panels, coefficients.items(), strict=True):
         middle, centre = values.mean(0), values.mean(1)

@@ -119,12 +119,8 @@ def pooling_errors(table: pd.DataFrame) -> Finding:
     for panel, way in zip(panels, ("complete", "none"), strict=True):
         panel.plot(ends, ends, color=theme.INK, lw=0.9, ls=":")
         panel.plot(ways["partial"], ways[way], "o", ms=3, alpha=0.6, color=theme.COLORS[way])
-        panel.set(
-            xscale="log",
-            yscale="log",
-            xlabel="error by partial pooling",
-            ylabel=f"by {POOLING[way]}",
-        )
+        panel.set(xscale="log", yscale="log", ylabel=f"by {POOLING[way]}")
+        panel.set_xlabel("error by partial pooling")
         row = found.loc[way]
         sentences.append(
             f"{POOLING[way]}'s error is {row['ratio']:.2f} times partial pooling's (95 % interval "

@@ -1,6 +1,6 @@
 """Pictures of several samplers at work on one posterior, all from a `methods.Comparison`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import arviz_stats as azs
@@ -17,7 +17,7 @@ from partialpool.plots import theme
 from partialpool.plots.marginals import density
 from partialpool.posterior import checks
 from partialpool.posterior.finding import Finding
-from partialpool.posterior.fitted import Fitted, thinned
+from partialpool.posterior.fitted import thinned
 from partialpool.simulation.methods import EXACT, Comparison
 
 #: Most points of one chain in a trace, and of one method in a funnel.
@@ -110,7 +110,8 @@ def funnels(comparison: Comparison) -> Finding:
     scale, effect, k, ratio = funnel_pair(comparison)
     design = comparison.model.design
     name = f"{effect}[{design.levels[k]}]"
-    exact = _plane(comparison.reference, scale, effect, k)
+    values = comparison.reference.values
+    exact = values[effect][:, k], values[scale]
     neck = np.quantile(exact[1], NECK)
     true = _truth(comparison).get(effect)
     labels = comparison.sampled or [EXACT]
@@ -120,11 +121,10 @@ def funnels(comparison: Comparison) -> Finding:
     style: dict[str, Any] = {"lw": 0, "rasterized": True}
     for panel, words in zip(panels, labels, strict=True):
         fitted = comparison.fits[words]
-        x, y = _plane(fitted, scale, effect, k)
+        x, y = fitted.values[effect][:, k], fitted.values[scale]
         panel.scatter(*exact, s=4, color=theme.DATA, alpha=0.35, **style)
         every = max(1, len(x) // POINTS)
-        color = theme.PARTIAL
-        panel.scatter(x[::every], y[::every], s=5, color=color, alpha=0.5, **style)
+        panel.scatter(x[::every], y[::every], s=5, color=theme.PARTIAL, alpha=0.5, **style)
         stats = fitted.posterior["sample_stats"].to_dataset()
         count = "cannot report divergences"
         if "diverging" in stats:
@@ -144,14 +144,13 @@ def funnels(comparison: Comparison) -> Finding:
     _plain(panels[0].yaxis)
     figure.supxlabel(name, fontsize=10)
     figure.supylabel(f"{scale} (log scale)", fontsize=10)
-    handles = [
-        Line2D([], [], marker="o", ls="", ms=4, color=theme.COLORS[color], label=label)
-        for color, label in (
-            ("data", "exact draws"),
-            ("partial", "the sampler's draws"),
-            ("none", "divergences"),
-        )
-    ]
+    marks = {
+        "exact draws": theme.DATA,
+        "the sampler's draws": theme.PARTIAL,
+        "divergences": theme.NONE,
+    }
+    dot: dict[str, Any] = {"marker": "o", "ls": "", "ms": 4}
+    handles = [Line2D([], [], color=color, label=what, **dot) for what, color in marks.items()]
     if true is not None:
         handles.append(Line2D([], [], label="true effect", **theme.TRUTH))
     theme.legend(figure, handles)
@@ -207,19 +206,11 @@ def speed(comparison: Comparison) -> Finding:
     pace = rows["ess_per_second"]
     figure, (axes,) = theme.panels(1, 1, (7.6, 0.42 * len(rows) + 0.5))
     _dots(axes, pace, rows["verdict"])
+    beside: dict[str, Any] = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
     for at, value in enumerate(pace):
-        axes.annotate(
-            short(value),
-            (value, at),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-        )
-    axes.set(
-        xlabel="effective draws of the worst parameter per second (log scale)",
-        xlim=(pace.min() / 2, pace.max() * 4),
-    )
+        axes.annotate(short(value), (value, at), fontsize=9, **beside)
+    axes.set_xlabel("effective draws of the worst parameter per second (log scale)")
+    axes.set_xlim(pace.min() / 2, pace.max() * 4)
     _verdict_legend(figure)
     others = rows.loc[comparison.sampled]
     passed = others.loc[others["verdict"] != "failed", "ess_per_second"]
@@ -269,15 +260,9 @@ def distances(comparison: Comparison) -> Finding:
         "apart at most, by chance alone."
     )
     if len(far):
-        says += (
-            f" Beyond the limit of {limit:g} {_are(far)} {_names(far.index)}, by up to "
-            f"{far.max():.2f}."
-        )
+        says += f" Beyond the limit of {limit:g} {_are(far.index)}, by up to {far.max():.2f}."
     if len(near):
-        says += (
-            f" Within the limit of {limit:g} {_are(near)} {_names(near.index)} (at most "
-            f"{near.max():.3f})."
-        )
+        says += f" Within the limit of {limit:g} {_are(near.index)} (at most {near.max():.3f})."
     what = f"Dot plots of the distance of {', '.join(rows.index[::-1])} from the exact fit."
     return theme.finding("distances", figure, what, says)
 
@@ -306,11 +291,6 @@ def _density(draws: np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:
         return density(draws)
     grid, height = density(np.log10(np.maximum(draws, 1e-300)))
     return 10**grid, height
-
-
-def _plane(fitted: Fitted, scale: str, effect: str, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Effects of one group (S,) and the standard deviations (S,)."""
-    return fitted.values[effect][:, k], fitted.values[scale]
 
 
 def _ends(intervals: list[np.ndarray], log: bool = False) -> tuple[float, float]:
@@ -355,9 +335,9 @@ def unpunctuated(label: str) -> str:
     return label.replace(", ", " ")
 
 
-def _are(names: Any) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
 def _names(labels: Iterable[str]) -> str:
     return listed([unpunctuated(label) for label in labels])
+
+
+def _are(labels: Collection[str]) -> str:
+    return f"{'is' if len(labels) == 1 else 'are'} {_names(labels)}"

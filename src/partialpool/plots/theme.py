@@ -59,13 +59,10 @@ def use() -> None:
             "ytick.color": INK,
         },
     )
-    try:
+    if "inline" in mpl.get_backend():
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        if "inline" in mpl.get_backend():
-            set_matplotlib_formats("svg")
-    except ImportError:  # not in a notebook
-        pass
+        set_matplotlib_formats("svg")
 
 
 def finding(name: str, figure: Figure, what: str, says: str) -> Finding:

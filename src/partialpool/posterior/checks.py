@@ -4,122 +4,39 @@ The diagnostics are ArviZ's; here they get thresholds, plain words, and one word
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import arviz_stats as azs
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import norm
 
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
+from partialpool.posterior.agreement import explained
+from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.scalars import diagnostics, names_of, values_of, wasserstein
+from partialpool.posterior.verdict import Verdict, missed, one
 
 #: Thresholds and what it means to miss them (Vehtari et al. 2021, 2024; Betancourt 2017).
 MAX_RHAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
 #: Farthest that a marginal may lie from the exact one, in posterior standard deviations.
 MAX_WASSERSTEIN = 0.1
-#: Probability that a right fit is called far from the exact one.
-FALSE_ALARM = 1e-3
 #: Above this many groups only `CHECKED_GROUPS` are checked: ArviZ takes milliseconds for each.
 MAX_ELEMENTS, CHECKED_GROUPS = 2000, 500
-#: Checks that warn rather than fail: they say "look", not "wrong".
-WARNINGS = {"Tree depth", "Energy (BFMI)", "Identified"}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Checks of one fit; shows itself as a table in Jupyter.
-
-    Attributes
-    ----------
-    checks : list of dict
-        Each with ``name``, ``value``, ``threshold``, ``passed`` and ``help``.
-    summary : pandas.DataFrame
-        The fit's figures, parameter by parameter: `summarize` of what is `checked`.
-    comparison : pandas.DataFrame or None
-        Distance from the exact posterior, parameter by parameter.
-    """
-
-    checks: list[dict[str, Any]]
-    summary: pd.DataFrame
-    comparison: pd.DataFrame | None = None
-
-    @property
-    def status(self) -> str:
-        """``"passed"``, ``"warned"`` or ``"failed"``."""
-        missed = {c["name"] for c in self.checks if not c["passed"]}
-        return "failed" if missed - WARNINGS else "warned" if missed else "passed"
-
-    @property
-    def sentence(self) -> str:
-        """The verdict in one sentence."""
-        missed = [c for c in self.checks if not c["passed"]]
-        if not missed:
-            return f"All {len(self.checks)} checks passed."
-        reasons = "; ".join(f"{c['name']}: {c['help']}" for c in missed)
-        return f"{len(missed)} of {len(self.checks)} checks were missed. {reasons}"
-
-    def finding(self) -> Finding:
-        """The checks as a table, with the verdict in a sentence."""
-        return shown("checks", self.checks, f"Verdict: **{self.status}**. {self.sentence}")
-
-    def _ipython_display_(self) -> None:
-        self.finding()._ipython_display_()
-
-    def __str__(self) -> str:
-        return str(self.finding())
-
-    __repr__ = __str__
-
-
-def one(
-    name: str, value: float, sense: str, limit: float, meaning: str, remedy: str = ""
-) -> dict[str, Any]:
-    """One check of a verdict.
-
-    Parameters
-    ----------
-    name, meaning : str
-        What it is called, and what it is about.
-    value, limit : float
-    sense : {"≤", "≥"}
-        On which side of the limit the value must be.
-    remedy : str, optional
-        What to try where it is not.
-    """
-    passed = value <= limit if sense == "≤" else value >= limit
-    return {
-        "name": name,
-        "value": float(value),
-        "threshold": f"{sense} {limit:g}",
-        "passed": bool(passed),
-        "help": f"{meaning}; {remedy}" if remedy and not passed else meaning,
-    }
-
-
-def shown(name: str, checks: list[dict[str, Any]], sentence: str) -> Finding:
-    """Checks as a table, with the verdict in a sentence."""
-    table = pd.DataFrame(checks)
-    table.insert(0, "mark", ["✓" if passed else "✗" for passed in table.pop("passed")])
-    columns = {
-        "mark": ("", "{}"),
-        "name": ("check", "{}"),
-        "value": ("value", "{:.4g}"),
-        "help": ("meaning", "{}"),
-    }
-    return Finding(name, sentence, table=table, columns=columns, index=False)
-
-
-def with_warning(verdict: Verdict, name: str, sentence: str) -> Verdict:
-    """The verdict with one more check, missed for the reason given; itself where there is none."""
-    if not sentence:
-        return verdict
-    missed = {"name": name, "value": 0.0, "threshold": "≥ 1", "passed": False, "help": sentence}
-    return replace(verdict, checks=[*verdict.checks, missed])
+#: What each check of a fit is about.
+MEANING = {
+    "R-hat": "chains agree; worst is {}",
+    "Bulk ESS": "effective draws for the centre; worst is {}",
+    "Tail ESS": "effective draws for the 5 % and 95 % quantiles; worst is {}",
+    "Divergences": "transitions that left the typical set; the posterior has a part that the "
+    "sampler cannot enter",
+    "Tree depth": "transitions cut off at the largest tree; the sampler is slow, not wrong",
+    "Energy (BFMI)": "how well momentum refreshes explore the energy",
+    "Pareto k̂": "tail of the importance weights of the exact fit",
+    "Effective draws": "importance sampling's own count for the exact fit",
+    "Evidence twice": "two proposals agree on the evidence, difference in standard errors",
+}
 
 
 def checked(dataset: xr.Dataset) -> xr.Dataset:
@@ -210,13 +127,21 @@ def check(fitted: Fitted) -> Verdict:
     groups = some_groups(fitted.model.design.n_groups)
     against = None if reference is None else reference.with_effects_of(groups)
     found = verdict(fitted.with_effects_of(groups), against)
-    return with_warning(found, "Identified", fitted.model.unidentified)
+    return replace(found, checks=found.checks + missed("Identified", fitted.model.unidentified))
 
 
-def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
+def compare(
+    posterior: xr.DataTree, reference: xr.DataTree, summary: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Distance of a fit from a reference, for every parameter that is `checked`.
 
     `verdict` holds ``z`` against docs/method.md, eq. (36).
+
+    Parameters
+    ----------
+    posterior, reference : xarray.DataTree
+    summary : pandas.DataFrame, optional
+        `summarize` of the fit, where it is at hand.
 
     Returns
     -------
@@ -227,36 +152,28 @@ def compare(posterior: xr.DataTree, reference: xr.DataTree) -> pd.DataFrame:
         1-Wasserstein distance of the marginals in the same unit.
     """
     ours, theirs = (checked(tree["posterior"].to_dataset()) for tree in (posterior, reference))
-    names = [str(name) for name in ours.data_vars if name in theirs.data_vars]
-    return _distances(ours[names], theirs[names], summarize(ours, names), _is_exact(reference))
+    names = [name for name in ours.data_vars if name in theirs.data_vars]
+    ours, theirs = ours[names], theirs[names]
+    own = summarize(ours) if summary is None else summary.loc[names_of(ours)]
+    other = summarize(theirs)
+    here, there = own.index.isin(other.index), other.index.isin(own.index)
+    own, other, sd = own[here], other[there], other.loc[there, "sd"]
+    gap = own["mean"] - other["mean"]
+    table = pd.DataFrame(
+        {
+            "mean": own["mean"],
+            "exact" if _is_exact(reference) else "reference": other["mean"],
+            "z": gap / np.hypot(own["mcse_mean"], other["mcse_mean"]),
+            "shift": gap / sd,
+            "wasserstein": wasserstein(values_of(ours)[here], values_of(theirs)[there]) / sd,
+        }
+    )
+    return table[(sd > 0).to_numpy()]
 
 
 def _is_exact(tree: xr.DataTree) -> bool:
     """Whether a fit is exact; one that fell back to a sampler is not."""
     return tree.attrs.get("method") == "exact"
-
-
-def _distances(
-    ours: xr.Dataset, theirs: xr.Dataset, summary: pd.DataFrame, exact: bool
-) -> pd.DataFrame:
-    """`compare` for two datasets with the same variables, the first one's summary at hand."""
-    other = summarize(theirs)
-    levels = summary.index.isin(other.index), other.index.isin(summary.index)
-    draws, others = values_of(ours)[levels[0]], values_of(theirs)[levels[1]]
-    summary, other = summary[levels[0]], other[levels[1]]
-    moves = (other["sd"] > 0).to_numpy()
-    sd = other["sd"]
-    gap = summary["mean"] - other["mean"]
-    table = pd.DataFrame(
-        {
-            "mean": summary["mean"],
-            "exact" if exact else "reference": other["mean"],
-            "z": gap / np.hypot(summary["mcse_mean"], other["mcse_mean"]),
-            "shift": gap / sd,
-            "wasserstein": wasserstein(draws, others) / sd,
-        }
-    )
-    return table[moves]
 
 
 def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Verdict:
@@ -269,118 +186,49 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     reference : xarray.DataTree, optional
         A fit of the same model to hold it against; the exact one, where there is one.
     """
-    dataset = checked(posterior["posterior"].to_dataset())
-    table = summarize(dataset)
-    figures = table[table["sd"] != 0]
-    checks = [
-        one(
-            "R-hat",
-            figures["rhat"].max(),
-            "≤",
-            MAX_RHAT,
-            f"chains agree; worst is {figures['rhat'].idxmax()}",
-        ),
-        one(
-            "Bulk ESS",
-            figures["ess_bulk"].min(),
-            "≥",
-            MIN_ESS,
-            f"effective draws for the centre; worst is {figures['ess_bulk'].idxmin()}",
-        ),
-        one(
-            "Tail ESS",
-            figures["ess_tail"].min(),
-            "≥",
-            MIN_ESS,
-            f"effective draws for the 5 % and 95 % quantiles; worst is "
-            f"{figures['ess_tail'].idxmin()}",
-        ),
+    table = summarize(checked(posterior["posterior"].to_dataset()))
+    moving = table[table["sd"] != 0]
+    rhat, bulk, tail = (moving[name] for name in ("rhat", "ess_bulk", "ess_tail"))
+    found: list[tuple[str, float, str, float, str]] = [
+        ("R-hat", rhat.max(), "≤", MAX_RHAT, rhat.idxmax()),
+        ("Bulk ESS", bulk.min(), "≥", MIN_ESS, bulk.idxmin()),
+        ("Tail ESS", tail.min(), "≥", MIN_ESS, tail.idxmin()),
     ]
     stats = posterior["sample_stats"].to_dataset() if "sample_stats" in posterior else xr.Dataset()
     if "diverging" in stats:
-        checks.append(
-            one(
-                "Divergences",
-                int(stats["diverging"].sum()),
-                "≤",
-                0,
-                "transitions that left the typical set; the posterior has a part that the "
-                "sampler cannot enter",
-            )
-        )
+        found.append(("Divergences", int(stats["diverging"].sum()), "≤", 0, ""))
     depth = next((n for n in ("reached_max_treedepth", "maxdepth_reached") if n in stats), None)
     if depth:
-        checks.append(
-            one(
-                "Tree depth",
-                int(stats[depth].sum()),
-                "≤",
-                0,
-                "transitions cut off at the largest tree; the sampler is slow, not wrong",
-            )
-        )
+        found.append(("Tree depth", int(stats[depth].sum()), "≤", 0, ""))
     if "energy" in stats:
-        checks.append(
-            one(
-                "Energy (BFMI)",
-                float(azs.bfmi(posterior)["energy"].min()),
-                "≥",
-                MIN_BFMI,
-                "how well momentum refreshes explore the energy",
-            )
-        )
+        bfmi = float(azs.bfmi(posterior)["energy"].min())
+        found.append(("Energy (BFMI)", bfmi, "≥", MIN_BFMI, ""))
     attrs = posterior.attrs
     if "pareto_khat" in attrs:
-        checks += [
-            one(
-                "Pareto k̂",
-                attrs["pareto_khat"],
-                "≤",
-                MAX_KHAT,
-                "tail of the importance weights of the exact fit",
-            ),
-            one(
-                "Effective draws",
-                attrs["effective_draws"],
-                "≥",
-                MIN_ESS,
-                "importance sampling's own count for the exact fit",
-            ),
-            one(
-                "Evidence twice",
-                abs(attrs["evidence_gap"]),
-                "≤",
-                MAX_GAP,
-                "two proposals agree on the evidence, difference in standard errors",
-            ),
+        found += [
+            ("Pareto k̂", attrs["pareto_khat"], "≤", MAX_KHAT, ""),
+            ("Effective draws", attrs["effective_draws"], "≥", MIN_ESS, ""),
+            ("Evidence twice", abs(attrs["evidence_gap"]), "≤", MAX_GAP, ""),
         ]
+    checks = [
+        one(name, value, sense, limit, MEANING[name].format(at))
+        for name, value, sense, limit, at in found
+    ]
     if reference is None:
         return Verdict(checks, table)
-    theirs = checked(reference["posterior"].to_dataset())
-    shared = [name for name in dataset.data_vars if name in theirs.data_vars]
-    exact = _is_exact(reference)
-    comparison = _distances(
-        dataset[shared], theirs[shared], table.loc[names_of(dataset[shared])], exact
+    comparison = compare(posterior, reference, table)
+    z, limit = comparison["z"].abs(), round(explained(len(comparison)), 2)
+    far = comparison.loc[~comparison.index.str.endswith("]"), "wasserstein"]
+    name, what = ("Exact", "exact") if _is_exact(reference) else ("Reference", "reference's")
+    means = (
+        f"largest difference from the {what} posterior means in Monte Carlo errors, at {z.idxmax()}"
     )
-    limit = float(norm.isf(FALSE_ALARM / 2 / len(comparison)))
-    population = comparison.loc[~comparison.index.str.endswith("]"), "wasserstein"]
-    name, what = ("Exact", "exact") if exact else ("Reference", "reference's")
+    marginals = (
+        f"largest Wasserstein distance from the {what} marginals in posterior standard "
+        f"deviations, at {far.idxmax()}"
+    )
     checks += [
-        one(
-            f"{name}: means",
-            comparison["z"].abs().max(),
-            "≤",
-            round(limit, 2),
-            f"largest difference from the {what} posterior means in Monte Carlo errors, at "
-            f"{comparison['z'].abs().idxmax()}",
-        ),
-        one(
-            f"{name}: marginals",
-            population.max(),
-            "≤",
-            MAX_WASSERSTEIN,
-            f"largest Wasserstein distance from the {what} marginals in posterior standard "
-            f"deviations, at {population.idxmax()}",
-        ),
+        one(f"{name}: means", z.max(), "≤", limit, means),
+        one(f"{name}: marginals", far.max(), "≤", MAX_WASSERSTEIN, marginals),
     ]
     return Verdict(checks, table, comparison)

@@ -6,6 +6,7 @@ module hands to a notebook is escaped here, and nowhere else.
 
 import html
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +112,9 @@ class Finding:
             # a figure that is not pyplot's is not shown a second time at the end of the cell
             alt = {"alt": self.description}
             display(self.figure, metadata={"image/svg+xml": alt, "image/png": alt})
-            close(self.figure)
+            pyplot = sys.modules.get("matplotlib.pyplot")
+            if pyplot is not None:
+                pyplot.close(self.figure)
         if self.table is not None:
             display({"text/html": self.to_html(), "text/plain": str(self)}, raw=True)
         if self.sentence:
@@ -126,12 +129,3 @@ def _as_text(sentence: str) -> str:
     pieces = re.split(r"(`[^`]+`|\$\$.+?\$\$)", sentence, flags=re.DOTALL)
     pieces[::2] = [html.escape(piece, quote=False) for piece in pieces[::2]]
     return "".join(pieces)
-
-
-def close(figure: Any) -> None:
-    """Let pyplot forget a figure, if it is one of its own."""
-    import sys
-
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is not None:
-        pyplot.close(figure)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from partialpool.fit import fitting
-from partialpool.fit.exact_fit import EFFECT_STREAM, effect_draws, with_effects
+from partialpool.fit.exact_fit import with_effects
 from partialpool.fit.regression import Regression
 
 #: Most group effects drawn on demand, 8 bytes each.
@@ -68,9 +68,7 @@ class Fitted:
             dataset = thinned(dataset, most)
         values = _arrays(dataset)
         if effects and effects[0] not in values:
-            stream = np.random.SeedSequence(self.seed, spawn_key=(EFFECT_STREAM,))
-            drawn = effect_draws(self.model, values, np.random.default_rng(stream))
-            values |= dict(zip(effects, drawn, strict=True))
+            values = with_effects(self.model, values, self.seed)
         return values
 
     def with_effects_of(self, groups: np.ndarray) -> xr.DataTree:
@@ -92,6 +90,18 @@ class Fitted:
         """Draws (S,) of the parameters that are not group effects."""
         dataset = self.dataset
         return _arrays(dataset[[name for name, v in dataset.items() if v.ndim == 2]])
+
+    def with_densities(self, **logs: np.ndarray) -> xr.DataTree:
+        """The parameters that are no group effects, beside log densities (S, n), for ArviZ."""
+        parameters = self.dataset[[*self.model.parameters]]
+        shape = (parameters.sizes["chain"], parameters.sizes["draw"], -1)
+        groups = {"posterior": parameters}
+        for name, log in logs.items():
+            # ArviZ stops at ties, and draws that say nothing differ in nothing
+            same = np.ptp(log, axis=0) < 1e-9
+            log[:, same] += np.linspace(0, 1e-9, len(log))[:, None]
+            groups[name] = xr.Dataset({"density": (("chain", "draw", "row"), log.reshape(shape))})
+        return xr.DataTree.from_dict(groups)
 
     def thinned(self, most: int) -> "Fitted":
         """The same with at most `most` draws in all, evenly spaced in each chain."""

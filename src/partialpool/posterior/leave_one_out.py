@@ -14,7 +14,6 @@ from typing import Any
 import arviz_stats as azs
 import numpy as np
 import pandas as pd
-import xarray as xr
 from scipy import stats
 
 from partialpool.fit.exact_fit import coefficients, covariance_root
@@ -91,20 +90,7 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     else:
         mean, sd = draws.line(design, values, rows), draws.noise(design, values, rows)
         noise = stats.t(values["nu"][:, None], mean, sd)
-    log_density = noise.logpdf(y)
-    # Rows that say nothing of the population weigh the same in each draw; ArviZ stops at ties.
-    same = np.ptp(log_density, axis=0) < 1e-9
-    log_density[:, same] += np.linspace(0, 1e-9, len(log_density))[:, None]
-    parameters = thin.dataset[[*model.parameters]]
-    shape = (parameters.sizes["chain"], parameters.sizes["draw"], len(rows))
-    tree = xr.DataTree.from_dict(
-        {
-            "posterior": parameters,
-            "log_likelihood": xr.Dataset(
-                {"row_density": (("chain", "draw", "row"), log_density.reshape(shape))}
-            ),
-        }
-    )
+    tree = thin.with_densities(log_likelihood=noise.logpdf(y))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of Pareto k, which is reported below
         elpd = azs.loo(tree, pointwise=True)
@@ -122,16 +108,8 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
         elpd.pareto_k[at] = 0.0
     elpd.elpd = float(elpd.elpd_i.sum())
     elpd.se = float(np.sqrt(len(rows) * np.var(elpd.elpd_i)))
-    return LeftOut(
-        elpd,
-        pit,
-        predicted,
-        np.sqrt(variance),
-        rows,
-        design.n_rows,
-        len(bad),
-        int((variance > (LOST * np.std(y)) ** 2).sum()),
-    )
+    lost = int((variance > (LOST * np.std(y)) ** 2).sum())
+    return LeftOut(elpd, pit, predicted, np.sqrt(variance), rows, design.n_rows, len(bad), lost)
 
 
 def _refit(model: Regression, row: int, seed: int) -> tuple[float, float, float, float]:

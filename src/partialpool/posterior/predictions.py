@@ -71,16 +71,10 @@ def predict(
     unit = draws.standard_noise(fitted.values, total.shape, np.random.default_rng([seed, 1]))
     observed = total + scale * unit
     tails = [(1 - probability) / 2, (1 + probability) / 2]
-    lower, upper = np.quantile(total, tails, axis=0)
-    observation_lower, observation_upper = np.quantile(observed, tails, axis=0)
-    return table.assign(
-        mean=total.mean(axis=0),
-        sd=total.std(axis=0, ddof=1),
-        lower=lower,
-        upper=upper,
-        observation_lower=observation_lower,
-        observation_upper=observation_upper,
-    )
+    found = table.assign(mean=total.mean(axis=0), sd=total.std(axis=0, ddof=1))
+    for kind, values in {"": total, "observation_": observed}.items():
+        found[f"{kind}lower"], found[f"{kind}upper"] = np.quantile(values, tails, axis=0)
+    return found
 
 
 def chosen_rows(
@@ -136,13 +130,12 @@ def _typical_rows(model: Regression) -> pd.DataFrame:
         numeric = pd.api.types.is_numeric_dtype(table[name])
         middle = table[name].median() if numeric else table[name].mode().iloc[0]
         new[name] = middle if not pd.api.types.is_integer_dtype(table[name]) else round(middle)
-    parts = design.factors
-    for part in parts:
+    for part in design.factors:
         taken = set(table[part].astype(str))
         new[part] = next(w for w in ("new", *(f"new {k}" for k in range(99))) if w not in taken)
     rows.append(new)
     name = main_predictor(model)
-    if name is None or name in parts:
+    if name is None or name in design.factors:
         return pd.concat(rows, ignore_index=True)
     ends = table[name].quantile([0, 0.5, 1], interpolation="nearest").unique()
     return pd.concat(
@@ -223,32 +216,22 @@ def _respond(
 
 def statistics(design: Design, rows: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Figures by which replications are held against the data: name -> function of (S, n)."""
-    codes = np.unique(design.codes[rows], return_inverse=True)[1]
-    counts = np.bincount(codes)
+    codes = design.codes[rows]
+    counts = np.unique(codes, return_counts=True)[1]
 
-    def means(y: np.ndarray) -> np.ndarray:
-        sums = np.zeros((len(y), len(counts)))
-        np.add.at(sums.T, codes, y.T)
-        return sums / counts
-
-    def within(y: np.ndarray) -> np.ndarray:
-        left = np.zeros((len(y), len(counts)))
-        np.add.at(left.T, codes, ((y - means(y)[:, codes]) ** 2).T)
-        several = counts > 1
-        return np.sqrt(left[:, several] / (counts[several] - 1))
+    def by_group(y: np.ndarray) -> Any:
+        return pd.DataFrame(y.T).groupby(codes)
 
     found: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "smallest value": lambda y: y.min(1),
         "largest value": lambda y: y.max(1),
     }
     if len(counts) > 1 and counts.max() > 1:
-        found |= {
-            "sd of group means": lambda y: means(y).std(1),
-            "largest sd within a group": lambda y: within(y).max(1),
+        return found | {
+            "sd of group means": lambda y: by_group(y).mean().to_numpy().std(0),
+            "largest sd within a group": lambda y: by_group(y).std().max().to_numpy(),
         }
-    else:
-        found |= {
-            "standard deviation": lambda y: y.std(1),
-            "mean absolute deviation": lambda y: np.abs(y - y.mean(1)[:, None]).mean(1),
-        }
-    return found
+    return found | {
+        "standard deviation": lambda y: y.std(1),
+        "mean absolute deviation": lambda y: np.abs(y - y.mean(1)[:, None]).mean(1),
+    }

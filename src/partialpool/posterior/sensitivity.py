@@ -6,7 +6,6 @@ import warnings
 import arviz_stats as azs
 import numpy as np
 import pandas as pd
-import xarray as xr
 from scipy import stats
 
 from partialpool.fit import exact
@@ -32,19 +31,8 @@ def power_scaling(fitted: Fitted) -> pd.DataFrame:
         Columns ``prior`` and ``likelihood`` (sensitivities) and ``diagnosis``.
     """
     thin = fitted.thinned(4000)
-    parameters = thin.dataset[[*fitted.model.parameters]]
-    shape = tuple(parameters.sizes[d] for d in ("chain", "draw"))
-    dims = ("chain", "draw", "once")
-    log_prior, log_likelihood = _log_prior(thin), _log_likelihood(thin)
-    if np.ptp(log_prior) == 0:  # all priors are flat; ArviZ stops at ties
-        log_prior = log_prior + np.linspace(0, 1e-9, log_prior.size)
-    tree = xr.DataTree.from_dict(
-        {
-            "posterior": parameters,
-            "log_prior": xr.Dataset({"all": (dims, log_prior.reshape(*shape, 1))}),
-            "log_likelihood": xr.Dataset({"rows": (dims, log_likelihood.reshape(*shape, 1))}),
-        }
-    )
+    logs = {"log_prior": _log_prior(thin), "log_likelihood": _log_likelihood(thin)}
+    tree = thin.with_densities(**{name: log[:, None] for name, log in logs.items()})
     log = logging.getLogger(azs.psense_summary.__module__)
     level = log.level
     log.setLevel(logging.ERROR)  # it says what the table says

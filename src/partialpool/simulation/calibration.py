@@ -14,9 +14,9 @@ import xarray as xr
 from scipy.stats import binomtest, chisquare
 
 from partialpool.data.text import code, listed
-from partialpool.posterior import checks
-from partialpool.posterior.checks import FALSE_ALARM
+from partialpool.posterior.agreement import FALSE_ALARM
 from partialpool.posterior.finding import Finding
+from partialpool.posterior.verdict import Verdict, one
 
 #: Nominal probability of an equal-tailed interval -> the columns of its ends.
 INTERVALS = {0.5: ("q25", "q75"), 0.8: ("q10", "q90"), 0.95: ("q2.5", "q97.5")}
@@ -45,11 +45,11 @@ ALARM_HEADINGS = {
 
 def uniformity(table: pd.DataFrame) -> pd.Series:
     """p-value of each parameter's ranks being uniform, by chi-squared over `BINS` equal bins."""
-    result = {}
-    for name, ranks in table.groupby("parameter", sort=False)["rank"]:
-        counts = np.histogram(ranks, bins=BINS, range=(0, 1))[0]
-        result[str(name)] = float(chisquare(counts).pvalue)
-    return pd.Series(result, name="p")
+
+    def p(ranks: pd.Series) -> float:
+        return float(chisquare(np.histogram(ranks, bins=BINS, range=(0, 1))[0]).pvalue)
+
+    return table.groupby("parameter", sort=False)["rank"].agg(p)
 
 
 def held(table: pd.DataFrame, nominal: float = 0.95) -> pd.Series:
@@ -73,20 +73,11 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
         for nominal in INTERVALS:
             found = binomtest(int(held(group, nominal).sum()), len(group), nominal)
             low, high = found.proportion_ci(0.95, method="exact")
-            rows.append(
-                {
-                    "parameter": str(name),
-                    "nominal": nominal,
-                    "covered": found.statistic,
-                    "low": low,
-                    "high": high,
-                    "p": found.pvalue,
-                }
-            )
-    return pd.DataFrame(rows)
+            rows.append([str(name), nominal, found.statistic, low, high, found.pvalue])
+    return pd.DataFrame(rows, columns=["parameter", "nominal", "covered", "low", "high", "p"])
 
 
-def verdict(table: pd.DataFrame) -> checks.Verdict:
+def verdict(table: pd.DataFrame) -> Verdict:
     """Check a study whose truths came from the prior.
 
     A right fit fails each of the first two checks with probability `FALSE_ALARM`, whatever the
@@ -96,29 +87,20 @@ def verdict(table: pd.DataFrame) -> checks.Verdict:
     covered = coverage(table)
     worst = covered.loc[covered["p"].idxmin()]
     alarms = 1 - once(table)["trusted"].mean()
+    uniform = (
+        f"p-value that the truths' ranks are uniform, over all parameters; worst is {p.idxmin()}"
+    )
+    holding = (
+        "p-value that 50, 80 and 95 % intervals hold the truth as often as they say; worst are the "
+        f"{worst['nominal']:.0%} intervals of {worst['parameter']}, with {worst['covered']:.1%}"
+    )
+    distrust = "share of fits that did not trust themselves"
     found = [
-        checks.one(
-            "Ranks uniform",
-            min(1.0, float(p.min()) * len(p)),
-            "≥",
-            FALSE_ALARM,
-            f"p-value that the truths' ranks are uniform, over all parameters; worst is "
-            f"{p.idxmin()}",
-        ),
-        checks.one(
-            "Coverage",
-            min(1.0, float(covered["p"].min()) * len(covered)),
-            "≥",
-            FALSE_ALARM,
-            f"p-value that 50, 80 and 95 % intervals hold the truth as often as they say; worst "
-            f"are the {worst['nominal']:.0%} intervals of {worst['parameter']}, with "
-            f"{worst['covered']:.1%}",
-        ),
-        checks.one(
-            "Alarms", float(alarms), "≤", MAX_ALARMS, "share of fits that did not trust themselves"
-        ),
+        one("Ranks uniform", min(1.0, p.min() * len(p)), "≥", FALSE_ALARM, uniform),
+        one("Coverage", min(1.0, worst["p"] * len(covered)), "≥", FALSE_ALARM, holding),
+        one("Alarms", alarms, "≤", MAX_ALARMS, distrust),
     ]
-    return checks.Verdict(found, pd.DataFrame())
+    return Verdict(found, pd.DataFrame())
 
 
 def once(table: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from partialpool.data.text import code, duration, short
 from partialpool.design.priors import METHODS, PARAMETRIZATIONS
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
+from partialpool.posterior.agreement import explained
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.simulation.simulate import origin
@@ -168,19 +169,13 @@ def compare_methods(
     for number, (words, (name, parametrization)) in enumerate(wanted.items(), 1):
         if progress:
             progress(f"{number} of {len(wanted)}: {words}")
-        walk = name == "metropolis"
+        kept = metropolis_draws if name == "metropolis" else draws
+        burnt = metropolis_draws if name == "metropolis" else tune
+        sizes = {"draws": kept, "tune": burnt, "chains": chains, "seed": seed}
         with warnings.catch_warnings():
             # Overflow is how a divergence ends, and divergences are counted.
             warnings.simplefilter("ignore", RuntimeWarning)
-            fits[words] = Fitted.of(
-                model,
-                method=name,
-                parametrization=parametrization,
-                draws=metropolis_draws if walk else draws,
-                tune=metropolis_draws if walk else tune,
-                chains=chains,
-                seed=seed,
-            )
+            fits[words] = Fitted.of(model, method=name, parametrization=parametrization, **sizes)
     reference = fits[EXACT].reference
     assert reference is not None  # the noise is Gaussian where there is an exact fit
     rows = {words: _row(fitted, reference) for words, fitted in fits.items()}
@@ -206,11 +201,7 @@ def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
         "divergences": values.get("Divergences", {"value": np.nan})["value"],
         "z": z.max(),
         "z_at": z.idxmax(),
-        "z_limit": next(
-            float(check["threshold"].split()[-1])
-            for name, check in values.items()
-            if name.endswith(": means")
-        ),
+        "z_limit": round(explained(len(z)), 2),
         "wasserstein": shown.max(),
         "wasserstein_at": shown.idxmax(),
         "verdict": verdict.status,
