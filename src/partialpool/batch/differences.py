@@ -78,12 +78,11 @@ def compare(
 
 def _in_sds(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     """Difference of two means or standard deviations in units of the latter."""
-    pairs = [(one.get(key), other.get(key)) for key in ("mean", "sd")]
-    if all(a == b for a, b in pairs):
+    if all(one.get(key) == other.get(key) for key in ("mean", "sd")):
         return 0.0
-    if any(a is None or b is None for a, b in pairs) or not one["sd"]:
+    if None in (one.get("mean"), other.get("mean")) or not (one.get("sd") and other.get("sd")):
         return math.inf
-    return max(abs(a - b) for a, b in pairs) / one["sd"]
+    return max(abs(one[key] - other[key]) for key in ("mean", "sd")) / one["sd"]
 
 
 def _same_draws(one: Path, other: Path) -> bool:
