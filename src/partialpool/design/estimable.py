@@ -1,9 +1,12 @@
 """Whether the rows can tell a design's coefficients apart; one sentence where they cannot."""
 
+from itertools import chain, combinations
+
 import numpy as np
 
-from partialpool.design.explained import Explained
-from partialpool.design.matrices import Design
+from partialpool.design.covariances import alike
+from partialpool.design.explained import Explained, Span
+from partialpool.design.matrices import Design, Grouping
 from partialpool.design.totals import products
 
 
@@ -15,17 +18,19 @@ def require_estimable(design: Design) -> None:
             "A predictor cannot be called 'sigma', the name of the residual standard deviation; "
             "rename the column."
         )
-    if design.group and design.n_groups < 2:
-        raise ValueError(
-            f"The grouping column {design.group!r} has one level; a hierarchy needs at least two. "
-            "Leave the group term out, or check the column."
-        )
+    for grouping in design.groupings:
+        if grouping.n_levels < 2:
+            raise ValueError(
+                f"The grouping column {grouping.name!r} has one level; a hierarchy needs at least "
+                "two. Leave the group term out, or check the column."
+            )
     if n < p:
         raise ValueError(
             f"There are {n} rows for {p} coefficients; give more rows or fewer predictors."
         )
     X, Z, _ = design.totals
-    for name, rms in zip((*design.x_names, *design.z_names), [*X.rms, *Z.rms], strict=True):
+    z_names = [name for grouping in design.groupings for name in grouping.z_names]
+    for name, rms in zip([*design.x_names, *z_names], [*X.rms, *Z.rms], strict=True):
         if rms == 0:
             raise ValueError(f"The predictor {name!r} is zero in every row; leave it out.")
     x_constant, y_constant = _constant(design)
@@ -55,17 +60,49 @@ def require_noise(design: Design) -> None:
     """
     if design.se is not None:
         return
+    if len(design.groupings) > 1:
+        _require_noise_of_several(design)
+        return
     explained, q = Explained(design), len(design.z_names)
     population = range(len(design.x_names))
     for z in ([], [*range(q)]):
         rank, left = explained.by(z, population)
         needed = 1 if z else q + 1
         if left < 1e-13 and design.n_rows - rank >= needed and _exact(design, z):
-            raise ValueError(
-                f"The response {design.response!r} has no noise: it is an exact combination of the "
-                f"{'predictors within each group' if z else 'predictors'}. Check the columns; "
-                "there is nothing to estimate."
-            )
+            raise ValueError(_no_noise(design, groups=bool(z)))
+
+
+def _no_noise(design: Design, *, groups: bool) -> str:
+    return (
+        f"The response {design.response!r} has no noise: it is an exact combination of the "
+        f"{'predictors within each group' if groups else 'predictors'}. Check the columns; "
+        "there is nothing to estimate."
+    )
+
+
+def _require_noise_of_several(design: Design) -> None:
+    """The same for several groupings, each of which may be needed or not.
+
+    A response that all of them leave something of, all fewer do. Otherwise, the dimension of what
+    some groupings leave of all rows is counted by random values in the place of the response:
+    as many of these as its dimension leave independent rests.
+    """
+    scales = len(design.sd_names) + 1
+    rng = np.random.default_rng(0)
+    size = len(design.groupings)
+    for some in chain.from_iterable(combinations(design.groupings, k) for k in range(size, -1, -1)):
+        span = Span(design, some)
+        left = span.left(design.y)
+        if np.linalg.norm(left) < 1e-5 * np.linalg.norm(design.y):
+            left = span.left(design.y, precise=True)
+        if np.abs(left).max() > _rounding(design):
+            if len(some) == size:
+                return
+            continue
+        needed = scales - sum(len(grouping.z_names) for grouping in some)
+        rests = [span.left(rng.standard_normal(len(left)), precise=True) for _ in range(needed)]
+        if np.linalg.matrix_rank(np.stack(rests), tol=1e-6 * np.sqrt(len(left))) == needed:
+            raise ValueError(_no_noise(design, groups=bool(some)))
 
 
 def _exact(design: Design, z: list[int]) -> bool:
@@ -82,32 +119,54 @@ def _exact(design: Design, z: list[int]) -> bool:
     if design.X.shape[1]:
         X = rows[:, :-1] / np.maximum(np.linalg.norm(rows[:, :-1], axis=0), 1e-300)
         left = left - X @ np.linalg.lstsq(X, left, rcond=1e-10)[0]
-    return bool(np.abs(left).max() <= 1e-10 * np.std(design.y) + 1e-14 * np.abs(design.y).max())
+    return bool(np.abs(left).max() <= _rounding(design))
+
+
+def _rounding(design: Design) -> float:
+    """What rounding may leave of a response that is given exactly."""
+    return float(1e-10 * np.std(design.y) + 1e-14 * np.abs(design.y).max())
 
 
 def unidentified(design: Design) -> str:
-    """Say so where every row is a group and no figure of the data tells its effect from its noise.
+    """Say so where no figure of the data tells effects from the noise, or from other effects.
+
+    The data say of the effects and the noise what these add to the variances and covariances of
+    the rows: ``sigma² I`` and, for each entry of each Sigma, a matrix that follows from Z and the
+    groups. Where these matrices depend on each other, only the priors tell their factors apart.
+    """
+    for grouping in design.groupings:
+        if _like_noise(grouping):
+            return (
+                f"Every row is a group of its own in {grouping.name!r}, so that the data cannot "
+                "tell the group effects from the noise and only the priors do: give several rows "
+                "for each group, leave the group term out, or give known standard errors (`se`)."
+            )
+    confused = alike(design) if len(design.groupings) > 1 else []
+    if not confused:
+        return ""
+    names = [repr(name) if name else "the noise" for name in confused]
+    return (
+        f"The data cannot tell {', '.join(names[:-1])} and {names[-1]} apart, for what the effects "
+        "of one add to the variances of the rows the others can add, and only the priors do: "
+        "leave one of the group terms out."
+    )
+
+
+def _like_noise(grouping: Grouping) -> bool:
+    """Whether every row is a group, and its effects vary as its noise does.
 
     The variance of a row about the line is ``sigma² + z' Sigma z``. With one row in each group,
     the data say nothing but this sum; if a combination of the products in ``z' Sigma z`` is the
     same in every row, such as that of a varying intercept, it cannot be told from sigma².
     """
-    if not design.group or design.counts.max() > 1:
-        return ""
-    pairs = np.stack(
-        [design.Z[:, i] * design.Z[:, j] for block in design.blocks for i in block for j in block],
-        axis=-1,
-    )
-    pairs = pairs / np.maximum(np.linalg.norm(pairs, axis=0), 1e-300)
+    if grouping.counts.max() > 1:
+        return False
+    Z = grouping.Z
+    pairs = np.stack([Z[:, i] * Z[:, j] for block in grouping.blocks for i in block for j in block])
+    pairs = pairs.T / np.maximum(np.linalg.norm(pairs, axis=1), 1e-300)
     ones = np.ones(len(pairs)) / np.sqrt(len(pairs))
     left = ones - pairs @ np.linalg.lstsq(pairs, ones, rcond=None)[0]
-    if np.linalg.norm(left) > 1e-6:
-        return ""
-    return (
-        f"Every row is a group of its own in {design.group!r}, so that the data cannot tell the "
-        "group effects from the noise and only the priors do: give several rows for each group, "
-        "leave the group term out, or give known standard errors (`se`)."
-    )
+    return bool(np.linalg.norm(left) <= 1e-6)
 
 
 def _constant(design: Design) -> tuple[np.ndarray, bool]:
