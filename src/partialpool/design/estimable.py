@@ -87,21 +87,25 @@ def _require_noise_of_several(design: Design) -> None:
     some groupings leave of all rows is counted by random values in the place of the response:
     as many of these as its dimension leave independent rests.
     """
-    scales = len(design.sd_names) + 1
-    rng = np.random.default_rng(0)
-    size = len(design.groupings)
-    for some in chain.from_iterable(combinations(design.groupings, k) for k in range(size, -1, -1)):
+    y = Span(design, ()).left(design.y, precise=True)
+
+    def exact(span: Span) -> bool:
+        left = span.left(y)
+        if np.linalg.norm(left) < 0.05 * np.linalg.norm(y):
+            left = span.left(y, precise=True)
+        return bool(np.abs(left).max() <= _rounding(design))
+
+    if not exact(Span(design, design.groupings)):
+        return
+    rng = np.random.default_rng(2_718_281_828)  # which no simulated column will have come from
+    sizes = range(len(design.groupings) + 1)
+    for some in chain.from_iterable(combinations(design.groupings, size) for size in sizes):
         span = Span(design, some)
-        left = span.left(design.y)
-        if np.linalg.norm(left) < 1e-5 * np.linalg.norm(design.y):
-            left = span.left(design.y, precise=True)
-        if np.abs(left).max() > _rounding(design):
-            if len(some) == size:
-                return
+        if not exact(span):
             continue
-        needed = scales - sum(len(grouping.z_names) for grouping in some)
-        rests = [span.left(rng.standard_normal(len(left)), precise=True) for _ in range(needed)]
-        if np.linalg.matrix_rank(np.stack(rests), tol=1e-6 * np.sqrt(len(left))) == needed:
+        needed = 1 + len(design.sd_names) - sum(len(grouping.z_names) for grouping in some)
+        rests = [span.left(rng.standard_normal(len(y)), precise=True) for _ in range(needed)]
+        if np.linalg.matrix_rank(np.stack(rests), tol=1e-6 * np.sqrt(len(y))) == needed:
             raise ValueError(_no_noise(design, groups=bool(some)))
 
 
