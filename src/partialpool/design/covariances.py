@@ -7,9 +7,10 @@ inner products: ``<A_k A_l', B_m B_n'> = sum((A_k' B_m) * (A_l' B_n))``, a sum o
 groups that occur together.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from partialpool.design.matrices import Design, Grouping
 
@@ -17,68 +18,62 @@ from partialpool.design.matrices import Design, Grouping
 LEAST = 1e-10
 
 
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Groups of the rows (N,), and block by block columns (N, k) that vary by group."""
+
+    codes: np.ndarray
+    blocks: list[np.ndarray]
+
+
 def alike(design: Design) -> list[str]:
     """Names of the groupings whose covariances depend on each other; "" stands for the noise."""
-    rows = np.arange(len(design.y))
-    noise = _incidence(np.ones((len(rows), 1)), ((0,),), rows, len(rows))
-    parts = [noise, *map(_incidence_of, design.groupings)]
-    inner = [[_inner(one, other) for other in parts] for one in parts]
+    n = len(design.y)
+    parts = [_Part(np.arange(n), [np.ones((n, 1))]), *map(_part, design.groupings)]
+    inner = [[_inner(one, other) for other in parts[: k + 1]] for k, one in enumerate(parts)]
     # of each grouping by itself a basis, so that what depends does so between groupings
     bases = []
-    for k in range(len(parts)):
-        size = np.sqrt(np.diag(inner[k][k]))
-        values, vectors = np.linalg.eigh(inner[k][k] / np.outer(size, size))
+    for own in (row[-1] for row in inner):
+        size = np.sqrt(np.diag(own))
+        values, vectors = np.linalg.eigh(own / np.outer(size, size))
         used = values > LEAST
         bases.append(vectors[:, used] / size[:, None] / np.sqrt(values[used]))
-    gram = np.block(
-        [
-            [bases[k].T @ both @ bases[m] for m, both in enumerate(row)]
-            for k, row in enumerate(inner)
-        ]
-    )
-    values, vectors = np.linalg.eigh(gram)
-    weight = np.linalg.norm(vectors[:, values < LEAST], axis=1)
     owner = np.repeat(np.arange(len(parts)), [basis.shape[1] for basis in bases])
+    gram = np.zeros((len(owner), len(owner)))
+    for k, row in enumerate(inner):
+        for m, both in enumerate(row):
+            gram[np.ix_(owner == k, owner == m)] = bases[k].T @ both @ bases[m]
+    values, vectors = np.linalg.eigh(gram)  # of the lower triangle
+    weight = np.linalg.norm(vectors[:, values < LEAST], axis=1)
     names = ["", *(grouping.name for grouping in design.groupings)]
     return [name for k, name in enumerate(names) if weight[owner == k].max() > 1e-3]
 
 
-def _incidence_of(grouping: Grouping) -> list[list[Any]]:
-    return _incidence(grouping.Z, grouping.blocks, grouping.codes, grouping.n_levels)
-
-
-def _incidence(
-    Z: np.ndarray, blocks: tuple[tuple[int, ...], ...], codes: np.ndarray, n_levels: int
-) -> list[list[Any]]:
-    """Block by block the sparse matrices A_k (N, J), of columns that span those of the block."""
-    from scipy.sparse import csr_array
-
-    rows = np.arange(len(codes))
-    result = []
-    for block in blocks:
-        columns = Z[:, block] / np.linalg.norm(Z[:, block], axis=0)
+def _part(grouping: Grouping) -> _Part:
+    """Of a block other columns that span the same, so that numbers of any size do no harm."""
+    blocks = []
+    for block in grouping.blocks:
+        columns = grouping.Z[:, block] / np.linalg.norm(grouping.Z[:, block], axis=0)
         left, scale, _ = np.linalg.svd(columns, full_matrices=False)
-        basis = left[:, scale > 1e-6]
-        shape = (len(codes), n_levels)
-        result.append([csr_array((column, (rows, codes)), shape=shape) for column in basis.T])
-    return result
+        blocks.append(left[:, scale > 1e-6])
+    return _Part(grouping.codes, blocks)
 
 
-def _inner(one: list[list[Any]], other: list[list[Any]]) -> np.ndarray:
-    """Inner products of the matrices that two groupings add."""
+def _inner(one: _Part, other: _Part) -> np.ndarray:
+    """Inner products of the matrices that two parts add."""
+    both = one.codes * (other.codes.max() + 1) + other.codes
+    cell = one.codes if one is other else pd.factorize(both)[0]
     rows = []
-    for A in one:
+    for A in one.blocks:
         for k, m in _entries(A):
             row = []
-            for B in other:
-                across = [[A[j].T @ b for b in B] for j in (k, m)]
-                for i, j in _entries(B):
-                    both = across[0][i] * across[1][j] + across[0][j] * across[1][i]
-                    row.append(both.sum())
+            for B in other.blocks:
+                first, second = ([np.bincount(cell, A[:, j] * b) for b in B.T] for j in (k, m))
+                row += [first[i] @ second[j] + first[j] @ second[i] for i, j in _entries(B)]
             rows.append(row)
     return np.array(rows)
 
 
-def _entries(block: list[Any]) -> list[tuple[int, int]]:
+def _entries(block: np.ndarray) -> list[tuple[int, int]]:
     """Places of the lower triangle of a block's Sigma."""
-    return [(k, m) for k in range(len(block)) for m in range(k + 1)]
+    return [(k, m) for k in range(block.shape[1]) for m in range(k + 1)]

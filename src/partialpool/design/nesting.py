@@ -13,7 +13,7 @@ could not be told from the noise) and the formula has no term on them:
 * another column names the combinations, one to one.
 """
 
-from itertools import permutations
+from itertools import combinations
 from math import comb
 
 import numpy as np
@@ -28,37 +28,42 @@ CHANCE = 1e-3
 def sentence(groupings: tuple[Grouping, ...], table: pd.DataFrame) -> str:
     """Say which factor's labels seem to start anew, and what to write; empty if none do."""
     known = {frozenset(grouping.columns) for grouping in groupings}
-    # where either could be the inner one, it is more likely the one of fewer labels
-    for outer, inner in sorted(permutations(groupings, 2), key=lambda pair: pair[1].n_levels):
-        if frozenset([*outer.columns, *inner.columns]) in known:
+    for pair in combinations(groupings, 2):
+        columns = [column for grouping in pair for column in grouping.columns]
+        if frozenset(columns) in known:
             continue
+        # where either could be the inner one, it is more likely the one of fewer labels
+        outer, inner = sorted(pair, key=lambda grouping: -grouping.n_levels)
         number = outer.codes * inner.n_levels + inner.codes
-        pairs, cell = np.unique(number, return_inverse=True)
-        above, below = np.divmod(pairs, inner.n_levels)
-        if len(pairs) in (outer.n_levels, inner.n_levels) or 2 * len(pairs) > len(number):
+        cell, pairs = pd.factorize(number)
+        if len(pairs) == outer.n_levels or 2 * len(pairs) > len(number):
             continue  # nested as it is, or hardly a combination with several rows
-        name = _naming(table, [*outer.columns, *inner.columns], cell, len(pairs))
+        first = np.unique(cell, return_index=True)[1]
+        name = _naming(table, columns, first, cell)
         if name:
-            why = f"{name!r} names their combinations"
-        elif _first_labels(above, below, inner):
-            why = "every group has the first ones, as many as it has"
-        else:
-            continue
-        nested = f"{outer.name}/{inner.name}"
-        return (
-            f"The labels of {inner.name!r} seem to start anew in every group of {outer.name!r}: "
-            f"{why}. If one label stands for different things there, write (1 | {nested}) in the "
-            f"place of (1 | {inner.name})."
-        )
+            return _says(outer, inner, f"{name!r} names their combinations")
+        for one, other in ((outer, inner), (inner, outer)):
+            if _first_labels(one.codes[first], other.codes[first], other):
+                return _says(one, other, "every group has the first ones, as many as it has")
     return ""
 
 
-def _naming(table: pd.DataFrame, own: list[str], cell: np.ndarray, cells: int) -> str:
-    """A column of labels, other than the factors' `own`, one to one with the combinations."""
-    first = np.unique(cell, return_index=True)[1]
+def _says(outer: Grouping, inner: Grouping, why: str) -> str:
+    return (
+        f"The labels of {inner.name!r} seem to start anew in every group of {outer.name!r}: "
+        f"{why}. If one label stands for different things there, write "
+        f"(1 | {outer.name}/{inner.name}) in the place of (1 | {inner.name})."
+    )
+
+
+def _naming(table: pd.DataFrame, own: list[str], first: np.ndarray, cell: np.ndarray) -> str:
+    """A column of labels, other than the factors' `own`, one to one with the combinations.
+
+    `first` is a row of each combination, `cell` the combination of each row.
+    """
     for name in table.columns.difference(own, sort=False):
         column = table[name]
-        if pd.api.types.is_float_dtype(column) or column.iloc[first].nunique() < cells:
+        if pd.api.types.is_float_dtype(column) or column.iloc[first].nunique() < len(first):
             continue  # measured, or combinations that share a label
         codes = pd.factorize(column)[0]
         if np.array_equal(codes, codes[first][cell]):
