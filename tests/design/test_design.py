@@ -69,7 +69,7 @@ def test_matrices_are_those_of_formulae(part):
 def test_new_rows_keep_the_state_of_transformations():
     design = build("Reaction ~ scale(Days) + (scale(Days) | Subject)", SLEEP)
     new = pd.DataFrame({"Days": [3, 30], "Subject": [309, 999]})
-    X, Z, codes = design.rows(new)
+    X, [(Z, codes)] = design.rows(new)
     mean, sd = SLEEP["Days"].mean(), SLEEP["Days"].std(ddof=0)
     np.testing.assert_allclose(X[:, 1], (new["Days"] - mean) / sd)
     np.testing.assert_allclose(Z, X)
@@ -94,7 +94,7 @@ def test_combinations_of_labels_with_colons_stay_apart():
     )
     design = build("y ~ 1 + (1 | a:b)", table)
     assert sorted(design.levels) == sorted(['"x:y":w', 'x:"y:w"', "u:v", '"x""":w'])
-    np.testing.assert_array_equal(design.rows(table)[2], design.codes)
+    np.testing.assert_array_equal(design.rows(table)[1][0][1], design.codes)
     model = pp.Model("y ~ 1 + (1 | a:b)", table)
     assert model.design.factors == ("a", "b")
     new = pd.DataFrame({"a": ["x:y:w"], "b": [""]})
@@ -275,8 +275,15 @@ def test_split():
         ("Reaction ~ Days | Subject", "in parentheses of its own"),
         ("Reaction ~ Days * (1 | Subject)", "parentheses of its own"),
         ("Reaction ~ (1 | Subject) * Days", "can only be added"),
-        ("Reaction ~ Days + (1 | Subject / Days)", "several grouping factors"),
-        ("Reaction ~ Days + (1 | Subject) + (1 | Days)", "one grouping factor"),
+        ("Reaction ~ Days + (1 | Subject * Days)", "'Subject . Days' is no grouping factor: write"),
+        ("Reaction ~ Days + (1 | Subject / )", "'Subject /' is no grouping factor"),
+        ("Reaction ~ Days + (1 | factor(Subject))", "make a column of an expression"),
+        ("Reaction ~ Days + (1 | Subject:Subject)", "'Subject : Subject' has a column twice"),
+        (
+            "Reaction ~ (1 | Subject) + (1 | Days) + (Days | Subject)",
+            "'1' by Subject is written tw",
+        ),
+        ("Reaction ~ (1 | Subject:Days) + (1 | Days:Subject)", "'1' by Subject:Days is written tw"),
         ("Reaction ~ (1 | Subject) + (Days | Subject)", "written twice"),
         ("Reaction ~ foo(Days) + (1 | Subject)", "'foo' is not a known function"),
         ("Reaction ~ Days + I(2 * Days) + (1 | Subject)", "collinear"),
@@ -289,7 +296,7 @@ def test_split():
         ("Reaction ~ exp(100 * Days)", "exp.100 . Days. is not a finite number"),
         ("Reaction ~ Days * offset(Days)", "offset.. is a term of its own; add it"),
         ("Reaction ~ offset(Days) * Days", "an offset can only be added, not combined by '.'"),
-        ("Reaction ~ Days + (1 | Subject Days)", "several grouping factors"),
+        ("Reaction ~ Days + (1 | Subject Days)", "'Subject Days' is no grouping factor"),
         ("Reaction ~ 1) + Days", "'.' follows what is complete without it; leave it out"),
         ("Reaction ~ 1 Days", "'Days' follows what is complete without it; put"),
         ("Reaction ~ Days, Subject", "',' follows what is complete without it; add terms with"),

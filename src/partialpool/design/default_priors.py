@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from partialpool.data.text import closest, safe
-from partialpool.design.matrices import Design
+from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import FAMILIES, KINDS, Prior, parse
 from partialpool.design.totals import CONSTANT, Totals, products
 
@@ -25,10 +25,9 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
     is given a prior. The degrees of freedom of Student's t have ``Gamma(2, 0.1)`` (Juárez & Steel
     2010). Of a table in parts, spreads are those of the sample of rows.
     """
-    X, Z, y = design.totals
+    X, _, y = design.totals
     scale = spread(design.y) or float(y.sd[0])
     x_size = _sizes(design, design.x_names, design.X, X)
-    z_size = _sizes(design, design.z_names, design.Z, Z)
     wide = 2.5 * scale / x_size
     slopes = np.array([name != "Intercept" for name in design.x_names], dtype=bool)
     result: dict[str, Prior] = {}
@@ -39,8 +38,11 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
             result[name] = Prior("Normal", (_round(np.median(design.y)), _round(width)))
         else:
             result[name] = Prior("Normal", (0.0, _round(sd)))
-    for name, size in zip(design.sd_names, z_size, strict=True):
-        result[name] = Prior("HalfNormal", (_round(2.5 * scale / size),))
+    for grouping in design.groupings:
+        figures = design.figures(grouping.z_names, grouping.Z)
+        sizes = _sizes(design, grouping.z_names, grouping.Z, figures)
+        for name, size in zip(grouping.sd_names, sizes, strict=True):
+            result[name] = Prior("HalfNormal", (_round(2.5 * scale / size),))
     for name in design.cor_names:
         result[name] = Prior("LKJ", (2.0,))
     result["sigma"] = (
@@ -99,8 +101,9 @@ def resolve(
     design : Design
     given : mapping of str to str
         Keys are parameter names (``"Days"``, ``"1|Subject_sigma"``, ``"sigma"``) or kinds:
-        ``"coefficients"``, ``"sd"`` (all group standard deviations), ``"cor"``. A name wins over
-        a kind.
+        ``"coefficients"``, ``"sd"`` (all group standard deviations), ``"cor"``, or those of one
+        grouping factor: ``"sd|Subject"``, ``"cor|Subject"``. A name wins over a kind, and a
+        factor's over all.
     family : {"gaussian", "student"}
         Of the noise; Student's t has the degrees of freedom ``nu``.
 
@@ -120,15 +123,19 @@ def resolve(
     if given is not None and not isinstance(given, Mapping):
         raise TypeError("The priors are a mapping, such as {'sd': 'HalfNormal(1)'}.")
     result = defaults(design, family)
-    kinds = (
-        dict.fromkeys(design.x_names, "coefficients")
-        | dict.fromkeys(design.sd_names, "sd")
-        | dict.fromkeys(design.cor_names, "cor")
-    )
-    known = [*result, *(key for key in KINDS if key != "nu")]
+    members = {"coefficients": [*design.x_names], "sd": design.sd_names, "cor": design.cor_names}
+    kinds = {name: kind for kind, names in members.items() for name in names}
+    for grouping in design.groupings:
+        for kind, names in (("sd", grouping.sd_names), ("cor", grouping.cor_names)):
+            key = f"{kind}|{safe(grouping.name)}"
+            members[key], kinds[key] = names, kind
+    members |= {name: [name] for name in result}
+    # from all of a kind to the single parameter: what comes later wins
+    order = {key: place for place, key in enumerate(members)}
     named = {safe(str(key)): text for key, text in (given or {}).items()}
-    for key, text in sorted(named.items(), key=lambda item: item[0] not in KINDS):
-        if key not in known:
+    for key, text in sorted(named.items(), key=lambda item: order.get(item[0], 0)):
+        if key not in members:
+            known = [*result, *(key for key in members if key not in result)]
             hint = closest(key, known) or f"; there are {', '.join(known)}."
             raise ValueError(f"The prior for {key!r} belongs to no parameter{hint}")
         prior = parse(text)
@@ -139,20 +146,29 @@ def resolve(
                 f"The prior {text!r} does not suit {key!r}, which is a {use}: choose from "
                 f"{', '.join(fitting)}."
             )
-        targets = [key] if key in result else [n for n, kind in kinds.items() if kind == key]
-        result |= dict.fromkeys(targets, prior)
+        result |= dict.fromkeys(members[key], prior)
     if design.se is None and result["sigma"] == Prior("Fixed", (0.0,)):
         raise ValueError(
             "The prior of 'sigma' leaves the data without noise; it must be positive unless there "
             "are known standard errors (`se`)."
         )
-    for block in design.blocks:
-        pairs = zip(design.cor_names, design.correlated_pairs, strict=True)
-        if len({result[name] for name, (k, _) in pairs if k in block}) > 1:
-            raise ValueError(
-                f"The correlations of {design.group} share one LKJ prior; give it as 'cor'."
-            )
+    for grouping in design.groupings:
+        for block in grouping.blocks:
+            if len({result[name] for name in _block_cors(grouping, block)}) > 1:
+                factor = safe(grouping.name)
+                raise ValueError(
+                    f"The correlations of {factor} share one LKJ prior; give it as 'cor' or "
+                    f"'cor|{factor}'."
+                )
     return result
+
+
+def _block_cors(grouping: Grouping, block: tuple[int, ...]) -> list[str]:
+    return [
+        name
+        for name, pair in zip(grouping.cor_names, grouping.correlated_pairs, strict=True)
+        if pair[0] in block
+    ]
 
 
 def _round(value: float) -> float:

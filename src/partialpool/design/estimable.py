@@ -1,11 +1,13 @@
 """What the rows can tell: which coefficients apart, and whether the response suits the model."""
 
-from collections.abc import Iterable
+from itertools import chain, combinations
 
 import numpy as np
 
-from partialpool.design.matrices import Design
-from partialpool.design.totals import CONSTANT, products
+from partialpool.design.covariances import alike
+from partialpool.design.explained import Explained, Span
+from partialpool.design.matrices import Design, Grouping
+from partialpool.design.totals import products
 
 #: Fewer rows than this tell nothing of a response.
 LEAST = 10
@@ -26,97 +28,6 @@ KINDS = {
 }
 
 
-class Explained:
-    """Cross-products of a design's columns by group, from which ranks follow.
-
-    Parameters
-    ----------
-    design : Design
-    """
-
-    def __init__(self, design: Design) -> None:
-        self.design = design
-        columns = dict(zip(design.z_names, design.Z.T, strict=True))
-        columns |= dict(zip(design.x_names, design.X.T, strict=True)) | {design.response: design.y}
-        names = [name for name in columns if name not in CONSTANT]
-        if design.moments is not None:
-            found = design.moments.over(tuple(names))
-            self.counts, means = found.counts, found.means(np.zeros(len(names)))
-            middle = found.total().means(np.zeros(len(names)))[0]
-            about, centred = found.means(middle), found.centred()
-        else:
-            J, codes = design.n_groups, design.codes
-            self.counts = np.bincount(codes, minlength=J)
-            rows = np.maximum(self.counts, 1)
-            values = [columns[name] for name in names]
-            means = np.stack([np.bincount(codes, v, J) / rows for v in values], axis=1)
-            away = [v - m[codes] for v, m in zip(values, means.T, strict=True)]
-            about = means - np.stack([v.mean() for v in values])
-            centred = np.empty((J, len(names), len(names)))
-            for a, one in enumerate(away):
-                for b, other in enumerate(away[: a + 1]):
-                    centred[:, a, b] = centred[:, b, a] = np.bincount(codes, one * other, J)
-        # a constant column stands last
-        self.at = {name: k for k, name in enumerate(names)} | dict.fromkeys(CONSTANT, len(names))
-        self.means, self.about = (
-            np.pad(m, ((0, 0), (0, 1)), constant_values=1) for m in (means, about)
-        )
-        self.centred = np.pad(centred, ((0, 0), (0, 1), (0, 1)))
-
-    def by(self, z: Iterable[int], x: Iterable[int]) -> tuple[int, float]:
-        """Rank of some columns of Z, each group's apart, and of X together; and what is left.
-
-        Parameters
-        ----------
-        z, x : iterable of int
-            Columns of Z and X.
-
-        Returns
-        -------
-        int
-            Rank of ``[Z X]`` for these columns.
-        float
-            What they leave of the response's sum of squares, as a share of its sum within groups
-            if an intercept varies, else about its mean if there is an intercept.
-        """
-        z_names = [self.design.z_names[k] for k in z]
-        x_names = [self.design.x_names[k] for k in x]
-        own = "1" in z_names
-        z_names = [name for name in z_names if name != "1"]
-        at = [self.at[name] for name in (*z_names, *x_names, self.design.response)]
-        moved = (np.arange(len(at)) >= len(z_names)) & ("Intercept" in x_names)
-        products = self.centred[:, at][:, :, at]
-        if not own:
-            m = np.where(moved, self.about[:, at], self.means[:, at])
-            products = products + self.counts[:, None, None] * m[:, :, None] * m[:, None]
-        q = len(z_names)
-        # what rounding may leave of a column that is constant in a group
-        dust = 1e-13 * self.counts[:, None] * self.means[:, at] ** 2
-        size = np.maximum(np.diagonal(products, axis1=1, axis2=2), dust)
-        whole = size[:, -1].sum()
-        ranks, products = _swept(products, size, q)
-        rest = products[:, q:, q:].sum(axis=0)[None]
-        more, rest = _swept(rest, size[:, q:].sum(axis=0)[None], len(x_names))
-        rank = own * int((self.counts > 0).sum()) + int(ranks.sum()) + int(more.sum())
-        return rank, float(max(rest[0, -1, -1], 0.0) / (whole or 1.0))
-
-
-def _swept(products: np.ndarray, size: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rank (J,) of the first k columns of products (J, d, d), and what they do not explain.
-
-    A column counts if more is left of it than rounding leaves of its `size` (J, d).
-    """
-    ranks = np.zeros(len(products), dtype=np.int64)
-    for c in range(k):
-        pivot = products[:, c, c]
-        used = pivot > 1e-11 * size[:, c]
-        ranks += used
-        weight = np.divide(1.0, pivot, out=np.zeros(len(pivot)), where=used)
-        column = products[:, :, c]
-        products = products - weight[:, None, None] * column[:, :, None] * column[:, None]
-    return ranks, products
-
-
 def require_estimable(design: Design) -> None:
     """Raise a ValueError that names the column and the remedy."""
     n, p = design.n_rows, len(design.x_names)
@@ -125,17 +36,19 @@ def require_estimable(design: Design) -> None:
             "A predictor cannot be called 'sigma', the name of the residual standard deviation; "
             "rename the column."
         )
-    if design.group and design.n_groups < 2:
-        raise ValueError(
-            f"The grouping column {design.group!r} has one level; a hierarchy needs at least two. "
-            "Leave the group term out, or check the column."
-        )
+    for grouping in design.groupings:
+        if grouping.n_levels < 2:
+            raise ValueError(
+                f"The grouping column {grouping.name!r} has one level; a hierarchy needs at least "
+                "two. Leave the group term out, or check the column."
+            )
     if n < p:
         raise ValueError(
             f"There are {n} rows for {p} coefficients; give more rows or fewer predictors."
         )
     X, Z, _ = design.totals
-    for name, rms in zip((*design.x_names, *design.z_names), [*X.rms, *Z.rms], strict=True):
+    z_names = [name for grouping in design.groupings for name in grouping.z_names]
+    for name, rms in zip([*design.x_names, *z_names], [*X.rms, *Z.rms], strict=True):
         if rms == 0:
             raise ValueError(f"The predictor {name!r} is zero in every row; leave it out.")
     x_constant, y_constant = _constant(design)
@@ -165,17 +78,53 @@ def require_noise(design: Design) -> None:
     """
     if design.se is not None:
         return
+    if len(design.groupings) > 1:
+        _require_noise_of_several(design)
+        return
     explained, q = Explained(design), len(design.z_names)
     population = range(len(design.x_names))
     for z in ([], [*range(q)]):
         rank, left = explained.by(z, population)
         needed = 1 if z else q + 1
         if left < 1e-13 and design.n_rows - rank >= needed and _exact(design, z):
-            raise ValueError(
-                f"The response {design.response!r} has no noise: it is an exact combination of the "
-                f"{'predictors within each group' if z else 'predictors'}. Check the columns; "
-                "there is nothing to estimate."
-            )
+            raise ValueError(_no_noise(design, groups=bool(z)))
+
+
+def _no_noise(design: Design, *, groups: bool) -> str:
+    return (
+        f"The response {design.response!r} has no noise: it is an exact combination of the "
+        f"{'predictors within each group' if groups else 'predictors'}. Check the columns; "
+        "there is nothing to estimate."
+    )
+
+
+def _require_noise_of_several(design: Design) -> None:
+    """The same for several groupings, each of which may be needed or not.
+
+    A response that all of them leave something of, all fewer do. Otherwise, the dimension of what
+    some groupings leave of all rows is counted by random values in the place of the response:
+    as many of these as its dimension leave independent rests.
+    """
+    y = Span(design, ()).left(design.y, precise=True)
+
+    def exact(span: Span) -> bool:
+        left = span.left(y)
+        if np.linalg.norm(left) < 0.05 * np.linalg.norm(y):
+            left = span.left(y, precise=True)
+        return bool(np.abs(left).max() <= _rounding(design))
+
+    if not exact(Span(design, design.groupings)):
+        return
+    rng = np.random.default_rng(2_718_281_828)  # which no simulated column will have come from
+    sizes = range(len(design.groupings) + 1)
+    for some in chain.from_iterable(combinations(design.groupings, size) for size in sizes):
+        span = Span(design, some)
+        if not exact(span):
+            continue
+        needed = 1 + len(design.sd_names) - sum(len(grouping.z_names) for grouping in some)
+        rests = [span.left(rng.standard_normal(len(y)), precise=True) for _ in range(needed)]
+        if np.linalg.matrix_rank(np.stack(rests), tol=1e-6 * np.sqrt(len(y))) == needed:
+            raise ValueError(_no_noise(design, groups=bool(some)))
 
 
 def _exact(design: Design, z: list[int]) -> bool:
@@ -192,32 +141,54 @@ def _exact(design: Design, z: list[int]) -> bool:
     if design.X.shape[1]:
         X = rows[:, :-1] / np.maximum(np.linalg.norm(rows[:, :-1], axis=0), 1e-300)
         left = left - X @ np.linalg.lstsq(X, left, rcond=1e-10)[0]
-    return bool(np.abs(left).max() <= 1e-10 * np.std(design.y) + 1e-14 * np.abs(design.y).max())
+    return bool(np.abs(left).max() <= _rounding(design))
+
+
+def _rounding(design: Design) -> float:
+    """What rounding may leave of a response that is given exactly."""
+    return float(1e-10 * np.std(design.y) + 1e-14 * np.abs(design.y).max())
 
 
 def unidentified(design: Design) -> str:
-    """Say so where every row is a group and no figure of the data tells its effect from its noise.
+    """Say so where no figure of the data tells effects from the noise, or from other effects.
+
+    The data say of the effects and the noise what these add to the variances and covariances of
+    the rows: ``sigma² I`` and, for each entry of each Sigma, a matrix that follows from Z and the
+    groups. Where these matrices depend on each other, only the priors tell their factors apart.
+    """
+    for grouping in design.groupings:
+        if _like_noise(grouping):
+            return (
+                f"Every row is a group of its own in {grouping.name!r}, so that the data cannot "
+                "tell the group effects from the noise and only the priors do: give several rows "
+                "for each group, leave the group term out, or give known standard errors (`se`)."
+            )
+    confused = alike(design) if len(design.groupings) > 1 else []
+    if not confused:
+        return ""
+    names = [repr(name) if name else "the noise" for name in confused]
+    return (
+        f"The data cannot tell {', '.join(names[:-1])} and {names[-1]} apart, for what the effects "
+        "of one add to the variances of the rows the others can add, and only the priors do: "
+        "leave one of the group terms out."
+    )
+
+
+def _like_noise(grouping: Grouping) -> bool:
+    """Whether every row is a group, and its effects vary as its noise does.
 
     The variance of a row about the line is ``sigma² + z' Sigma z``. With one row in each group,
     the data say nothing but this sum; if a combination of the products in ``z' Sigma z`` is the
     same in every row, such as that of a varying intercept, it cannot be told from sigma².
     """
-    if not design.group or design.counts.max() > 1:
-        return ""
-    pairs = np.stack(
-        [design.Z[:, i] * design.Z[:, j] for block in design.blocks for i in block for j in block],
-        axis=-1,
-    )
-    pairs = pairs / np.maximum(np.linalg.norm(pairs, axis=0), 1e-300)
+    if grouping.counts.max() > 1:
+        return False
+    Z = grouping.Z
+    pairs = np.stack([Z[:, i] * Z[:, j] for block in grouping.blocks for i in block for j in block])
+    pairs = pairs.T / np.maximum(np.linalg.norm(pairs, axis=1), 1e-300)
     ones = np.ones(len(pairs)) / np.sqrt(len(pairs))
     left = ones - pairs @ np.linalg.lstsq(pairs, ones, rcond=None)[0]
-    if np.linalg.norm(left) > 1e-6:
-        return ""
-    return (
-        f"Every row is a group of its own in {design.group!r}, so that the data cannot tell the "
-        "group effects from the noise and only the priors do: give several rows for each group, "
-        "leave the group term out, or give known standard errors (`se`)."
-    )
+    return bool(np.linalg.norm(left) <= 1e-6)
 
 
 def _constant(design: Design) -> tuple[np.ndarray, bool]:

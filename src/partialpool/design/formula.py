@@ -9,7 +9,7 @@ not fit; here a formula is read whole or refused.
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from formulae import model_description
@@ -44,6 +44,10 @@ class GroupTerm:
         """Name of the grouping factor."""
         return ":".join(self.columns)
 
+    def __str__(self) -> str:
+        bar = "|" if self.correlated else "||"
+        return f"({self.expression} {bar} {':'.join(f'`{name}`' for name in self.columns)})"
+
 
 @dataclass(frozen=True)
 class Formula:
@@ -58,6 +62,7 @@ class Formula:
     offsets : tuple of str
         What is taken from the response, row by row, before anything is estimated.
     terms : tuple of GroupTerm
+        In the order written, ``(x | a/b)`` as ``(x | a)`` and ``(x | a:b)``.
     arithmetic : bool
         Whether the response is an expression such as ``a / b``, which means what it says.
     """
@@ -77,8 +82,13 @@ class Formula:
     @property
     def without_groups(self) -> str:
         """The same formula without its group terms."""
+        return self.without(*self.factors)
+
+    def without(self, *factors: tuple[str, ...]) -> str:
+        """The same formula without the group terms of some `factors`."""
         offsets = [f"offset({offset})" for offset in self.offsets]
-        return f"{self.response} ~ {' + '.join([self.population, *offsets])}"
+        kept = [str(term) for term in self.terms if term.columns not in factors]
+        return f"{self.response} ~ {' + '.join([self.population, *offsets, *kept])}"
 
     @property
     def predictors(self) -> set[str]:
@@ -88,22 +98,9 @@ class Formula:
         return set().union(*(variables(part, self.text) for part in parts))
 
     @property
-    def factors(self) -> tuple[str, ...]:
-        """Columns whose combination is the group; empty for a model without groups.
-
-        Raises
-        ------
-        ValueError
-            If the terms have several grouping factors.
-        """
-        factors = {term.columns for term in self.terms}
-        if len(factors) > 1:
-            names = sorted(":".join(columns) for columns in factors)
-            raise ValueError(
-                f"{self.text!r} has the grouping factors {', '.join(names)}; one grouping factor "
-                "is supported so far: keep one of them, or use Bambi for crossed and nested ones."
-            )
-        return next(iter(factors), ())
+    def factors(self) -> tuple[tuple[str, ...], ...]:
+        """The grouping factors, in the order first written: columns whose combination groups."""
+        return tuple(dict.fromkeys(term.columns for term in self.terms))
 
 
 def read(formula: str) -> Formula:
@@ -142,7 +139,7 @@ def read(formula: str) -> Formula:
             if offset:
                 offsets.append(" ".join(words[inside]))
             else:
-                terms.append(_group_term(tokens[inside], formula))
+                terms += _group_terms(tokens[inside], formula)
             if common and common[-1] == "+":
                 common.pop()
             i = end + 1
@@ -171,6 +168,12 @@ def read(formula: str) -> Formula:
         _parsed(part, formula)
     for term in terms:
         _parsed(term.expression, formula)
+    # a:b and b:a are one factor, called as it is first written
+    first: dict[frozenset[str], tuple[str, ...]] = {}
+    terms = [
+        replace(term, columns=first.setdefault(frozenset(term.columns), term.columns))
+        for term in terms
+    ]
     arithmetic = isinstance(_parsed(response, formula, response=True), Binary | Unary | Grouping)
     return Formula(formula, response, population, tuple(offsets), tuple(terms), arithmetic)
 
@@ -300,20 +303,26 @@ def _bar(kinds: list[str], start: int, end: int) -> bool:
     return False
 
 
-def _group_term(tokens: list[Token], formula: str) -> GroupTerm:
+def _group_terms(tokens: list[Token], formula: str) -> list[GroupTerm]:
+    """The terms that ``x | a/b`` stands for: ``(x | a)`` and ``(x | a:b)``."""
     words, kinds = ([getattr(token, f) for token in tokens] for f in ("lexeme", "kind"))
     bar = kinds.index("PIPE")
     double = kinds[bar + 1 : bar + 2] == ["PIPE"]
-    expression, factor = words[:bar], words[bar + 1 + double :]
+    start = bar + 1 + double
+    expression, factor, kinds = words[:bar], words[start:], kinds[start:]
     if not expression or not factor:
         raise ValueError(f"In {formula!r}, a group term needs both sides: (x | g).")
-    names = kinds[bar + 1 + double :]
-    named = all(kind in ("IDENTIFIER", "BQNAME") for kind in names[::2])
-    if not named or len(names) % 2 == 0 or any(kind != "COLON" for kind in names[1::2]):
+    written = " ".join(factor)
+    named = all(kind in ("IDENTIFIER", "BQNAME") for kind in kinds[::2])
+    if not named or len(kinds) % 2 == 0 or {*kinds[1::2]} - {"COLON", "SLASH"}:
         raise ValueError(
-            f"In {formula!r}, '{' '.join(factor)}' stands for several grouping factors or an "
-            "expression; one factor, or an interaction a:b of factors, is supported so far: make "
-            "a column of it, or use Bambi for crossed and nested factors."
+            f"In {formula!r}, {written!r} is no grouping factor: write a column, a:b for the "
+            "combinations of two, or a/b for a and a:b. Add a group term for each further factor, "
+            "and make a column of an expression."
         )
     columns = tuple(word.strip("`") for word in factor[::2])
-    return GroupTerm(" ".join(expression), columns, correlated=not double)
+    if len({*columns}) < len(columns):
+        raise ValueError(f"In {formula!r}, {written!r} has a column twice; leave one out.")
+    # after ':' the combination goes on, after '/' and at the end it is a factor
+    ends = [k for k, kind in enumerate([*kinds[1::2], "SLASH"], start=1) if kind == "SLASH"]
+    return [GroupTerm(" ".join(expression), columns[:end], correlated=not double) for end in ends]

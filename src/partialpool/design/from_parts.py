@@ -61,12 +61,18 @@ def reduce(parts: Parts, formula: str) -> Reduced:
     """
     asked = read_formula(formula)
     _refuse_stateful(formula)
+    if len(asked.factors) > 1:
+        raise ValueError(
+            f"In {formula!r}, there are {len(asked.factors)} grouping factors, and data in parts "
+            "take one; keep one of them, or read the table whole."
+        )
+    grouping = asked.factors[0] if asked.factors else ()
     used = used_columns(formula)
     parts.require(used)
     require_no_constant(parts.schema, formula)
     named = asked.predictors | variables(asked.answer, formula)
     categorical = sorted(name for name in named if not is_number(parts.schema[name]))
-    labels = {*categorical, *asked.factors}
+    labels = {*categorical, *grouping}
     own = [parts.categories(part, categorical) for part in parts.files]
     levels = {name: sorted(set().union(*(o[name] for o in own))) for name in categorical}
     references = {name: values[0] for name, values in levels.items()}
@@ -130,9 +136,18 @@ def build(formula: str, parts: Parts) -> tuple[Design, pd.DataFrame]:
     """
     found = reduce(parts, formula)
     sample, moments = found.sample, found.moments
-    design = replace(found.columns.design, levels=moments.levels, moments=moments)
-    X, Z, codes = design.rows(sample)
-    design = replace(design, y=found.columns.answer(sample), X=X, Z=Z, codes=codes)
+    design = found.columns.design
+    known = tuple(
+        replace(grouping, levels=moments.levels, _counts=moments.counts)
+        for grouping in design.groupings
+    )
+    design = replace(design, groupings=known, moments=moments)
+    X, of_groups = design.rows(sample)
+    groupings = tuple(
+        replace(grouping, Z=Z, codes=codes)
+        for grouping, (Z, codes) in zip(known, of_groups, strict=True)
+    )
+    design = replace(design, y=found.columns.answer(sample), X=X, groupings=groupings)
     require_estimable(design)
     sample.attrs = parts.attrs
     return design, sample

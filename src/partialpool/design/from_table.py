@@ -14,10 +14,16 @@ from partialpool.data.columns import (
     standard_errors,
 )
 from partialpool.data.text import safe
-from partialpool.design import evaluation
+from partialpool.design import evaluation, nesting
 from partialpool.design.estimable import require_estimable
-from partialpool.design.formula import read, require_no_constant, used_columns, variables
-from partialpool.design.matrices import Design
+from partialpool.design.formula import (
+    Formula,
+    read,
+    require_no_constant,
+    used_columns,
+    variables,
+)
+from partialpool.design.matrices import Design, Grouping
 
 #: More effects than this, and their correlations, no data of groups tell apart.
 MOST_VARYING = 20
@@ -49,7 +55,6 @@ def build(
         With one sentence that names what is wrong with formula or table, and the remedy.
     """
     found = read(formula)
-    factors = found.factors
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"The table is a {type(table).__name__}; give a pandas DataFrame.")
     if not len(table):
@@ -71,43 +76,27 @@ def build(
     if offset:
         y = y - evaluation.columns(offset, len(table)).sum(axis=1)
         answer = " - ".join([answer, *found.offsets])
-    blocks: list[tuple[int, ...]] = []
-    varying: list[Any] = []
-    names: list[str] = []
-    written = [evaluation.terms(matrices.common) if population else "0"]
-    for term in found.terms:
-        columns = evaluation.evaluate(term.expression, table, formula).common
-        if columns is None:
-            raise ValueError(f"In {formula!r}, the group term on {term.factor} has no columns.")
-        labels = ["1" if name == "Intercept" else name for name in evaluation.labels(columns)]
-        start = len(names)
-        members = range(start, start + len(labels))
-        blocks += [tuple(members)] if term.correlated else [(k,) for k in members]
-        names += labels
-        varying.append(columns)
-        bar = "|" if term.correlated else "||"
-        written.append(f"({evaluation.terms(columns)} {bar} {term.factor})")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(
-            f"In {formula!r}, the effect of {twice!r} by {':'.join(factors)} is written twice."
-        )
-    if len(names) > MOST_VARYING:
-        pairs = sum(len(block) * (len(block) - 1) // 2 for block in blocks)
-        raise ValueError(
-            f"In {formula!r}, {len(names)} effects would vary by {':'.join(factors)}, such as "
-            f"{names[-1]!r}, with {len(names)} standard deviations and {pairs} correlations; at "
-            f"most {MOST_VARYING} can. Let fewer columns vary, or turn text into numbers."
-        )
-    if factors:
-        codes, levels = pd.factorize(evaluation.factor(table, factors), sort=True)
-    else:
-        codes, levels = np.zeros(len(table), dtype=np.int64), np.array(["all"])
-    X, Z = (evaluation.columns(made, len(table)) for made in (population, tuple(varying)))
+    X = evaluation.columns(population, len(table))
     x_names = tuple(name for matrix in population for name in evaluation.labels(matrix))
     require_finite(y[:, None], [answer], formula)
     require_finite(X, x_names, formula)
-    require_finite(Z, names, formula)
+    varying = [evaluation.evaluate(term.expression, table, formula).common for term in found.terms]
+    groupings = tuple(
+        _grouping(found, columns, varying, table, x_names) for columns in found.factors
+    )
+    effects = [effect for grouping in groupings for effect in grouping.effects]
+    if len(set(effects)) < len(effects):
+        twice = next(effect for effect in effects if effects.count(effect) > 1)
+        raise ValueError(
+            f"In {formula!r}, two grouping factors have effects called {twice!r}; rename a column."
+        )
+    written = [
+        evaluation.terms(matrices.common) if population else "0",
+        *(
+            f"({evaluation.terms(made)} {'|' if term.correlated else '||'} {term.factor})"
+            for term, made in zip(found.terms, varying, strict=True)
+        ),
+    ]
     design = Design(
         formula=formula,
         response=safe(answer),
@@ -115,21 +104,66 @@ def build(
         y=y,
         X=X,
         x_names=x_names,
-        Z=Z,
-        z_names=tuple(names),
-        blocks=tuple(blocks),
-        factors=factors,
-        codes=np.asarray(codes, dtype=np.int64),
-        levels=np.asarray(levels),
+        groupings=groupings,
         predictors=tuple(predictors),
         se=None if se is None else standard_errors(table, se),
+        nesting=nesting.sentence(groupings, table),
         _common=population,
-        _varying=tuple(varying),
         _offset=offset,
     )
     if estimable:
         require_estimable(design)
     return design
+
+
+def _grouping(
+    found: Formula,
+    columns: tuple[str, ...],
+    varying: list[Any],
+    table: pd.DataFrame,
+    x_names: tuple[str, ...],
+) -> Grouping:
+    """A grouping factor with all its terms, `varying` the matrices of all terms of the formula."""
+    factor = ":".join(columns)
+    blocks: list[tuple[int, ...]] = []
+    mine: list[Any] = []
+    names: list[str] = []
+    for term, made in zip(found.terms, varying, strict=True):
+        if term.columns != columns:
+            continue
+        if made is None:
+            raise ValueError(f"In {found.text!r}, the group term on {factor} has no columns.")
+        labels = ["1" if name == "Intercept" else name for name in evaluation.labels(made)]
+        members = range(len(names), len(names) + len(labels))
+        blocks += [tuple(members)] if term.correlated else [(k,) for k in members]
+        names += labels
+        mine.append(made)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"In {found.text!r}, the effect of {twice!r} by {factor} is written twice."
+        )
+    if len(names) > MOST_VARYING:
+        pairs = sum(len(block) * (len(block) - 1) // 2 for block in blocks)
+        raise ValueError(
+            f"In {found.text!r}, {len(names)} effects would vary by {factor}, such as "
+            f"{names[-1]!r}, with {len(names)} standard deviations and {pairs} correlations; at "
+            f"most {MOST_VARYING} can. Let fewer columns vary, or turn text into numbers."
+        )
+    Z = evaluation.columns(tuple(mine), len(table))
+    require_finite(Z, names, found.text)
+    codes, levels = pd.factorize(evaluation.factor(table, columns), sort=True)
+    name = safe(factor)
+    return Grouping(
+        columns,
+        Z,
+        tuple(names),
+        tuple(blocks),
+        np.asarray(codes, dtype=np.int64),
+        np.asarray(levels),
+        f"{name}__factor_dim" if name in x_names else name,
+        _varying=tuple(mine),
+    )
 
 
 def complete_rows(

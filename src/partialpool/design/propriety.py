@@ -20,7 +20,7 @@ from itertools import chain, combinations
 
 import numpy as np
 
-from partialpool.design.estimable import Explained
+from partialpool.design.explained import Ranks
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
 
@@ -56,19 +56,21 @@ def propriety(design: Design, priors: dict[str, Prior]) -> Propriety:
     heavy = [name for name, a in tails.items() if a <= 3]
     if not heavy:
         return Propriety((), ())
-    explained = Explained(design)
-    own = explained.by([], flat)[0]
+    ranks = Ranks(design)
+    own = ranks.of([], flat)
     spare: dict[tuple[str, ...], float] = {}
     for some in chain.from_iterable(combinations(heavy, k + 1) for k in range(len(heavy))):
         z = [design.sd_names.index(name) for name in some if name != "sigma"]
-        rank = design.n_rows if "sigma" in some else explained.by(z, flat)[0]
+        # with more directions than this, nothing is lacking
+        enough = own + len(some) + 2
+        rank = design.n_rows if "sigma" in some else ranks.of(z, flat, enough)
         spare[some] = rank - own + sum(tails[name] for name in some) - len(some)
         if spare[some] <= 0:
             raise ValueError(_no_posterior(design, priors, some, rank - own))
     without = []
     for d in (1, 2):
         lacking = {name for some, more in spare.items() if more <= d for name in some}
-        without.append(tuple(_affected(design, explained, flat, lacking)))
+        without.append(tuple(_affected(design, ranks, flat, lacking)))
     return Propriety(*without)
 
 
@@ -81,9 +83,7 @@ def _tail(prior: Prior) -> float:
     return prior.arguments[0] + 1 if prior.family == "HalfStudentT" else np.inf
 
 
-def _affected(
-    design: Design, explained: Explained, flat: list[int], lacking: set[str]
-) -> list[str]:
+def _affected(design: Design, ranks: Ranks, flat: list[int], lacking: set[str]) -> list[str]:
     """The scales that lack a moment, and the coefficients and effects that vary with them.
 
     A coefficient with a flat prior does if free effects of the groups could take its place; these
@@ -93,11 +93,11 @@ def _affected(
         return []
     z = [k for k, name in enumerate(design.sd_names) if name in lacking]
     result = []
-    whole = explained.by(z, flat)[0]
+    whole = ranks.of(z, flat)
     for c in flat:
-        if "sigma" in lacking or explained.by(z, [k for k in flat if k != c])[0] == whole:
+        if "sigma" in lacking or ranks.of(z, [k for k in flat if k != c]) == whole:
             result.append(design.x_names[c])
-    effects = [design.effect(k) for k in z] if result else []
+    effects = [design.effects[k] for k in z] if result else []
     scales = [name for name in [*design.sd_names, "sigma"] if name in lacking]
     return [*result, *scales, *effects]
 
@@ -108,7 +108,8 @@ def _no_posterior(
     names = ", ".join(f"{priors[name]} on {name!r}" for name in some)
     subject = "rows" if "sigma" in some else "groups"
     ways = f"{directions} direction{'s' if directions != 1 else ''}"
-    number = design.n_rows if "sigma" in some else design.n_groups
+    levels = [g.n_levels for g in design.groupings if {*g.sd_names} & {*some}]
+    number = design.n_rows if "sigma" in some else sum(levels)
     return (
         f"There is no posterior: with {names}, the data have {ways} to judge "
         f"{'it' if len(some) == 1 else 'them'} by and more than {len(some)} are needed. Give a "

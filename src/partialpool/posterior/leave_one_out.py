@@ -8,7 +8,7 @@ importance weights only carry what a row tells about the population (Merkle, Fur
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import arviz_stats as azs
@@ -116,10 +116,7 @@ def _refit(model: Regression, row: int, seed: int) -> tuple[float, float, float,
     """Log density, probability integral transform, mean and variance of a row that was left out."""
     design = model.design
     keep = np.arange(len(design.y)) != row
-    parts = {name: getattr(design, name)[keep] for name in ("X", "Z", "y", "codes")}
-    se = None if design.se is None else design.se[keep]
-    others = replace(design, **parts, se=se)
-    values = Fitted.of(model.with_design(others), seed=seed).values
+    values = Fitted.of(model.with_design(design.of_rows(keep)), seed=seed).values
     mean, sd = (part(design, values, np.array([row]))[:, 0] for part in (draws.line, draws.noise))
     noise, y = stats.norm(mean, sd), design.y[row]
     variance = float(np.mean(sd**2) + np.var(mean))

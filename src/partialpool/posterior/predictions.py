@@ -36,7 +36,9 @@ def line(
     if unseen not in UNSEEN:
         raise ValueError(f"unseen: choose from {', '.join(UNSEEN)}, not {unseen!r}.")
     design, values = fitted.model.design, fitted.values
-    X, Z, codes = design.rows(table)
+    X, of_groups = design.rows(table)
+    n = len(table)
+    Z, codes = of_groups[0] if of_groups else (np.empty((n, 0)), np.zeros(n, dtype=np.int64))
     new = codes < 0
     if new.any() and unseen == "refuse":
         level = design.labels(table).to_numpy()[new].tolist()[0]
