@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from data import Data
 from results import Result, Settings, estimated
@@ -26,7 +27,8 @@ def mixedlm(data: Data, seed: int, settings: Settings) -> Result:
     import mixedlm as package
 
     fit = package.lmer(data.formula, data.table)
-    covariance = fit.VarCorr().groups["g"].cov
+    groups = fit.VarCorr().groups
+    covariance = block_diag(*(groups[name].cov for name in data.factors or ["g"]))
     return estimated(data.model.design, fit.fixef().values(), covariance, fit.sigma)
 
 
@@ -35,12 +37,15 @@ def gpboost(data: Data, seed: int, settings: Settings) -> Result:
     import gpboost as package
 
     table = data.table
+    slopes = {
+        "group_rand_coef_data": table[["x"]].to_numpy(),
+        "ind_effect_group_rand_coef": [1],
+        "drop_intercept_group_rand_effect": None if data.correlated else [True],
+    }
     model = package.GPModel(
-        group_data=table[["g"]].to_numpy(),
-        group_rand_coef_data=table[["x"]].to_numpy(),
-        ind_effect_group_rand_coef=[1],
-        drop_intercept_group_rand_effect=None if data.correlated else [True],
+        group_data=table[data.factors or ["g"]].to_numpy(),
         likelihood="gaussian",
+        **({} if data.factors else slopes),
     )
     begun = time.perf_counter()
     model.fit(y=table["y"].to_numpy(), X=np.column_stack([np.ones(len(table)), table["x"]]))

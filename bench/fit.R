@@ -6,7 +6,8 @@ package <- args[1]
 folder <- args[2]
 numbers <- as.numeric(args[4:8])
 data <- read.csv(file.path(folder, "data.csv"))
-data$g <- factor(data$g)
+factors <- intersect(c("g", "a", "b", "c"), names(data))
+data[factors] <- lapply(data[factors], factor)
 formula <- as.formula(args[3])
 priors <- read.csv(file.path(folder, "priors.csv"), row.names = "name")
 if (!nzchar(system.file(package = package))) stop("there is no R package ", package)
@@ -34,6 +35,12 @@ if (package == "lme4") {
   control <- lmerControl(check.nobs.vs.nlev = "ignore", check.nobs.vs.nRE = "ignore")
   fitting <- function() suppressWarnings(suppressMessages(lmer(formula, data, control = control)))
   estimates <- function(fit) {
+    if (!"g" %in% factors) {
+      sds <- vapply(factors, function(f) attr(VarCorr(fit)[[f]], "stddev")[[1]], 0)
+      names(sds) <- paste0("1|", factors, "_sigma")
+      return(data.frame(Intercept = fixef(fit)[[1]], x = fixef(fit)[[2]], as.list(sds),
+                        sigma = sigma(fit), check.names = FALSE))
+    }
     groups <- VarCorr(fit)$g
     sds <- attr(groups, "stddev")
     cor <- attr(groups, "correlation")

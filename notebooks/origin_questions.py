@@ -193,18 +193,19 @@ def starts(fits: Mapping[str, Fitted], exact: Fitted) -> Finding:
     intervals = {name: np.quantile(exact.values[name], [0.05, 0.95]) for name in SCALES}
     sentences = []
     for column, (label, fit) in zip(panels.T, fits.items(), strict=True):
-        inside = []
+        inside = {}
         for panel, (name, (low, high)) in zip(column, intervals.items(), strict=True):
             draws = fit.dataset[name].to_numpy()
             _traces(panel, draws, low, high)
-            inside.append(np.mean((draws >= low) & (draws <= high)))
+            inside[SCALES[name]] = np.mean((draws >= low) & (draws <= high))
         column[0].set_title(label)
         column[-1].set_xlabel("draw")
         worst = checks.summarize(fit.dataset, SCALES)
         sentences.append(
             f"{label}: R-hat up to {worst['rhat'].max():.2f}, {worst['ess_bulk'].min():.0f} "
-            f"effective draws, {np.mean(inside):.0%} of draws of sigma_b and eps in the exact "
-            "90 % intervals"
+            "effective draws, "
+            + " and ".join(f"{share:.0%} of the draws of {name}" for name, share in inside.items())
+            + " in the exact 90 % interval"
         )
     for panel, short in zip(panels[:, 0], SCALES.values(), strict=True):
         panel.set_ylabel(short)

@@ -84,7 +84,10 @@ def test_the_optimiser_runs_to_the_floor(exact):
 
 def test_starts_count_the_draws_within_the_exact_intervals(exact):
     finding = origin_questions.starts({"exact": exact, "again": exact}, exact)
-    assert len(re.findall("90% of draws of sigma_b and eps", finding.sentence)) == 2
+    assert (
+        len(re.findall("90% of the draws of sigma_b and 90% of the draws of eps", finding.sentence))
+        == 2
+    )
     assert len(finding.figure.axes) == 4
 
 

@@ -68,15 +68,26 @@ def test_the_summary_of_a_study_has_quantiles_of_the_estimates():
     assert found == {"a": pytest.approx(expected)}
 
 
-def test_draws_per_second_are_those_of_all_data_sets():
-    """4 data sets of 100 draws in 1 + 2 + 3 + 2 seconds: 50."""
+def test_errors_of_lines_are_compared_with_partial_pooling():
     ends = dict.fromkeys(["q2.5", "q10", "q25"], 0.0) | dict.fromkeys(["q75", "q90", "q97.5"], 3.0)
     ways = {"partial": 1.0, "complete": 2.0, "none": 3.0}
     whole = table(mean=1.0, sd=0.5, seconds=[1.0, 2, 3, 2], **ends, **ways)
-    found = calibration.metrics(whole, whole, 100)
-    assert found["draws per second of fitting"] == {"this run": 50}
+    found = calibration.metrics(whole)
     ratios = found["error of the groups' lines over partial pooling's"]
     assert ratios == pytest.approx({"complete pooling": 2, "no pooling": 3})
+
+
+def test_a_truth_on_the_boundary_is_no_reproach():
+    """No interval can hold a standard deviation of zero, and no alarm can be blamed for it."""
+    ends = dict.fromkeys(["q2.5", "q10", "q25"], 0.5) | dict.fromkeys(["q75", "q90", "q97.5"], 3.0)
+    ways = {"partial": 1.0, "complete": 2.0, "none": 3.0}
+    zero = table(mean=1.0, sd=0.5, trusted=True, **ends, **ways).assign(parameter="sigma", truth=0.0)
+    one = zero.assign(parameter="x", truth=1.0)
+    both = pd.concat([zero, one])
+    assert calibration.on_the_edge(both) == ["sigma"]
+    assert calibration.alarms({"recovery": both}).table.at["recovery", "off_trusted"] == 0
+    found = calibration.metrics(both)["coverage of 95% intervals at the true values"]
+    assert found == {"x": 1.0}
 
 
 @pytest.mark.parametrize(("far", "low", "high"), [(1e6, 0, 0.1), (-1e6, 0.9, 1)])

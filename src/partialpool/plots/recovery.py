@@ -7,6 +7,7 @@ from scipy.stats import binom, kstest
 from partialpool.data.text import code
 from partialpool.plots import theme
 from partialpool.plots.marginals import ecdf_pit
+from partialpool.posterior.agreement import explained
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING
 from partialpool.simulation import calibration
@@ -102,9 +103,19 @@ def estimates(table: pd.DataFrame, most: int = 60) -> Finding:
     says = (
         f"Over {table['data_set'].nunique():,} data sets the average posterior mean lies farthest "
         f"from the truth for {code(worst.name)}: {worst['estimate']:.3g} for {worst['truth']:g}, "
-        f"{z.max():.1f} Monte Carlo errors away. A posterior mean need not be unbiased: where data "
-        "say little, it leans towards the prior."
+        f"{z.max():.1f} Monte Carlo errors away. "
     )
+    if z.max() <= explained(len(z)):
+        says += (
+            f"That much is chance: the limit for {len(z)} parameters is {explained(len(z)):.1f}."
+        )
+    elif worst.name in calibration.on_the_edge(table):
+        says += "That truth is zero, the boundary, and every estimate lies above it."
+    else:
+        says += (
+            "A posterior mean need not be unbiased: where data say little, it leans towards the "
+            "prior."
+        )
     what = f"Estimates of {', '.join(names)} with 95 % intervals, in order."
     return theme.finding("estimates", figure, what, says)
 

@@ -18,7 +18,7 @@ from partialpool.plots.marginals import density
 from partialpool.posterior import checks
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import thinned
-from partialpool.simulation.methods import EXACT, Comparison
+from partialpool.simulation.methods import APART, EXACT, Comparison, grade
 
 #: Most points of one chain in a trace, and of one method in a funnel.
 TRACE_POINTS, POINTS = 400, 1500
@@ -26,8 +26,8 @@ TRACE_POINTS, POINTS = 400, 1500
 DPI = 140
 #: Part of the exact posterior that counts as the neck of the funnel.
 NECK = 0.05
-#: The exact fit when its compiled code is in memory.
-AGAIN = f"{EXACT}, code loaded"
+#: Narrowing below which a posterior is no funnel.
+FUNNEL = 2.0
 
 
 def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
@@ -90,11 +90,16 @@ def _trace_conclusion(name: str, rhat: Mapping[str, float]) -> str:
     apart = [words for words, value in rhat.items() if value > checks.MAX_RHAT]
     together = [words for words in rhat if words not in apart]
     says = []
-    if apart:
+    stuck = [words for words in apart if rhat[words] > APART]
+    slow = [words for words in apart if words not in stuck]
+    if stuck:
         says.append(
-            f"On {code(name)}, the chains of {_names(apart)} contradict each other (R-hat up to "
+            f"On {code(name)}, the chains of {_names(stuck)} contradict each other (R-hat up to "
             f"{max(rhat.values()):.2f}): each tells of the part in which it is stuck."
         )
+    if slow:
+        top = max(rhat[words] for words in slow)
+        says.append(f"The chains of {_names(slow)} {grade(top)} (R-hat at most {top:.3f}).")
     if together:
         top = max(rhat[words] for words in together)
         says.append(f"Those of {_names(together)} tell one story (R-hat at most {top:.3f}).")
@@ -156,8 +161,9 @@ def funnels(comparison: Comparison) -> Finding:
     theme.legend(figure, handles)
     says = (
         f"Where {code(scale)} is in its lowest {100 * NECK:.0f} %, the exact posterior of "
-        f"{code(name)} is {ratio:.1f} times narrower than where it is above its median. The exact "
-        f"posterior has {100 * NECK:.0f} % of its draws there, {', '.join(said)}."
+        f"{code(name)} is {ratio:.1f} times narrower than where it is above its median"
+        f"{'' if ratio >= FUNNEL else ', which is hardly a funnel'}. "
+        f"The exact posterior has {100 * NECK:.0f} % of its draws there, {', '.join(said)}."
     )
     what = (
         f"Scatter plots of {scale} against {name}, one for each of {', '.join(labels)}, over the "
@@ -194,14 +200,8 @@ def funnel_pair(comparison: Comparison) -> tuple[str, str, int, float]:
 
 
 def speed(comparison: Comparison) -> Finding:
-    """Effective draws per second of the worst parameter, on a log axis.
-
-    The exact fit stands there twice: as everyone, and with its code loaded (the reference).
-    """
-    reference = comparison.reference
-    again = checks.summarize(reference.dataset)["ess_bulk"].min() / reference.attrs["fit_seconds"]
-    rows = comparison.rows[["seconds", "ess", "ess_per_second", "verdict"]].copy()
-    rows.loc[AGAIN] = rows.loc[EXACT].to_dict() | {"ess_per_second": again}
+    """Effective draws per second of the worst parameter, on a log axis."""
+    rows = comparison.rows[["seconds", "ess", "ess_per_second", "verdict"]]
     rows = rows.sort_values("ess_per_second")
     pace = rows["ess_per_second"]
     figure, (axes,) = theme.panels(1, 1, (7.6, 0.42 * len(rows) + 0.5))
@@ -214,14 +214,11 @@ def speed(comparison: Comparison) -> Finding:
     _verdict_legend(figure)
     others = rows.loc[comparison.sampled]
     passed = others.loc[others["verdict"] != "failed", "ess_per_second"]
-    says = (
-        f"The exact fit gives {short(pace[EXACT])} effective draws per second ({short(again)} once "
-        "its code is loaded)"
-    )
+    says = f"The exact fit gives {short(pace[EXACT])} effective draws per second"
     if len(passed):
         says += (
-            f", {short(pace[EXACT] / passed.max())} times as many as the fastest sampler that "
-            f"passed, {unpunctuated(passed.idxmax())}"
+            f", about {float(f'{pace[EXACT] / passed.max():.1g}'):,.0f} times as many as the "
+            f"fastest sampler that passed, {unpunctuated(passed.idxmax())}"
         )
     elif len(others):
         says += ", and no sampler passed"
@@ -232,7 +229,10 @@ def speed(comparison: Comparison) -> Finding:
             f"{duration(rows.at[EXACT, 'seconds'])} would take "
             f"{duration(rows.at[EXACT, 'ess'] / pace[slow])}"
         )
-    says += ". Seconds are those of the whole fit, with what it compiles."
+    says += (
+        ". Seconds are those of one whole fit, with the code that it compiles or loads, on a "
+        "machine that may have had other work: only orders of magnitude count."
+    )
     what = f"Dot plot of effective draws per second for {', '.join(rows.index[::-1])}."
     return theme.finding("speed", figure, what, says)
 
@@ -305,7 +305,7 @@ def _ends(intervals: list[np.ndarray], log: bool = False) -> tuple[float, float]
 def _dots(axes: Axes, values: Any, verdicts: Any) -> None:
     """A row for each method: its figure on a log axis, an open dot where its checks failed."""
     for at, (words, value) in enumerate(values.items()):
-        color = theme.COLORS["exact" if words in (EXACT, AGAIN) else "partial"]
+        color = theme.COLORS["exact" if words == EXACT else "partial"]
         face = "none" if verdicts[words] == "failed" else color
         axes.plot(value, at, "o", ms=8, mfc=face, mec=color, mew=1.8, clip_on=False)
     axes.set(xscale="log", ylim=(-0.7, len(values) - 0.3))

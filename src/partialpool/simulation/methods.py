@@ -32,6 +32,10 @@ WORDS = {
     "marginal": "marginal",
 }
 EXACT = WORDS["exact"]
+#: R-hat from which on chains have not met: the limit of Gelman & Rubin's time.
+APART = 1.1
+#: Effective draws below which the Monte Carlo error of a mean is a tenth of a posterior sd.
+FEW = 100
 #: Column of the table of methods -> its heading and format where people read it.
 HEADINGS = {
     "seconds": ("seconds", "{:,.2f}"),
@@ -53,7 +57,7 @@ class Comparison:
     Attributes
     ----------
     rows : pandas.DataFrame
-        A row per method, in words: ``seconds`` of the fit with everything it compiles, ``draws``
+        A row per method, in words: ``seconds`` of the fit with all it compiles or loads, ``draws``
         in all chains, ``ess`` and ``worst`` (bulk effective draws of the parameter that has the
         fewest, and its name), ``ess_per_second``, ``rhat`` (largest), ``divergences`` (NaN where
         there are none to count), ``z`` and ``wasserstein`` (largest distances from the exact
@@ -190,7 +194,7 @@ def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
     assert distances is not None  # there is a reference
     shown = distances.loc[~distances.index.str.endswith("]"), "wasserstein"]
     z = distances["z"].abs()
-    seconds = fitted.attrs["fit_seconds"]
+    seconds = fitted.attrs["fit_seconds"] + fitted.attrs["loading_seconds"]
     return {
         "seconds": seconds,
         "draws": fitted.dataset.sizes["chain"] * fitted.dataset.sizes["draw"],
@@ -220,21 +224,27 @@ def method_table(comparison: Comparison) -> Finding:
 
 
 def _about_exact(row: pd.Series, comparison: Comparison) -> str:
-    again = comparison.reference.attrs["fit_seconds"]
+    attrs = comparison.fits[EXACT].attrs
     return (
-        f"{row['draws']:,} draws in {duration(row['seconds'])}, and in {duration(again)} the "
-        f"second time, when its code was loaded (route: {comparison.fits[EXACT].attrs['route']}). "
+        f"{row['draws']:,} draws in {duration(row['seconds'])}, of which loading compiled code "
+        f"took {duration(attrs['loading_seconds'])} (route: {attrs['route']}). "
         f"Two exact fits with different seeds have means at most {row['z']:.1f} Monte Carlo errors "
         f"apart and marginals at most {row['wasserstein']:.3f} posterior standard deviations: that "
         "much is chance."
     )
 
 
+def grade(rhat: float) -> str:
+    """What chains with this R-hat do, by the limits `checks.MAX_RHAT` and `APART`."""
+    if rhat <= checks.MAX_RHAT:
+        return "agree"
+    if rhat <= APART:
+        return f"are not quite mixed by the limit of {checks.MAX_RHAT}"
+    return "tell different stories"
+
+
 def _about(row: pd.Series) -> str:
-    agree = row["rhat"] <= checks.MAX_RHAT
-    chains = (
-        f"Its chains {'agree' if agree else 'tell different stories'} (R-hat {row['rhat']:.3f})"
-    )
+    chains = f"Its chains {grade(row['rhat'])} (R-hat {row['rhat']:.3f})"
     if row["divergences"] > 0:
         chains += f" and {row['divergences']:,.0f} of {row['draws']:,} transitions diverged"
     worst = (
@@ -250,8 +260,11 @@ def _about(row: pd.Series) -> str:
             f"Its means are up to {row['z']:.1f} Monte Carlo errors from the exact ones "
             f"({code(row['z_at'])}), which chance does not explain"
         )
-    elif not agree:
-        means = "Its Monte Carlo error is so large that its means say little"
+    elif row["ess"] < FEW:
+        means = (
+            f"With fewer than {FEW} effective draws the Monte Carlo error of a mean is more than a "
+            "tenth of a posterior standard deviation, so that agreement says little"
+        )
     else:
         means = (
             f"Its means are within {row['z']:.1f} Monte Carlo errors of the exact ones, which "
@@ -259,7 +272,7 @@ def _about(row: pd.Series) -> str:
         )
     far = row["wasserstein"] > checks.MAX_WASSERSTEIN
     return (
-        f"{chains}. {worst}. {means}, {'and' if far == (wrong or not agree) else 'but'} its "
+        f"{chains}. {worst}. {means}, {'and' if far == (wrong or row['ess'] < FEW) else 'but'} its "
         f"farthest marginal, that of {code(row['wasserstein_at'])}, lies "
         f"{row['wasserstein']:.2f} posterior standard deviations from the exact one."
     )
