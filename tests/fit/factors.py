@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from partialpool.fit.elimination import Factor
+from partialpool.fit.reduction import Factor
 
 KINDS = ("crossed", "nested", "partially crossed", "one level", "seen once")
 

@@ -11,8 +11,8 @@ import partialpool as pp
 from partialpool.design.priors import Prior, parse
 from partialpool.fit import given_ratios
 from partialpool.fit.coordinates import Theta
-from partialpool.fit.elimination import MAX_DENSE, Factor, eliminate
 from partialpool.fit.likelihoods import Reduced, inner_prior
+from partialpool.fit.reduction import MAX_DENSE, Factor, eliminate
 
 
 def theta_of(factors, sigma, roots):

@@ -95,14 +95,18 @@ class Coordinates:
                 jacobian += 2 * np.log(share)
         return values, jacobian
 
+    def coordinate(self, k: int, values: np.ndarray) -> np.ndarray:
+        """Coordinates of values of scale k; NaN beyond its bounds."""
+        prior = self.scales[k]
+        values = values - prior.lower
+        values = values / (1 - values / (prior.upper - prior.lower))
+        return np.arcsinh((values / self.widths[k]) ** (1 / _power(prior)))
+
     def coordinates(self, values: np.ndarray) -> np.ndarray:
         """Coordinates (d,) of standard deviations (1 + q,) within bounds; correlations zero."""
         u = np.zeros(self.dimension)
         for at, k in enumerate(self.free):
-            prior = self.scales[k]
-            value = values[k] - prior.lower
-            value /= 1 - value / (prior.upper - prior.lower)
-            u[at] = np.arcsinh((value / self.widths[k]) ** (1 / _power(prior)))
+            u[at] = self.coordinate(k, values[k])
         return u
 
     def correlation_factors(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,10 +136,11 @@ class Coordinates:
     def theta(self, u: np.ndarray) -> tuple[Theta, np.ndarray]:
         """Theta at coordinates (S, d), and the log prior with Jacobian (S,)."""
         u = folded(u, self.mirrors)
-        values, log_prior = self.scale_values(u)
-        for k, prior in enumerate(self.scales):
-            log_prior += prior.logpdf(values[:, k])
-        factors, log_cor = self.correlation_factors(u)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            values, log_prior = self.scale_values(u)
+            for k, prior in enumerate(self.scales):
+                log_prior += prior.logpdf(values[:, k])
+            factors, log_cor = self.correlation_factors(u)
         sds, partial = values[:, 1:], np.tanh(u[:, len(self.free) :])
         return Theta(values[:, 0], sds, partial, sds[:, :, None] * factors), log_prior + log_cor
 

@@ -5,6 +5,7 @@ integrate out; `ThetaPosterior` is the log density of what is left and draws the
 `conditional_effects` draws the effects. The symbols are those of that document.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,8 +15,9 @@ from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
 from partialpool.fit.coordinates import Coordinates, prior_sizes
 from partialpool.fit.crossproducts import CrossProducts
+from partialpool.fit.elimination import Elimination
 from partialpool.fit.kernels import LANES, WORTH_THREADS, draw_effects, threads
-from partialpool.fit.likelihoods import Likelihood, OneFactor, inner_prior
+from partialpool.fit.likelihoods import Likelihood, OneFactor, Reduced, inner_prior
 
 #: Random streams of the group effects, filled by as many threads as there are; the draws depend on
 #: this number, so it is not the machine's.
@@ -56,17 +58,56 @@ class ThetaPosterior(Coordinates):
 
 
 def theta_posterior(
-    design: Design, cross: CrossProducts, priors: dict[str, Prior]
+    design: Design, rows: CrossProducts | Elimination, priors: dict[str, Prior]
 ) -> ThetaPosterior:
     """The posterior of theta for a design under resolved priors."""
     scales = (priors["sigma"], *(priors[name] for name in design.sd_names))
-    coefficients = inner_prior([priors[name] for name in design.x_names], cross)
+    coefficients = [priors[name] for name in design.x_names]
+    eta = tuple(_eta(design, priors, block) for block in design.blocks)
+    if isinstance(rows, Elimination):
+        return of_factors(rows, coefficients, scales, design.blocks, eta)
     return ThetaPosterior(
         blocks=design.blocks,
         scales=scales,
-        widths=np.minimum(_resolution(design, cross), prior_sizes(scales)),
-        eta=tuple(_eta(design, priors, block) for block in design.blocks),
-        likelihood=OneFactor(cross, coefficients),
+        widths=np.minimum(_resolution(design, rows), prior_sizes(scales)),
+        eta=eta,
+        likelihood=OneFactor(rows, inner_prior(coefficients, rows)),
+    )
+
+
+def of_factors(
+    rows: Elimination,
+    coefficients: Sequence[Prior],
+    scales: Sequence[Prior],
+    blocks: Sequence[tuple[int, ...]],
+    eta: Sequence[float],
+) -> ThetaPosterior:
+    """The posterior of theta for reduced rows of several grouping factors.
+
+    Parameters
+    ----------
+    rows : Elimination
+    coefficients : sequence of Prior
+        One for each column of X.
+    scales : sequence of Prior
+        Of sigma, then of the standard deviation of every varying column, factor by factor.
+    blocks : sequence of tuples of int
+        Columns, counted over all factors, that are correlated with each other; every one is in a
+        block.
+    eta : sequence of float
+        Of the LKJ prior of each block; plays no part where a column is alone.
+    """
+    noise = rows.y_scale * _noise_within(rows.E, rows.n_rows)
+    if rows.log_weight is not None:
+        noise = float(np.exp(-rows.log_weight / rows.n_rows))  # the rows' own, known
+    noise = noise if noise > 1e-12 * rows.y_scale else rows.y_scale
+    told = np.array([noise / 10, *(noise / np.sqrt(np.concatenate(rows.squares)))])
+    return ThetaPosterior(
+        blocks=tuple(blocks),
+        scales=tuple(scales),
+        widths=np.minimum(told, prior_sizes(scales)),
+        eta=tuple(eta),
+        likelihood=Reduced(rows, inner_prior(coefficients, rows)),
     )
 
 
@@ -79,14 +120,18 @@ def _eta(design: Design, priors: dict[str, Prior], block: tuple[int, ...]) -> fl
 
 def _resolution(design: Design, cross: CrossProducts) -> np.ndarray:
     """What the data can tell from zero (1 + q,): standard deviations of an average group."""
-    E = cross.E
-    within = E[-1, -1] - E[-1, :-1] @ np.linalg.pinv(E[:-1, :-1], hermitian=True) @ E[:-1, -1]
-    noise = cross.y_scale * np.sqrt(max(within / cross.n_rows, 0.0))
+    noise = cross.y_scale * _noise_within(cross.E, cross.n_rows)
     if cross.log_weight is not None:
         noise = np.exp(-cross.log_weight / cross.n_rows)  # the rows' own, known
     noise = noise if noise > 1e-12 * cross.y_scale else cross.y_scale
     rows = cross.n_rows / len(cross.counts)
     return np.array([noise / 10, *(noise / design.totals[1].rms / np.sqrt(rows))])
+
+
+def _noise_within(E: np.ndarray, n_rows: int) -> float:
+    """Standard deviation of what is left of y beside the groups and the columns of X, inside."""
+    within = E[-1, -1] - E[-1, :-1] @ np.linalg.pinv(E[:-1, :-1], hermitian=True) @ E[:-1, -1]
+    return float(np.sqrt(max(within / n_rows, 0.0)))
 
 
 def _at(posterior: ThetaPosterior, values: np.ndarray) -> np.ndarray:
@@ -100,14 +145,19 @@ def _at(posterior: ThetaPosterior, values: np.ndarray) -> np.ndarray:
 
 
 def starts(design: Design, posterior: ThetaPosterior) -> np.ndarray:
+    """Places (K, d) from which to look for modes: see `starting_places`."""
+    return starting_places(posterior, design.totals[1].rms)
+
+
+def starting_places(posterior: ThetaPosterior, rms: np.ndarray) -> np.ndarray:
     """Places (K, d) from which to look for modes: where data, priors and the boundary would be.
 
-    The first shares the spread of y between noise and group effects; in the others one standard
-    deviation after the other, and all, are barely different from zero, and some are as their
-    priors have them.
+    `rms` (q,) are the root mean squares of the varying columns. The first place shares the spread
+    of y between noise and group effects; in the others one standard deviation after the other, and
+    all, are barely different from zero, and some are as their priors have them.
     """
     spread, q = posterior.likelihood.y_scale, len(posterior.widths) - 1
-    data = np.array([0.7 * spread, *(0.3 * spread / design.totals[1].rms)])
+    data = np.array([0.7 * spread, *(0.3 * spread / rms)])
     prior = np.where(np.isfinite(sizes := prior_sizes(posterior.scales)), sizes, data)
     edge = np.array([data[0], *(0.3 * posterior.widths[1:])])
     effects = np.arange(1 + q) > 0

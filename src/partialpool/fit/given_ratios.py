@@ -92,6 +92,8 @@ def log_likelihood(sigma, log_det, packed, L, small, n_rows, mean, precision, z)
         own = z[s] if len(z) else work[:0]
         half = 0.5 * log_det[s]
         out[s] = _density(C, half, sigma[s], L[s], small, n_rows, mean, precision, F, work, own)
+        if F[m - 1, m - 1] == 0.0:  # an interpolated C that is not definite
+            out[s] = np.nan
     return out
 
 

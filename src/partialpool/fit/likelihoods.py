@@ -134,6 +134,13 @@ class Reduced:
         return self.rows.y_scale
 
     @cached_property
+    def rms(self) -> np.ndarray:
+        """Root mean squares (Q,) of the varying columns."""
+        rows = self.rows
+        squares = [s * J for s, J in zip(rows.squares, rows.levels, strict=True)]
+        return np.sqrt(np.concatenate(squares) / rows.n_rows)
+
+    @cached_property
     def columns(self) -> list[slice]:
         """Where each factor's columns stand in theta's L."""
         ends = np.cumsum([0, *self.rows.widths])
@@ -158,7 +165,7 @@ class Reduced:
 
     def solve(self, theta: Theta, s: int) -> Solved:
         """Rows and levels at the ratios of one theta."""
-        return self.rows.solve([theta.L[s, at, at] / self._noise(theta)[s] for at in self.columns])
+        return self.rows.solve([theta.L[s, at, at] / self.noise(theta)[s] for at in self.columns])
 
     def __call__(self, theta: Theta, z: np.ndarray) -> np.ndarray:
         """Values (S,); z (S, n), unless it is empty, turns from normals into draws, inside."""
@@ -169,10 +176,10 @@ class Reduced:
             C = given_ratios.packed(np.stack([each.C for each in solved]))
             return self.given(theta, log_det, C, z)
         at = self.columns[rows.first]
-        ratio = rows.T[rows.first] @ theta.L[:, at, at] / self._noise(theta)[:, None, None]
+        ratio = rows.T[rows.first] @ theta.L[:, at, at] / self.noise(theta)[:, None, None]
         with threads(len(ratio) * rows.levels[rows.first]):
             value = given_ratios.log_likelihood_directly(
-                self._noise(theta) / rows.y_scale,
+                self.noise(theta) / rows.y_scale,
                 np.ascontiguousarray(ratio),
                 *self._lanes,
                 rows.E,
@@ -190,7 +197,7 @@ class Reduced:
         """The same, where ``log|V0|`` (S,) and C, `given_ratios.packed`, are known."""
         with threads(len(log_det) * packed.shape[1]):
             value = given_ratios.log_likelihood(
-                self._noise(theta) / self.rows.y_scale,
+                self.noise(theta) / self.rows.y_scale,
                 log_det,
                 packed,
                 self._small_roots(theta),
@@ -206,7 +213,7 @@ class Reduced:
         """What does not depend on theta."""
         return self.prior.constant + (self.rows.log_weight or 0.0)
 
-    def _noise(self, theta: Theta) -> np.ndarray:
+    def noise(self, theta: Theta) -> np.ndarray:
         """Standard deviation of the noise, one where rows are divided by their own."""
         return theta.sigma if self.rows.log_weight is None else np.ones(len(theta.sigma))
 
