@@ -81,7 +81,8 @@ def test_a_truth_on_the_boundary_is_no_reproach():
     """No interval can hold a standard deviation of zero, and no alarm can be blamed for it."""
     ends = dict.fromkeys(["q2.5", "q10", "q25"], 0.5) | dict.fromkeys(["q75", "q90", "q97.5"], 3.0)
     ways = {"partial": 1.0, "complete": 2.0, "none": 3.0}
-    zero = table(mean=1.0, sd=0.5, trusted=True, **ends, **ways).assign(parameter="sigma", truth=0.0)
+    zero = table(mean=1.0, sd=0.5, trusted=True, **ends, **ways)
+    zero = zero.assign(parameter="sigma", truth=0.0)
     one = zero.assign(parameter="x", truth=1.0)
     both = pd.concat([zero, one])
     assert calibration.on_the_edge(both) == ["sigma"]

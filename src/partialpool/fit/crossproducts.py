@@ -128,7 +128,7 @@ def crossproducts(design: Design, sigma: float | None = 0.0) -> CrossProducts:
             weights = 1 / np.hypot(design.se, sigma or 0.0)
             log_weight = float(np.log(weights).sum())
             at = partial(crossproducts, design) if sigma is None else None
-        counts, *found = _centred(
+        counts, *found = centred(
             design.codes,
             np.column_stack([design.Z, design.X, design.y]),
             shift,
@@ -142,7 +142,7 @@ def crossproducts(design: Design, sigma: float | None = 0.0) -> CrossProducts:
         one = design.z_names.index("1")
         T[one] += shift[:q]
         T = np.vstack([T[[one]], np.delete(T, one, 0)])
-    R, G, E = _triangular(counts, *found, q, one)
+    R, G, E = triangular(counts, *found, q, one)
     if "Intercept" in design.x_names:
         A[design.x_names.index("Intercept")] += shift[q:-1]
         a[design.x_names.index("Intercept")] = shift[-1]
@@ -168,7 +168,7 @@ def _standardization(design: Design) -> tuple[np.ndarray, np.ndarray]:
 def _of_moments(
     design: Design, shift: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What `_centred` gives but the counts, of all rows from their moments by group."""
+    """What `centred` gives but the counts, of all rows from their moments by group."""
     moments = design.moments
     assert moments is not None
     names = (*design.z_names, *design.x_names, design.response)
@@ -187,7 +187,7 @@ def _of_moments(
     return moments.records[:, 0], m, spread
 
 
-def _triangular(
+def triangular(
     counts: np.ndarray,
     weight: np.ndarray,
     means: np.ndarray,
@@ -214,7 +214,7 @@ def _triangular(
 
 
 @numba.njit(cache=True)
-def _centred(codes, columns, shift, inverse, weights, n_groups):
+def centred(codes, columns, shift, inverse, weights, n_groups):
     """Counts, sums of squared weights, means and products about them, group by group.
 
     Shapes: counts and weights (J,), means (J, k), products (J, k, k), of rows (N, k) standardized

@@ -10,27 +10,38 @@ import numpy as np
 import pandas as pd
 
 from partialpool.design.matrices import Design
-from partialpool.fit import exact, importance
+from partialpool.fit import exact, importance, surrogate
 from partialpool.fit.regression import Regression
+from partialpool.fit.surrogate import Explored
 
 #: Key of the stream of the group effects, spawned from the fit's seed.
 EFFECT_STREAM = 2
+
+
+def explore(
+    regression: Regression, total: int, rng: np.random.Generator, *, scattered: bool = False
+) -> Explored:
+    """A weighted sample of everything but the group effects, and how it was come by.
+
+    Parameters
+    ----------
+    regression : Regression
+    total : int
+        Number of draws that are wanted.
+    rng : numpy.random.Generator
+    scattered : bool
+        Whether modes are looked for from random places (`exact.scattered`) instead of
+        `exact.starts`, as a second fit does that shall see what the first one may have missed.
+    """
+    target = regression.theta_posterior
+    starts = exact.starts(regression.design, target)
+    return surrogate.explore(target, starts, rng, effective=total, scattered=scattered)
 
 
 def population_draws(
     regression: Regression, total: int, rng: np.random.Generator, *, scattered: bool = False
 ) -> tuple[dict[str, np.ndarray], np.ndarray, importance.Sample]:
     """Exact draws of everything but the group effects, and the sample they come from.
-
-    Parameters
-    ----------
-    regression : Regression
-    total : int
-        Number of draws.
-    rng : numpy.random.Generator
-    scattered : bool
-        Whether modes are looked for from random places (`exact.scattered`) instead of
-        `exact.starts`, as a second fit does that shall see what the first one may have missed.
 
     Returns
     -------
@@ -41,26 +52,24 @@ def population_draws(
     importance.Sample
         Says whether the draws are to be trusted.
     """
-    target, design = regression.theta_posterior, regression.design
-    starts = exact.starts(design, target)
-    if scattered:
-        starts = exact.scattered(starts, rng)
-    sample = importance.sample(
-        target,
-        starts,
-        rng,
-        effective=total,
-        mirrors=target.mirrors,
-        draw=target.with_coefficients,
-    )
+    explored = explore(regression, total, rng, scattered=scattered)
+    values, log_density = drawn(regression.design, explored, rng)
+    return values, log_density, explored.sample
+
+
+def drawn(
+    design: Design, explored: Explored, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Draws (total,) of every parameter by name, and the log density of their theta."""
+    sample = explored.sample
     at = importance.resample(sample, rng)
-    scales, correlations = target.parameters(sample.u[at])
+    scales, correlations = explored.posterior.parameters(sample.u[at])
     values: dict[str, np.ndarray] = {"sigma": scales[:, 0]}
     values |= dict(zip(design.sd_names, scales[:, 1:].T, strict=True))
     for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
         values[name] = correlations[:, i, j]
-    values |= dict(zip(design.x_names, sample.rest[at].T, strict=True))
-    return values, sample.log_density[at], sample
+    values |= dict(zip(design.x_names, sample.rest[at].T, strict=False))  # small effects follow
+    return values, sample.log_density[at]
 
 
 @cache

@@ -10,7 +10,7 @@ import xarray as xr
 from partialpool.data.tables import table_digest
 from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, pymc_fit
-from partialpool.fit.exact_fit import population_draws, warm_up, with_effects
+from partialpool.fit.exact_fit import drawn, explore, warm_up, with_effects
 from partialpool.fit.regression import Regression
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
@@ -84,12 +84,13 @@ def fit(
 
 def _exact(regression: Regression, draws: int, chains: int, seed: int, reference: bool) -> Drawn:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
-    values, lp, sample = population_draws(regression, draws * chains, rng, scattered=reference)
+    explored = explore(regression, draws * chains, rng, scattered=reference)
+    values, lp = drawn(regression.design, explored, rng)
+    sample = explored.sample
     if not sample.trusted:
         return _nuts_instead(regression, sample, draws, chains, seed)
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
-    attrs: dict[str, Any] = {
-        "route": "importance sampling of theta, then Gaussian draws",
+    attrs: dict[str, Any] = explored.attributes | {
         "tune": 0,
         "pareto_khat": sample.khat,
         "effective_draws": sample.effective,

@@ -93,7 +93,7 @@ def _factor_two(R, G, L, sigma, start, stop, U, D, H):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def _collect(R, G, E, L, sigma, C):
+def collect(R, G, E, L, sigma, C):
     """Fill C (docs/method.md, eq. (7)); return ½ Σ_j log|V_j|."""
     q, m, J = G.shape
     A = np.empty((q, q, LANES))
@@ -135,7 +135,7 @@ def _collect(R, G, E, L, sigma, C):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _posterior_beta(C, mean, precision, F):
+def posterior_beta(C, mean, precision, F):
     """Lower Cholesky factor of ``[[P, r], [rᵀ, C_yy + mᵀS⁻¹m]]`` in F."""
     p = len(mean)
     for c in range(p + 1):
@@ -173,8 +173,8 @@ def log_likelihood(sigma, L, R, G, E, n_rows, mean, precision, beta):
     for s in numba.prange(S):
         C = np.empty((m, m))
         F = np.empty((m, m))
-        half_log_det = _collect(R, G, E, L[s], sigma[s], C)
-        _posterior_beta(C, mean, precision, F)
+        half_log_det = collect(R, G, E, L[s], sigma[s], C)
+        posterior_beta(C, mean, precision, F)
         value = -(n_rows - J * q) * np.log(sigma[s]) - half_log_det - 0.5 * F[m - 1, m - 1] ** 2
         for c in range(m - 1):
             value -= np.log(F[c, c])

@@ -1,0 +1,259 @@
+"""Several grouping factors: rows reduced once, and what they say given the ratios of the factors.
+
+Everything that needs rows or levels depends on the covariances of the effects *relative* to the
+noise alone, ``Lambda_f = L_f / sigma``: with ``V0 = I + Σ_f Z_f Lambda_f Lambda_fᵀ Z_fᵀ`` it is
+``log|V0|`` and ``C = Kᵀ V0⁻¹ K`` for ``K = [X, Z_small, y]``. The factor with the most effects is
+eliminated level by level; those in the middle are left in one dense system, whose Cholesky factor
+does the rest; small ones stand as columns beside X, so that they cost nothing (docs/method.md).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+from scipy.linalg.blas import dtrsm
+from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.sparse import csr_array
+from threadpoolctl import ThreadpoolController
+
+from partialpool.fit import elimination_kernels as kernels
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """BLAS on one thread: on more it loses several times what it gains where others compute too."""
+    with _controller().limit(limits=1, user_api="blas"):
+        yield
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What rows and levels say at one set of ratios.
+
+    Attributes
+    ----------
+    log_det : float
+        ``log|V0|``.
+    C : (m, m) array
+        ``Kᵀ V0⁻¹ K``.
+    ratios : tuple of (q, q) arrays
+        ``Lambda`` of each factor, inside.
+    U : (n, n) array
+        Upper Cholesky factor of ``S = I + Lambdaᵀ A Lambda`` of the middle factors; what lies below
+        its diagonal means nothing.
+    V : (n, m) array
+        ``S⁻¹ Lambdaᵀ A_K``: effects of the middle factors, in units of ``Lambda``, for each column.
+    """
+
+    log_det: float
+    C: np.ndarray
+    ratios: tuple[np.ndarray, ...]
+    U: np.ndarray
+    V: np.ndarray
+
+
+@dataclass(frozen=True)
+class Elimination:
+    """Rows reduced for several factors; columns are centred and scaled as in `CrossProducts`.
+
+    Attributes
+    ----------
+    first : int
+        The factor that is eliminated level by level.
+    middle, small : tuple of int
+        Those in the dense system, and those that are columns of K.
+    levels, widths : tuple of int
+        Levels J and columns q of every factor.
+    R : (J, q, q) array
+        Of the first factor, upper triangular, ``R_jᵀ R_j = Z_jᵀ Z_j``.
+    G : (J, q, m) array
+        ``Q_jᵀ K_j`` for ``Z_j = Q_j R_j``.
+    E : (m, m) array
+        Cross-products of what is left of K after projection on each ``Z_j``.
+    E_middle : (n, n) array
+        The same of the middle columns, effects of a level side by side; lower triangle.
+    E_mixed : (m, n) array
+        The same of K with the middle columns.
+    starts, cols, shared : arrays
+        ``Q_jᵀ Z_middle``, see `elimination_kernels`.
+    squares : tuple of (q,) arrays
+        Sum of squares of each factor's columns in an average level, in the user's units.
+    T : tuple of (q, q) arrays
+        Effects of each factor: ``b_inside = T b / y_scale``.
+    A, a, y_scale, log_weight
+        As in `CrossProducts`.
+    n_rows : int
+        Number of rows N.
+    """
+
+    first: int
+    middle: tuple[int, ...]
+    small: tuple[int, ...]
+    levels: tuple[int, ...]
+    widths: tuple[int, ...]
+    R: np.ndarray
+    G: np.ndarray
+    E: np.ndarray
+    E_middle: np.ndarray
+    E_mixed: np.ndarray
+    starts: np.ndarray
+    cols: np.ndarray
+    shared: np.ndarray
+    squares: tuple[np.ndarray, ...]
+    T: tuple[np.ndarray, ...]
+    A: np.ndarray
+    a: np.ndarray
+    y_scale: float
+    n_rows: int
+    log_weight: float | None = None
+
+    @property
+    def n_middle(self) -> int:
+        """Effects n of the middle factors."""
+        return len(self.E_middle)
+
+    @cached_property
+    def slices(self) -> dict[int, slice]:
+        """Where the effects of a middle factor stand in the dense system, a small one's in K."""
+        found, at = {}, 0
+        for f in self.middle:
+            found[f] = slice(at, at + self.levels[f] * self.widths[f])
+            at = found[f].stop
+        at = len(self.a)
+        for f in self.small:
+            found[f] = slice(at, at + self.levels[f] * self.widths[f])
+            at = found[f].stop
+        return found
+
+    def solve(self, ratios: Sequence[np.ndarray]) -> Solved:
+        """``log|V0|`` and C at ``Lambda_f`` (q, q) of every factor, in the user's units.
+
+        Those of small factors play no part.
+        """
+        inside = tuple(T @ ratio for T, ratio in zip(self.T, ratios, strict=True))
+        S, B, C = self.E_middle.copy(), self.E_mixed.copy(), self.E.copy()
+        log_det = kernels.assemble(
+            self.R, self.G, self.shared, self.starts, self.cols, inside[self.first], S, B, C
+        )
+        self._turn(S, B, inside)
+        if not len(S):
+            return Solved(float(log_det), C, inside, S, B.T)
+        with one_thread():
+            # the lower triangle in C's order is the upper one in Fortran's
+            U, failed = dpotrf(S.T, lower=0, overwrite_a=1, clean=0)
+            if failed:
+                raise np.linalg.LinAlgError("the system of the middle factors is not definite")
+            W = dtrsm(1.0, U, B.T, trans_a=1)
+            C -= W.T @ W
+            V = dtrsm(1.0, U, W, overwrite_b=1)
+        log_det += 2 * np.log(np.diag(U)).sum()
+        return Solved(float(log_det), C, inside, U, V)
+
+    def _turn(self, S: np.ndarray, B: np.ndarray, inside: Sequence[np.ndarray]) -> None:
+        """``S = I + Lambdaᵀ S Lambda`` and ``B = B Lambda``, block by block, in place."""
+        if all(self.widths[f] == 1 for f in self.middle):
+            size = np.empty(len(S))
+            for f in self.middle:
+                size[self.slices[f]] = inside[f][0, 0]
+            kernels.scale(S, size)
+            B *= size
+            return
+        kernels.mirror(S)
+        for f in self.middle:
+            at, q = self.slices[f], self.widths[f]
+            S[at] = (inside[f].T @ S[at].reshape(-1, q, len(S))).reshape(-1, len(S))
+            for matrix in (S, B):
+                turned = matrix[:, at].reshape(len(matrix), -1, q) @ inside[f]
+                matrix[:, at] = turned.reshape(len(matrix), -1)
+        S[np.diag_indices(len(S))] += 1.0
+
+    def middle_effects(self, solved: Solved) -> np.ndarray:
+        """``Lambda V`` (n, m): the middle factors' effects for each column of K, inside."""
+        out = np.empty_like(solved.V)
+        for f in self.middle:
+            at, L = self.slices[f], solved.ratios[f]
+            out[at] = (L @ solved.V[at].reshape(-1, len(L), out.shape[1])).reshape(-1, out.shape[1])
+        return out
+
+    def precisions(self, solved: Solved) -> np.ndarray:
+        """``S⁻¹`` (n, n) in the lower triangle."""
+        if not self.n_middle:
+            return np.empty((0, 0))
+        with one_thread():
+            inverse, _ = dpotri(solved.U, lower=0)
+        return inverse.T
+
+    def variances(self, solved: Solved, inverse: np.ndarray) -> np.ndarray:
+        """``Lambda S⁻¹ Lambdaᵀ`` (n, n): variances of middle effects over sigma²."""
+        P = inverse.copy()
+        kernels.mirror(P)
+        for f in self.middle:
+            at, L, q = self.slices[f], solved.ratios[f], self.widths[f]
+            P[at] = (L @ P[at].reshape(-1, q, len(P))).reshape(-1, len(P))
+            P[:, at] = (P[:, at].reshape(len(P), -1, q) @ L.T).reshape(len(P), -1)
+        return P
+
+    def first_effects(self, solved: Solved, P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of the first factor's levels: effects (J, q, m) for each column of K, and variances.
+
+        In units of ``Lambda``; the variances (J, q, q) over sigma² given the coefficients, with `P`
+        those of the middle factors.
+        """
+        q = self.widths[self.first]
+        F = self.R @ solved.ratios[self.first]
+        inverse = np.linalg.inv(np.eye(q) + F.swapaxes(1, 2) @ F)
+        H = inverse @ F.swapaxes(1, 2)
+        rest = self.G
+        if self.n_middle:
+            effects = self.middle_effects(solved)
+            rest = rest - np.stack([part @ effects for part in self.shared_by_column], 1)
+            spread = kernels.pair_sums(self.shared, self.starts, self.cols, P)
+            inverse = inverse + H @ spread @ H.swapaxes(1, 2)
+        return H @ rest, inverse
+
+    @cached_property
+    def shared_by_column(self) -> list[csr_array]:
+        """``Q_jᵀ Z_middle`` as a sparse matrix (J, n) for each column of the first factor."""
+        shape = (self.levels[self.first], self.n_middle)
+        return [
+            csr_array((part, self.cols, self.starts), shape=shape)
+            for part in np.ascontiguousarray(self.shared.T)
+        ]
+
+    def slopes(self, solved: Solved) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """How ``log|V0|`` and C change with the ratios of the first and the middle factors.
+
+        For ``d Lambda_f = Lambda_f D`` with any D (q, q), ``d log|V0| = Σ_ab D_ab t_ab`` and
+        ``d C = Σ_ab D_ab c_ab``; found by factor are t (q, q) and c (q, q, m, m).
+        """
+        inverse = self.precisions(solved)
+        P = self.variances(solved, inverse) if self.n_middle else inverse
+        effects, within = self.first_effects(solved, P)
+        found = {self.first: _slopes(effects, within.sum(0))}
+        for f in self.middle:
+            at, q = self.slices[f], self.widths[f]
+            blocks = np.zeros((q, q))
+            for i in range(q):
+                for k in range(i + 1):
+                    # the lower triangle holds the elements (l q + i, l q + k) of each level
+                    rows = np.arange(at.start, at.stop, q)
+                    blocks[i, k] = blocks[k, i] = inverse[rows + i, rows + k].sum()
+            found[f] = _slopes(solved.V[at].reshape(-1, q, len(self.E)), blocks)
+        return found
+
+
+def _slopes(effects: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From effects (J, q, m) in units of Lambda and their summed variances (q, q)."""
+    J, q, m = effects.shape
+    products = np.empty((q, q, m, m))
+    for a in range(q):
+        for b in range(q):
+            products[a, b] = effects[:, a].T @ effects[:, b]
+    return 2 * (J * np.eye(q) - within).T, -(products + products.transpose(0, 1, 3, 2))

@@ -1,0 +1,121 @@
+"""Polynomial interpolation of a smooth function of a few variables on nested points.
+
+Each variable has a Leja sequence, whose every point is the worst place of those before it; nodes
+are combinations of these whose degrees lie below a plane, one for each polynomial. A richer set of
+polynomials needs the new nodes alone (Chkifa, Cohen & Schwab 2014, "High-dimensional adaptive
+sparse polynomial interpolation").
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+#: Standard deviations from the middle to the end of a box, as the weight of its middle has it.
+REACH = 4.5
+
+
+@cache
+def leja(n: int, weighted: bool) -> np.ndarray:
+    """The first n points in [-1, 1], from 0; where `weighted`, the middle counts more."""
+    grid = np.linspace(-1, 1, 4001)
+    height = -((REACH * grid) ** 2) / 4 if weighted else np.zeros(len(grid))
+    points = [0.0]
+    with np.errstate(divide="ignore"):
+        while len(points) < n:
+            height = height + np.log(np.abs(grid - points[-1]))
+            points.append(float(grid[height.argmax()]))
+    return np.array(points)
+
+
+@dataclass
+class Interpolant:
+    """A function of D variables with k values in a box.
+
+    Attributes
+    ----------
+    evaluate : callable
+        From a point (D,) to values (k,).
+    low, high : (D,) arrays
+        The box.
+    weighted : (D,) bool array
+        Whether the middle of a variable's range counts more, see `leja`.
+    degrees : (D,) int array
+        Degree in each variable alone.
+    known : dict
+        Index of a node -> its values.
+    """
+
+    evaluate: Callable[[np.ndarray], np.ndarray]
+    low: np.ndarray
+    high: np.ndarray
+    weighted: np.ndarray
+    degrees: np.ndarray
+    known: dict[tuple[int, ...], np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.grow(self.degrees)
+
+    def grow(self, degrees: np.ndarray) -> None:
+        """Take other degrees; the function is evaluated at new nodes only."""
+        self.degrees = degrees
+        self.nodes = lower_set(degrees)
+        for node in self.nodes:
+            if node not in self.known:
+                self.known[node] = self.evaluate(self._place(node))
+        places = np.array([self._place(node) for node in self.nodes])
+        values = np.array([self.known[node] for node in self.nodes])
+        self.coefficients = np.linalg.solve(self._basis(places), values)
+
+    def __call__(self, x: np.ndarray, nodes: np.ndarray | None = None) -> np.ndarray:
+        """Values (S, k) at points (S, D); of some of the polynomials, if nodes (n,) are given."""
+        kept = slice(None) if nodes is None else nodes
+        return self._basis(x)[:, kept] @ self.coefficients[kept]
+
+    def without(self, variable: int) -> np.ndarray:
+        """Which polynomials are left (n,) at one degree less in a variable."""
+        fewer = self.degrees.copy()
+        fewer[variable] -= 1
+        kept = set(lower_set(fewer))
+        return np.array([node in kept for node in self.nodes])
+
+    def inside(self, x: np.ndarray) -> np.ndarray:
+        """Which of some points (S, D) are in the box."""
+        return ((x >= self.low) & (x <= self.high)).all(1)
+
+    def cardinals(self, x: np.ndarray) -> np.ndarray:
+        """Weights (S, n) of the nodes' values at points (S, D)."""
+        places = np.array([self._place(node) for node in self.nodes])
+        return np.linalg.solve(self._basis(places).T, self._basis(x).T).T
+
+    def _points(self, variable: int) -> np.ndarray:
+        return leja(40, bool(self.weighted[variable]))
+
+    def _place(self, node: tuple[int, ...]) -> np.ndarray:
+        t = np.array([self._points(i)[k] for i, k in enumerate(node)])
+        return self.low + (self.high - self.low) * (1 + t) / 2
+
+    def _basis(self, x: np.ndarray) -> np.ndarray:
+        """Newton's polynomials (S, n) at points (S, D), each one at its own node."""
+        t = 2 * (x - self.low) / (self.high - self.low) - 1
+        out = np.ones((len(x), len(self.nodes)))
+        index = np.array(self.nodes).reshape(len(self.nodes), -1)
+        for i in range(index.shape[1]):
+            points = self._points(i)
+            alone = np.ones((len(x), self.degrees[i] + 1))
+            for k in range(1, alone.shape[1]):
+                alone[:, k] = alone[:, k - 1] * (t[:, i] - points[k - 1])
+                alone[:, k] *= np.prod(points[k - 1] - points[: k - 1])
+                alone[:, k] /= np.prod(points[k] - points[:k])
+            out *= alone[:, index[:, i]]
+        return out
+
+
+def lower_set(degrees: np.ndarray) -> list[tuple[int, ...]]:
+    """Degrees in each variable with ``Σ k_i / n_i <= 1``, the constant first."""
+    ranges = [range(n + 1) for n in degrees]
+    size = np.maximum(np.asarray(degrees, dtype=float), 1e-9)
+    every = (k for k in itertools.product(*ranges) if (np.array(k) / size).sum() <= 1 + 1e-9)
+    return sorted(every, key=lambda k: (sum(k), k))

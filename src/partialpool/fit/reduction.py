@@ -1,0 +1,242 @@
+"""From the rows of several grouping factors to what their likelihood needs, in one pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from partialpool.design.priors import Prior
+from partialpool.fit import elimination_kernels as kernels
+from partialpool.fit.crossproducts import centred, triangular
+from partialpool.fit.elimination import Elimination
+
+#: Effects of a factor up to which it is small: columns beside X.
+SMALL = 40
+#: Effects of the middle factors together above which their dense system takes too long.
+MAX_DENSE = 5000
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A grouping factor: the level of each row, and the columns that vary by level.
+
+    Attributes
+    ----------
+    codes : (N,) int array
+        Level of each row.
+    Z : (N, q) array
+        Columns whose coefficients vary.
+    n_levels : int
+        Number of levels J, also of those that no row has.
+    """
+
+    codes: np.ndarray
+    Z: np.ndarray
+    n_levels: int
+
+    @property
+    def q(self) -> int:
+        """Number of varying columns."""
+        return self.Z.shape[1]
+
+    @property
+    def n_effects(self) -> int:
+        """Number of effects ``J q``."""
+        return self.n_levels * self.q
+
+
+def eliminate(
+    y: np.ndarray,
+    X: np.ndarray,
+    factors: Sequence[Factor],
+    weights: np.ndarray | None = None,
+    *,
+    small: int = SMALL,
+) -> Elimination:
+    """Reduce rows to what their likelihood needs.
+
+    Parameters
+    ----------
+    y : (N,) array
+    X : (N, p) array
+    factors : sequence of Factor
+        At least one.
+    weights : (N,) array, optional
+        One over the known standard deviation of each row's noise; then sigma is one.
+    small : int
+        Effects up to which a factor, unless it is the largest, is put beside X.
+
+    Raises
+    ------
+    ValueError
+        Where the middle factors have more than `MAX_DENSE` effects.
+    """
+    order = sorted(range(len(factors)), key=lambda f: -factors[f].n_effects)
+    first, others = order[0], sorted(order[1:])
+    middle = tuple(f for f in others if factors[f].n_effects > small)
+    dense = sum(factors[f].n_effects for f in middle)
+    if dense > MAX_DENSE:
+        raise ValueError(
+            f"The exact fit takes factors beside the largest one with up to {MAX_DENSE:,} effects "
+            f"together, and these have {dense:,}; choose method nutpie with the marginal model."
+        )
+    beside = tuple(f for f in others if f not in middle)
+    weight = np.ones(len(y)) if weights is None else weights
+    X, A, a, y, y_scale = _standardized(X, y)
+    Z, T = zip(*(_scaled(factor.Z) for factor in factors), strict=True)
+    columns = [X, *(_indicators(factors[f], Z[f]) for f in beside), y[:, None]]
+    K = np.column_stack(columns) * weight[:, None]
+    R, Q = _orthonormal(factors[first], Z[first][:, _ones_first(factors[first].Z)], weight)
+    if len(T[first]) > 1:
+        T = (*T[:first], T[first][_ones_first(factors[first].Z)], *T[first + 1 :])
+    codes = factors[first].codes
+    N, q = Q.shape
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(R)))])
+    rows = np.argsort(codes, kind="stable")
+    by_level = [csr_array((Q[rows, k], rows, bounds), shape=(len(R), N)) for k in range(q)]
+    G = np.stack([part @ K for part in by_level], 1)
+    left = K.copy()
+    for k in range(q):
+        left -= Q[:, [k]] * G[codes, k]
+    effects, values = _middle(factors, Z, middle, weight)
+    starts, cols = kernels.touched(codes, rows, bounds, effects)
+    shared, E_middle = kernels.shared_products(
+        Q, rows, bounds, effects, values, starts, cols, dense
+    )
+    mixed = np.zeros((dense, K.shape[1]))
+    for k in range(effects.shape[1]):
+        used = effects[:, k] >= 0
+        at = np.arange(used.sum() + 1)
+        picked = csr_array((values[used, k], effects[used, k], at), shape=(used.sum(), dense))
+        mixed += picked.T @ left[used]
+    return Elimination(
+        first=first,
+        middle=middle,
+        small=beside,
+        levels=tuple(f.n_levels for f in factors),
+        widths=tuple(f.q for f in factors),
+        R=R,
+        G=G,
+        E=left.T @ left,
+        E_middle=E_middle,
+        E_mixed=np.ascontiguousarray(mixed.T),
+        starts=starts,
+        cols=cols,
+        shared=shared,
+        squares=tuple((f.Z**2).sum(0) / f.n_levels for f in factors),
+        T=T,
+        A=A,
+        a=a,
+        y_scale=y_scale,
+        n_rows=N,
+        log_weight=None if weights is None else float(np.log(weights).sum()),
+    )
+
+
+def noise_weights(se: np.ndarray | None, sigma: Prior) -> np.ndarray | None:
+    """What each row is multiplied by (N,), where the noise has known standard errors.
+
+    Raises
+    ------
+    ValueError
+        Where sigma is added to them, so that every value of it needs all rows anew; and where there
+        is no noise at all.
+    """
+    if se is None and sigma == Prior("Fixed", (0.0,)):
+        raise ValueError("With several grouping factors sigma cannot be fixed at zero.")
+    if se is None:
+        return None
+    if not sigma.fixed:
+        raise ValueError(
+            "With several grouping factors the exact fit takes known standard errors with a fixed "
+            "sigma only; choose method nutpie."
+        )
+    return 1 / np.hypot(se, sigma.arguments[0])
+
+
+def _standardized(
+    X: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """X and y centred, where an intercept takes that up, and scaled; A, a and the scale of y."""
+    ones = np.flatnonzero((X == 1).all(0))
+    A, a = np.zeros((X.shape[1],) * 2), np.zeros(X.shape[1])
+    spread = float(y.std()) or 1.0
+    if not len(ones):
+        scale = np.sqrt((X**2).mean(0))
+        scale[scale == 0] = 1.0
+        return X / scale, np.diag(scale), a, y / spread, spread
+    one = ones[0]
+    shift, scale = X.mean(0), X.std(0)
+    constant = scale <= 1e-12 * np.abs(shift)
+    shift[constant], scale[constant] = 0.0, np.abs(X[0, constant])
+    scale[scale == 0] = 1.0
+    A = np.diag(scale)
+    A[one] += shift
+    a[one] = y.mean()
+    return (X - shift) / scale, A, a, (y - y.mean()) / spread, spread
+
+
+def _ones_first(Z: np.ndarray) -> np.ndarray:
+    """Columns of Z in the order in which they are taken: a column of ones before the others."""
+    return np.argsort(~(Z == 1).all(0), kind="stable")
+
+
+def _scaled(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of a factor, centred where a column of ones takes that up, and scaled; and T."""
+    ones = np.flatnonzero((Z == 1).all(0))
+    shift, scale = np.zeros(Z.shape[1]), np.sqrt((Z**2).mean(0))
+    if len(ones):
+        varies = Z.std(0) > 1e-12 * scale
+        shift[varies], scale[varies] = Z[:, varies].mean(0), Z[:, varies].std(0)
+    scale[scale == 0] = 1.0
+    T = np.diag(scale)
+    if len(ones):
+        T[ones[0]] += shift
+    return (Z - shift) / scale, T
+
+
+def _indicators(factor: Factor, Z: np.ndarray) -> np.ndarray:
+    """The columns (N, J q) of a small factor, those of a level side by side."""
+    out = np.zeros((len(Z), factor.n_levels, factor.q))
+    out[np.arange(len(Z)), factor.codes] = Z
+    return out.reshape(len(Z), -1)
+
+
+def _orthonormal(
+    factor: Factor, Z: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """R (J, q, q), and rows (N, q) of ``Q`` with ``Z_j = Q_j R_j``; zero where R's row is."""
+    q, J = factor.q, factor.n_levels
+    shift, unit = np.zeros(q), np.ones(q)
+    counts, *found = centred(factor.codes, Z, shift, unit, weight, J)
+    one = 0 if (factor.Z == 1).all(0).any() else None
+    weights, means, spread = found
+    R, _, _ = triangular(counts, weights, means, spread, q, one)
+    pivots = R[:, np.arange(q), np.arange(q)]
+    inverse = np.divide(1.0, pivots, out=np.zeros_like(pivots), where=pivots > 0)
+    Q = Z * weight[:, None]
+    for k in range(q):
+        for c in range(k):
+            Q[:, k] -= R[factor.codes, c, k] * Q[:, c]
+        Q[:, k] *= inverse[factor.codes, k]
+    return R, Q
+
+
+def _middle(
+    factors: Sequence[Factor],
+    Z: Sequence[np.ndarray],
+    middle: tuple[int, ...],
+    weight: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which effects of the middle factors each row has (N, k), -1 for a zero, and the elements."""
+    effects, values, at = [], [], 0
+    for f in middle:
+        q = factors[f].q
+        own = at + factors[f].codes[:, None] * q + np.arange(q)
+        effects.append(np.where(Z[f] != 0, own, -1))
+        values.append(Z[f] * weight[:, None])
+        at += factors[f].n_effects
+    if not middle:
+        return np.empty((len(weight), 0), dtype=np.int64), np.empty((len(weight), 0))
+    return np.hstack(effects).astype(np.int64), np.hstack(values)
