@@ -26,6 +26,8 @@ BENCH_READY := .venv-bench/.ready
 ifeq ($(PYTHON),)
 PY := .venv/bin/python
 READY := $(VENV_READY)
+# Bytecode is kept in the environment that is ours, whatever is said elsewhere: imports take a third.
+unexport PYTHONDONTWRITEBYTECODE
 else
 PY := $(PYTHON)
 READY :=

@@ -1,6 +1,7 @@
 """The files around the package agree with each other."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -73,6 +74,21 @@ def test_versions_agree():
     done = [sys.executable, "-m", "partialpool", "--version"]
     said = subprocess.run(done, capture_output=True, text=True, check=True).stdout
     assert said == f"partialpool {PROJECT['version']}\n" or "not installed" in said
+
+
+def test_bytecode_is_kept_in_the_environment_that_is_ours_and_only_there():
+    ask = ["make", "--eval", "show: ; @echo [$${PYTHONDONTWRITEBYTECODE-}]", "show"]
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    for python, shown in (("", "[]"), ("python", "[1]")):
+        done = subprocess.run(
+            [*ask, f"PYTHON={python}"],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == shown
 
 
 def test_ci_runs_what_the_makefile_offers():
