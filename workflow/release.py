@@ -92,7 +92,7 @@ def _said(command: list[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     if done.returncode:
         raise Refused(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}".rstrip())
-    return done.stdout.strip()
+    return done.stdout.rstrip()
 
 
 def main(words: list[str]) -> None:
