@@ -26,6 +26,8 @@ BENCH_READY := .venv-bench/.ready
 ifeq ($(PYTHON),)
 PY := .venv/bin/python
 READY := $(VENV_READY)
+# Bytecode is kept in the environment that is ours, whatever is said elsewhere: imports take a third.
+unexport PYTHONDONTWRITEBYTECODE
 else
 PY := $(PYTHON)
 READY :=
@@ -34,7 +36,7 @@ export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 PY_BENCH := .venv-bench/bin/python
 
-.PHONY: help report verify test test-faults test-slurm lab lint bench pictures lock clean
+.PHONY: help report verify test test-faults test-slurm lab lint bench pictures lock release clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +63,8 @@ lab: $(READY) ## open JupyterLab on notebooks/
 	@$(PY) -m partialpool lab
 
 lint: $(READY) ## check style, types and that notebooks are saved without outputs
-	@$(PY) -m ruff check src tests bench notebooks
-	@$(PY) -m ruff format --check src tests bench notebooks
+	@$(PY) -m ruff check src tests bench notebooks workflow
+	@$(PY) -m ruff format --check src tests bench notebooks workflow
 	@$(PY) -m mypy
 	@$(PY) -m partialpool notebooks
 
@@ -78,9 +80,14 @@ lock: $(UV) ## write both requirements.lock anew, from pyproject.toml and bench/
 	@$(UV) $(COMPILE) --upgrade pyproject.toml bench/requirements.in -o bench/requirements.lock
 	@echo "Wrote requirements.lock and bench/requirements.lock."
 
+release: $(READY) $(UV) ## test, build and tag the version in pyproject.toml (RELEASING.md)
+	@$(PY) workflow/release.py ready
+	@$(MAKE) lint test
+	@$(PY) workflow/release.py build $(UV)
+
 clean: ## remove reports, caches and the environments
 	@rm -rf reports/* reports/.[!.g]* .venv .venv-bench .tools .cache .snakemake
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- the environment ------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """The files around the package agree with each other."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,7 +12,6 @@ import pytest
 import yaml
 
 from partialpool.batch import notebooks
-from partialpool.data.paths import PACKAGE
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -68,6 +69,26 @@ def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == PROJECT["version"]
     assert citation["license"] == PROJECT["license"]
+    [newest, *_] = re.findall(r"^## (\S+), ", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)
+    assert newest == PROJECT["version"]
+    done = [sys.executable, "-m", "partialpool", "--version"]
+    said = subprocess.run(done, capture_output=True, text=True, check=True).stdout
+    assert said == f"partialpool {PROJECT['version']}\n" or "not installed" in said
+
+
+def test_bytecode_is_kept_in_the_environment_that_is_ours_and_only_there():
+    ask = ["make", "--eval", "show: ; @echo [$${PYTHONDONTWRITEBYTECODE-}]", "show"]
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    for python, shown in (("", "[]"), ("python", "[1]")):
+        done = subprocess.run(
+            [*ask, f"PYTHON={python}"],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == shown
 
 
 def test_ci_runs_what_the_makefile_offers():
@@ -79,15 +100,6 @@ def test_ci_runs_what_the_makefile_offers():
 def test_python_version_is_allowed():
     version = tuple(map(int, (ROOT / ".python-version").read_text().strip().split(".")))
     assert version >= (3, 12)
-
-
-def test_every_own_module_is_in_the_wheel():
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
-    assert build["targets"]["wheel"]["packages"] == ["src/partialpool"]
-    source = "workflow/Snakefile"
-    assert (ROOT / source).is_file()
-    assert build["targets"]["wheel"]["force-include"][source] == "partialpool/workflow/Snakefile"
-    assert (PACKAGE / "report" / "templates" / "partialpool" / "index.html.j2").is_file()
 
 
 def test_notebook_check_finds_outputs_and_puts_them_right(tmp_path, capsys):

@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="partialpool", description=(partialpool.__doc__ or "").partition("\n")[0]
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     parser.add_argument("--root", help="the project's folder; default is found from where you are")
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser(
@@ -97,6 +98,19 @@ def _parser() -> argparse.ArgumentParser:
     saved = commands.add_parser("notebooks", help="check that notebooks are saved clean and listed")
     saved.add_argument("--fix", action="store_true", help="take outputs out; write docs/studies.md")
     return parser
+
+
+class _Version(argparse.Action):
+    """Ask for the version only when somebody wants to know: that takes a tenth of a second."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print("partialpool", version("partialpool"))
+        except PackageNotFoundError:
+            print("partialpool is not installed: this is its source.")
+        parser.exit()
 
 
 def _positive(text: str) -> int:
