@@ -44,6 +44,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | (env or {}),
+            cwd=self.root,
             start_new_session=True,
             # a shell that runs the tests in the background has them ignore Ctrl-C
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
