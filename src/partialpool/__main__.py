@@ -53,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(root, options)
         if options.command == "eject":
             return _eject(root, options.notebook)
+        if options.command == "check":
+            from partialpool.batch import study_data
+
+            return study_data.check(root, options.studies)
         if options.command == "schema":
             from partialpool.batch import schema
 
@@ -104,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("run", help="the run's name, such as seed-0")
     run.add_argument("--threads", type=_positive, help="threads for numerical libraries")
     run.add_argument("--force", action="store_true", help="also if it is up to date")
+    check = commands.add_parser("check", help="hold studies against their data, running nothing")
+    check.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
     verify = commands.add_parser("verify", help="do finished runs again and compare the numbers")
     verify.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
     commands.add_parser("schema", help="write what studies may say for editors: a JSON schema")

@@ -1,7 +1,6 @@
 """A project of one's own: made at once or not at all; shipped notebooks, used or copied."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,7 +21,6 @@ def here(tmp_path, monkeypatch):
     folder = tmp_path / "eigene Läufe"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(os, "environ", os.environ.copy())
     return folder
 
 

@@ -1,7 +1,6 @@
 """The JSON schema of studies accepts what runs and marks what does not."""
 
 import json
-import os
 from pathlib import Path
 
 import jsonschema
@@ -80,7 +79,6 @@ def test_a_setting_says_what_the_notebook_says_of_it():
 
 def test_studies_that_are_written_name_a_schema_that_lies_beside_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "environ", os.environ.copy())
     assert main(["init", "p"]) == 0
     monkeypatch.chdir("p")
     Path("params/.schema.json").unlink()
@@ -94,7 +92,6 @@ def test_studies_that_are_written_name_a_schema_that_lies_beside_them(tmp_path, 
 
 
 def test_a_notebook_of_the_project_is_part_of_its_schema(project, capsys, monkeypatch):
-    monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(project.root)
     assert main(["schema"]) == 0
     assert capsys.readouterr().out == "Wrote params/.schema.json.\n"

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import listing, staleness, study_file
+from partialpool.batch import listing, staleness, study_data, study_file
 from partialpool.batch.execute import sweep
 from partialpool.batch.runs import MARKER, Run, read_summary
 from partialpool.data.paths import CACHE, PACKAGE, shown, write
@@ -57,19 +57,31 @@ def report(
     Returns
     -------
     int
-        0 if every run finished and none failed unexpectedly, 1 if not, 130 when interrupted.
+        0 if every run finished and none failed unexpectedly, 1 if not, 2 if nothing could run,
+        130 when interrupted.
 
     Raises
     ------
     study_file.StudyError
-        Before anything runs, if a study file is wrong.
+        If there is no such study. One that is wrong, or does not go with its data, is named
+        before anything runs, and the others run.
     """
     root = root.resolve()
-    runs = study_file.plan(root, study_file.find(root, studies))
+    runs, problems = study_file.sort_out(root, study_file.find(root, studies))
+    _complain(problems)
+    if not runs:
+        return 2
     jobs = jobs or os.cpu_count() or 1
     began = time.monotonic()
     with _only_one(root) as lock:
         todo = _stale(runs)
+        wrong = study_data.look(todo)[1] if todo else {}
+        _complain(wrong.values())
+        problems += wrong.values()
+        runs = [run for run in runs if run.study_file not in wrong]
+        if not runs:
+            return 2
+        todo = {run: why for run, why in todo.items() if run in runs}
         say(_opening(len(runs), list(todo.values()), jobs))
         interrupted = bool(todo) and _snakemake(root, list(todo), jobs, snakemake_args, lock)
         place, left = publish(root, runs)
@@ -77,10 +89,16 @@ def report(
         say("Interrupted. What finished is kept; make report goes on from here.")
         return 130
     bad = _closing(runs)
+    if problems:
+        say(
+            "\n".join(
+                ["Not run:", *(f"  {MARKS['missing']} {problem}" for problem in problems), ""]
+            )
+        )
     if not studies:
         _say_leftover(left)
     say(f"{shown(place)} ({duration(time.monotonic() - began)})")
-    return 1 if bad else 0
+    return 1 if bad or problems else 0
 
 
 def publish(root: Path, runs: Iterable[Run]) -> tuple[Path, list[Path]]:
@@ -95,6 +113,11 @@ def publish(root: Path, runs: Iterable[Run]) -> tuple[Path, list[Path]]:
 def say(text: str) -> None:
     """Say a line at once, also into a pipe."""
     print(text, flush=True)
+
+
+def _complain(problems: Iterable[str]) -> None:
+    for problem in problems:
+        print(problem, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

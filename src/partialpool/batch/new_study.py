@@ -7,6 +7,7 @@ import yaml
 
 from partialpool.batch import schema, study_file
 from partialpool.batch.runs import data_files, data_path
+from partialpool.batch.study_data import described
 from partialpool.data.paths import find_root, seen_from, write
 from partialpool.data.tables import load
 from partialpool.fit.regression import Regression
@@ -98,9 +99,8 @@ def new_study(
     table = load(place if found is None else found)
     model = Regression(formula, table, family=family, se=se, missing=missing)
     design = model.design
-    groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
     remarks = [
-        f"{design.n_rows:,} rows{groups}.",
+        f"{described(design)}.",
         model.dropped,
         model.unidentified,
         *(

@@ -126,6 +126,14 @@ def plan(root: Path, files: Iterable[Path]) -> list[Run]:
     StudyError
         With every problem of every file.
     """
+    runs, problems = sort_out(root, files)
+    if problems:
+        raise StudyError(problems)
+    return runs
+
+
+def sort_out(root: Path, files: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """As `plan`, but without raising: the runs of studies that are right, and all problems."""
     runs: list[Run] = []
     problems: list[str] = []
     files = list(files)
@@ -136,11 +144,10 @@ def plan(root: Path, files: Iterable[Path]) -> list[Run]:
             if other != path and other.stem.casefold() == path.stem.casefold():
                 place = f"{other.parent.name}/{other.name}"
                 study.wrong("", f"would write to the same place as {place}; rename one of them")
-        runs += _runs(study)
+        found = _runs(study)
+        runs += [] if study.problems else found
         problems += study.problems
-    if problems:
-        raise StudyError(problems)
-    return runs
+    return runs, problems
 
 
 @dataclass
