@@ -44,6 +44,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | (env or {}),
+            cwd=self.root,
             start_new_session=True,
             # a shell that runs the tests in the background has them ignore Ctrl-C
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -112,6 +113,15 @@ def summary(**changes: Any) -> dict[str, Any]:
             "inputs": {"requirements.lock": "beef"},
         },
     } | changes
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """What a command sets for its own process does not reach the next test."""
+    before = os.environ.copy()
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The command line: ``partialpool`` or ``python -m partialpool``."""
 
 import argparse
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,11 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if extra and options.command not in ("report", "lab"):
         parser.error(f"`{options.command}` takes no arguments after --")
 
-    from partialpool.batch import study_file
-    from partialpool.data.paths import find_root
+    from partialpool.batch import study_file, surroundings
+    from partialpool.data.paths import find_root, shown
 
     try:
+        if options.command == "init":
+            return _init(Path(options.folder))
         root = find_root(Path(options.root) if options.root else None)
+        os.environ |= surroundings.environment(root)  # also what this process compiles is kept
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
         if options.command == "report":
             from partialpool.batch import batch
@@ -46,9 +51,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _new(root, options)
         if options.command == "run":
             return _run(root, options)
-        if options.command == "lab":
-            from partialpool.batch import surroundings
+        if options.command == "eject":
+            return _eject(root, options.notebook)
+        if options.command == "check":
+            from partialpool.batch import study_data
 
+            return study_data.check(root, options.studies)
+        if options.command == "schema":
+            from partialpool.batch import schema
+
+            print(f"Wrote {shown(schema.write_schema(root))}.")
+            return 0
+        if options.command == "lab":
             surroundings.lab(root, extra)
         if options.command == "notebooks":
             from partialpool.batch import notebooks
@@ -56,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1 if notebooks.check(root, fix=options.fix) else 0
         from partialpool.batch import listing
 
-        print(listing.write_index(root).relative_to(root))
+        print(shown(listing.write_index(root)))
     except (study_file.StudyError, OSError) as error:  # such as a full disk
         print(error, file=sys.stderr)
         return 2
@@ -72,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
     parser.add_argument("--root", help="the project's folder; default is found from where you are")
     commands = parser.add_subparsers(dest="command", required=True)
+    init = commands.add_parser("init", help="make a project in a new or an empty folder")
+    init.add_argument("folder", nargs="?", default=".", help="default is the current folder")
     report = commands.add_parser(
         "report",
         help="bring the pages of studies up to date",
@@ -86,13 +102,18 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--family", default="gaussian", help="of the noise: gaussian or student")
     new.add_argument("--se", help="column of known standard errors of the response")
     new.add_argument("--missing", default="refuse", help="rows without a value: refuse or drop")
+    eject = commands.add_parser("eject", help="copy a notebook of the package into notebooks/")
+    eject.add_argument("notebook", help="its name, such as regression")
     run = commands.add_parser("run", help="do one run of a study")
     run.add_argument("study", help="name or path of the study file")
     run.add_argument("run", help="the run's name, such as seed-0")
     run.add_argument("--threads", type=_positive, help="threads for numerical libraries")
     run.add_argument("--force", action="store_true", help="also if it is up to date")
+    check = commands.add_parser("check", help="hold studies against their data, running nothing")
+    check.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
     verify = commands.add_parser("verify", help="do finished runs again and compare the numbers")
     verify.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
+    commands.add_parser("schema", help="write what studies may say for editors: a JSON schema")
     commands.add_parser("index", help="write reports/index.html again")
     commands.add_parser("lab", help="open JupyterLab on notebooks/", epilog="-- as for `report`.")
     saved = commands.add_parser("notebooks", help="check that notebooks are saved clean and listed")
@@ -120,8 +141,32 @@ def _positive(text: str) -> int:
     return number
 
 
+def _init(folder: Path) -> int:
+    from partialpool.batch import project
+    from partialpool.data.paths import shown
+
+    made = shown(project.make(folder))
+    place, step = ("this folder", "") if made == "." else (made, f"cd {shlex.quote(made)} && ")
+    print(f"Made a project in {place}. Next: {step}make report")
+    return 0
+
+
+def _eject(root: Path, name: str) -> int:
+    from partialpool.batch import project
+    from partialpool.data.paths import shown
+
+    try:
+        copies = project.eject(root, name)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"Copied to {', '.join(shown(copy) for copy in copies)}.")
+    return 0
+
+
 def _new(root: Path, options: argparse.Namespace) -> int:
     from partialpool.batch import new_study
+    from partialpool.data.paths import shown
 
     try:
         names = ("name", "data", "formula", "family", "se", "missing")
@@ -129,7 +174,7 @@ def _new(root: Path, options: argparse.Namespace) -> int:
     except ValueError as error:  # of data, formula or name: one sentence, not a traceback
         print(error, file=sys.stderr)
         return 2
-    print(f"Wrote {path.relative_to(root)}. Look at it, then: make report STUDY={options.name}")
+    print(f"Wrote {shown(path)}. Look at it, then: make report STUDY={options.name}")
     return 0
 
 

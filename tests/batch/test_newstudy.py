@@ -89,7 +89,7 @@ def test_standard_errors_and_hints_are_written_down(root, capsys, monkeypatch):
 
 def test_dropped_rows_are_counted(root):
     path = pp.new_study("gaps", root / "gaps.csv", FORMULA, missing="drop", root=root)
-    assert "Left out: 3 of 40 rows (7.5%)" in path.read_text().splitlines()[1]
+    assert "Left out: 3 of 40 rows (7.5%)" in path.read_text().splitlines()[2]
     gaps = pd.read_csv(root / "gaps.csv")
     model = pp.Model(FORMULA, gaps, missing="drop")
     same = pp.Model(FORMULA, gaps.iloc[3:].reset_index(drop=True))

@@ -236,7 +236,10 @@ def test_other_templates_make_pages_anew_and_do_no_run(finished, monkeypatch, ca
     assert batch._stale(study_file.plan(finished.root, study_file.find(finished.root))) == {}
 
 
-def test_what_no_study_defines_is_kept_but_neither_listed_nor_compared(finished, capsys):
+def test_what_no_study_defines_is_kept_but_neither_listed_nor_compared(
+    finished, capsys, monkeypatch
+):
+    monkeypatch.chdir(finished.root)
     reports = finished.root / "reports"
     assert (reports / "two" / "index.html").exists()
     capsys.readouterr()

@@ -9,7 +9,7 @@ WRONG = {
     "notebook: nosuch": "notebook: there is no notebooks/nosuch.ipynb",
     "notebook: quik": "did you mean 'quick'?",
     "notebook: ../quick": "there is no notebooks/../quick.ipynb",
-    "notebook: 3": "notebook: names a file in notebooks/",
+    "notebook: 3": "notebook: names a notebook: one of",
     "notebook: undeclared": "needs exactly one cell tagged 'parameters', and has 0",
     "notebook: quick\nsettings: {levle: 2}": (
         "settings.levle: quick.ipynb declares no such setting; did you mean 'level'?"
@@ -61,7 +61,7 @@ def test_wrong_study(project, text, sentence):
     with pytest.raises(study_file.StudyError) as caught:
         study_file.plan(project.root, [path])
     [problem] = caught.value.problems
-    assert problem.startswith("params/wrong.yml: ")
+    assert problem.startswith(f"{path}: ")
     assert sentence in problem
     assert problem.endswith((".", "?"))
 

@@ -33,16 +33,19 @@ def processes(project):
     return found
 
 
-def test_a_wrong_study_stops_everything(project):
+def test_a_wrong_study_is_named_and_the_others_run(project):
     project.study("wrong", "notebook: quick\nsettings: {levle: 1}")
-    project.study("right", "notebook: quick")
-    status, output = project.call("report")
-    assert status == 2
-    assert output == (
+    says = (
         "params/wrong.yml: settings.levle: quick.ipynb declares no such setting; "
         "did you mean 'level'?\n"
     )
-    assert marks(project) == {}
+    assert project.call("report") == (2, says)
+    project.study("right", "notebook: quick")
+    status, output = project.call("report")
+    assert status == 1
+    assert output.startswith(says)
+    assert output[output.index("Not run:") :].startswith(f"Not run:\n  ✗ {says}")
+    assert list(marks(project)) == ["right/seed-0"]
 
 
 def gated(project):

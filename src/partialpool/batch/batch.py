@@ -21,10 +21,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from partialpool.batch import listing, staleness, study_file
+from partialpool.batch import listing, staleness, study_data, study_file
 from partialpool.batch.execute import sweep
 from partialpool.batch.runs import MARKER, Run, read_summary
-from partialpool.data.paths import CACHE, PACKAGE, write
+from partialpool.data.paths import CACHE, PACKAGE, shown, write
 from partialpool.data.text import duration
 from partialpool.report import index
 from partialpool.report.index import is_bad
@@ -57,39 +57,67 @@ def report(
     Returns
     -------
     int
-        0 if every run finished and none failed unexpectedly, 1 if not, 130 when interrupted.
+        0 if every run finished and none failed unexpectedly, 1 if not, 2 if nothing could run,
+        130 when interrupted.
 
     Raises
     ------
     study_file.StudyError
-        Before anything runs, if a study file is wrong.
+        If there is no such study. One that is wrong, or does not go with its data, is named
+        before anything runs, and the others run.
     """
     root = root.resolve()
-    runs = study_file.plan(root, study_file.find(root, studies))
+    runs, problems = study_file.sort_out(root, study_file.find(root, studies))
+    _complain(problems)
+    if not runs:
+        return 2
     jobs = jobs or os.cpu_count() or 1
     began = time.monotonic()
     with _only_one(root) as lock:
         todo = _stale(runs)
+        wrong = study_data.look(todo)[1] if todo else {}
+        _complain(wrong.values())
+        problems += wrong.values()
+        runs = [run for run in runs if run.study_file not in wrong]
+        if not runs:
+            return 2
+        todo = {run: why for run, why in todo.items() if run in runs}
         say(_opening(len(runs), list(todo.values()), jobs))
         interrupted = bool(todo) and _snakemake(root, list(todo), jobs, snakemake_args, lock)
-        shown, left = listing.collect(root, runs)
-        for run in shown:
-            staleness.refresh(run.folder)
-        index.write_studies(root / "reports", [(run, read_summary(run.folder)) for run in shown])
-        place = listing.write_index(root, shown)
+        place, left = publish(root, runs)
     if interrupted:
         say("Interrupted. What finished is kept; make report goes on from here.")
         return 130
     bad = _closing(runs)
+    if problems:
+        say(
+            "\n".join(
+                ["Not run:", *(f"  {MARKS['missing']} {problem}" for problem in problems), ""]
+            )
+        )
     if not studies:
-        _say_leftover(root, left)
-    say(f"{place.relative_to(root)} ({duration(time.monotonic() - began)})")
-    return 1 if bad else 0
+        _say_leftover(left)
+    say(f"{shown(place)} ({duration(time.monotonic() - began)})")
+    return 1 if bad or problems else 0
+
+
+def publish(root: Path, runs: Iterable[Run]) -> tuple[Path, list[Path]]:
+    """Bring all pages up to date with results; return the index, and results of no study."""
+    listed, left = listing.collect(root, runs)
+    for run in listed:
+        staleness.refresh(run.folder)
+    index.write_studies(root / "reports", [(run, read_summary(run.folder)) for run in listed])
+    return listing.write_index(root, listed), left
 
 
 def say(text: str) -> None:
     """Say a line at once, also into a pipe."""
     print(text, flush=True)
+
+
+def _complain(problems: Iterable[str]) -> None:
+    for problem in problems:
+        print(problem, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -269,10 +297,10 @@ def _clear() -> None:
         print("\r\x1b[K", end="", flush=True)
 
 
-def _say_leftover(root: Path, folders: list[Path]) -> None:
+def _say_leftover(folders: list[Path]) -> None:
     """Name what no study defines any more; nobody but its owner may delete a result."""
     if folders:
-        names = " ".join(shlex.quote(str(folder.relative_to(root))) for folder in folders)
+        names = " ".join(shlex.quote(shown(folder)) for folder in folders)
         count = _count(len(folders), "finished run")
         say(f"No study defines {count} any more; to delete: rm -r {names}")
 
@@ -291,11 +319,11 @@ def _closing(runs: list[Run]) -> int:
     width = max(len(run.label) for run, _ in bad)
     say(f"\n{len(bad)} of {_count(len(runs))} did not end well:")
     for run, summary in bad:
-        status, why = "missing", f"did not end; see {CACHE / 'snakemake.log'}"
+        status, why = "missing", f"did not end; see {shown(run.root / CACHE / 'snakemake.log')}"
         if summary is not None:
             status, why = summary["status"], reason(summary)
         if status == "error":
-            why += f"  (reports/{run.label}/run.log)"
+            why += f"  ({shown(run.folder / 'run.log')})"
         say(f"  {MARKS[status]} {status:<7}  {run.label:<{width}}  {why}")
     say("")
     return len(bad)

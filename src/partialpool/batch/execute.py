@@ -206,14 +206,15 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
     logger.handlers[:] = [logging.StreamHandler(log)]
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    folder = run.notebook.parent
+    folder = run.home
     values = dict(run.settings)
     for name in PATHS:
         path = data_path(values.get(name), run.root)
-        if path is not None:  # as seen from the notebook's folder
+        if path is not None:  # as seen from where the notebook runs
             values[name] = os.path.relpath(path, folder)
     values |= {"seed": run.seed, "output": os.path.relpath(place, folder)}
     env = surroundings.environment(run.root, threads)
+    env |= surroundings.modules_beside(run.notebook)
     # Socket names must be short, so not under the project.
     with tempfile.TemporaryDirectory(prefix="partialpool-", ignore_cleanup_errors=True) as scratch:
         papermill.execute_notebook(
@@ -253,7 +254,7 @@ def _tidy(notebook: nbformat.NotebookNode, run: Run) -> nbformat.NotebookNode:
     """Take out what papermill adds for its own use, and name the folder that stays."""
     from papermill.execute import remove_error_markers
 
-    line = f'output = "{os.path.relpath(run.folder, run.notebook.parent)}"'
+    line = f'output = "{os.path.relpath(run.folder, run.home)}"'
     notebook = remove_error_markers(notebook)  # the page says it better
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)

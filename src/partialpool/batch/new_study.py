@@ -5,13 +5,15 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from partialpool.batch import study_file
+from partialpool.batch import schema, study_file
 from partialpool.batch.runs import data_files, data_path
+from partialpool.batch.study_data import described
 from partialpool.data.paths import find_root, seen_from, write
 from partialpool.data.tables import load
 from partialpool.fit.regression import Regression
 
 TEMPLATE = """\
+{schema}
 {summary}
 notebook: regression
 settings:
@@ -97,9 +99,8 @@ def new_study(
     table = load(place if found is None else found)
     model = Regression(formula, table, family=family, se=se, missing=missing)
     design = model.design
-    groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
     remarks = [
-        f"{design.n_rows:,} rows{groups}.",
+        f"{described(design)}.",
         model.dropped,
         model.unidentified,
         *(
@@ -111,6 +112,7 @@ def new_study(
     ]
     columns = dict.fromkeys([design.response, *design.predictors])
     text = TEMPLATE.format(
+        schema=schema.LINE,
         summary="\n".join(f"# {_line(remark)}" for remark in remarks if remark),
         data=_quoted(place),
         formula=_quoted(formula),
@@ -126,6 +128,7 @@ def new_study(
     except study_file.StudyError:
         path.unlink()
         raise
+    schema.write_schema(root)
     return path
 
 

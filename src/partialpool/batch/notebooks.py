@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from partialpool.data.paths import write
+from partialpool.data.paths import PACKAGE, write
 from partialpool.design.priors import FAMILIES
 
 #: Settings that every notebook declares and that only the batch fills in.
@@ -19,6 +19,18 @@ UNKNOWN = object()
 #: Beginning of the line of docs/studies.md below which it is generated.
 MARK = "<!-- From here on"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def shipped() -> Path:
+    """The folder of the notebooks that come with this package: in the wheel, or the repository."""
+    inside = PACKAGE / "notebooks"
+    return inside if inside.is_dir() else PACKAGE.parents[1] / "notebooks"
+
+
+def available(root: Path) -> dict[str, Path]:
+    """Notebooks by name: those of a project, and shipped ones where it has none of that name."""
+    folders = shipped(), root / "notebooks"
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.ipynb"))}
 
 
 def read_notebook(path: Path) -> list[dict[str, Any]]:
@@ -72,6 +84,25 @@ def parameters(cells: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def settings(path: Path) -> dict[str, tuple[Any, str]]:
+    """The settings that a notebook leaves to studies: default and comment of each.
+
+    Raises
+    ------
+    ValueError
+        If it is no notebook, or declares none.
+    """
+    import papermill
+
+    declared = parameters(read_notebook(path))
+    said = papermill.inspect_notebook(path)
+    return {
+        name: (value, re.sub(r"\bNone\b", "null", said[name]["help"] if name in said else ""))
+        for name, value in declared.items()
+        if name not in RESERVED
+    }
+
+
 def problems(path: Path) -> list[str]:
     """Say what keeps a notebook from being committed: outputs, counts, missing or double ids."""
     try:
@@ -111,8 +142,6 @@ def strip(path: Path) -> None:
 
 def studies_markdown(root: Path) -> str:
     """The text of ``docs/studies.md``: its own upper part, then the priors and every setting."""
-    import papermill
-
     text = (root / "docs" / "studies.md").read_text(encoding="utf-8")
     frame, mark, rest = text.partition(MARK)
     parts = [frame + mark + rest.partition("\n")[0], "| for a | families |\n|---|---|"]
@@ -125,16 +154,12 @@ def studies_markdown(root: Path) -> str:
         parts[-1] += f"\n| {kind} | {', '.join(families)} |"
     parts.append("## Settings\n\nOf each notebook, with the defaults.")
     for path in sorted((root / "notebooks").glob("*.ipynb")):
-        cells = read_notebook(path)
-        said = papermill.inspect_notebook(path)
         lines = [
-            f"  {_as_yaml(name, value)}  # {re.sub(r'\bNone\b', 'null', said[name]['help'])}"
-            for name, value in parameters(cells).items()
-            if name not in RESERVED
+            f"  {_as_yaml(name, value)}  # {says}" for name, (value, says) in settings(path).items()
         ]
-        title = cells[0]["source"].splitlines()[0].removeprefix("# ")
-        settings = "\n".join(["```yaml", f"notebook: {path.stem}", "settings:", *lines, "```"])
-        parts.append(f"### {path.stem}\n\n{title}.\n\n{settings}")
+        title = read_notebook(path)[0]["source"].splitlines()[0].removeprefix("# ")
+        block = "\n".join(["```yaml", f"notebook: {path.stem}", "settings:", *lines, "```"])
+        parts.append(f"### {path.stem}\n\n{title}.\n\n{block}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -14,7 +14,7 @@ from partialpool.data import paths
 #: The file by which a run's job says that it ended, seen from the project's folder.
 MARKER = (paths.CACHE / "done" / "{study}" / "{run}").as_posix()
 #: Settings that say where data lie, as the project's folder sees it. Every other setting reaches
-#: a notebook as it is, and what it names is seen from the notebook's folder.
+#: a notebook as it is, and what it names is seen from ``notebooks/``.
 PATHS = ("data", "predict")
 #: Endings that make the setting `data` a path rather than the name of an example set.
 DATA_ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet", ".feather", ".arrow")
@@ -61,17 +61,22 @@ class Run:
         return self.root / "reports" / self.study / self.name
 
     @property
+    def home(self) -> Path:
+        """The folder that the notebook runs in, also where it comes with the package."""
+        return self.root / "notebooks"
+
+    @property
     def data(self) -> list[str]:
         """Paths and URLs of all data that its settings, and the notebook's defaults, name.
 
-        Settings of `PATHS` are seen from the project's folder, all else from the notebook's.
+        Settings of `PATHS` are seen from the project's folder, all else from `home`.
         """
         defaults = notebooks.parameters(notebooks.read_notebook(self.notebook))
         found = [self.settings[name] for name in PATHS if name in self.settings]
         own = [defaults.get(name) for name in PATHS if name not in self.settings]
         others = [value for name, value in self.settings.items() if name not in PATHS]
         own += [v for v in others if isinstance(v, str) and v.endswith(DATA_ENDINGS)]
-        seen = [(value, data_path(value, self.notebook.parent)) for value in own]
+        seen = [(value, data_path(value, self.home)) for value in own]
         found += [value if path is None else str(path) for value, path in seen]
         return [value for value in found if isinstance(value, str)]
 

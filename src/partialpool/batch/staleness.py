@@ -28,7 +28,7 @@ import nbformat
 
 from partialpool import EXPORTS
 from partialpool.batch.differences import differing
-from partialpool.batch.notebooks import read_notebook
+from partialpool.batch.notebooks import available, read_notebook, shipped
 from partialpool.batch.runs import Run, data_files, read_summary
 from partialpool.data import paths
 from partialpool.data.paths import CACHE, PACKAGE, code
@@ -39,6 +39,8 @@ RECORD = "digests.json"
 PAGE = "report.html"
 #: Neither a result nor made from one.
 LOG = "run.log"
+#: What a wheel holds beside the code of the package.
+SHIPPED = ("notebooks", "workflow")
 #: Stands for all of this package, where its use cannot be followed.
 ALL = "*"
 
@@ -154,7 +156,8 @@ def _places(name: str) -> list[Path]:
         return [PACKAGE, PACKAGE / first]
     if not first or first.startswith("__") or (PACKAGE / f"{first}.py").is_file():
         return [PACKAGE]
-    return [PACKAGE, *(p for p in PACKAGE.iterdir() if p.is_dir() and p.name not in MAKERS)]
+    aside = {*MAKERS, *SHIPPED}
+    return [PACKAGE, *(p for p in PACKAGE.iterdir() if p.is_dir() and p.name not in aside)]
 
 
 def _files(place: Path) -> list[Path]:
@@ -213,6 +216,8 @@ def _remote(url: str) -> dict[str, str]:
 
 def _name(path: Path, root: Path) -> str:
     """A short name that does not depend on where the project or the package lies."""
+    if path.is_relative_to(shipped()):  # the same as a copy of it in the project
+        return f"notebooks/{path.relative_to(shipped()).as_posix()}"
     if path.is_relative_to(PACKAGE):
         return f"partialpool/{path.relative_to(PACKAGE).as_posix()}"
     return paths.seen_from(root, path)
@@ -273,7 +278,8 @@ def refresh(folder: Path) -> None:
 
     notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
     drawings.write_thumbnail(notebook, folder)
-    text = exporter.render(notebook, summary, str(folder.parents[2] / "notebooks"))
+    source = available(folder.parents[2]).get(summary["notebook"])
+    text = exporter.render(notebook, summary, str(source.parent) if source else "")
     paths.write(folder / PAGE, text)
     if kept:  # else it is not known whether the other files are whole
         kept |= {name: _digest(folder / name) for name in made}

@@ -17,7 +17,7 @@ import yaml
 from partialpool.batch import notebooks
 from partialpool.batch.notebooks import RESERVED
 from partialpool.batch.runs import PATHS, Run, data_files, data_path, run_name
-from partialpool.data.paths import seen_from
+from partialpool.data import paths
 from partialpool.data.text import closest
 from partialpool.design.priors import METHODS, MISSING, NOISE, PARAMETRIZATIONS, parse
 
@@ -126,6 +126,14 @@ def plan(root: Path, files: Iterable[Path]) -> list[Run]:
     StudyError
         With every problem of every file.
     """
+    runs, problems = sort_out(root, files)
+    if problems:
+        raise StudyError(problems)
+    return runs
+
+
+def sort_out(root: Path, files: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """As `plan`, but without raising: the runs of studies that are right, and all problems."""
     runs: list[Run] = []
     problems: list[str] = []
     files = list(files)
@@ -136,11 +144,10 @@ def plan(root: Path, files: Iterable[Path]) -> list[Run]:
             if other != path and other.stem.casefold() == path.stem.casefold():
                 place = f"{other.parent.name}/{other.name}"
                 study.wrong("", f"would write to the same place as {place}; rename one of them")
-        runs += _runs(study)
+        found = _runs(study)
+        runs += [] if study.problems else found
         problems += study.problems
-    if problems:
-        raise StudyError(problems)
-    return runs
+    return runs, problems
 
 
 @dataclass
@@ -153,7 +160,7 @@ class _Study:
 
     def wrong(self, key: str, what: str) -> None:
         """Note that something is wrong with a key; with the whole file where the key is empty."""
-        shown = seen_from(self.root, self.path)
+        shown = paths.shown(self.path)
         stop = "" if what.endswith(("?", ".")) else "."
         sentence = f"{': '.join(filter(None, [shown, key]))}: {what}{stop}"
         if sentence not in self.problems:
@@ -188,7 +195,7 @@ def _runs(study: _Study) -> list[Run]:
         return []
 
     def checked(place: str, key: str, value: Any) -> Any:
-        problem, value = _setting(notebook, declared, key, value)
+        problem, value = _setting(study.root, notebook, declared, key, value)
         if problem:
             study.wrong(f"{place}.{key}", problem)
         return value
@@ -268,9 +275,9 @@ def _seeds(study: _Study, seeds: Any) -> list[int]:
 
 
 def _notebook(study: _Study, name: Any) -> Path | None:
-    there = {p.stem: p for p in sorted((study.root / "notebooks").glob("*.ipynb"))}
+    there = notebooks.available(study.root)
     if not isinstance(name, str):
-        study.wrong("notebook", f"names a file in notebooks/: one of {', '.join(there)}")
+        study.wrong("notebook", f"names a notebook: one of {', '.join(there)}")
         return None
     stem = name.removesuffix(".ipynb")
     if stem not in there:  # which also turns away names with / or ..
@@ -292,7 +299,9 @@ def _declared(study: _Study, notebook: Path) -> dict[str, Any] | None:
     return declared
 
 
-def _setting(notebook: Path, declared: dict[str, Any], key: str, value: Any) -> tuple[str, Any]:
+def _setting(
+    root: Path, notebook: Path, declared: dict[str, Any], key: str, value: Any
+) -> tuple[str, Any]:
     """What is wrong with a setting, or nothing; and its value in the type of the default."""
     if key in RESERVED:
         return f"cannot be set here: {RESERVED[key]}", value
@@ -300,7 +309,6 @@ def _setting(notebook: Path, declared: dict[str, Any], key: str, value: Any) -> 
         names = [name for name in declared if name not in RESERVED]
         return f"{notebook.name} declares no such setting{closest(key, names)}", value
     problem, value = _in_type_of(declared[key], value)
-    root = notebook.parents[1]
     if problem or key not in PATHS or data_path(value, root) is None:
         return problem, value
     missing = not data_files(value, root)

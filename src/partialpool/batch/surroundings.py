@@ -30,12 +30,17 @@ KERNEL = {
 
 
 def environment(root: Path, threads: int | None = None) -> dict[str, str]:
-    """Environment of a kernel: compiled code is kept between runs, threads are shared fairly."""
+    """Environment of a kernel: compiled code is kept between runs, threads are shared fairly.
+
+    What libraries keep goes into the project, not into the folder of a person.
+    """
     cache = root / ".cache"
     flags = os.environ.get("PYTENSOR_FLAGS", "")
     if "compiledir" not in flags:
         flags = ",".join(filter(None, [flags, f"base_compiledir={cache / 'pytensor'}"]))
     env = {
+        "XDG_CACHE_HOME": str(cache),
+        "MPLCONFIGDIR": str(cache / "matplotlib"),
         "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", str(cache / "numba")),
         "PYTENSOR_FLAGS": flags,
         "PYTHONNOUSERSITE": "1",
@@ -47,6 +52,16 @@ def environment(root: Path, threads: int | None = None) -> dict[str, str]:
     names = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")
     env |= {f"{name}_NUM_THREADS": "1" for name in names}
     return env | ({"NUMBA_NUM_THREADS": str(threads)} if threads else {})
+
+
+def modules_beside(notebook: Path) -> dict[str, str]:
+    """Environment in which a kernel finds the modules beside a notebook, wherever it runs."""
+    return {"PYTHONPATH": _first("PYTHONPATH", notebook.parent)}
+
+
+def _first(name: str, path: Path) -> str:
+    """A search path of the environment that begins with a folder."""
+    return os.pathsep.join(filter(None, [str(path), os.environ.get(name)]))
 
 
 def manager(env: dict[str, str], scratch: Path, log: Any) -> type:
@@ -66,11 +81,15 @@ def manager(env: dict[str, str], scratch: Path, log: Any) -> type:
     from jupyter_client.manager import AsyncKernelManager
     from traitlets import CaselessStrEnum, Unicode
 
-    spec = KernelSpec(**KERNEL, env=env | {"IPYTHONDIR": str(scratch / "ipython")})
+    # modules are found beside the notebook (`modules_beside`), not where it happens to run
+    argv = [*KERNEL["argv"], "--InteractiveShellApp.ignore_cwd=True"]
+    env = env | {"IPYTHONDIR": str(scratch / "ipython")}
+    spec = KernelSpec(**KERNEL | {"argv": argv, "env": env})
 
     class Manager(AsyncKernelManager):
         transport = CaselessStrEnum(["tcp", "ipc"], default_value="ipc")
         ip = Unicode(str(scratch / "kernel"))
+        connection_file = Unicode(str(scratch / "connection.json"))
 
         @property
         def kernel_spec(self) -> KernelSpec:
@@ -88,9 +107,14 @@ def lab(root: Path, extra: list[str]) -> None:
     write(folder / "kernels" / "python3" / "kernel.json", json.dumps(KERNEL))
     # Kernels found through this variable come before those that a person or system installed.
     first = {"JUPYTER_PATH": folder, "PYTHONPATH": PACKAGE.parent}
-    env = os.environ | environment(root)
-    for name, path in first.items():
-        env[name] = os.pathsep.join(filter(None, [str(path), os.environ.get(name)]))
+    kept = {
+        "IPYTHONDIR": folder / "ipython",
+        "JUPYTER_CONFIG_DIR": folder / "config",
+        "JUPYTER_DATA_DIR": folder,
+        "JUPYTER_RUNTIME_DIR": folder / "runtime",
+    }
+    env = {name: str(path) for name, path in kept.items()} | os.environ | environment(root)
+    env |= {name: _first(name, path) for name, path in first.items()}
     words = ["-m", "jupyterlab", f"--ServerApp.root_dir={root / 'notebooks'}", *extra]
     os.execve(sys.executable, [sys.executable, *words], env)
 

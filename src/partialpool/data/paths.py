@@ -36,7 +36,7 @@ def find_root(folder: Path | None = None) -> Path:
             return place
     raise FileNotFoundError(
         f"{here} is {'no' if folder else 'in no'} project, which is a folder that holds notebooks/ "
-        "and params/; change into one, or name one: partialpool --root FOLDER ..."
+        "and params/. Make one: partialpool init NAME; or name one: partialpool --root FOLDER ..."
     )
 
 
@@ -109,6 +109,11 @@ def digest(files: Iterable[Path]) -> str:
 def seen_from(folder: Path, path: Path) -> str:
     """A path as it is seen from a folder; whole where it lies elsewhere."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def shown(path: Path) -> str:
+    """A path as it is printed: as the current folder sees it, so that it can be opened so."""
+    return seen_from(Path.cwd(), path)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
