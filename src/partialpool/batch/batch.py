@@ -74,7 +74,7 @@ def report(
         interrupted = bool(todo) and _snakemake(root, list(todo), jobs, snakemake_args, lock)
         shown, left = listing.collect(root, runs)
         for run in shown:
-            staleness.refresh(run.folder)
+            staleness.refresh(run)
         index.write_studies(root / "reports", [(run, read_summary(run.folder)) for run in shown])
         place = listing.write_index(root, shown)
     if interrupted:

@@ -52,7 +52,7 @@ def version() -> str:
 
 
 def mark(page: Path, name: str) -> str:
-    """Read a mark in the head of a page: its ``generator``, or the ``summaries`` it shows.
+    """Read a mark in the head of a page: ``generator``, ``story``, or ``summaries`` it shows.
 
     Returns
     -------
@@ -67,9 +67,16 @@ def mark(page: Path, name: str) -> str:
     return found[1] if found else ""
 
 
-def is_current(page: Path) -> bool:
-    """Whether a page was made by the code and the templates that there are."""
-    return mark(page, "generator") == f"partialpool {version()}"
+def is_current(page: Path, story: Mapping[str, str] | None = None) -> bool:
+    """Whether a page was made by the code and templates that there are, and tells this story."""
+    made = mark(page, "generator") == f"partialpool {version()}"
+    return made and (story is None or mark(page, "story") == digest(story))
+
+
+def digest(content: Any) -> str:
+    """Tell contents of a page apart in few characters."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @cache
@@ -88,6 +95,7 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
         "estimate": estimate,
         "duration": duration,
         "value": value,
+        "digest": digest,
     }
     env.globals |= {"asset": asset, "meaning": MEANING, "fitting": FITTING, "version": version()}
     return env
