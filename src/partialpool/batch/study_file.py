@@ -384,11 +384,9 @@ def validate(settings: Mapping[str, Any]) -> None:
             "parametrization out, or choose nutpie or nuts."
         )
     for name in WORDS:
-        given = settings.get(name)
-        for pair in given.items() if isinstance(given, Mapping) else ():
-            for text in pair:
-                if not isinstance(text, str) or not text.strip():
-                    raise ValueError(f"{name}: {text!r} is not text; put it in quotes.")
+        for text in itertools.chain(*settings.get(name, {}).items()):
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"{name}: {text!r} is not text; put it in quotes.")
     for name, least in COUNTS.items():
         value = settings.get(name)
         if isinstance(value, int) and value < least:
