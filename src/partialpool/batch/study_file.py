@@ -384,7 +384,7 @@ def validate(settings: Mapping[str, Any]) -> None:
             "parametrization out, or choose nutpie or nuts."
         )
     for name in WORDS:
-        for text in itertools.chain(*settings.get(name, {}).items()):
+        for text in itertools.chain(*(settings.get(name) or {}).items()):
             if not isinstance(text, str) or not text.strip():
                 raise ValueError(f"{name}: {text!r} is not text; put it in quotes.")
     for name, least in COUNTS.items():
