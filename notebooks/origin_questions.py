@@ -16,11 +16,14 @@ from matplotlib.axes import Axes
 from scipy.optimize import minimize
 
 import partialpool as pp
+from partialpool.data.text import rounded
 from partialpool.plots import theme
 from partialpool.plots.marginals import density
 from partialpool.posterior import checks
+from partialpool.posterior.draws import interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.headline import headline as regression_headline
 from partialpool.posterior.verdict import Verdict
 from partialpool.simulation.simulate import (
     ORIGIN_FORMULA,
@@ -299,13 +302,23 @@ def _eps_there(panel: Axes, result: pd.DataFrame) -> None:
     panel.set(xlabel="true eps", ylabel="eps: median, 90 % interval", title="many data sets")
 
 
-def headline(fit: Fitted, exact: Fitted, truth: Mapping[str, float]) -> str:
-    """The result with the answers, in plain text; `truth` by the origin's names."""
-    mu_b, eps = fit.values["x"], fit.values["sigma"]
-    low, high = np.quantile(mu_b, [0.05, 0.95])
-    return (
-        f"mu_b is {mu_b.mean():.2f} (90 % interval {low:.2f} to {high:.2f}; true value "
-        f"{truth['mu_b']:g}). eps is {np.median(eps):.2f} in the median (true value "
-        f"{truth['eps']:g}) and {np.median(exact.values['sigma']):.2f} in the exact posterior, "
-        "which has no chains that could fail. The joint density has no maximum to start from."
+def headline(
+    fit: Fitted, exact: Fitted, truth: Mapping[str, float], radon: Fitted | None = None
+) -> str:
+    """The result and the three answers, in plain text; `truth` by the origin's names."""
+    mu_b, ours, known = fit.values["x"], fit.values["sigma"], exact.values["sigma"]
+    mean, low, high = (rounded(x, mu_b.std()) for x in (mu_b.mean(), *interval(mu_b)))
+    median, certain = (rounded(float(np.median(x)), known.std()) for x in (ours, known))
+    why = (
+        "The data, not the chains, keep eps from zero" if truth["eps"] == 0 else "And eps is known"
     )
+    says = (
+        f"mu_b is {mean} (90 % interval {low} to {high}; true value {truth['mu_b']:g}). Starting "
+        "from the maximum hurt because there is none: the joint density rises without end as a "
+        f"scale goes to zero. {why}: its median is {median} here and {certain} in the exact "
+        f"posterior, which has no chains that could fail (true value {truth['eps']:g})."
+    )
+    if radon is None:
+        return says
+    usual = regression_headline(radon).partition(";")[0]
+    return f"{says} The usual case, radon in houses of one county: {usual[0].lower()}{usual[1:]}."

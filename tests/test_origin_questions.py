@@ -10,6 +10,7 @@ import pytest
 import origin_questions
 import partialpool as pp
 from partialpool.batch.staleness import dependencies
+from partialpool.data.text import rounded
 from partialpool.simulation import simulate
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "origin.ipynb"
@@ -119,7 +120,11 @@ def test_the_origin_speaks_its_own_names(exact):
 
 def test_the_headline_answers(exact):
     truth = {"mu_b": 2.0, "eps": 0.0}
-    text = origin_questions.headline(exact, exact, truth)
+    text = origin_questions.headline(exact, exact, truth, exact)
     summary = exact.summary()
-    assert f"mu_b is {summary.at['x', 'mean']:.2f} (90 % interval" in text
-    assert f"eps is {summary.at['sigma', 'q50']:.2f} in the median (true value 0)" in text
+    mean = rounded(summary.at["x", "mean"], summary.at["x", "sd"])
+    assert f"mu_b is {mean} (90 % interval" in text
+    median = rounded(summary.at["sigma", "q50"], summary.at["sigma", "sd"])
+    assert "Starting from the maximum hurt because there is none" in text
+    assert f"not the chains, keep eps from zero: its median is {median} here" in text
+    assert "(true value 0). The usual case, radon in houses of one county: each unit of x" in text

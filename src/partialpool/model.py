@@ -35,7 +35,10 @@ class Model(Regression):
     missing : {"refuse", "drop"}
         What to do with rows that lack a value in a column of the formula.
     labels : mapping of str to str, optional
-        What figures and tables call a column.
+        What sentences and figures call a column, ``{"Days": "days without sleep"}``, or a level of
+        it, ``{"sex[F]": "women"}``.
+    units : mapping of str to str, optional
+        What a column is counted in, ``{"Days": "day", "Reaction": "ms"}``.
 
     Examples
     --------

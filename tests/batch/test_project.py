@@ -180,7 +180,7 @@ def test_a_shipped_notebook_runs_in_the_project_beside_its_own_modules(package, 
     assert {"notebooks/says.ipynb", "notebooks/beside.py", "data/x.csv"} <= inputs.keys()
     assert not any(str(package) in name for name in inputs)
     assert staleness.why_redo(run) == ""
-    staleness.refresh(run.folder)
+    staleness.refresh(run)
     assert [p for p in sorted(package.iterdir()) if p.name != "__pycache__"] == before
     content = json.loads((package / "says.ipynb").read_text())
     content["cells"][2]["source"] += "\n# changed"

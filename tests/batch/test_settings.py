@@ -18,6 +18,10 @@ from partialpool.batch.study_file import validate
         ({"chains": 1}, "^chains: must be at least 2"),
         ({"priors": {"sd": "HalfNorml(1)"}}, "^priors: sd: .*did you mean 'HalfNormal'"),
         ({"priors": {"sd": "HalfNormal(-1)"}}, "must be positive"),
+        ({"labels": {"Days": 3}}, "^labels: 3 is not text; put it in quotes"),
+        ({"labels": {"basement": {0: "basement"}}}, "^labels: {0: 'basement'} is not text"),
+        ({"units": {1: "ms"}}, "^units: 1 is not text"),
+        ({"units": {"Reaction": ""}}, "^units: '' is not text"),
     ],
 )
 def test_refused(settings, words):
@@ -27,7 +31,13 @@ def test_refused(settings, words):
 
 def test_accepted():
     validate({"method": "nuts", "parametrization": None, "draws": 10, "data": "sleepstudy"})
-    validate({"priors": {"sd": "HalfNormal(1)"}, "labels": {"x": "y"}})
+    validate(
+        {
+            "priors": {"sd": "HalfNormal(1)"},
+            "labels": {"x": "y", "x[0]": "none"},
+            "units": {"x": "ms"},
+        }
+    )
 
 
 def test_nothing_heavy_is_imported():

@@ -1,5 +1,6 @@
 """What changes unseen: data under other names, parts edited in place, results that were damaged."""
 
+import html
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import xarray as xr
 from nbformat import v4
 
 import partialpool as pp
+from conftest import marks
 from partialpool.batch import batch, execute, staleness, study_file, summary_file
 from partialpool.batch.runs import Run, data_files
 from partialpool.data import reading
@@ -234,6 +236,36 @@ def test_other_templates_make_pages_anew_and_do_no_run(finished, monkeypatch, ca
     pages = finished.root.glob("reports/*/*/report.html")
     assert {page.mark(path, "generator") for path in pages} == {"partialpool 0123"}
     assert batch._stale(study_file.plan(finished.root, study_file.find(finished.root))) == {}
+
+
+def test_another_story_makes_pages_anew_and_does_no_run(finished, capsys):
+    """Title, question and text are no settings: not a byte of a result changes."""
+    study = finished.root / "params" / "two.yml"
+    before, results = marks(finished), digests(finished)
+    runs = study_file.plan(finished.root, [study])
+    for title in ("One <b>title</b>", "Another"):
+        text = study.read_text().split("title:")[0]
+        study.write_text(f"{text}\ntitle: {title}\nquestion: Why?\nabout: Because *it is so*.\n")
+        assert batch.report(finished.root) == 0
+        assert "nothing to do" in capsys.readouterr().out
+        assert marks(finished) == before
+        assert digests(finished) == results
+        shown = f"<h1>{html.escape(title)}</h1>"
+        for run in runs:
+            told = (run.folder / "report.html").read_text()
+            assert shown in told
+            assert "Because <em>it is so</em>." in told
+            assert staleness.damage(run.folder) == ""
+        for listed in ("index.html", "two/index.html"):
+            listed = (finished.root / "reports" / listed).read_text()
+            assert html.escape(title) in listed
+            assert "Why?" in listed
+
+
+def digests(project):
+    """Contents of all results, pages left out."""
+    files = project.root.glob("reports/*/[!.]*/*.[jn]*")
+    return {file: file.read_bytes() for file in files if file.name != staleness.RECORD}
 
 
 def test_what_no_study_defines_is_kept_but_neither_listed_nor_compared(

@@ -186,10 +186,3 @@ def test_groups_that_cannot_estimate_a_slope_are_counted(alone, words):
     )
     fit = pp.Model("y ~ x + (x | group)", table).fit(seed=0, draws=200)
     assert words in groups.shrinkage(fit).sentence
-
-
-def test_headline_has_the_figures(radon):
-    low, high = np.quantile(radon.population["basement"], [0.05, 0.95])
-    said = effects.headline(radon)
-    assert f"{radon.population['basement'].mean():.3g}" in said
-    assert f"{low:.3g} to {high:.3g}" in said

@@ -79,6 +79,17 @@ def test_sentences_follow_the_figures(comparison):
     assert "diverged" not in after
 
 
+def test_headline_names_who_reached_the_exact_posterior(comparison):
+    speed = {words: text.short(x) for words, x in comparison.rows["ess_per_second"].items()}
+    said = methods.headline(comparison)
+    assert said.startswith("None of 1 samplers reaches the exact posterior. The exact fit gives ")
+    assert f"gives {speed['Exact']} effective draws a second" in said
+    rows = comparison.rows.assign(verdict="passed")
+    good = methods.headline(replace(comparison, rows=rows))
+    assert good.startswith("1 of 1 samplers reaches the exact posterior: nutpie centred. The ")
+    assert good.endswith(f", nutpie centred {speed['nutpie, centred']}.")
+
+
 def test_table_shows_every_method(comparison):
     table = methods.method_table(comparison).to_html()
     assert table.count("<tr") == 1 + len(comparison.rows)

@@ -76,19 +76,16 @@ def test_what_enters_once_has_its_coefficient_for_change(column):
     assert (change.low, change.high) == ((0, 1) if column == "trained" else (None, None))
 
 
-def test_a_headline_says_what_it_averages_and_gives_its_interval():
-    fitted = fit("y ~ age * sex + (age | g)")
-    values = fitted.values["age"] + 15 / 40 * fitted.values["age:sex[M]"]
-    low, high = np.quantile(values, [0.05, 0.95])
-    says = effects.headline(fitted)
-    assert says.startswith(
-        f"One unit more of age changes y by {values.mean():.3g} (90 % interval {low:.3g} to "
-        f"{high:.3g}), averaged over the rows; g differs in it with a standard deviation of "
-    )
-    sd = np.quantile(fitted.values["age|g_sigma"], [0.05, 0.95])
-    assert says.endswith(f"{sd[0]:.3g} to {sd[1]:.3g}.")
-    alone = effects.headline(fit("y ~ 1 + (1 | g)"))
-    assert alone.startswith("The average y over the population is ")
-    sexes = effects.headline(fit("y ~ sex + (1 | g)"))
-    assert sexes.startswith("sex M against F changes y by ")
-    assert "averaged" not in sexes
+def test_groups_differ_in_a_change_by_what_their_covariance_says():
+    """``b`` varies with intercept and age: of the slope its sd, of the level all three."""
+    fitted = fit("y ~ age + sex + (age | g)")
+    np.testing.assert_allclose(only(fitted, "age").between, fitted.values["age|g_sigma"])
+    np.testing.assert_allclose(only(fitted, "sex").between, 0, atol=1e-12)
+
+
+def test_a_change_can_be_averaged_over_other_rows():
+    fitted = fit("y ~ age * sex + (1 | g)")
+    (change,) = effects.average_changes(fitted, "sex", table().assign(age=10.0))
+    expected = fitted.values["sex[M]"] + 10 * fitted.values["age:sex[M]"]
+    np.testing.assert_allclose(change.draws, expected, rtol=1e-9)
+    assert change.constant

@@ -152,9 +152,10 @@ def test_top_and_bottom(soup):
     top = soup.find(id="run-result").text
     assert "failed" in top
     assert "1 of 1 checks missed" in top
-    assert "0.80 to 1.20" in top
-    assert "90 %" in top
+    assert "0.80" not in top
     bottom = soup.find("footer").text
+    assert "0.80 to 1.20" in bottom
+    assert "90 %" in bottom
     for piece in (
         "1.26",
         "≤ 1.01",
@@ -166,6 +167,26 @@ def test_top_and_bottom(soup):
     ):
         assert piece in bottom or piece == "not committed"
     assert "git checkout 0123456789ab && make report STUDY=s" in bottom
+
+
+def test_a_study_tells_its_story_before_its_notebook(figure):
+    """Title, question, answer, verdict, what it is about; the notebook's own words come last."""
+    told = {"title": f"T {EVIL}", "question": f"Q {EVIL}", "about": f"A [l](https://a.org) {EVIL}"}
+    changes = {"headline": f"H {EVIL}", "status": "passed"}
+    page = BeautifulSoup(
+        exporter.render(executed(figure), summary(**changes), "", told), "html.parser"
+    )
+    assert page.h1.text == f"T {EVIL}"
+    assert page.title.text.startswith(f"T {EVIL}")
+    text = page.main.get_text()
+    pieces = [f"T {EVIL}", f"Q {EVIL}", f"H {EVIL}", "Computation:", "A l <img", "Method", "With"]
+    places = [text.index(piece) for piece in pieces]
+    assert places == sorted(places)
+    assert len(page.find_all("script")) == 1
+    assert not page.find_all("img", src="x")
+    assert page.find("a", href="https://a.org")
+    assert page.find(id="run-method").find_next("math")
+    assert not page.article.find("math", display="block")
 
 
 def test_tables_scroll(soup):

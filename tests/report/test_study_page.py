@@ -36,6 +36,19 @@ def test_page_shows_runs_estimates_and_metrics_as_text():
     assert "http://" not in html.replace("http://www.w3.org", "")
 
 
+def test_title_question_and_answer_come_first():
+    rows = [row(f"n-{n}", {"n": n}, float(n)) for n in (10, 30)]
+    for one in rows:
+        one["summary"]["headline"] = f"It is {one['settings']['n']}."
+    story = {"title": "T<i>", "question": "Q<i>?", "about": "A *very* <i> long story"}
+    html = index.render_study("demo", rows, "abc", story)
+    pieces = ["<h1>T&lt;i&gt;", "Q&lt;i&gt;?", "It is 10.", "n-10", "<em>very</em>", 'id="runs"']
+    places = [html.index(piece) for piece in pieces]
+    assert places == sorted(places)
+    assert "<i>" not in html
+    assert "It is 30." not in html
+
+
 @pytest.mark.parametrize("swept", [{"n": 3, "noise": 1.0}, {"method": "exact", "n": 5}])
 def test_two_swept_settings_make_heat_maps(swept):
     first, second = swept

@@ -105,7 +105,7 @@ def publish(root: Path, runs: Iterable[Run]) -> tuple[Path, list[Path]]:
     """Bring all pages up to date with results; return the index, and results of no study."""
     listed, left = listing.collect(root, runs)
     for run in listed:
-        staleness.refresh(run.folder)
+        staleness.refresh(run)
     index.write_studies(root / "reports", [(run, read_summary(run.folder)) for run in listed])
     return listing.write_index(root, listed), left
 

@@ -159,7 +159,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
         "posterior": (place / "posterior.nc").is_file(),
         "thumbnail": drawings.write_thumbnail(notebook, place),
     }
-    html = exporter.render(notebook, summary, str(run.notebook.parent))
+    html = exporter.render(notebook, summary, str(run.notebook.parent), run.story)
     (place / "report.html").write_text(html, encoding="utf-8")
     (place / "summary.json").write_text(dumps(summary), encoding="utf-8")
     staleness.seal(place)

@@ -16,6 +16,9 @@ TEMPLATE = """\
 {schema}
 {summary}
 notebook: regression
+title: null               # what the page and the index say first
+question: null            # what you want to know, in one line
+about: null               # Markdown, with sources; no title, question or text needs a new run
 settings:
   data: {data}
   formula: {formula}
@@ -28,9 +31,10 @@ settings:
   # What you know beforehand is better: change them.
   priors:
 {priors}
-  # What axes say instead of column names; add units.
+  # What sentences and axes say instead of column names; a level is written as sex[F].
   labels:
 {labels}
+  units: {{}}               # as they stand after a number, such as {{Days: days, Reaction: ms}}
   # Rows to predict: a path, or a list such as [{{x: 1.5, group: new}}]; null: typical ones.
   predict: null
   method: null            # exact; nuts, nutpie, metropolis sample; null: exact where possible

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ MARKER = (paths.CACHE / "done" / "{study}" / "{run}").as_posix()
 #: Settings that say where data lie, as the project's folder sees it. Every other setting reaches
 #: a notebook as it is, and what it names is seen from ``notebooks/``.
 PATHS = ("data", "predict")
+#: Keys of a study by which it tells its story on its pages.
+STORY = ("title", "question", "about")
 #: Endings that make the setting `data` a path rather than the name of an example set.
 DATA_ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet", ".feather", ".arrow")
 
@@ -38,6 +40,9 @@ class Run:
         The run's seed.
     expect : str or None
         ``"failed"`` for a study that shows a failure on purpose.
+    story : dict of str to str
+        What the study says for itself, by the keys of `STORY`. No number depends on it: it goes
+        into pages, not into results.
     """
 
     study: str
@@ -49,6 +54,7 @@ class Run:
     seed: int
     swept: tuple[str, ...] = ()
     expect: str | None = None
+    story: dict[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

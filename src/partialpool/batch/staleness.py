@@ -28,7 +28,7 @@ import nbformat
 
 from partialpool import EXPORTS
 from partialpool.batch.differences import differing
-from partialpool.batch.notebooks import available, read_notebook, shipped
+from partialpool.batch.notebooks import read_notebook, shipped
 from partialpool.batch.runs import Run, data_files, read_summary
 from partialpool.data import paths
 from partialpool.data.paths import CACHE, PACKAGE, code
@@ -264,22 +264,26 @@ def damage(folder: Path) -> str:
     return ""
 
 
-def refresh(folder: Path) -> None:
-    """Make page and thumbnail of a finished run again if other code made them, or if damaged."""
+def refresh(run: Run) -> None:
+    """Make page and thumbnail of a finished run again where they are not what they should be.
+
+    That is where other code made them, where the study tells another story now, or where they are
+    damaged.
+    """
+    folder = run.folder
     summary = read_summary(folder)
     if summary is None:
         return
     kept = paths.read_mapping(folder / RECORD)
     made = {PAGE, summary.get("thumbnail") or PAGE, *filter(_is_made_again, kept)}
     whole = all(_digest(folder / name) == kept.get(name) for name in made)
-    if whole and page.is_current(folder / PAGE):
+    if whole and page.is_current(folder / PAGE, run.story):
         return
     from partialpool.report import exporter
 
     notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
     drawings.write_thumbnail(notebook, folder)
-    source = available(folder.parents[2]).get(summary["notebook"])
-    text = exporter.render(notebook, summary, str(source.parent) if source else "")
+    text = exporter.render(notebook, summary, str(run.notebook.parent), run.story)
     paths.write(folder / PAGE, text)
     if kept:  # else it is not known whether the other files are whole
         kept |= {name: _digest(folder / name) for name in made}

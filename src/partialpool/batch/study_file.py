@@ -16,12 +16,12 @@ import yaml
 
 from partialpool.batch import notebooks
 from partialpool.batch.notebooks import RESERVED
-from partialpool.batch.runs import PATHS, Run, data_files, data_path, run_name
+from partialpool.batch.runs import PATHS, STORY, Run, data_files, data_path, run_name
 from partialpool.data import paths
 from partialpool.data.text import closest
 from partialpool.design.priors import METHODS, MISSING, NOISE, PARAMETRIZATIONS, parse
 
-KEYS = ("notebook", "settings", "seeds", "grid", "expect")
+KEYS = ("notebook", *STORY, "settings", "seeds", "grid", "expect")
 #: What a name must look like to be a folder on every file system.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 #: What a setting must be, by the type of the notebook's default. Numbers: see `_number`.
@@ -39,6 +39,8 @@ CHOICES = {
     "family": NOISE,
     "missing": MISSING,
 }
+#: Settings that give a column, or a level of it, words.
+WORDS = ("labels", "units")
 #: Settings that count something, and the least they may be.
 COUNTS = {
     "draws": 1,
@@ -181,6 +183,7 @@ def _runs(study: _Study) -> list[Run]:
     expect = content.get("expect")
     if expect not in (None, "failed"):
         study.wrong("expect", f"can only be 'failed', not {expect!r}")
+    story = _story(study, content)
     settings = _mapping(study, "settings", content.get("settings"))
     grid = _mapping(study, "grid", content.get("grid"))
     for key, values in list(grid.items()):
@@ -222,6 +225,7 @@ def _runs(study: _Study) -> list[Run]:
                 seed=seed,
                 swept=tuple(grid),
                 expect=expect,
+                story=story,
             )
     return list(runs.values())
 
@@ -260,6 +264,17 @@ def _mapping(study: _Study, key: str, value: Any) -> dict[str, Any]:
         study.wrong(key, "needs names and values, one `name: value` a line")
         return {}
     return dict(value)
+
+
+def _story(study: _Study, content: Mapping[str, Any]) -> dict[str, str]:
+    """Title, question and text of a study, as far as it has them."""
+    story = {key: content[key] for key in STORY if content.get(key) is not None}
+    for key, text in story.items():
+        if not isinstance(text, str) or not text.strip():
+            study.wrong(key, f"needs text, not {text!r}; put it in quotes if it is meant as text")
+        elif key != "about" and "\n" in text.strip():
+            study.wrong(key, "needs one line; more has its place in `about`")
+    return {key: str(text).strip() for key, text in story.items()}
 
 
 def _seeds(study: _Study, seeds: Any) -> list[int]:
@@ -376,6 +391,10 @@ def validate(settings: Mapping[str, Any]) -> None:
             "family: Student's t has no exact fit and no marginal form; leave method and "
             "parametrization out, or choose nutpie or nuts."
         )
+    for name in WORDS:
+        for text in itertools.chain(*(settings.get(name) or {}).items()):
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"{name}: {text!r} is not text; put it in quotes.")
     for name, least in COUNTS.items():
         value = settings.get(name)
         if isinstance(value, int) and value < least:

@@ -1,6 +1,8 @@
 """Small pieces of sentences: numbers, durations, names, lists."""
 
 import difflib
+import math
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -61,6 +63,76 @@ def short(value: float) -> str:
     if value >= 100:
         return f"{float(f'{value:.2g}'):,.0f}"
     return f"{value:#.2g}".rstrip(".")
+
+
+def rounded(value: float, sd: float | None) -> str:
+    """A number to two digits of its standard deviation: the decimals that its width deserves.
+
+    All figures of a parameter are written with the same sd, and so to the same place.
+
+    Examples
+    --------
+    >>> rounded(251.3934, 7.5), rounded(-0.56321, 0.0124), rounded(12345.6, 830.0)
+    ('251.4', '−0.563', '12,346')
+    """
+    if not sd or not 1e-6 < sd < 1e9 or abs(value) > 1e9:
+        return number(value)
+    decimals = max(0, 1 - math.floor(math.log10(sd)))
+    text = f"{value:,.{decimals}f}".replace("-", "−")
+    return text.removeprefix("−") if not re.search("[1-9]", text) else text
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """A share as people write it.
+
+    Examples
+    --------
+    >>> percent(0.9), percent(0.1234, 1)
+    ('90 %', '12.3 %')
+    """
+    return f"{100 * share:.{decimals}f} %".replace("-", "−")
+
+
+def typeset(text: str) -> str:
+    """Words with true minus signs, and a space before the sign of percent.
+
+    Examples
+    --------
+    >>> typeset("-0.5 (-1.2 to 3e-05), 50% of 2026-01-01")
+    '−0.5 (−1.2 to 3e−05), 50 % of 2026-01-01'
+    """
+    text = re.sub(r"(?<=\d)%", " %", text)
+    return re.sub(r"(?<![\w.,)\]-])-(?=\.?\d)|(?<=\de)-(?=\d\d\b)", "−", text)
+
+
+def plural(noun: str) -> str:
+    """Several of what a noun names.
+
+    Examples
+    --------
+    >>> plural("county"), plural("school"), plural("class"), plural("day"), plural("ms")
+    ('counties', 'schools', 'classes', 'days', 'ms')
+    """
+    if noun.endswith("s") and not noun.endswith("ss"):
+        return noun
+    if re.search("[^aeiou]y$", noun):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if re.search("(ss|x|ch|sh)$", noun) else f"{noun}s"
+
+
+def singular(noun: str) -> str:
+    """One of what a noun in the plural names; symbols of two letters stay.
+
+    Examples
+    --------
+    >>> singular("days"), singular("counties"), singular("inches"), singular("ms"), singular("km")
+    ('day', 'county', 'inch', 'ms', 'km')
+    """
+    if len(noun) < 3 or not noun.endswith("s") or noun.endswith("ss"):
+        return noun
+    if noun.endswith("ies"):
+        return f"{noun[:-3]}y"
+    return noun[:-2] if re.search("(sses|xes|ches|shes)$", noun) else noun[:-1]
 
 
 def duration(seconds: float | None) -> str:

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from partialpool.data.parts import Parts
+from partialpool.data.text import closest
 from partialpool.design import evaluation, from_parts
 from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import kind_sentence, unidentified
@@ -59,6 +61,7 @@ class Regression:
         se: str | None = None,
         missing: str = "refuse",
         labels: Mapping[str, str] | None = None,
+        units: Mapping[str, str] | None = None,
     ) -> None:
         if missing not in MISSING:
             raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")
@@ -67,7 +70,7 @@ class Regression:
         if isinstance(table, Parts) and (se or family != "gaussian"):
             raise ValueError("Data in parts take Gaussian noise without known standard errors.")
         self.formula, self.family, self.se = formula, family, se
-        self.labels = dict(labels or {})
+        self.labels, self.units = dict(labels or {}), dict(units or {})
         self.dropped = ""
         self.lacking: dict[str, int] = {}
         if missing == "drop":
@@ -80,6 +83,7 @@ class Regression:
             self.design, self.table = from_parts.build(formula, table)
         else:
             self.design, self.table = build(formula, table, se=se), table
+        _require_known(self)
         self.priors: dict[str, Prior] = resolve(self.design, priors, family)
         self.propriety = propriety(self.design, self.priors)
         self.mismatch = ""
@@ -123,9 +127,21 @@ class Regression:
         noise = [n for n in ("sigma", "nu") if n in self.priors and not self.priors[n].fixed]
         return [*design.x_names, *design.sd_names, *design.cor_names, *noise]
 
+    def words(self, column: str, level: Any = None) -> str:
+        """What sentences call a column, or a level of it: its label, or else its own name."""
+        if level is None:
+            return self.labels.get(column, column)
+        return self.labels.get(_of_level(column, level), _named(level))
+
+    def has_label(self, column: str, level: Any) -> bool:
+        """Whether a level of a column has a label of its own."""
+        return _of_level(column, level) in self.labels
+
     def label(self, column: str) -> str:
-        """What figures call a column."""
-        return self.labels.get(column, column)
+        """What figures call a column, its unit included."""
+        unit = self.units.get(column)
+        words = self.words(column)
+        return f"{words} ({unit})" if unit and not words.startswith(unit) else words
 
     def gaussian(self) -> "Regression":
         """The same regression with Gaussian noise; itself, if it has that."""
@@ -147,6 +163,7 @@ class Regression:
             family=self.family,
             se=self.se,
             labels=self.labels,
+            units=self.units,
         )
 
     def unpooled(self) -> "Regression":
@@ -178,6 +195,27 @@ class Regression:
             vars(other).pop(name, None)
         other.design = design
         return other
+
+
+def _named(level: Any) -> str:
+    """A level of a column as text, which 0.0 and 0 share."""
+    return f"{level:g}" if isinstance(level, float | np.floating) else str(level)
+
+
+def _of_level(column: str, level: Any) -> str:
+    """The name under which `labels` has a level of a column."""
+    return f"{column}[{_named(level)}]"
+
+
+def _require_known(model: Regression) -> None:
+    """Raise a ValueError where a label or a unit is for a column that the model does not have."""
+    columns = {*map(str, model.table.columns), model.design.response, model.design.group}
+    for what in ("labels", "units"):
+        for name in getattr(model, what):
+            if name not in columns and not (what == "labels" and name.split("[")[0] in columns):
+                raise ValueError(
+                    f"{what}: there is no column {name!r}{closest(name, columns) or '.'}"
+                )
 
 
 def _drop(

@@ -15,9 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool.design.formula import read, variables
 from partialpool.fit.exact_fit import coefficients, covariance_root
-from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
 from partialpool.posterior.checks import HEADINGS
 from partialpool.posterior.finding import Finding
@@ -35,6 +33,8 @@ class Change:
         What is compared, the second against the first; None for the slope of a numeric column.
     draws : (S,) array
         The change: per unit of a numeric column, else of the level against the other.
+    between : (S,) array
+        Standard deviation of the change between groups; zeros where it is the same for all.
     constant : bool
         Whether the change is the same in every row, so that nothing was averaged.
     """
@@ -43,79 +43,46 @@ class Change:
     low: Any
     high: Any
     draws: np.ndarray
+    between: np.ndarray
     constant: bool
 
 
-def average_changes(fitted: Fitted, column: str) -> list[Change]:
+def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = None) -> list[Change]:
     """Slope of a numeric column; of others, and of 0/1, each level against the first.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    column : str
+    rows : pandas.DataFrame, optional
+        What is averaged over; the rows of the data when not given.
 
     Raises
     ------
     KeyError
         For a column that the table does not have.
     """
-    design, table = fitted.model.design, fitted.model.table
-    values = table[column]
+    design, rows = fitted.model.design, fitted.model.table if rows is None else rows
+    values = fitted.model.table[column]
     levels = np.sort(values.dropna().unique()) if values.dtype.kind in "biufO" else values.unique()
     numeric = pd.api.types.is_numeric_dtype(values) and len(levels) > 2
     if numeric and not pd.api.types.is_bool_dtype(values):
         # exact for polynomials up to the second degree, and close for anything smooth
         step = 1e-3 * float(np.std(values)) or 1.0
-        pairs = [(None, None, values - step, values + step, 2 * step)]
+        pairs = [(None, None, rows[column] - step, rows[column] + step, 2 * step)]
     else:
         levels = sorted(levels, key=str) if values.dtype.kind == "O" else levels
         pairs = [(levels[0], level, levels[0], level, 1.0) for level in levels[1:]]
     beta = coefficients(design, fitted.population)
+    root = covariance_root(design, fitted.population)
     found = []
     for low, high, below, above, width in pairs:
-        X = [design.columns(table.assign(**{column: value}))[0] for value in (below, above)]
-        change = (X[1] - X[0]) / width
-        spread = np.ptp(change, axis=0) > 1e-6 * (1e-300 + np.abs(change).max(axis=0))
-        found.append(Change(column, low, high, beta @ change.mean(0), not spread.any()))
+        sides = [design.columns(rows.assign(**{column: value})) for value in (below, above)]
+        change, own = ((after - before) / width for before, after in zip(*sides, strict=True))
+        varies = np.ptp(change, axis=0) > 1e-6 * (1e-300 + np.abs(change).max(axis=0))
+        between = np.linalg.norm(own.mean(0) @ root, axis=-1)
+        found.append(Change(column, low, high, beta @ change.mean(0), between, not varies.any()))
     return found
-
-
-def headline(fitted: Fitted) -> str:
-    """The result in one sentence: what the first predictor does, and how groups differ in it."""
-    model, design = fitted.model, fitted.model.design
-    response, columns = model.label(design.response), _common_columns(model)
-    if columns:
-        change = average_changes(fitted, columns[0])[0]
-        coefficient, label = change.column, model.label(change.column)
-        what = (
-            f"One unit more of {label}"
-            if change.high is None
-            else f"{label} {change.high} against {change.low}"
-        )
-        says = f"{what} changes {response} by {_in_words(change.draws)}"
-        says += "" if change.constant else ", averaged over the rows"
-    elif "Intercept" in design.x_names:
-        coefficient = "1"
-        centre = _in_words(fitted.population["Intercept"])
-        says = f"The average {response} over the population is {centre}"
-    else:
-        return ""
-    for k, name in enumerate(design.z_names):
-        if name == coefficient or name.startswith(f"{coefficient}["):
-            low, high = draws.interval(fitted.population[design.sd_names[k]])
-            says += (
-                f"; {design.group} differs in it with a standard deviation of {low:.3g} to "
-                f"{high:.3g}"
-            )
-            break
-    return f"{says}."
-
-
-def _common_columns(model: Regression) -> list[str]:
-    """Columns of the table in the population's part of the formula, as written."""
-    common = read(model.formula).population
-    return sorted(variables(common, model.formula), key=common.find)
-
-
-def _in_words(values: np.ndarray) -> str:
-    """Mean and 90 % interval in words."""
-    low, high = draws.interval(values)
-    return f"{values.mean():.3g} (90 % interval {low:.3g} to {high:.3g})"
 
 
 def directions(fitted: Fitted) -> Finding:

@@ -1,11 +1,13 @@
 """Pages of notebooks, by nbconvert: ``jupyter nbconvert --to partialpool notebook.ipynb``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
 from jinja2.runtime import Context
 from markupsafe import Markup
 from nbconvert import HTMLExporter, TemplateExporter
+from nbformat import from_dict
 from traitlets import default
 from traitlets.config import Config
 
@@ -74,7 +76,11 @@ class PageExporter(HTMLExporter):
     def _init_resources(self, resources: Any) -> Any:
         resources = super()._init_resources(resources)
         run = resources["run"] = resources.get("run")
-        resources["outline"] = markup.Outline()
+        story = resources["story"] = resources.get("story") or {}
+        outline = resources["outline"] = markup.Outline()
+        # what a study file says is text, whoever wrote it
+        resources["about"] = markup.markdown(story.get("about", ""), outline, trusted=False)
+        resources["method"] = markup.markdown(resources.get("method") or "", outline, trusted=True)
         resources["broken"] = run["error"]["cell"] if run and run["error"] else None
         return resources
 
@@ -106,7 +112,12 @@ def figure(context: Context, output: Any, mime: str) -> Markup:
     return drawings.inline_svg(output.data[mime], alt, f"f{resources['figures']}-")
 
 
-def render(notebook: Any, summary: dict[str, Any], folder: str = "") -> str:
+def render(
+    notebook: Any,
+    summary: dict[str, Any],
+    folder: str = "",
+    story: Mapping[str, str] | None = None,
+) -> str:
     """Make the page of a run.
 
     Parameters
@@ -117,13 +128,20 @@ def render(notebook: Any, summary: dict[str, Any], folder: str = "") -> str:
         The content of ``summary.json``.
     folder : str
         Where image files named in Markdown are sought.
+    story : mapping, optional
+        ``title``, ``question`` and ``about`` of the study, as far as it has them.
 
     Returns
     -------
     str
         A complete HTML document.
     """
-    resources = {"run": summary, "metadata": {"path": folder}}
+    resources = {"run": summary, "story": dict(story or {}), "metadata": {"path": folder}}
+    first = notebook.cells[0] if notebook.cells else None
+    if "about" in resources["story"] and first is not None and first.cell_type == "markdown":
+        # the study's words take the place of the notebook's, which stand among the method
+        notebook = from_dict({**notebook, "cells": notebook.cells[1:]})
+        resources["method"] = first.source
     return PageExporter().from_notebook_node(notebook, resources)[0]
 
 

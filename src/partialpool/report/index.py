@@ -3,15 +3,13 @@
 Both read nothing but the runs' ``summary.json``.
 """
 
-import hashlib
 import io
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from partialpool.data import paths
-from partialpool.report import drawings, page
+from partialpool.report import drawings, markup, page
 
 #: Runs (see `partialpool.batch.runs.Run`), and their summaries where there are any.
 Found = Iterable[tuple[Any, dict[str, Any] | None]]
@@ -52,7 +50,9 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
             run.study,
             {
                 "name": run.study,
-                "title": run.study,
+                "title": run.story.get("title", ""),
+                "question": run.story.get("question", ""),
+                "answer": "",
                 "notebook": run.notebook.stem,
                 "expect": run.expect,
                 "settings": {k: v for k, v in run.settings.items() if k not in run.swept},
@@ -63,11 +63,13 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
         )
         study["runs"].append(_row(run, summary) | {"kind": kinds.get((run.study, run.name))})
         if summary is not None:
-            study["title"] = summary.get("title") or run.study
+            study["title"] = study["title"] or summary.get("title") or run.study
+            study["answer"] = study["answer"] or summary.get("headline") or ""
             for name in summary["estimates"]:
                 if name not in study["estimates"] and len(study["estimates"]) < MAX_ESTIMATES:
                     study["estimates"].append(name)
     for study in studies.values():
+        study["title"] = study["title"] or study["name"]
         study["runs"].sort(key=lambda row: (not row["bad"], ORDER.index(row["status"])))
         study["pictures"] = any(row["thumbnail"] for row in study["runs"])
         study["page"] = (reports / study["name"] / "index.html").exists()
@@ -159,7 +161,9 @@ def write_studies(reports: Path, found: Found) -> list[Path]:
         The pages that are there.
     """
     studies: dict[str, list[dict[str, Any]]] = {}
+    stories = {}
     for run, summary in found:
+        stories[run.study] = run.story
         if summary is None or summary["status"] == "error" or summary["settings"] != run.settings:
             continue
         studies.setdefault(run.study, []).append(_side(run, summary))
@@ -168,10 +172,9 @@ def write_studies(reports: Path, found: Found) -> list[Path]:
         target = reports / study / "index.html"
         if len(rows) < 2:
             continue
-        text = json.dumps([page.version(), rows], sort_keys=True, default=str)
-        mark = hashlib.sha256(text.encode()).hexdigest()[:16]
+        mark = page.digest([page.version(), stories[study], rows])
         if page.mark(target, "summaries") != mark:
-            paths.write(target, render_study(study, rows, mark))
+            paths.write(target, render_study(study, rows, mark, stories[study]))
         pages.append(target)
     for target in reports.glob("*/index.html"):
         if target not in pages and page.mark(target, "summaries"):
@@ -195,7 +198,12 @@ def _side(run: Any, summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def render_study(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
+def render_study(
+    study: str,
+    rows: list[dict[str, Any]],
+    mark: str = "",
+    story: Mapping[str, str] | None = None,
+) -> str:
     """Make the page of a study from its runs."""
     from partialpool.plots import study_plots
 
@@ -216,8 +224,18 @@ def render_study(study: str, rows: list[dict[str, Any]], mark: str = "") -> str:
         section = {"id": f"s{k}", "level": 2, "text": title}
         sections.append(section | {"figure": figure, "says": found.sentence})
     template = page.environment().get_template("study.html.j2")
-    title = rows[0]["summary"].get("title") or study
+    story = story or {}
+    title = story.get("title") or rows[0]["summary"].get("title") or study
+    answers = {row["name"]: row["summary"].get("headline") for row in rows}
     swept = [*swept, "seed"]
     return template.render(
-        study=study, title=title, rows=rows, swept=swept, sections=sections, mark=mark
+        study=study,
+        title=title,
+        question=story.get("question"),
+        about=markup.markdown(story.get("about", ""), markup.Outline(), trusted=False),
+        answers={name: answer for name, answer in answers.items() if answer},
+        rows=rows,
+        swept=swept,
+        sections=sections,
+        mark=mark,
     )

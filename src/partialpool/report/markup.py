@@ -26,7 +26,8 @@ from pygments.util import ClassNotFound
 
 #: Ids that the page uses itself.
 RESERVED = {"content", "broken", "code-switch"}
-RESERVED |= {f"run-{part}" for part in ("result", "checks", "provenance", "reproduce")}
+RESERVED |= {f"run-{part}" for part in ("result", "method", "estimates", "settings")}
+RESERVED |= {f"run-{part}" for part in ("checks", "provenance", "reproduce")}
 
 MATHS = {
     *("math", "menclose", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover", "mpadded"),

@@ -7,7 +7,6 @@ that nothing that came from data can ask for anything or run.
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -18,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from partialpool.data import paths
-from partialpool.data.text import duration, number
+from partialpool.data.text import duration, number, rounded
 from partialpool.plots import palette
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,7 +51,7 @@ def version() -> str:
 
 
 def mark(page: Path, name: str) -> str:
-    """Read a mark in the head of a page: its ``generator``, or the ``summaries`` it shows.
+    """Read a mark in the head of a page: ``generator``, ``story``, or ``summaries`` it shows.
 
     Returns
     -------
@@ -67,9 +66,16 @@ def mark(page: Path, name: str) -> str:
     return found[1] if found else ""
 
 
-def is_current(page: Path) -> bool:
-    """Whether a page was made by the code and the templates that there are."""
-    return mark(page, "generator") == f"partialpool {version()}"
+def is_current(page: Path, story: Mapping[str, str] | None = None) -> bool:
+    """Whether a page was made by the code and templates that there are, and tells this story."""
+    made = mark(page, "generator") == f"partialpool {version()}"
+    return made and (story is None or mark(page, "story") == digest(story))
+
+
+def digest(content: Any) -> str:
+    """Tell contents of a page apart in few characters."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @cache
@@ -88,6 +94,7 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
         "estimate": estimate,
         "duration": duration,
         "value": value,
+        "digest": digest,
     }
     env.globals |= {"asset": asset, "meaning": MEANING, "fitting": FITTING, "version": version()}
     return env
@@ -129,9 +136,7 @@ def reason(summary: Mapping[str, Any]) -> str:
 def estimate(figures: Mapping[str, Any], *names: str) -> str:
     """Figures of a parameter to a sensible number of decimals, joined by "to".
 
-    The decimals come from the posterior's width, so that all of a parameter's figures show the
-    same number of them: two digits of its standard deviation. The median stands for a mean that
-    there is not.
+    The decimals are those of `rounded`. The median stands for a mean that there is not.
 
     Examples
     --------
@@ -143,8 +148,4 @@ def estimate(figures: Mapping[str, Any], *names: str) -> str:
         values = [figures.get("q50")]
     if any(value is None for value in values):
         return ""
-    sd = figures.get("sd")
-    if not sd or not 1e-6 < sd < 1e9 or any(abs(value) > 1e9 for value in values):  # type: ignore[arg-type]
-        return " to ".join(map(number, values))
-    decimals = max(0, 1 - math.floor(math.log10(sd)))
-    return " to ".join(f"{value:,.{decimals}f}".replace("-", "−") for value in values)
+    return " to ".join(rounded(value, figures.get("sd")) for value in values)  # type: ignore[arg-type]

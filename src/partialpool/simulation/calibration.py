@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import binomtest, chisquare
 
-from partialpool.data.text import code, listed
+from partialpool.data.text import code, listed, percent
 from partialpool.posterior.agreement import FALSE_ALARM
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.verdict import Verdict, one
@@ -304,7 +304,7 @@ def headline(calibrated: pd.DataFrame, recovered: pd.DataFrame) -> str:
     ratios = pooling(recovered)["ratio"]
     return (
         f"Over {calibrated['data_set'].nunique():,} data sets with truths from the prior the 95 % "
-        f"intervals hold the truth in {share.min():.1%} to {share.max():.1%}; over "
+        f"intervals hold the truth in {percent(share.min(), 1)} to {percent(share.max(), 1)}; over "
         f"{recovered['data_set'].nunique():,} with the fixed truth the groups' lines are off by "
         f"{ratios['complete']:.2f} times as much with complete and {ratios['none']:.2f} times as "
         "much with no pooling as with partial pooling."

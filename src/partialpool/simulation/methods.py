@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.tables import load, table_digest
-from partialpool.data.text import code, duration, short
+from partialpool.data.text import code, duration, listed, short
 from partialpool.design.priors import METHODS, PARAMETRIZATIONS
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
@@ -210,6 +210,28 @@ def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
         "wasserstein_at": shown.idxmax(),
         "verdict": verdict.status,
     }
+
+
+def headline(comparison: Comparison) -> str:
+    """Which samplers came to the exact posterior, and how fast, in plain text."""
+    rows = comparison.rows
+    speed = {words: short(each) for words, each in rows["ess_per_second"].items()}
+    first = (
+        f"The exact fit gives {speed[EXACT]} effective draws a second of the parameter that has "
+        "the fewest"
+    )
+    if not comparison.sampled:
+        return f"{first}; no sampler was run beside it."
+    sampled = rows.loc[comparison.sampled]
+    good = sampled[sampled["verdict"] != "failed"]
+    names = listed([words.replace(", ", " ") for words in good.index])
+    count = f"{len(good) or 'None'} of {len(sampled)} samplers"
+    reach = "reaches" if len(good) < 2 else "reach"
+    says = f"{count} {reach} the exact posterior" + (f": {names}. " if names else ". ")
+    if not len(good):
+        return f"{says}{first}."
+    best = good["ess_per_second"].idxmax()
+    return f"{says}{first}, {best.replace(', ', ' ')} {speed[best]}."
 
 
 def method_table(comparison: Comparison) -> Finding:

@@ -21,7 +21,7 @@ const said = (row) => {
 };
 const facts = new Map(rows.map((row) => [row, said(row)]));
 const texts = new Map(rows.map((row) => {
-  const shared = row.closest(".study").querySelectorAll(".title, .about");
+  const shared = row.closest(".study").querySelectorAll("h2, .question, .answer, .about");
   const own = [...row.cells].filter((cell) => cell.matches(".setting"));
   return [row, [row.dataset.words, ...[...shared, ...own].map((e) => e.textContent)].join(" ").toLowerCase()];
 }));

@@ -1,0 +1,242 @@
+"""The answer of a regression in one computed sentence, in the study's words and units."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulae import model_description
+
+from partialpool.data.text import percent, plural, rounded, singular
+from partialpool.design.formula import read, variables
+from partialpool.fit.exact_fit import covariance_root
+from partialpool.fit.regression import Regression
+from partialpool.posterior import draws, leave_one_out
+from partialpool.posterior.effects import Change, average_changes
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
+
+#: Standard normal quantiles between which the middle 90 % of groups lie: plus and minus this.
+MIDDLE = 1.6449
+
+
+def headline(fitted: Fitted, noise: Finding | None = None) -> str:
+    """What the first predictor does, or what an interaction is about, and how groups differ.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    noise : Finding, optional
+        Of `comparison.noise`, for Student's t.
+
+    Returns
+    -------
+    str
+        Plain text. An effect has its posterior mean and 90 % equal-tailed interval, and where
+        that includes zero the probability of its sign. The range of groups is that of their
+        middle 90 %, ends averaged over the draws; where they differ in their level alone, it is
+        the standard deviation between them at the mean of the predictors.
+    """
+    model = fitted.model
+    columns, crossed = _columns(model), _crossed(model)
+    if crossed:
+        says = _interaction(fitted, *crossed)
+    elif columns:
+        changes = _few(average_changes(fitted, columns[0]))
+        says = "; ".join(_change(model, change) for change in changes)
+        says += _largest(fitted, columns[0]) + _groups(fitted, changes[0])
+    else:
+        says = _average(fitted)
+    return f"{says}. {_noise(noise)}".strip()
+
+
+def _columns(model: Regression) -> list[str]:
+    """Columns of the table in the population's part of the formula, as written."""
+    common = read(model.formula).population
+    return sorted(variables(common, model.formula), key=common.find)
+
+
+def _crossed(model: Regression) -> list[str]:
+    """The first two columns that interact: first the one whose levels can be compared."""
+    common = read(model.formula).population
+    for term in model_description(common).common_terms:
+        names = sorted({*map(str, term.var_names or ())} & {*_columns(model)}, key=common.find)
+        if len(names) > 1 and len(term.components) > 1:
+            return sorted(names[:2], key=lambda name: not _has_levels(model.table[name]))
+    return []
+
+
+def _has_levels(values: pd.Series) -> bool:
+    """Whether a column is compared level by level, as `average_changes` does it."""
+    return not pd.api.types.is_numeric_dtype(values) or values.nunique() <= 2
+
+
+def _few(changes: list[Change]) -> list[Change]:
+    """The changes to tell: all of one or two, or the largest."""
+    return changes if len(changes) < 3 else [max(changes, key=lambda c: abs(c.draws.mean()))]
+
+
+def _largest(fitted: Fitted, column: str) -> str:
+    count = len(average_changes(fitted, column))
+    return f", the largest of {count} differences from that level" if count > 2 else ""
+
+
+def _interaction(fitted: Fitted, column: str, other: str) -> str:
+    """A change at the mean of another predictor, or at its first level, and how it differs."""
+    model, table = fitted.model, fitted.model.table
+    values, its_name = table[other], model.words(other)
+    if _has_levels(values):
+        first, second = sorted(values.dropna().unique(), key=str)[:2]
+        at = {level: table.assign(**{other: level}) for level in (first, second)}
+        one, two = (average_changes(fitted, column, rows)[0] for rows in at.values())
+        names = [_level(model, other, level) for level in (first, second)]
+        place, there = f", for {names[0]}", f"for {names[1]} that differs"
+        further = two.draws - one.draws
+    else:
+        mean, step = float(values.mean()), float(values.std()) or 1.0
+        rows = [table.assign(**{other: mean + k * step}) for k in (0, 1)]
+        one, two = (average_changes(fitted, column, at)[0] for at in rows)
+        unit, size = model.units.get(other, ""), rounded(mean, step)
+        place = f", at the mean {its_name} of {size} {unit}".rstrip()
+        if unit and its_name.startswith(f"{unit} "):
+            place = f", at the mean of {size} {its_name}"
+        each = _each(model, other)
+        there = f"with {each[0].lower()}{each[1:]} that changes"
+        further = (two.draws - one.draws) / step
+    says = f"{_change(model, one)}{place}; {there} by {_figures(model, further)}"
+    return says + _groups(fitted, one)
+
+
+def _change(model: Regression, change: Change) -> str:
+    """What one unit, or one level against another, does to the response."""
+    response, values = _response(model), change.draws
+    sign = _sign(values)
+    size = _figures(model, (sign or 1) * values)
+    remark = "" if change.constant else ", on average over the rows"
+    if change.high is None:
+        each = _each(model, change.column)
+        amount, _, interval = size.partition(" (")
+        says = {
+            1: f"{each} adds {amount} to {response} ({interval}",
+            -1: f"{each} takes {amount} off {response} ({interval}",
+            0: f"{each} changes {response} by {size}",
+        }[sign]
+        return says + remark
+    high, low = (_level(model, change.column, level) for level in (change.high, change.low))
+    against = f"{high[0].upper()}{high[1:]} against {low}"
+    amount, _, interval = size.partition(" (")
+    says = {1: f"{amount} higher", -1: f"{amount} lower", 0: f"different by {amount}"}[sign]
+    return f"{against}: {response} is {says} ({interval}{remark}"
+
+
+def _average(fitted: Fitted) -> str:
+    """The population's mean, in a model without predictors."""
+    model, design = fitted.model, fitted.model.design
+    between = _between(fitted)
+    if "Intercept" not in design.x_names:
+        differ = _level_spread(fitted, between)
+        return f"The model has no average of {_response(model)}{differ}"
+    values = fitted.population["Intercept"]
+    name = model.words(design.response)
+    average = name if name.startswith(("average ", "mean ")) else f"average {name}"
+    return f"The {average} is {_figures(model, values)}" + _range(fitted, values, between, 1)
+
+
+def _groups(fitted: Fitted, change: Change) -> str:
+    """How groups differ in a change, or in their level where the change is the same for all."""
+    if not fitted.model.design.z_names:
+        return ""
+    if change.between.mean() < 1e-9 * abs(change.draws).mean():
+        return _level_spread(fitted, _between(fitted))
+    return _range(fitted, change.draws, change.between, _sign(change.draws) or 1)
+
+
+def _between(fitted: Fitted) -> np.ndarray | None:
+    """Standard deviation (S,) of the groups' lines at the mean of the predictors."""
+    design = fitted.model.design
+    if not design.z_names:
+        return None
+    return np.linalg.norm(design.Z.mean(0) @ covariance_root(design, fitted.population), axis=-1)
+
+
+def _range(fitted: Fitted, values: np.ndarray, between: np.ndarray | None, sign: int) -> str:
+    """The range of the middle 90 % of groups."""
+    if between is None:
+        return ""
+    ends = sorted(sign * float((values + k * between).mean()) for k in (-MIDDLE, MIDDLE))
+    low, high = (rounded(end, float(between.mean())) for end in ends)
+    unit = _unit(fitted.model)
+    return f"; {_group(fitted.model)} differ: the middle 90 % from {low} to {high}{unit}"
+
+
+def _level_spread(fitted: Fitted, between: np.ndarray | None) -> str:
+    if between is None:
+        return ""
+    size = _figures(fitted.model, between)
+    return f"; {_group(fitted.model)} differ in level, with a standard deviation of {size}"
+
+
+def _noise(noise: Finding | None) -> str:
+    """Which noise predicts better, and by how much."""
+    if noise is None or noise.table is None or len(noise.table) < 2:
+        return ""
+    best, other = noise.table.index[:2]
+    gap, error = noise.table.loc[other, ["elpd_diff", "dse"]].astype(float)
+    clear = "" if leave_one_out.worse(gap, error).startswith("clearly") else ", not clearly"
+    return (
+        f"{best} predicts rows better than {other}{clear}: by {rounded(gap, error)} in log "
+        f"predictive density (standard error {rounded(error, error)})."
+    )
+
+
+def _figures(model: Regression, values: np.ndarray) -> str:
+    """Mean and 90 % interval with their unit, and the direction where that is not plain."""
+    sd = float(values.std())
+    low, high = draws.interval(values)
+    mean, low_, high_ = (rounded(float(value), sd) for value in (values.mean(), low, high))
+    doubt = ""
+    if low < 0 < high:
+        positive = float((values > 0).mean())
+        word = "positive" if positive >= 0.5 else "negative"
+        doubt = f"; {word} with probability {percent(max(positive, 1 - positive))}"
+    return f"{mean}{_unit(model)} (90 % interval {low_} to {high_}{doubt})"
+
+
+def _sign(values: np.ndarray) -> int:
+    """Sign of a change whose interval leaves zero out, else 0."""
+    low, high = draws.interval(values)
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def _each(model: Regression, column: str) -> str:
+    """One unit of a numeric column: "Each day without sleep"."""
+    name, unit = model.words(column), model.units.get(column)
+    if unit and name.startswith(f"{unit} "):
+        return f"Each {singular(unit)} {name.removeprefix(f'{unit} ')}"
+    return f"Each {singular(unit) if unit else 'unit'} of {name}"
+
+
+def _level(model: Regression, column: str, level: Any) -> str:
+    """A level by its label, or else by its column and its own name."""
+    name = model.words(column, level)
+    labelled = model.has_label(column, level)
+    return name if labelled else f"{model.words(column)} {name}"
+
+
+def _response(model: Regression) -> str:
+    """The response with an article, where it has a label rather than a column's name."""
+    name, words = model.design.response, model.words(model.design.response)
+    return words if name == words or words.startswith("the ") else f"the {words}"
+
+
+def _unit(model: Regression) -> str:
+    unit = model.units.get(model.design.response)
+    return f" {unit}" if unit else ""
+
+
+def _group(model: Regression) -> str:
+    """Several groups, by the label of their factor or its own name where that is a word."""
+    name = model.design.group
+    words = model.words(name)
+    if words == name and not (len(name) > 2 and name.isalpha()):
+        return f"groups of {name}"
+    return plural(words if words != name else name.lower())
