@@ -105,6 +105,21 @@ class Design:
         )
         return X, Z, y
 
+    def is_categorical(self, column: str) -> bool:
+        """Whether the formula takes a column of the table for categories."""
+        return any(
+            part.kind == "categoric" and column in part.var_names
+            for matrix in (*self._common, *self._varying)
+            for term in matrix.terms.values()
+            for part in getattr(term, "components", ())
+        )
+
+    def partners(self, column: str) -> list[str]:
+        """Columns that share a term of the population's part with a column: its interactions."""
+        terms = [term.var_names for matrix in self._common for term in matrix.terms.values()]
+        shared = set().union(*(names for names in terms if column in names))
+        return [name for name in self.predictors if name in shared and name != column]
+
     def effect(self, k: int) -> str:
         """Name of the group effects of column `k` of `Z`, such as ``Days|Subject``."""
         return f"{self.z_names[k]}|{safe(self.group)}"

@@ -1,9 +1,7 @@
 """What predictors and groups do to the response.
 
 A coefficient of a formula with interactions or bends is the effect at one point only, such as that
-of age for the reference sex. `average_changes` takes the change of the population's line at every
-row and averages it within each draw, as `avg_slopes` and `avg_comparisons` of the package
-marginaleffects do (Arel-Bundock, Greifer & Heiss 2024).
+of age for the reference sex. What averages over the rows is in `marginal_effects`.
 """
 
 from collections.abc import Mapping
@@ -15,10 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool.design.formula import read, variables
-from partialpool.fit.exact_fit import coefficients, covariance_root
-from partialpool.fit.regression import Regression
-from partialpool.posterior import draws
+from partialpool.fit.exact_fit import covariance_root
+from partialpool.posterior import contrasts, draws, marginal_effects
 from partialpool.posterior.checks import HEADINGS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
@@ -54,31 +50,26 @@ def average_changes(fitted: Fitted, column: str) -> list[Change]:
     KeyError
         For a column that the table does not have.
     """
-    design, table = fitted.model.design, fitted.model.table
-    values = table[column]
-    levels = np.sort(values.dropna().unique()) if values.dtype.kind in "biufO" else values.unique()
-    numeric = pd.api.types.is_numeric_dtype(values) and len(levels) > 2
-    if numeric and not pd.api.types.is_bool_dtype(values):
-        # exact for polynomials up to the second degree, and close for anything smooth
-        step = 1e-3 * float(np.std(values)) or 1.0
-        pairs = [(None, None, values - step, values + step, 2 * step)]
-    else:
-        levels = sorted(levels, key=str) if values.dtype.kind == "O" else levels
-        pairs = [(levels[0], level, levels[0], level, 1.0) for level in levels[1:]]
-    beta = coefficients(design, fitted.population)
-    found = []
-    for low, high, below, above, width in pairs:
-        X = [design.columns(table.assign(**{column: value}))[0] for value in (below, above)]
-        change = (X[1] - X[0]) / width
-        spread = np.ptp(change, axis=0) > 1e-6 * (1e-300 + np.abs(change).max(axis=0))
-        found.append(Change(column, low, high, beta @ change.mean(0), not spread.any()))
-    return found
+    model = fitted.model
+    if column not in model.table:
+        raise KeyError(column)
+    all_rows = np.zeros(len(model.table), dtype=np.int64)
+    return [
+        Change(
+            column,
+            None if contrast.moves else contrast.low,
+            None if contrast.moves else contrast.high,
+            marginal_effects.change(fitted, contrast, model.table, all_rows)[:, 0],
+            contrast.is_constant(model),
+        )
+        for contrast in contrasts.contrasts(model, [column], slope=True)
+    ]
 
 
 def headline(fitted: Fitted) -> str:
     """The result in one sentence: what the first predictor does, and how groups differ in it."""
     model, design = fitted.model, fitted.model.design
-    response, columns = model.label(design.response), _common_columns(model)
+    response, columns = model.label(design.response), contrasts.predictors(model)
     if columns:
         change = average_changes(fitted, columns[0])[0]
         coefficient, label = change.column, model.label(change.column)
@@ -104,12 +95,6 @@ def headline(fitted: Fitted) -> str:
             )
             break
     return f"{says}."
-
-
-def _common_columns(model: Regression) -> list[str]:
-    """Columns of the table in the population's part of the formula, as written."""
-    common = read(model.formula).population
-    return sorted(variables(common, model.formula), key=common.find)
 
 
 def _in_words(values: np.ndarray) -> str:
