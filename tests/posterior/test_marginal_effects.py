@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool.posterior import contrasts
+from partialpool.posterior import averages, contrasts
 
 S = 40_000
 
@@ -171,8 +171,9 @@ def test_the_line_of_a_group_has_its_effects(children):
     assert found["estimate"][0] == pytest.approx(slope.mean())
 
 
-def test_an_average_over_groups_is_that_of_their_rows(children):
+def test_an_average_over_groups_is_that_of_their_rows(children, monkeypatch):
     """In chunks, in cells: the mean of the rows' own lines, Subject by Subject."""
+    monkeypatch.setattr(averages, "CHUNK", 50)
     found = children.avg_predictions(by="Subject", groups=True).table
     rows = children.predictions(groups=True).table.groupby("Subject")["estimate"].mean()
     np.testing.assert_allclose(found["estimate"], rows[found["Subject"]])

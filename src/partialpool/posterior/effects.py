@@ -5,7 +5,7 @@ of age for the reference sex. What averages over the rows is in `marginal_effect
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import arviz_stats as azs
@@ -15,6 +15,7 @@ import xarray as xr
 
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.posterior import contrasts, draws, marginal_effects
+from partialpool.posterior.averages import change
 from partialpool.posterior.checks import HEADINGS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
@@ -59,11 +60,46 @@ def average_changes(fitted: Fitted, column: str) -> list[Change]:
             column,
             None if contrast.moves else contrast.low,
             None if contrast.moves else contrast.high,
-            marginal_effects.change(fitted, contrast, model.table, all_rows)[:, 0],
+            change(fitted, contrast, model.table, all_rows)[:, 0],
             contrast.is_constant(model),
         )
         for contrast in contrasts.contrasts(model, [column], slope=True)
     ]
+
+
+def average_effects(fitted: Fitted, rope: marginal_effects.Rope | None = None) -> Finding:
+    """Average slope or comparison of every predictor; without any, the average of the line."""
+    if contrasts.predictors(fitted.model):
+        found = marginal_effects.avg_slopes(fitted, rope=rope or None)
+    else:
+        found = marginal_effects.avg_predictions(fitted)
+    return replace(found, name="average_effects")
+
+
+def marginal_means(fitted: Fitted) -> Finding | None:
+    """The line at each level of every categorical predictor, averaged over the rows.
+
+    Each row is taken with each level, so that levels differ in nothing else. None where no
+    predictor is categorical, nor of two values.
+
+    Returns
+    -------
+    Finding or None
+        Columns ``predictor``, ``level``, ``estimate``, ``lower`` and ``upper``.
+    """
+    tables, says = [], []
+    for column in contrasts.predictors(fitted.model):
+        if not contrasts.is_numeric(fitted.model, column):
+            found = marginal_effects.avg_predictions(fitted, variables=column)
+            assert found.table is not None
+            table = found.table.rename(columns={column: "level"})
+            table.insert(0, "predictor", column)
+            tables.append(table)
+            says.append(found.sentence)
+    if not tables:
+        return None
+    whole = pd.concat(tables, ignore_index=True)
+    return replace(found, name="marginal_means", table=whole, sentence=" ".join(says))
 
 
 def headline(fitted: Fitted) -> str:

@@ -11,21 +11,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
 
 from partialpool.data.columns import require_columns, require_complete
 from partialpool.design.formula import read
 from partialpool.posterior import contrasts as compared
 from partialpool.posterior import draws
+from partialpool.posterior.averages import averages, change
 from partialpool.posterior.contrasts import Contrast, Variables
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.predictions import line, row_names
+from partialpool.posterior.predictions import row_names
 
 #: Most draws of all results together, 8 bytes each; beyond, fewer draws are used.
 MOST = 40_000_000
-#: Rows whose line, with its groups, is held at a time.
-CHUNK = 1000
 #: Most results that a sentence lists one by one.
 LISTED = 6
 #: Ends of a region of practical equivalence, for all results or by variable.
@@ -213,46 +211,6 @@ def avg_slopes(
     return slopes(fitted, variables, newdata, by=by, **options)
 
 
-def averages(
-    fitted: Fitted, table: pd.DataFrame, cells: np.ndarray, *, groups: bool = False
-) -> np.ndarray:
-    """Draws of the line at rows, averaged over the rows of each cell: (S, cells).
-
-    Parameters
-    ----------
-    fitted : Fitted
-    table : pandas.DataFrame
-    cells : (n,) int array
-        Cell of each row, numbered from zero.
-    groups : bool
-        Whether the line is that of each row's group, or the population's.
-    """
-    n, sizes = len(cells), np.bincount(cells)
-    weights = csr_array((1 / sizes[cells], (cells, np.arange(n))), shape=(len(sizes), n))
-    if not groups:
-        design = fitted.model.design
-        X, offset = weights @ design.columns(table)[0], weights @ design.offset(table)
-        return draws.population_line(design, fitted.population, X) + offset
-    total: Any = 0.0
-    for first in range(0, n, CHUNK):
-        some = slice(first, first + CHUNK)
-        total = total + line(fitted, table.iloc[some]) @ weights[:, some].T
-    return np.asarray(total)
-
-
-def change(
-    fitted: Fitted,
-    contrast: Contrast,
-    table: pd.DataFrame,
-    cells: np.ndarray,
-    *,
-    groups: bool = False,
-) -> np.ndarray:
-    """Draws of a contrast, averaged as `averages` does: (S, cells)."""
-    low, high = (averages(fitted, end, cells, groups=groups) for end in contrast.ends(table))
-    return (high - low) / contrast.width
-
-
 def _changes(
     name: str,
     fitted: Fitted,
@@ -279,6 +237,8 @@ def _changes(
         tables.append(pd.DataFrame(named, index=labels.index).join(others))
         words += [f"with {contrast.words(model)}{place}" for place in where]
     says = f"{model.label(read(model.formula).response)} changes by"
+    if len(wanted) == 1 and len(labels) > 1:
+        says, words = f"With {wanted[0].words(model)}, {says}", [place.strip() for place in where]
     if by is not None and len(labels) == 1 and not all(c.is_constant(model) for c in wanted):
         says = f"On average over the rows, {says}"
     rows = pd.concat(tables, ignore_index=True)
@@ -372,19 +332,29 @@ def _inside(
         low, high = rope
         heading = f"probability of {low:g} to {high:g}"
         return ((values >= low) & (values <= high)).mean(0), (heading, "{:.3f}")
-    ends = [rope.get(variable, (np.nan, np.nan)) for variable in labels["variable"]]
+    there = labels.get("variable", ())
+    for variable in rope:
+        if variable not in set(there):
+            raise ValueError(f"rope: {variable!r} is none of {', '.join(dict.fromkeys(there))}.")
+    ends = [rope.get(variable, (np.nan, np.nan)) for variable in there]
     low, high = np.array(ends, dtype=float).T
     share = ((values >= low) & (values <= high)).mean(0)
-    return np.where(np.isnan(low), np.nan, share), ("probability of no matter", "{:.3f}")
+    return np.where(np.isnan(low), np.nan, share), ("probability of too small to matter", "{:.3f}")
 
 
 def _sentence(says: str, table: pd.DataFrame, words: list[str]) -> str:
     """The results in words: each of a few, of many the least and the largest."""
-    told = [
-        f"{row.estimate:.3g} (90 % interval {row.lower:.3g} to {row.upper:.3g}) {word}".rstrip()
-        for row, word in zip(table.itertuples(), words, strict=True)
-    ]
+    told = [_told(row, word) for row, word in zip(table.itertuples(), words, strict=True)]
     if len(told) <= LISTED:
         return f"{says} {'; '.join(told)}."
     least, most = table["estimate"].argmin(), table["estimate"].argmax()
     return f"{says} between {told[least]} and {told[most]}; {len(told):,} results in all."
+
+
+def _told(row: Any, word: str) -> str:
+    """One result in words."""
+    inside = getattr(row, "inside", np.nan)
+    also = "" if np.isnan(inside) else f"; too small to matter with probability {inside:.3f}"
+    return (
+        f"{row.estimate:.3g} (90 % interval {row.lower:.3g} to {row.upper:.3g}{also}) {word}"
+    ).rstrip()
