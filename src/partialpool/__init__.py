@@ -24,6 +24,7 @@ PLOTS = {
         ["data", "group_lines", "shrinkage", "forest", "predictive_lines"], "plots.groups"
     ),
     **dict.fromkeys(["traces", "prior_and_posterior", "against_exact"], "plots.marginals"),
+    "conditional_effects": "plots.conditional",
     **dict.fromkeys(["pit", "residuals", "predictions"], "plots.predictive"),
 }
 SIMULATION = dict.fromkeys(["origin", "grouped"], "simulation.simulate")

@@ -9,7 +9,14 @@ import pandas as pd
 
 from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
-from partialpool.posterior import checks, data_fit, leave_one_out, overview, predictions
+from partialpool.posterior import (
+    checks,
+    data_fit,
+    leave_one_out,
+    marginal_effects,
+    overview,
+    predictions,
+)
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.verdict import Verdicts
 
@@ -121,6 +128,13 @@ class Model(Regression):
 
 class Fit(Fitted):
     """A model and draws from its posterior; `Model.fit` makes it."""
+
+    predictions = marginal_effects.predictions
+    avg_predictions = marginal_effects.avg_predictions
+    comparisons = marginal_effects.comparisons
+    avg_comparisons = marginal_effects.avg_comparisons
+    slopes = marginal_effects.slopes
+    avg_slopes = marginal_effects.avg_slopes
 
     def check(
         self,

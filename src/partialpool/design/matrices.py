@@ -173,6 +173,22 @@ class Design:
             self.figures((self.response,), self.y[:, None]),
         )
 
+    def is_categorical(self, column: str) -> bool:
+        """Whether the formula takes a column of the table for categories."""
+        varying = [matrix for grouping in self.groupings for matrix in grouping._varying]
+        return any(
+            part.kind == "categoric" and column in part.var_names
+            for matrix in (*self._common, *varying)
+            for term in matrix.terms.values()
+            for part in getattr(term, "components", ())
+        )
+
+    def partners(self, column: str) -> list[str]:
+        """Columns that share a term of the population's part with a column: its interactions."""
+        terms = [term.var_names for matrix in self._common for term in matrix.terms.values()]
+        shared = set().union(*(names for names in terms if column in names))
+        return [name for name in self.predictors if name in shared and name != column]
+
     @property
     def effects(self) -> list[str]:
         """Names of the group effects of all groupings."""

@@ -1,13 +1,11 @@
 """What predictors and groups do to the response.
 
 A coefficient of a formula with interactions or bends is the effect at one point only, such as that
-of age for the reference sex. `average_changes` takes the change of the population's line at every
-row and averages it within each draw, as `avg_slopes` and `avg_comparisons` of the package
-marginaleffects do (Arel-Bundock, Greifer & Heiss 2024).
+of age for the reference sex. What averages over the rows is in `marginal_effects`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import arviz_stats as azs
@@ -15,8 +13,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool.fit.exact_fit import coefficients, covariance_root
-from partialpool.posterior import draws
+from partialpool.fit.exact_fit import covariance_root
+from partialpool.posterior import contrasts, draws, marginal_effects
+from partialpool.posterior.averages import change
 from partialpool.posterior.checks import HEADINGS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
@@ -62,27 +61,62 @@ def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = Non
     KeyError
         For a column that the table does not have.
     """
-    design, rows = fitted.model.design, fitted.model.table if rows is None else rows
-    values = fitted.model.table[column]
-    levels = np.sort(values.dropna().unique()) if values.dtype.kind in "biufO" else values.unique()
-    numeric = pd.api.types.is_numeric_dtype(values) and len(levels) > 2
-    if numeric and not pd.api.types.is_bool_dtype(values):
-        # exact for polynomials up to the second degree, and close for anything smooth
-        step = 1e-3 * float(np.std(values)) or 1.0
-        pairs = [(None, None, rows[column] - step, rows[column] + step, 2 * step)]
-    else:
-        levels = sorted(levels, key=str) if values.dtype.kind == "O" else levels
-        pairs = [(levels[0], level, levels[0], level, 1.0) for level in levels[1:]]
-    beta = coefficients(design, fitted.population)
+    model, design = fitted.model, fitted.model.design
+    if column not in model.table:
+        raise KeyError(column)
+    rows = model.table if rows is None else rows
+    one_cell = np.zeros(len(rows), dtype=np.int64)
     root = covariance_root(design, fitted.population)
     found = []
-    for low, high, below, above, width in pairs:
-        sides = [design.columns(rows.assign(**{column: value})) for value in (below, above)]
-        change, own = ((after - before) / width for before, after in zip(*sides, strict=True))
-        varies = np.ptp(change, axis=0) > 1e-6 * (1e-300 + np.abs(change).max(axis=0))
-        between = np.linalg.norm(own.mean(0) @ root, axis=-1)
-        found.append(Change(column, low, high, beta @ change.mean(0), between, not varies.any()))
+    for contrast in contrasts.contrasts(model, [column], slope=True):
+        low, high = (design.columns(end)[1] for end in contrast.ends(rows))
+        own = (high - low).mean(0) / contrast.width
+        found.append(
+            Change(
+                column,
+                None if contrast.moves else contrast.low,
+                None if contrast.moves else contrast.high,
+                change(fitted, contrast, rows, one_cell)[:, 0],
+                np.linalg.norm(own @ root, axis=-1),
+                contrast.is_constant(model),
+            )
+        )
     return found
+
+
+def average_effects(fitted: Fitted, rope: marginal_effects.Rope | None = None) -> Finding:
+    """Average slope or comparison of every predictor; without any, the average of the line."""
+    if contrasts.predictors(fitted.model):
+        found = marginal_effects.avg_slopes(fitted, rope=rope or None)
+    else:
+        found = marginal_effects.avg_predictions(fitted)
+    return replace(found, name="average_effects")
+
+
+def marginal_means(fitted: Fitted) -> Finding | None:
+    """The line at each level of every categorical predictor, averaged over the rows.
+
+    Each row is taken with each level, so that levels differ in nothing else. None where no
+    predictor is categorical, nor of two values.
+
+    Returns
+    -------
+    Finding or None
+        Columns ``predictor``, ``level``, ``estimate``, ``lower`` and ``upper``.
+    """
+    tables, says = [], []
+    for column in contrasts.predictors(fitted.model):
+        if not contrasts.is_numeric(fitted.model, column):
+            found = marginal_effects.avg_predictions(fitted, variables=column)
+            assert found.table is not None
+            table = found.table.rename(columns={column: "level"})
+            table.insert(0, "predictor", column)
+            tables.append(table)
+            says.append(found.sentence)
+    if not tables:
+        return None
+    whole = pd.concat(tables, ignore_index=True)
+    return replace(found, name="marginal_means", table=whole, sentence=" ".join(says))
 
 
 def directions(fitted: Fitted) -> Finding:

@@ -14,6 +14,7 @@ from typing import Any
 import arviz_stats as azs
 import numpy as np
 import pandas as pd
+import xarray as xr
 from scipy import stats
 
 from partialpool.fit.exact_fit import coefficients, covariance_root
@@ -90,10 +91,7 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     else:
         mean, sd = draws.line(design, values, rows), draws.noise(design, values, rows)
         noise = stats.t(values["nu"][:, None], mean, sd)
-    tree = thin.with_densities(log_likelihood=noise.logpdf(y))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of Pareto k, which is reported below
-        elpd = azs.loo(tree, pointwise=True)
+    elpd = psis(thin.with_densities(log_likelihood=noise.logpdf(y)))
     weights = np.exp(elpd.log_weights.transpose("chain", "draw", "row").to_numpy())
     weights = weights.reshape(-1, len(rows))
     weights /= weights.sum(0)
@@ -106,10 +104,22 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     for at in bad:
         elpd.elpd_i[at], pit[at], predicted[at], variance[at] = _refit(model, int(rows[at]), seed)
         elpd.pareto_k[at] = 0.0
-    elpd.elpd = float(elpd.elpd_i.sum())
-    elpd.se = float(np.sqrt(len(rows) * np.var(elpd.elpd_i)))
+    add_up(elpd)
     lost = int((variance > (LOST * np.std(y)) ** 2).sum())
     return LeftOut(elpd, pit, predicted, np.sqrt(variance), rows, design.n_rows, len(bad), lost)
+
+
+def psis(tree: xr.DataTree) -> Any:
+    """ArviZ's estimate from densities, `Fitted.with_densities`, of what is left out in turn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of Pareto k, which is reported
+        return azs.loo(tree, pointwise=True)
+
+
+def add_up(elpd: Any) -> None:
+    """Make sum and standard error of an estimate those of its terms: docs/method.md, eq. (33)."""
+    elpd.elpd = float(elpd.elpd_i.sum())
+    elpd.se = float(np.sqrt(elpd.elpd_i.size * np.var(elpd.elpd_i)))
 
 
 def _refit(model: Regression, row: int, seed: int) -> tuple[float, float, float, float]:
@@ -175,11 +185,13 @@ def comparison(left_out: Mapping[str, LeftOut]) -> Finding:
         the standard error ``dse`` of that, and the largest Pareto k.
     """
     able = {name: one for name, one in left_out.items() if not one.lost}
-    table = azs.compare({name: one.elpd for name, one in able.items()}, round_to="none")
-    table = table[["elpd", "elpd_diff", "dse"]].astype(float)
-    table["elpd_diff"] = table["elpd_diff"].abs()
-    table["pareto_k"] = [float(able[str(name)].elpd.pareto_k.max()) for name in table.index]
-    says = [_sentence(table, able)] + [
+    elpds = {name: one.elpd for name, one in able.items()}
+    table = ranking(elpds)
+    one = next(iter(able.values()))
+    n = len(one.rows)
+    of = f"{n:,} rows" if n == one.of else f"{n:,} of the {one.of:,} rows, drawn at random,"
+    refitted = sum(one.refitted for one in able.values())
+    says = [in_words(table, elpds, f"each of {of}", "rows", refitted)] + [
         f"{name.capitalize()} cannot be compared: without its own row, the group of "
         f"{one.lost:,} of {len(one.rows):,} rows does not know its coefficients."
         for name, one in left_out.items()
@@ -205,23 +217,42 @@ def worse(gap: float, error: float) -> str:
     return "clearly worse, by more than two" if gap > 2 * error else "not clearly worse, within two"
 
 
-def _sentence(table: pd.DataFrame, left_out: Mapping[str, LeftOut]) -> str:
-    """What the comparison says, in words, with the state of its Pareto k."""
+def ranking(elpds: Mapping[str, Any]) -> pd.DataFrame:
+    """Estimates best first: ``elpd``, ``elpd_diff`` behind the best, its ``dse``, ``pareto_k``."""
+    table = azs.compare(dict(elpds), round_to="none")
+    table = table[["elpd", "elpd_diff", "dse"]].astype(float)
+    table["elpd_diff"] = table["elpd_diff"].abs()
+    table["pareto_k"] = [float(elpds[str(name)].pareto_k.max()) for name in table.index]
+    return table
+
+
+def in_words(
+    table: pd.DataFrame, elpds: Mapping[str, Any], each: str, noun: str, refitted: int
+) -> str:
+    """What a ranking says, with the state of its Pareto k.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `ranking`, as are the estimates.
+    elpds : mapping
+    each, noun : str
+        What is left out, such as ``"each of 180 rows"`` and ``"rows"``.
+    refitted : int
+        How many were left out for real.
+    """
     best, *others = table.index
-    one = left_out[best]
-    n, k = len(one.rows), one.elpd.good_k
-    bad = {name: int((left_out[name].elpd.pareto_k > k).sum()) for name in table.index}
+    k, n = elpds[best].good_k, elpds[best].elpd_i.size
+    bad = {name: int((elpds[name].pareto_k > k).sum()) for name in table.index}
     gaps = []
     for name in others:
         gap, error = table.at[name, "elpd_diff"], table.at[name, "dse"]
         gaps.append(f"{name} is {gap:.1f} behind (standard error {error:.1f}: {worse(gap, error)})")
-    of = f"{n:,} rows" if n == one.of else f"{n:,} of the {one.of:,} rows, drawn at random,"
-    text = f"Leaving out each of {of} in turn, **{best}** predicts best"
+    text = f"Leaving out {each} in turn, **{best}** predicts best"
     text += f"; {'; '.join(gaps)}. " if gaps else ". "
-    refitted = sum(one.refitted for one in left_out.values())
     if refitted:
-        text += f"Rows whose Pareto k was above {k:.2f} ({refitted}) were left out by a fit of its "
-        text += "own. "
+        text += f"{noun.capitalize()} whose Pareto k was above {k:.2f} ({refitted}) were left out "
+        text += "by a fit of their own. "
     if not any(bad.values()):
         return text + f"No Pareto k is left above {k:.2f}, so that these figures can be trusted."
     worst = "; ".join(f"{count} of {n:,} for {name}" for name, count in bad.items() if count)

@@ -1,0 +1,156 @@
+"""Pictures of effects: the line along each predictor, at the population and for groups."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from partialpool.fit.regression import Regression
+from partialpool.plots import theme
+from partialpool.plots.groups import spread
+from partialpool.posterior.averages import averages
+from partialpool.posterior.contrasts import (
+    datagrid,
+    group_columns,
+    is_numeric,
+    levels,
+    predictors,
+)
+from partialpool.posterior.draws import PROBABILITY, interval
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.predictions import line
+
+#: Most predictors with a panel, levels of one that are shown, and groups behind them.
+MAX_PANELS, MAX_LEVELS, MAX_GROUPS = 6, 12, 30
+#: Posterior draws for the lines of groups, of which only the mean is drawn.
+DRAWS = 1000
+#: Points of a line.
+POINTS = 41
+#: One for each level of a predictor that interacts with that of the panel.
+STYLES: Sequence[tuple[str, str]] = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
+
+
+def conditional_effects(fitted: Fitted) -> Finding | None:
+    """A panel per predictor: the population's line along it, with that of groups behind.
+
+    A numeric predictor has a line with its 90 % equal-tailed interval, another one points. Where it
+    interacts with another predictor, there is one for each level of that, or for its mean and a
+    standard deviation either side where it has more than four values; the rest is at its mean or
+    most frequent value. None where the model has no predictors.
+    """
+    model = fitted.model
+    columns = predictors(model)[:MAX_PANELS]
+    if not columns:
+        return None
+    wide = 3 if len(columns) > 1 else 1
+    figure, panels = theme.panels(len(columns), wide, (3.5 if wide > 1 else 6, 3), sharey=True)
+    says, grouped = [], 0
+    for panel, column in zip(panels, columns, strict=True):
+        grouped = max(grouped, _groups(panel, fitted, column))
+        says.append(_population(panel, fitted, column))
+        panel.set_xlabel(model.label(column))
+    figure.supylabel(model.label(model.design.response), fontsize=10)
+    marks = [Line2D([], [], color=theme.PARTIAL, label="population")]
+    if grouped:
+        marks.append(Line2D([], [], color=theme.DATA, lw=0.8, label="a group"))
+    theme.legend(figure, marks)
+    text = "; ".join(says)
+    text = f"{text[0].upper()}{text[1:]}. Bands and bars are {PROBABILITY:.0%} equal-tailed."
+    if len(predictors(model)) > 1:
+        text += " Other predictors are at their mean or most frequent value."
+    if grouped:
+        text += f" Behind are {grouped} groups, each at its own values."
+    what = f"The line along {', '.join(columns)}, a panel for each."
+    return theme.finding("conditional_effects", figure, what, text)
+
+
+def _population(axes: Axes, fitted: Fitted, column: str) -> str:
+    """Draw the population's line, one for each level of a partner; say where it goes."""
+    model = fitted.model
+    response = model.label(model.design.response)
+    partner, shown = _partner(model, column)
+    numeric = is_numeric(model, column)
+    values = _range(model, column)
+    place = values if numeric else np.arange(len(values))
+    says = []
+    for k, level in enumerate(shown):
+        held = {partner: level} if partner else {}
+        table = datagrid(model, {**held, column: values})
+        drawn = averages(fitted, table, np.arange(len(table)))
+        middle, (low, high) = drawn.mean(0), interval(drawn)
+        dashes, marker = STYLES[k]
+        called = f"{level:.3g}" if isinstance(level, float) else str(level)
+        if numeric:
+            axes.fill_between(place, low, high, color=theme.PARTIAL, alpha=0.18, linewidth=0)
+            axes.plot(place, middle, color=theme.PARTIAL, ls=dashes, label=called)
+            way = f"from {middle[0]:.3g} to {middle[-1]:.3g}"
+        else:
+            at = place + 0.16 * (k - (len(shown) - 1) / 2)
+            errors = np.array([middle - low, high - middle])
+            axes.errorbar(
+                at, middle, errors, color=theme.PARTIAL, fmt=marker, ms=5, label=called, zorder=3
+            )
+            way = ", ".join(f"{m:.3g} ({v})" for m, v in zip(middle, values, strict=True))
+        for_level = f" for {model.label(partner)} {called}" if partner else ""
+        says.append(f"{way}{for_level}")
+    if not numeric:
+        axes.set_xticks(place, [str(value) for value in values], rotation=30 * (len(values) > 4))
+        axes.set_xlim(-0.5, len(values) - 0.5)
+    if partner:
+        axes.legend(title=model.label(partner), title_fontsize=8, fontsize=8)
+    if numeric:
+        ends = f"{values[0]:.3g} to {values[-1]:.3g}"
+        return f"along **{column}** ({ends}) {response} goes {', '.join(says)}"
+    return f"by **{column}** {response} is {', '.join(says)}"
+
+
+def _range(model: Regression, column: str) -> Any:
+    """Values of a predictor along which the line is drawn."""
+    if not is_numeric(model, column):
+        return levels(model, column)[:MAX_LEVELS]
+    return np.linspace(model.table[column].min(), model.table[column].max(), POINTS)
+
+
+def _partner(model: Regression, column: str) -> tuple[str, list[Any]]:
+    """The first predictor that interacts with a column, and its values that are shown."""
+    for name in model.design.partners(column):
+        if not is_numeric(model, name) or model.table[name].nunique() <= len(STYLES):
+            return name, levels(model, name)[: len(STYLES)]
+        mean, sd = float(model.table[name].mean()), float(model.table[name].std())
+        return name, [mean - sd, mean, mean + sd]
+    return "", [None]
+
+
+def _groups(axes: Axes, fitted: Fitted, column: str) -> int:
+    """Draw the lines of some groups; the number of them.
+
+    A predictor that is the same in all rows of a group is kept, others are as for the population;
+    where that of the panel is kept, the group is a point.
+    """
+    model, of = fitted.model, group_columns(fitted.model)
+    if not of:
+        return 0
+    by_group = model.table.groupby(of, observed=True, sort=False)
+    first = by_group.head(1)
+    some = first.iloc[spread(np.arange(len(first)), MAX_GROUPS)].reset_index(drop=True)
+    held = datagrid(model, {}).iloc[0]
+    own = {name for name in held.index if (by_group[name].nunique() == 1).all()}
+    some = some.assign(**held.drop([*own]).to_dict())
+    thin = fitted.thinned(DRAWS)
+    numeric, values = is_numeric(model, column), _range(model, column)
+    if column in own:
+        some = some if numeric else some[some[column].isin(values)]  # of very many levels, a few
+        places = some[column] if numeric else some[column].map(list(values).index)
+        middle = line(thin, some).mean(0)
+        jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(some)) * (not numeric)
+        axes.scatter(places + jitter, middle, s=10, color=theme.DATA, alpha=0.6, linewidths=0)
+        return len(some)
+    table = some.loc[np.repeat(some.index, len(values))].reset_index(drop=True)
+    table[column] = np.tile(values, len(some))
+    middle = line(thin, table).mean(0).reshape(len(some), -1)
+    places = values if numeric else np.arange(len(values))
+    axes.plot(places, middle.T, color=theme.DATA, lw=0.8, alpha=0.6)
+    return len(some)

@@ -1,0 +1,209 @@
+"""What is compared: changes of a predictor, and the rows at which they are looked at."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from partialpool.data.columns import require_columns
+from partialpool.data.text import closest
+from partialpool.design import formula
+from partialpool.fit.regression import Regression
+
+#: Half the step of a derivative, in standard deviations of the column: exact for polynomials up
+#: to the second degree, and close for anything smooth.
+STEP = 1e-3
+#: Columns: names, or a mapping of each to values of it or to what is done to it.
+Variables = str | Sequence[str] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A change of one column, whose effect on the line is asked for.
+
+    Attributes
+    ----------
+    column : str
+    label : str
+        Such as ``"Male - Female"``, ``"+1"`` or ``"slope"``.
+    low, high : values of the column
+        What is compared, the second against the first.
+    moves : bool
+        Whether these are added to each row's value instead of taking its place.
+    width : float
+        What the difference is divided by.
+    """
+
+    column: str
+    label: str
+    low: Any
+    high: Any
+    moves: bool = False
+    width: float = 1.0
+
+    def ends(self, table: pd.DataFrame) -> list[pd.DataFrame]:
+        """Rows before and after the change."""
+        start = table[self.column]
+        ends = [start + end if self.moves else end for end in (self.low, self.high)]
+        return [table.assign(**{self.column: end}) for end in ends]
+
+    def words(self, model: Regression) -> str:
+        """Say what is changed."""
+        name = model.label(self.column)
+        if not self.moves:
+            return f"{name} {self.high} instead of {self.low}"
+        step = (self.high - self.low) / self.width
+        return f"one unit more of {name}" if step == 1 else f"{step:g} units more of {name}"
+
+    def is_constant(self, model: Regression) -> bool:
+        """Whether the line changes by the same at every row of the data."""
+        low, high = (
+            np.column_stack([model.design.columns(end)[0], model.design.offset(end)])
+            for end in self.ends(model.table)
+        )
+        moved = high - low
+        return bool((np.ptp(moved, axis=0) <= 1e-6 * np.abs(moved).max(axis=0)).all())
+
+
+def predictors(model: Regression) -> list[str]:
+    """Columns of the table in the population's part of the formula, as written."""
+    common = formula.read(model.formula).population
+    return sorted(formula.variables(common, model.formula), key=common.find)
+
+
+def group_columns(model: Regression) -> list[str]:
+    """Columns of the grouping factors."""
+    terms = formula.read(model.formula).terms
+    return list(dict.fromkeys(column for term in terms for column in term.columns))
+
+
+def is_numeric(model: Regression, column: str) -> bool:
+    """Whether a column has a slope: a number of more than two values, not used as categories."""
+    values = model.table[column]
+    number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return bool(number and values.nunique() > 2 and not model.design.is_categorical(column))
+
+
+def levels(model: Regression, column: str) -> list[Any]:
+    """Values of a column in the table, the reference first."""
+    values = model.table[column]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return [level for level in values.cat.categories if (values == level).any()]
+    number = pd.api.types.is_numeric_dtype(values)
+    return sorted(values.dropna().unique().tolist(), key=None if number else str)
+
+
+def reference(model: Regression, column: str) -> Any:
+    """The mean of a numeric column, the most frequent value of another."""
+    values = model.table[column]
+    return float(values.mean()) if is_numeric(model, column) else values.mode().iloc[0]
+
+
+def datagrid(model: Regression, values: Mapping[str, Any]) -> pd.DataFrame:
+    """All combinations of some values, the other predictors at their `reference`.
+
+    Parameters
+    ----------
+    model : Regression
+    values : mapping
+        Column -> a value, or a list of them; may be empty.
+
+    Raises
+    ------
+    ValueError
+        For a column that the table does not have.
+    """
+    require_columns(model.table.columns, [*values])
+    rows = pd.DataFrame(list(product(*map(_listed, values.values()))), columns=[*values])
+    held = {n: reference(model, n) for n in model.design.predictors if n not in values}
+    return rows.assign(**held)
+
+
+def _listed(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) or not np.ndim(value) else list(value)
+
+
+def counterfactual(model: Regression, table: pd.DataFrame, variables: Variables) -> pd.DataFrame:
+    """Each row with each combination of values of some columns.
+
+    The values are those of the mapping; of a name alone all levels, or the quartiles of a numeric
+    column.
+    """
+    given = variables if isinstance(variables, Mapping) else {}
+    values = {}
+    for name in _known(model, variables):
+        if name in given:
+            values[name] = _listed(given[name])
+        elif is_numeric(model, name):
+            values[name] = model.table[name].quantile([0, 0.25, 0.5, 0.75, 1]).unique().tolist()
+        else:
+            values[name] = levels(model, name)
+    each = [
+        table.assign(**dict(zip(values, combination, strict=True)))
+        for combination in product(*values.values())
+    ]
+    return pd.concat(each, ignore_index=True)
+
+
+def contrasts(
+    model: Regression, variables: Variables | None = None, *, slope: bool
+) -> list[Contrast]:
+    """What is compared.
+
+    Parameters
+    ----------
+    model : Regression
+    variables : str, sequence of str or mapping, optional
+        Predictors; all of the population's part when not given. A mapping says for each what is
+        compared: two values, the second against the first; a number, by which it grows; or
+        ``"pairwise"``, each value against each before it.
+    slope : bool
+        Whether a numeric column without such a wish is compared by its slope, or by one unit more.
+        Any other column has each of its `levels` against the first.
+
+    Raises
+    ------
+    ValueError
+        For what is no predictor, and for a comparison that is none.
+    """
+    wanted = predictors(model) if variables is None else variables
+    given = wanted if isinstance(wanted, Mapping) else {}
+    return [c for n in _known(model, wanted) for c in _changes(model, n, given.get(n), slope)]
+
+
+def _known(model: Regression, variables: Variables) -> list[str]:
+    """Names of predictors; a ValueError for what is none."""
+    names = [variables] if isinstance(variables, str) else [*variables]
+    known = list(dict.fromkeys([*predictors(model), *model.design.predictors]))
+    for name in names:
+        if name not in known:
+            hint = closest(name, known) or f"; there are {', '.join(known) or 'none'}."
+            raise ValueError(f"variables: {name!r} is no predictor of the model{hint}")
+    return names
+
+
+def _changes(model: Regression, column: str, change: Any, slope: bool) -> Iterator[Contrast]:
+    """The contrasts of one column."""
+    numeric = is_numeric(model, column)
+    if change is None and numeric and slope:
+        step = STEP * float(model.table[column].std())
+        yield Contrast(column, "slope", -step, step, moves=True, width=2 * step)
+    elif (change is None and numeric) or isinstance(change, int | float):
+        step = 1 if change is None else change
+        yield Contrast(column, f"{step:+g}", 0, step, moves=True)
+    elif change is None or change == "pairwise":
+        values = levels(model, column)
+        pairs = [(values[0], value) for value in values[1:]]
+        for low, high in combinations(values, 2) if change else pairs:
+            yield Contrast(column, f"{high} - {low}", low, high)
+    elif isinstance(change, str) or len(change) != 2:
+        raise ValueError(
+            f"variables: {column!r} takes two values, the second against the first; a number, by "
+            f"which it grows; or 'pairwise'; not {change!r}."
+        )
+    else:
+        low, high = change
+        yield Contrast(column, f"{high} - {low}", low, high)

