@@ -186,3 +186,29 @@ def test_groups_that_cannot_estimate_a_slope_are_counted(alone, words):
     )
     fit = pp.Model("y ~ x + (x | group)", table).fit(seed=0, draws=200)
     assert words in groups.shrinkage(fit).sentence
+
+
+def test_a_correlation_has_its_prior_in_the_picture_and_in_the_sentence(radon):
+    """That of basements is least known of all: from LKJ(2), 3/4 (1 - r²), to its posterior.
+
+    The middle half of that prior lies within ±0.347: where (3 r - r³) / 4 is a quarter.
+    """
+    name = "cor(1,basement|county)"
+    found = marginals.prior_and_posterior(radon)
+    panel = found.figure.axes[radon.model.parameters.index(name)]
+    r, height = panel.lines[0].get_data()
+    np.testing.assert_allclose(height, 0.75 * (1 - r**2), rtol=1e-12)
+    quarter = max(np.roots([-1, 0, 3, -1]).real, key=lambda x: 0 < x < 1)
+    half = np.subtract(*np.quantile(radon.population[name], [0.75, 0.25]))
+    assert f"least that of {name}" in found.sentence or f"of {name} is wider" in found.sentence
+    assert f"{1 - half / (2 * quarter):.0%} narrower" in found.sentence or half > 2 * quarter
+
+
+def test_a_correlation_among_three_has_another_marginal():
+    """Of LKJ(1), uniform over matrices of three dimensions, one correlation is a semicircle."""
+    table = simulate.grouped(np.random.default_rng(0), groups=12, per_group=8)
+    table["w"] = np.random.default_rng(1).standard_normal(len(table))
+    model = pp.Model("y ~ x + w + (x + w | group)", table, {"cor": "LKJ(1)"})
+    at, height, middle = marginals._prior(model, "cor(x,w|group)", np.linspace(-2, 2, 9))
+    np.testing.assert_allclose(height, 2 / np.pi * np.sqrt(1 - at**2))
+    assert middle == pytest.approx(2 * 0.40397, abs=1e-4)  # quartiles of Wigner's semicircle

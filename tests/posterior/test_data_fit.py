@@ -13,24 +13,29 @@ import pytest
 from scipy import stats
 
 import partialpool as pp
-from partialpool.posterior import data_fit
+from partialpool.plots import predictive
+from partialpool.posterior import data_fit, predictions
 from partialpool.posterior.leave_one_out import LeftOut
 
 GROUPS, ROWS = 10, 12
 
 
-def residuals(z, codes=None):
-    """A fit of data whose leave-one-out residuals (N,) are known, and what it left out."""
-    codes = np.zeros(len(z), dtype=int) if codes is None else codes
-    design = SimpleNamespace(y=z, codes=codes, group="g", levels=list("abcdefghij"))
+def residuals(z, *factors, family="gaussian", pit=None):
+    """A model of data whose leave-one-out residuals (N,) are known, and what was left out."""
+    groupings = [
+        SimpleNamespace(name=name, codes=codes, levels=list("abcdefghij"))
+        for name, codes in zip("gh", factors, strict=False)
+    ]
+    design = SimpleNamespace(y=z, groupings=groupings, response="y")
     rows, one = np.arange(len(z)), np.ones(len(z))
-    left_out = LeftOut(None, stats.norm.cdf(z), 0 * one, one, rows, len(z), 0, 0)
-    return SimpleNamespace(model=SimpleNamespace(design=design, family="gaussian")), left_out
+    pit = stats.norm.cdf(z) if pit is None else pit
+    left_out = LeftOut(None, pit, 0 * one, one, rows, len(z), 0, 0)
+    return SimpleNamespace(design=design, family=family, label=str), left_out
 
 
-def checks_of(z, codes=None):
-    fitted, left_out = residuals(z, codes)
-    found = [*data_fit.residual_checks(fitted, left_out), data_fit.calibration_check(left_out)]
+def checks_of(z, *factors):
+    model, left_out = residuals(z, *factors)
+    found = [*data_fit.residual_checks(model, left_out), data_fit.calibration_check(left_out)]
     return {check["name"]: check for check in found}
 
 
@@ -73,13 +78,14 @@ def test_the_limit_of_the_farthest_row_grows_with_the_rows():
 def test_replications_count_against_the_data_in_the_right_tail():
     """Of replications 1, ..., 100 of one row each, 20 have a largest value of 81 or more."""
     design = SimpleNamespace(y=np.array([81.0, 0.5]), codes=np.array([0, 0]))
-    fitted = SimpleNamespace(model=SimpleNamespace(design=design, family="gaussian"))
     replicated = np.column_stack([np.arange(1.0, 101), np.zeros(100)])
-    shares = data_fit.tail_shares(replicated, design, np.arange(2))
-    assert shares["largest value"] == pytest.approx(0.2)
-    assert shares["smallest value"] == 0.0
+    found = data_fit.figures(replicated, design, np.arange(2))
+    assert found.at["largest value", "above"] == pytest.approx(0.2)
+    assert found.at["largest value", "p"] == pytest.approx(0.4)
+    assert found.at["largest value", "corrected"] == 1.0
+    assert found.at["smallest value", "above"] == 0.0
     # the smallest value lies beyond all; two-sided, over as many figures as there are
-    check = data_fit.statistics_check(replicated, fitted, np.arange(2))
+    check = data_fit.statistics_check(found)
     assert check["value"] == 0.0
     assert not check["passed"]
 
@@ -126,7 +132,7 @@ def test_a_prior_that_the_data_contradict_is_caught():
     """The slope is 2 with a standard error of about 0.17; the prior says 0 ± 0.5."""
     found, missed = verdict(data(np.random.default_rng(6)), {"x": "Normal(0, 0.5)"})
     assert "Prior and data" in missed
-    assert re.search(r"different places: ([^;]+, )?x[,;]", found.sentence)
+    assert re.search(r"opposite sides: ([^;]+, )?x[,;]", found.sentence)
 
 
 def test_status_tells_none_few_and_most():
@@ -144,10 +150,23 @@ def test_small_groups_are_left_out_of_the_comparison_of_noise():
     """
     rng = np.random.default_rng(7)
     z, codes = rng.standard_normal(14), np.repeat([0, 1, 2], [5, 5, 4])
-    fitted, left_out = residuals(z, codes)
-    away = [np.abs(part - np.median(part)) for part in (z[:5], z[5:10])]
-    assert data_fit.same_noise(fitted, left_out) == pytest.approx(stats.f_oneway(*away).pvalue)
-    assert data_fit.same_noise(*residuals(z[5:], codes[5:])) is None
+    model, left_out = residuals(z, codes)
+    expected = stats.levene(z[:5], z[5:10], center="median").pvalue
+    found = data_fit.same_noise(model, left_out, model.design.groupings[0])
+    assert found == pytest.approx(expected)
+    model, left_out = residuals(z[5:], codes[5:])
+    assert data_fit.same_noise(model, left_out, model.design.groupings[0]) is None
+
+
+def test_each_factor_has_its_test_of_noise_and_a_row_is_named_by_all_its_groups():
+    """Noise of two groups of h differs by ten; those of g, crossed with them, are alike."""
+    g, h = np.tile(np.arange(5), 20), np.repeat(np.arange(10), 10)
+    z = np.where(h < 2, 3.0, 0.3) * np.random.default_rng(8).standard_normal(100)
+    z[57] = 12.0
+    found = checks_of(z, g, h)
+    assert not found["Noise by h"]["passed"]
+    assert found["Noise by g"]["passed"]
+    assert "row 57 (g c, h f)" in found["Farthest row"]["help"]
 
 
 def test_a_row_that_students_t_lets_lie_far_is_not_far():
@@ -157,13 +176,72 @@ def test_a_row_that_students_t_lets_lie_far_is_not_far():
     pit[7] = stats.t.sf(6, 4)
     y = np.zeros(n)
     y[7] = -6.0
-    design = SimpleNamespace(y=y, codes=np.zeros(n, dtype=int), group="")
-    left_out = LeftOut(None, pit, np.zeros(n), np.ones(n), np.arange(n), n, 0, 0)
     farthest = {}
     for family in ("student", "gaussian"):
-        fitted = SimpleNamespace(model=SimpleNamespace(design=design, family=family))
-        farthest[family] = data_fit.residual_checks(fitted, left_out)[0]
+        model, left_out = residuals(y, family=family, pit=pit)
+        farthest[family] = data_fit.residual_checks(model, left_out)[0]
     assert farthest["student"]["value"] == pytest.approx(2.8876, abs=1e-4)
     assert farthest["student"]["passed"]
+    assert farthest["student"]["help"].endswith("in standard normal quantiles")
     assert farthest["gaussian"]["value"] == 6
     assert "student" in farthest["gaussian"]["help"]
+
+
+def test_the_sentence_on_residuals_is_that_of_the_checks():
+    """Of a model with Student's t, and of noise whose far row Bartlett's test would not forgive."""
+    z = 0.7 * np.random.default_rng(9).standard_normal(100)
+    z[3] = -6.0
+    groups = np.repeat(np.arange(10), 10)
+    model, left_out = residuals(z, groups, family="student", pit=stats.t.cdf(z, 4))
+    said = predictive.residuals(model, left_out).sentence
+    assert "0 of 100 rows lie more than 3 standard normal quantiles" in said
+    assert "at -2.9 (limit ≤ 3.89" in said
+    assert "family" not in said
+    model, left_out = residuals(z, groups)
+    found = predictive.residuals(model, left_out)
+    assert "at -6.0 (limit ≤ 3.89" in found.sentence
+    assert 'Try "family: student"' in found.sentence
+    parts = [z[groups == j] for j in range(10)]
+    assert stats.bartlett(*parts).pvalue < 0.01
+    p = stats.levene(*parts, center="median").pvalue
+    assert p > 0.01
+    assert f"could well be the same (Brown and Forsythe's test of these distances, p = {p:.2g}" in (
+        found.sentence
+    )
+
+
+def test_the_sentence_on_replications_is_that_of_the_check():
+    """A share of 2 % is 0.04 by both tails and 0.16 of four figures, which passes."""
+    fit = pp.Model("y ~ x + (1 | g)", data(np.random.default_rng(10))).fit(draws=250, seed=1)
+    model, rows, y = fit.model, np.arange(GROUPS * ROWS), fit.model.design.y
+    replicated = predictions.replicate(fit, rows, np.random.default_rng(0)).clip(min=y.min() + 0.1)
+    replicated[20:, y.argmin()] = y.min() - 0.1  # of 1,000 smallest values, 20 are not below
+    said = predictive.statistics_check(model, replicated, rows).sentence
+    assert "smallest value 2.0%" in said
+    assert "p = 0.04 by both tails, 0.16 when corrected for 4 figures (limit 0.05)" in said
+    assert said.endswith("The model reproduces all of them.")
+    replicated[5:, y.argmin()] = y.min() - 0.1
+    said = predictive.statistics_check(model, replicated, rows).sentence
+    assert "does not reproduce: **smallest value**" in said
+
+
+def test_every_draw_is_replicated_where_that_is_cheap():
+    """So that two fits of one posterior do not differ in their words by 400 draws' chance."""
+    fit = pp.Model("y ~ x + (1 | g)", data(np.random.default_rng(11))).fit(draws=250, seed=1)
+    rows = np.arange(GROUPS * ROWS)
+    assert len(predictions.replicate(fit, rows, np.random.default_rng(0))) == 1000
+    many = np.repeat(rows, 200)
+    assert len(predictions.replicate(fit, many, np.random.default_rng(0))) == 336  # every third
+
+
+def test_calibration_is_said_with_its_limit_and_no_other_test_marks_points():
+    model, left_out = residuals(np.zeros(60), pit=np.linspace(0.005, 0.995, 60))
+    found = predictive.pit(model, left_out)
+    assert "gives no reason to doubt it (p = 1, limit 0.01)" in found.sentence
+    model, left_out = residuals(np.zeros(60), pit=np.linspace(0.005, 0.3, 60))
+    found = predictive.pit(model, left_out)
+    assert "speaks against it (p = " in found.sentence
+    assert not data_fit.calibration_check(left_out)["passed"]
+    assert not [
+        c for axes in found.figure.axes for c in axes.collections if len(c.get_offsets()) > 1
+    ]

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.posterior import checks
 from partialpool.posterior.comparison import noise_in_words
@@ -36,6 +37,8 @@ def ecdf_pit(
 ) -> tuple[Figure, list[Axes], float]:
     """ArviZ's differences of ECDFs from the uniform one, a panel for each name.
 
+    The test whose points ArviZ picks out is not the one that is reported; they are not shown.
+
     Returns
     -------
     figure, panels
@@ -45,7 +48,10 @@ def ecdf_pit(
     """
     data = xr.Dataset({name: ("sample", values) for name, values in probabilities.items()})
     tree = xr.DataTree.from_dict({"prior_sbc": data})
-    drawn = azp.plot_ecdf_pit(tree, sample_dims="sample", backend="matplotlib", **options)
+    visuals = {"suspicious_points": False, **options.pop("visuals", {})}
+    drawn = azp.plot_ecdf_pit(
+        tree, sample_dims="sample", backend="matplotlib", visuals=visuals, **options
+    )
     figure = drawn.viz["figure"].item()
     shown = [axes for axes in figure.axes if axes.lines]
     band = float(np.sqrt(np.log(2 / 0.01) / (2 * data.sizes["sample"])))
@@ -112,28 +118,27 @@ def traces(
 
 def prior_and_posterior(fitted: Fitted) -> Finding:
     """Each parameter's posterior with its prior density over the same range."""
-    draws, priors = fitted.population, fitted.model.priors
-    names = [name for name in fitted.model.parameters if np.std(draws[name]) > 0]
+    draws, model = fitted.population, fitted.model
+    names = [name for name in model.parameters if np.std(draws[name]) > 0]
     figure, panels = theme.panels(len(names), 3, SIZE)
     contraction = {}
     for panel, name in zip(panels, names, strict=True):
         grid, height = density(draws[name])
         panel.fill_between(grid, height, color=theme.PARTIAL, alpha=0.35, linewidth=0)
-        prior = priors[name]
-        if prior.proper and prior.family != "LKJ":
+        if model.priors[name].proper:
             wide = np.linspace(grid[0] - np.ptp(grid) / 2, grid[-1] + np.ptp(grid) / 2, 200)
-            wide = wide[(wide >= prior.lower) | (prior.family == "Normal")]
-            panel.plot(wide, np.exp(prior.logpdf(wide)), **theme.PRIOR)
-            sample = prior.sample(np.random.default_rng(0), 4000)
-            contraction[name] = 1 - _middle(draws[name]) / _middle(sample)
+            at, prior_height, middle = _prior(model, name, wide)
+            panel.plot(at, prior_height, **theme.PRIOR)
+            contraction[name] = 1 - _middle(draws[name]) / middle
         theme.without_heights(panel, name)
     area = plt.Rectangle((0, 0), 1, 1, color=theme.PARTIAL, alpha=0.35, label="posterior")
     theme.legend(figure, [area, plt.Line2D([], [], label="prior", **theme.PRIOR)])
-    says = "Every prior here is flat or a correlation's, so that there is nothing to compare."
+    says = "Every prior here is flat, so that there is nothing to compare."
     if contraction:
         least = min(contraction, key=contraction.__getitem__)
+        every = "every prior" if len(contraction) == len(names) else "every prior that is not flat"
         says = (
-            f"The data narrow every prior; least that of {least}, whose middle half becomes "
+            f"The data narrow {every}; least that of {least}, whose middle half becomes "
             f"{contraction[least]:.0%} narrower."
             if contraction[least] > 0
             else f"The posterior of {least} is wider than its prior: the two disagree, or the data "
@@ -141,6 +146,22 @@ def prior_and_posterior(fitted: Fitted) -> Finding:
         )
     what = f"Prior and posterior densities of {', '.join(names)}."
     return theme.finding("prior_and_posterior", figure, what, says)
+
+
+def _prior(model: Regression, name: str, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Where in a range the prior of a parameter lies, its density there, and its middle half."""
+    prior, design = model.priors[name], model.design
+    if prior.family == "LKJ":
+        i, _ = design.correlated_pairs[design.cor_names.index(name)]
+        size = len(next(block for block in design.blocks if i in block))
+        # a single correlation of LKJ(eta) in d dimensions (Lewandowski, Kurowicka & Joe 2009)
+        alpha = prior.arguments[0] + size / 2 - 1
+        marginal = stats.beta(alpha, alpha, loc=-1, scale=2)
+        at = wide[np.abs(wide) < 1]
+        return at, marginal.pdf(at), float(np.diff(marginal.ppf([0.25, 0.75]))[0])
+    at = wide[(wide >= prior.lower) | (prior.family == "Normal")]
+    sample = prior.sample(np.random.default_rng(0), 4000)
+    return at, np.exp(prior.logpdf(at)), _middle(sample)
 
 
 def _middle(values: np.ndarray) -> float:

@@ -7,14 +7,16 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from scipy import stats
 
+from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.plots.groups import spread
 from partialpool.plots.marginals import density, ecdf_pit
-from partialpool.posterior import sensitivity
-from partialpool.posterior.data_fit import FAR, MIN_ROWS, tail_shares
+from partialpool.posterior import data_fit, sensitivity
+from partialpool.posterior.data_fit import FAR
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
@@ -87,7 +89,7 @@ def densities(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Fi
     y, name = model.design.y[rows], model.design.response
     figure, axes = plt.subplots(figsize=(8, 3.2))
     thin: dict[str, Any] = {"color": theme.PARTIAL, "lw": 0.7, "alpha": 0.35}
-    for k, one in enumerate(replicated[:SHOWN]):
+    for k, one in enumerate(spread(replicated, SHOWN)):
         axes.plot(*density(one), **thin, label=f"{SHOWN} replications" if k == 0 else None)
     axes.plot(*density(y), color=theme.INK, lw=2, label="the data")
     theme.without_heights(axes, model.label(name))
@@ -114,15 +116,21 @@ def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray
         panel.axvline(float(statistic(y)[0]), color=theme.INK, lw=2, label="the data")
         theme.without_heights(panel, name)
     theme.legend(figure)
-    shares = tail_shares(replicated, model.design, rows)
-    odd = [name for name, above in shares.items() if min(above, 1 - above) < 0.025]
+    table = data_fit.figures(replicated, model.design, rows)
+    check = data_fit.statistics_check(table)
+    words = "; ".join(f"{name} {above:.1%}" for name, above in table["above"].items())
+    worst = table["corrected"].idxmin()
+    odd = table.index[table["corrected"] < data_fit.FIGURES_LEVEL]
     verdict = (
-        f"The model does not reproduce: **{', '.join(odd)}**."
-        if odd
-        else "The model reproduces all of them."
+        "The model reproduces all of them."
+        if check["passed"]
+        else f"The model does not reproduce: **{', '.join(odd)}**."
     )
-    words = "; ".join(f"{name} {above:.0%}" for name, above in shares.items())
-    says = f"Share of replications at or above the data: {words}. {verdict}"
+    says = (
+        f"Share of replications at or above the data: {words}. Farthest in a tail is the {worst}: "
+        f"p = {table.at[worst, 'p']:.2g} by both tails, {check['value']:.2g} when corrected for "
+        f"{len(table)} figures (limit {data_fit.FIGURES_LEVEL:g}). {verdict}"
+    )
     what = f"Histograms of {len(found)} figures of replications."
     return theme.finding("statistics_check", figure, what, says)
 
@@ -136,64 +144,88 @@ def pit(model: Regression, left_out: LeftOut) -> Finding:
     )
     axes.set_xlabel(f"probability that a prediction without the row is below its {name}")
     axes.set_ylabel("ECDF minus uniform")
-    p = stats.kstest(left_out.pit, "uniform").pvalue
+    check = data_fit.calibration_check(left_out)
     tails = np.mean((left_out.pit < 0.05) | (left_out.pit > 0.95))
-    word = "agrees with" if p > 0.01 else "is at odds with"
+    word = "gives no reason to doubt it" if check["passed"] else "speaks against it"
     says = (
         f"If the predictions are calibrated the {n:,} probabilities are uniform; a "
-        f"Kolmogorov–Smirnov test gives p = {p:.2g}, which {word} that. {tails:.0%} of the rows "
-        "fall outside their 90 % predictive interval. The band holds the whole curve of a "
-        "calibrated model with probability 99 % or more."
+        f"Kolmogorov–Smirnov test {word} (p = {check['value']:.2g}, limit {data_fit.LEVEL:g}). "
+        f"{tails:.0%} of the rows fall outside their 90 % predictive interval. The band holds the "
+        "whole curve of a calibrated model with probability 99 % or more."
     )
     return theme.finding("pit", figure, "Calibration curve of leave-one-out predictions.", says)
 
 
 def residuals(model: Regression, left_out: LeftOut) -> Finding:
-    """Standardized leave-one-out residuals, against the prediction and by group."""
-    design, codes = model.design, model.design.codes[left_out.rows]
-    z = left_out.residuals(design.y)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
+    """Standardized leave-one-out residuals, against the prediction and by each factor's groups."""
+    groupings = model.design.groupings
+    z = data_fit.normal_residuals(model, left_out)
+    width = max(2, 1 + len(groupings))
+    figure, (left, *others) = plt.subplots(1, width, figsize=(5 * width, 3.4), sharey=True)
     left.scatter(left_out.mean, z, s=12, **theme.dots(len(z)))
-    left.set(xlabel=f"predicted {model.label(design.response)}", ylabel="residual in predictive sd")
-    groups = pd.Series(z).groupby(codes).agg(["mean", "std", "size"]).sort_values("mean")
-    order = spread(groups.index.to_numpy(), MAX_GROUPS)
-    shown = np.isin(codes, order)
-    places = pd.Index(order).get_indexer(codes[shown])
-    right.scatter(places, z[shown], s=12, **theme.dots(len(z)))
-    mark: dict[str, Any] = {"color": theme.PARTIAL, "marker": "_", "label": "mean of the group"}
-    right.scatter(range(len(order)), groups.loc[order, "mean"], s=40, **mark)
-    right.set_xticks([])
-    right.set_xlabel("rows")
-    if design.group:
-        of = "" if len(order) == len(groups) else f"{len(order)} of "
-        right.set_xlabel(f"{of}{len(groups)} groups of {design.group}, sorted")
-        right.legend(loc="upper left")
-    for axes in (left, right):
+    gaussian = model.family == "gaussian"
+    what = "residual in predictive sd" if gaussian else "residual as a standard normal quantile"
+    left.set(xlabel=f"predicted {model.label(model.design.response)}", ylabel=what)
+    for axes, grouping in zip(others, groupings, strict=False):
+        _by_group(axes, z, grouping, left_out.rows)
+    if not groupings:
+        others[0].scatter(left_out.rows, z, s=12, **theme.dots(len(z)))
+        others[0].set_xlabel("rows")
+    for axes in (left, *others):
         axes.axhline(0, color=theme.INK, lw=0.8)
         for end in (-FAR, FAR):
             axes.axhline(end, color=theme.INK, lw=0.6, ls=":")
-    worst = int(np.abs(z).argmax())
-    of = f" ({design.group} {design.levels[codes[worst]]})" if design.group else ""
-    far, expected = int((np.abs(z) > FAR).sum()), 2 * stats.norm.sf(FAR) * len(z)
+    says = [_far_in_words(model, left_out, z)]
+    says += [_noise_in_words(model, left_out, grouping) for grouping in groupings]
+    what = "Residuals against predictions and by group."
+    return theme.finding("residuals", figure, what, " ".join(filter(None, says)))
+
+
+def _by_group(axes: Axes, z: np.ndarray, grouping: Grouping, rows: np.ndarray) -> None:
+    """Residuals (n,) of rows (n,), a column for each group, sorted by their means."""
+    codes = grouping.codes[rows]
+    means = pd.Series(z).groupby(codes).mean().sort_values()
+    order = spread(means.index.to_numpy(), MAX_GROUPS)
+    shown = np.isin(codes, order)
+    axes.scatter(pd.Index(order).get_indexer(codes[shown]), z[shown], s=12, **theme.dots(len(z)))
+    mark: dict[str, Any] = {"color": theme.PARTIAL, "marker": "_", "label": "mean of the group"}
+    axes.scatter(range(len(order)), means[order], s=40, **mark)
+    of = "" if len(order) == len(means) else f"{len(order)} of "
+    axes.set(xticks=[], xlabel=f"{of}{len(means)} groups of {grouping.name}, sorted")
+    axes.legend(loc="upper left")
+
+
+def _far_in_words(model: Regression, left_out: LeftOut, z: np.ndarray) -> str:
+    """How many residuals are far, and which is farthest, by the checks of that."""
+    farthest, far = data_fit.residual_checks(model, left_out)[:2]
+    row, unit = np.abs(z).argmax(), data_fit.UNITS[model.family]
+    expected = 2 * stats.norm.sf(FAR) * len(z)
     says = (
-        f"{far} of {len(z):,} rows lie more than {FAR:g} standard deviations from what the others "
-        f"predict, where normal noise gives about {expected:.1f}; the farthest is row "
-        f"{left_out.rows[worst]}{of}, at {z[worst]:+.1f}."
+        f"{far['value']:.0f} of {len(z):,} rows lie more than {FAR:g} {unit} from what the others "
+        f"predict, where the model's own noise gives about {expected:.1f} (limit "
+        f"{far['threshold']}); the farthest is {data_fit.where(model.design, left_out.rows[row])}, "
+        f"at {z[row]:+.1f} (limit {farthest['threshold']} either way)."
     )
-    several = groups[groups["size"] >= MIN_ROWS]
-    if len(several) > 1:
-        top, bottom = several["std"].idxmax(), several["std"].idxmin()
-        # Bartlett's test asks whether the groups' noise can be the same.
-        test = stats.bartlett(*[z[codes == j] for j in several.index])
-        same = "could well be" if test.pvalue > 0.01 else "is hardly"
-        says += (
-            f" Residuals spread most in {design.levels[top]} ({several.at[top, 'std']:.2f}) and "
-            f"least in {design.levels[bottom]} ({several.at[bottom, 'std']:.2f}); their noise "
-            f"{same} the same in every group (Bartlett's test, p = {test.pvalue:.2g})."
-        )
-    if far > 3 * expected + 3:
-        says += " Try `family: student`, which bends less to outliers."
-    return theme.finding("residuals", figure, "Residuals against predictions and by group.", says)
+    if far["passed"] and farthest["passed"]:
+        return says
+    remedy = data_fit.HEAVIER[model.family]
+    return f"{says} {remedy[0].upper()}{remedy[1:]}."
+
+
+def _noise_in_words(model: Regression, left_out: LeftOut, grouping: Grouping) -> str:
+    """How alike the noise of groups is, by the check of that; empty where there is none."""
+    p = data_fit.same_noise(model, left_out, grouping)
+    if p is None:
+        return ""
+    found = data_fit.spreads(model, left_out, grouping)
+    away = pd.Series({grouping.levels[code]: values.mean() for code, values in found.items()})
+    same = "could well be" if data_fit.noise_check(p, "group")["passed"] else "is hardly"
+    return (
+        f"Residuals lie farthest from their group's median in {grouping.name} {away.idxmax()} "
+        f"({away.max():.2f} on average) and closest in {away.idxmin()} ({away.min():.2f}); the "
+        f"groups' noise {same} the same (Brown and Forsythe's test of these distances, "
+        f"p = {p:.2g}, limit {data_fit.LEVEL:g})."
+    )
 
 
 def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) -> Finding:

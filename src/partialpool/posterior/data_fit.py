@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from partialpool.design.matrices import Design
+from partialpool.design.matrices import Design, Grouping
+from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, predictions, sensitivity
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import LeftOut
@@ -18,10 +19,19 @@ from partialpool.posterior.verdict import DataVerdict, missed, one
 
 #: Probability with which data from the model itself miss each check that is a test.
 LEVEL = 0.01
+#: The same of the figures of replications, over all of them.
+FIGURES_LEVEL = 0.05
 #: Residuals from here on, in predictive standard deviations, are called far.
 FAR = 3.0
 #: Fewest rows of a group whose noise is compared with that of the others.
 MIN_ROWS = 5
+#: What residuals are measured in, by the family of the noise.
+UNITS = {"gaussian": "predictive standard deviations", "student": "standard normal quantiles"}
+#: What rows farther away than the noise allows say of it.
+HEAVIER = {
+    "gaussian": 'try "family: student", which bends less to outliers',
+    "student": "the tails are heavier than those of Student's t",
+}
 
 
 def check(
@@ -50,8 +60,8 @@ def check(
         stream = np.random.SeedSequence(seed, spawn_key=(11,))
         replicated = predictions.replicate(fitted, rows, np.random.default_rng(stream))
     found = [
-        statistics_check(replicated, fitted, rows),
-        *residual_checks(fitted, left_out),
+        statistics_check(figures(replicated, fitted.model.design, rows)),
+        *residual_checks(fitted.model, left_out),
         calibration_check(left_out),
         *missed("Response", fitted.model.mismatch),
         conflict_check(sensitivity.power_scaling(fitted)),
@@ -59,82 +69,102 @@ def check(
     return DataVerdict(found)
 
 
-def tail_shares(replicated: np.ndarray, design: Design, rows: np.ndarray) -> pd.Series:
-    """Share of replications at or above the data, for each figure of `predictions.statistics`."""
+def figures(replicated: np.ndarray, design: Design, rows: np.ndarray) -> pd.DataFrame:
+    """How replications (S, n) of rows (n,) show the figures that the data show.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each of `predictions.statistics`: ``above``, the share of replications at or
+        above the data; ``p``, the two-sided tail probability; and ``corrected`` for as many
+        figures as there are (Bonferroni).
+    """
     y = design.y[rows][None]
-    return pd.Series(
-        {
-            name: float(np.mean(statistic(replicated) >= statistic(y)[0]))
-            for name, statistic in predictions.statistics(design, rows).items()
-        }
-    )
+    found = predictions.statistics(design, rows)
+    above = pd.Series({name: float(np.mean(f(replicated) >= f(y)[0])) for name, f in found.items()})
+    p = 2 * np.minimum(above, 1 - above)
+    return pd.DataFrame({"above": above, "p": p, "corrected": (p * len(p)).clip(upper=1.0)})
 
 
-def statistics_check(replicated: np.ndarray, fitted: Fitted, rows: np.ndarray) -> dict[str, Any]:
-    """Whether replications of the data show the figures that the data show."""
-    shares = tail_shares(replicated, fitted.model.design, rows)
-    # two-sided, over as many figures as there are (Bonferroni)
-    p = (2 * np.minimum(shares, 1 - shares) * len(shares)).clip(upper=1.0)
+def statistics_check(found: pd.DataFrame) -> dict[str, Any]:
+    """Whether replications of the data show the `figures` that the data show."""
+    p = found["corrected"]
     meaning = (
         f"tail probability of the figure that replications reproduce worst, the {p.idxmin()}, over "
         f"{len(p)} figures"
     )
     remedy = "look whether noise or groups are shaped as assumed"
-    return one("Replications", float(p.min()), "≥", 5 * LEVEL, meaning, remedy)
+    return one("Replications", float(p.min()), "≥", FIGURES_LEVEL, meaning, remedy)
 
 
-def normal_residuals(fitted: Fitted, left_out: LeftOut) -> np.ndarray:
+def normal_residuals(model: Regression, left_out: LeftOut) -> np.ndarray:
     """Leave-one-out residuals (n,) that are standard normal under the model.
 
     With Gaussian noise these are distances in predictive standard deviations; with other noise
     the normal quantiles of the rows' predictive probabilities (Dunn & Smyth 1996), for a row that
     Student's t lets lie far is not far.
     """
-    if fitted.model.family == "gaussian":
-        return left_out.residuals(fitted.model.design.y)
+    if model.family == "gaussian":
+        return left_out.residuals(model.design.y)
     return stats.norm.ppf(np.clip(left_out.pit, 1e-15, 1 - 1e-15))
 
 
-def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
+def where(design: Design, row: int) -> str:
+    """A row with its groups, such as ``row 57 (Subject 332)``."""
+    groups = ", ".join(f"{g.name} {g.levels[g.codes[row]]}" for g in design.groupings)
+    return f"row {row} ({groups})" if groups else f"row {row}"
+
+
+def residual_checks(model: Regression, left_out: LeftOut) -> list[dict[str, Any]]:
     """Whether some rows lie where nothing predicts them, and whether groups are as noisy alike."""
-    design = fitted.model.design
-    z = normal_residuals(fitted, left_out)
+    design, unit, heavier = model.design, UNITS[model.family], HEAVIER[model.family]
+    z = normal_residuals(model, left_out)
     worst = int(np.abs(z).argmax())
-    row, code = int(left_out.rows[worst]), int(design.codes[left_out.rows[worst]])
-    where = f"row {row}" + (f" ({design.group} {design.levels[code]})" if design.group else "")
-    heavier = "the tails are heavier than those of Student's t"
-    if fitted.model.family == "gaussian":
-        heavier = 'try "family: student", which bends less to outliers'
-    away = f"distance of {where} from what the others predict, in predictive standard deviations"
+    away = f"distance of {where(design, left_out.rows[worst])} from what the others predict, in "
+    away += unit
     limit = round(float(stats.norm.isf(LEVEL / 2 / len(z))), 2)
-    beyond = f"of {len(z):,} rows beyond {FAR:g} predictive standard deviations"
+    beyond = f"of {len(z):,} rows beyond {FAR:g} {unit}"
     far = int((np.abs(z) > FAR).sum())
     most = int(stats.binom.ppf(1 - LEVEL, len(z), 2 * stats.norm.sf(FAR)))
     found = [
         one("Farthest row", np.abs(z[worst]), "≤", limit, away, f"look at the row; {heavier}"),
         one("Far rows", far, "≤", most, beyond, heavier),
     ]
-    p = same_noise(fitted, left_out)
-    if p is not None:
-        meaning = (
-            "p-value of Brown and Forsythe's test that residuals spread alike in groups of "
-            f"{MIN_ROWS} rows and more"
-        )
-        remedy = "intervals are too wide in quiet groups and too narrow in noisy ones"
-        found.append(one("Noise by group", p, "≥", LEVEL, meaning, remedy))
-    return found
+    return found + [
+        noise_check(p, grouping.name if len(design.groupings) > 1 else "group")
+        for grouping in design.groupings
+        if (p := same_noise(model, left_out, grouping)) is not None
+    ]
 
 
-def same_noise(fitted: Fitted, left_out: LeftOut) -> float | None:
-    """p-value of Brown and Forsythe's test, groups of `MIN_ROWS` rows; None with fewer than two.
+def noise_check(p: float, name: str) -> dict[str, Any]:
+    """Whether groups are as noisy alike, from the p-value of `same_noise`."""
+    meaning = (
+        "p-value of Brown and Forsythe's test that residuals spread alike in groups of "
+        f"{MIN_ROWS} rows and more"
+    )
+    remedy = "intervals are too wide in quiet groups and too narrow in noisy ones"
+    return one(f"Noise by {name}", p, "≥", LEVEL, meaning, remedy)
 
-    It compares distances from the groups' medians, so that one far row does not decide it.
+
+def spreads(model: Regression, left_out: LeftOut, grouping: Grouping) -> dict[int, np.ndarray]:
+    """Distances of residuals from their group's median, by code of groups of `MIN_ROWS` rows."""
+    z = pd.Series(normal_residuals(model, left_out))
+    return {
+        int(code): np.abs(part - part.median()).to_numpy()
+        for code, part in z.groupby(grouping.codes[left_out.rows])
+        if len(part) >= MIN_ROWS and part.std() > 0
+    }
+
+
+def same_noise(model: Regression, left_out: LeftOut, grouping: Grouping) -> float | None:
+    """p-value of Brown and Forsythe's test; None with fewer than two groups of enough rows.
+
+    It is an analysis of variance of distances from the groups' medians, so that one far row does
+    not decide it.
     """
-    codes = fitted.model.design.codes[left_out.rows]
-    z = pd.Series(left_out.residuals(fitted.model.design.y))
-    groups = [part.to_numpy() for _, part in z.groupby(codes) if len(part) >= MIN_ROWS]
-    groups = [part for part in groups if part.std() > 0]
-    return float(stats.levene(*groups, center="median").pvalue) if len(groups) > 1 else None
+    groups = [*spreads(model, left_out, grouping).values()]
+    return float(stats.f_oneway(*groups).pvalue) if len(groups) > 1 else None
 
 
 def calibration_check(left_out: LeftOut) -> dict[str, Any]:
@@ -149,6 +179,6 @@ def conflict_check(sensitivities: pd.DataFrame) -> dict[str, Any]:
     """Whether prior and data pull a parameter apart."""
     names = sensitivity.conflicts(sensitivities)
     which = f": {', '.join(names)}" if names else ""
-    meaning = f"parameters that prior and data pull to different places{which}"
+    meaning = f"parameters that prior and data pull to opposite sides{which}"
     remedy = "say why the prior is meant, or widen it"
     return one("Prior and data", len(names), "≤", 0, meaning, remedy)

@@ -19,8 +19,8 @@ from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 
 UNSEEN = ("refuse", "population")
-#: Replicated data sets.
-REPLICATIONS = 400
+#: Fewest replicated data sets, and the values in all up to which there is one for each draw.
+REPLICATIONS, REPLICATED = 400, 4_000_000
 #: Draws from the prior: a data set each.
 PRIOR_SETS = 200
 
@@ -188,7 +188,8 @@ def finding(predicted: pd.DataFrame, output: str | None = None) -> Finding:
 
 def replicate(fitted: Fitted, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """New responses at rows of the data, in the groups that they are in: (replications, n)."""
-    return _respond(fitted.model.design, fitted.thinned(REPLICATIONS).values, rows, rng)
+    some = fitted.thinned(max(REPLICATIONS, REPLICATED // len(rows)))
+    return _respond(fitted.model.design, some.values, rows, rng)
 
 
 def replicate_prior(

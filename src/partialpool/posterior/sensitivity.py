@@ -17,18 +17,27 @@ from partialpool.posterior.fitted import Fitted
 #: ArviZ's threshold, that of Kallioinen et al. (2024), and its words.
 THRESHOLD = 0.05
 CONFLICT, STRONG = "potential prior-data conflict", "potential strong prior / weak likelihood"
+#: What moves with both, but is not pulled apart.
+BOTH = "prior matters"
+#: Posterior sds by which a mean moves, for each doubling of a part's weight, from which on it is
+#: pulled; a move to which Kallioinen et al. liken the threshold of sensitivity.
+PULL = 0.3
 
 
 def power_scaling(fitted: Fitted) -> pd.DataFrame:
-    """ArviZ's `psense_summary` of every parameter that is no group effect.
+    """ArviZ's `psense_summary` of every parameter that is no group effect, and where it is pulled.
 
     The likelihood that is scaled is that of the rows with the group effects integrated out where
     the noise is Gaussian, and given the effects elsewhere; the prior that of the parameters.
 
+    A sensitivity is a distance and has no sign: a parameter may follow both because they agree. Of
+    a conflict is spoken here where they move its mean to opposite sides.
+
     Returns
     -------
     pandas.DataFrame
-        Columns ``prior`` and ``likelihood`` (sensitivities) and ``diagnosis``.
+        Columns ``prior`` and ``likelihood`` (sensitivities), ``prior_shift`` and
+        ``likelihood_shift`` (see `_shift`) and ``diagnosis``.
     """
     thin = fitted.thinned(4000)
     logs = {"log_prior": _log_prior(thin), "log_likelihood": _log_likelihood(thin)}
@@ -39,9 +48,24 @@ def power_scaling(fitted: Fitted) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return azs.psense_summary(tree, threshold=THRESHOLD, round_to=12)
+            table = azs.psense_summary(tree, threshold=THRESHOLD, round_to=12)
     finally:
         log.setLevel(level)
+    diagnosis = table.pop("diagnosis")
+    for name, power in (("prior", logs["log_prior"]), ("likelihood", logs["log_likelihood"])):
+        shifts = [_shift(thin.population[parameter], power) for parameter in table.index]
+        table[f"{name}_shift"] = shifts
+    prior, likelihood = table["prior_shift"], table["likelihood_shift"]
+    apart = (prior * likelihood < 0) & (prior.abs() >= PULL) & (likelihood.abs() >= PULL)
+    return table.assign(diagnosis=diagnosis.mask((diagnosis == CONFLICT) & ~apart, BOTH))
+
+
+def _shift(values: np.ndarray, log: np.ndarray) -> float:
+    """Posterior sds by which a mean moves for each doubling of a part's weight, at weight one.
+
+    The derivative of a mean by the power of a density is its covariance with the log density.
+    """
+    return float(np.log(2) * np.cov(values, log, bias=True)[0, 1] / np.std(values))
 
 
 def _log_prior(fitted: Fitted) -> np.ndarray:
@@ -82,19 +106,22 @@ def finding(fitted: Fitted) -> Finding:
     columns = {
         "prior": ("prior sensitivity", "{:.3f}"),
         "likelihood": ("likelihood sensitivity", "{:.3f}"),
+        "prior_shift": ("sds that the prior's weight, doubled, moves it", "{:+.2f}"),
+        "likelihood_shift": ("sds that the likelihood's moves it", "{:+.2f}"),
     }
     return Finding("sensitivity", sentence(table), table=table, columns=columns)
 
 
 def conflicts(table: pd.DataFrame) -> list[str]:
-    """Parameters that both prior and likelihood move: each pulls them its own way."""
+    """Parameters that prior and likelihood pull to opposite sides."""
     return [str(name) for name in table.index[table["diagnosis"] == CONFLICT]]
 
 
 def sentence(table: pd.DataFrame) -> str:
     """What the sensitivities say, in plain language, from the diagnoses of the table."""
     words = {
-        CONFLICT: "pull between prior and data: both move it, so look whether the prior is meant",
+        CONFLICT: "prior and data pull to opposite sides, so look whether the prior is meant",
+        BOTH: "the prior matters here: moves with the prior and with the likelihood",
         STRONG: "the prior speaks louder than the data: its result is mostly what you put in",
     }
     says = [
@@ -102,14 +129,14 @@ def sentence(table: pd.DataFrame) -> str:
         for diagnosis, what in words.items()
         if (table["diagnosis"] == diagnosis).any()
     ]
-    if not says:
+    calm = table[~table["diagnosis"].isin(words)]
+    if says:
+        rest = f", below that for {len(calm)} of {len(table)} parameters" if len(calm) else ""
         return (
-            f"None of the {len(table)} parameters depends on the prior: all prior sensitivities "
-            f"are below {THRESHOLD:g}, the largest {table['prior'].max():.3f} "
-            f"({table['prior'].idxmax()})."
+            f"Power-scaling sensitivity to the prior is {THRESHOLD:g} or more for "
+            f"{'; '.join(says)}{rest}."
         )
-    calm = int((~table["diagnosis"].isin(words)).sum())
     return (
-        f"Sensitive to the prior (sensitivity of {THRESHOLD:g} or more): {'; '.join(says)}. "
-        f"The other {calm} are not."
+        f"Power-scaling sensitivity to the prior is below {THRESHOLD:g} for every parameter; the "
+        f"largest is {table['prior'].max():.3f} ({table['prior'].idxmax()})."
     )
