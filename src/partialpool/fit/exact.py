@@ -16,7 +16,7 @@ from partialpool.design.priors import Prior
 from partialpool.fit.coordinates import Coordinates, prior_sizes
 from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.elimination import Elimination
-from partialpool.fit.kernels import LANES, WORTH_THREADS, draw_effects, threads
+from partialpool.fit.kernels import LANES, WORTH_THREADS, draw_effects, sum_effects, threads
 from partialpool.fit.likelihoods import Likelihood, OneFactor, Reduced, inner_prior
 
 #: Random streams of the group effects, filled by as many threads as there are; the draws depend on
@@ -255,3 +255,26 @@ def conditional_effects(
             if drawn.base is not b and drawn is not b:
                 b[:, some] = drawn
     return b
+
+
+def effect_moments(
+    cross: CrossProducts, sigma: np.ndarray, L: np.ndarray, beta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means (J, q) and standard deviations (J, q) of the group effects.
+
+    From the Gaussians given each draw (Rao & Blackwell), so without noise of their own; the
+    arguments are those of `conditional_effects`.
+    """
+    J, q, _ = cross.G.shape
+    mean, square = np.zeros((J, q)), np.zeros((J, q))
+    inside = np.ascontiguousarray(cross.T @ L / cross.y_scale)
+    beta_inside = (beta @ cross.A.T - cross.a) / cross.y_scale
+    with threads(J * len(sigma)):
+        for some, noise, part, _ in cross.by_sigma(sigma):
+            one, variance = np.empty((J, q)), np.empty((J, q))
+            own = np.ascontiguousarray(L[some])
+            sum_effects(noise, inside[some], own, *part.lanes, beta_inside[some], one, variance)
+            share = len(noise) / len(sigma)
+            mean += share * one
+            square += share * (variance + one**2)
+    return mean, np.sqrt(np.maximum(square - mean**2, 0.0))

@@ -85,10 +85,18 @@ class Interpolant:
         """Which of some points (S, D) are in the box."""
         return ((x >= self.low) & (x <= self.high)).all(1)
 
-    def cardinals(self, x: np.ndarray) -> np.ndarray:
-        """Weights (S, n) of the nodes' values at points (S, D)."""
-        places = np.array([self._place(node) for node in self.nodes])
-        return np.linalg.solve(self._basis(places).T, self._basis(x).T).T
+    def places(self, order: int | None = None) -> np.ndarray:
+        """Nodes (n, D), of degrees that sum to `order` at most if that is given."""
+        return np.array([self._place(node) for node in self.nodes])[self._first(order)]
+
+    def cardinals(self, x: np.ndarray, order: int | None = None) -> np.ndarray:
+        """Weights (S, n) of the values at such nodes, at points (S, D)."""
+        kept = self._first(order)
+        basis = self._basis(self.places(order))[:, kept]
+        return np.linalg.solve(basis.T, self._basis(x)[:, kept].T).T
+
+    def _first(self, order: int | None) -> np.ndarray:
+        return np.array([order is None or sum(node) <= order for node in self.nodes])
 
     def _points(self, variable: int) -> np.ndarray:
         return leja(40, bool(self.weighted[variable]))

@@ -251,3 +251,65 @@ def draw_effects(sigma, L, out, R, G, beta, b):
                 for c in range(1, q):
                     for g in range(n):
                         b[i, s, start + g] += out[s, i, c] * row[c, g]
+
+
+@numba.njit(cache=True, error_model="numpy", parallel=True)
+def sum_effects(sigma, L, out, R, G, beta, mean, variance):
+    """Means and variances (J, q) of the effects over S draws of theta and beta.
+
+    Of the means given each draw and of the variances given each draw; ``out`` is L in the units
+    that the effects shall have, and R (q, q, J), G (q, m, J) have groups last.
+    """
+    S = len(sigma)
+    q, m, J = G.shape
+    for j in numba.prange(J):
+        F, V = np.empty((q, q)), np.zeros((q, q))
+        h, H = np.empty(q), np.empty((q, q))
+        centre, spread, within = np.zeros(q), np.zeros(q), np.zeros(q)
+        for s in range(S):
+            for i in range(q):
+                h[i] = G[i, m - 1, j]
+                for c in range(m - 1):
+                    h[i] -= G[i, c, j] * beta[s, c]
+                for k in range(q):
+                    F[i, k] = 0.0
+                    for c in range(i, q):
+                        F[i, k] += R[i, c, j] * L[s, c, k]
+            # V = sigma² I + F Fᵀ, and H = V^-1/2 [F], h = V^-1/2 h
+            for i in range(q):
+                for k in range(i + 1):
+                    value = sigma[s] * sigma[s] if i == k else 0.0
+                    for c in range(q):
+                        value += F[i, c] * F[k, c]
+                    for c in range(k):
+                        value -= V[i, c] * V[k, c]
+                    if i == k:
+                        V[i, i] = np.sqrt(max(value, 0.0))
+                    else:
+                        V[i, k] = value / V[k, k] if V[k, k] > 0 else 0.0
+                by = 1 / V[i, i] if V[i, i] > 0 else 0.0  # no direction of this group
+                for k in range(q):
+                    H[i, k] = F[i, k]
+                    for c in range(i):
+                        H[i, k] -= V[i, c] * H[c, k]
+                    H[i, k] *= by
+                for c in range(i):
+                    h[i] -= V[i, c] * h[c]
+                h[i] *= by
+            for i in range(q):
+                expected, left = 0.0, 0.0
+                for k in range(q):
+                    left += out[s, i, k] * out[s, i, k]
+                for c in range(q):
+                    reached = 0.0
+                    for k in range(q):
+                        reached += H[c, k] * out[s, i, k]
+                    expected += reached * h[c]
+                    left -= reached * reached
+                gap = expected - centre[i]
+                centre[i] += gap / (s + 1)
+                spread[i] += gap * (expected - centre[i])
+                within[i] += max(left, 0.0)
+        for i in range(q):
+            mean[j, i] = centre[i]
+            variance[j, i] = (spread[i] + within[i]) / S

@@ -21,6 +21,8 @@ from partialpool.fit.modes import MIN_BEND, find_modes
 FALL, LEAST, MOST = 12.0, 9.0, 18.0
 #: Least size of a place's coordinate that is tried, and the largest angle.
 NEAR_ZERO, RIGHT_ANGLE = 1e-3, np.pi / 2 - 1e-3
+#: Effects of the middle factors up to which what rows say at a node is kept, 8 KEPT² bytes each.
+KEPT = 1500
 #: Step of differences of what is cheap.
 STEP = 1e-5
 
@@ -112,6 +114,20 @@ class Ratios:
         ratio, root = self.roots(place)
         L = ratio[:, None] * root
         return self.likelihood.rows.solve([L[at, at] for at in self.likelihood.columns])
+
+    def solved(self, smooth: np.ndarray) -> Solved:
+        """The same at variables for polynomials (D,); kept for another time unless it is large."""
+        key = smooth.tobytes()
+        if key in self._kept:
+            return self._kept[key]
+        found = self.solve(self.rough(smooth))
+        if self.likelihood.rows.n_middle <= KEPT:
+            self._kept[key] = found
+        return found
+
+    @cached_property
+    def _kept(self) -> dict[bytes, Solved]:
+        return {}
 
     def slopes(self, place: np.ndarray, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         """Slopes of ``log|V0|`` (D,) and of packed C (D, k) along the coordinates of a place.

@@ -272,7 +272,7 @@ def _interpolant(
 
     def rows_say(x: np.ndarray) -> np.ndarray:
         profile.evaluations += 1
-        solved = ratios.solve(ratios.rough(x))
+        solved = ratios.solved(x)
         return np.concatenate([[solved.log_det], given_ratios.packed(solved.C)])
 
     free = (low > limits[:, 0]) & (high < limits[:, 1])

@@ -1,0 +1,285 @@
+"""Effects of the groups of several factors, given draws of theta and of the coefficients.
+
+Means and standard deviations are those of the Gaussians given each draw, averaged (Rao &
+Blackwell), so that no noise of their own is added. Through a surrogate the Gaussians' means are
+interpolated between its nodes, their covariances between those of low degree, and nothing is solved
+for a draw.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import compress
+from typing import Any
+
+import numpy as np
+from scipy.linalg.blas import dtrsm
+
+from partialpool.fit.coordinates import Coordinates, Theta
+from partialpool.fit.elimination import Elimination, Solved, one_thread
+from partialpool.fit.interpolation import Interpolant
+from partialpool.fit.likelihoods import Reduced
+from partialpool.fit.ratios import Ratios
+from partialpool.fit.surrogate import Interpolated
+
+#: Degree of the polynomials between nodes for variances, and for roots of covariances, where all
+#: ratios are far from zero, so that the box is narrow. Elsewhere all polynomials serve.
+OF_VARIANCES, OF_ROOTS = 2, 1
+#: Draws that are worked on at a time.
+BLOCK = 250
+
+
+@dataclass(frozen=True)
+class GroupEffects:
+    """Effects of every factor for draws of theta and what was drawn with it.
+
+    Attributes
+    ----------
+    likelihood : Reduced
+    theta : Theta
+        S draws.
+    drawn : (S, n) array
+        Coefficients and small factors' effects, in the user's units.
+    ratios : Ratios
+    interpolant : Interpolant, optional
+        Over a box that holds the draws; without it every draw is solved for.
+    """
+
+    likelihood: Reduced
+    theta: Theta
+    drawn: np.ndarray
+    ratios: Ratios
+    interpolant: Interpolant | None
+
+    @property
+    def rows(self) -> Elimination:
+        """The reduced rows."""
+        return self.likelihood.rows
+
+    def moments(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Posterior means (J, q) and standard deviations (J, q) of each factor's effects."""
+        found = dict(self._small())
+        moments = {f: (b.mean(0), b.std(0)) for f, b in found.items()}
+        if self.interpolant is None:
+            moments |= self._moments_one_by_one()
+        else:
+            moments |= self._moments_between_nodes()
+        return [moments[f] for f in range(len(self.rows.levels))]
+
+    def draw(self, rng: np.random.Generator, factors: list[int]) -> list[np.ndarray]:
+        """One draw of the effects (S, J, q) of some factors for each draw of theta, jointly."""
+        rows, S = self.rows, len(self.theta.sigma)
+        found = dict(self._small())
+        large = [f for f in factors if f not in found]
+        for f in large:
+            found[f] = np.empty((S, rows.levels[f], rows.widths[f]))
+        for start in range(0, S, BLOCK) if large else ():
+            some = slice(start, start + BLOCK)
+            z = rng.standard_normal((len(self.drawn[some]), rows.n_middle))
+            middle = self._middle_draws(some, z)  # inside
+            for f in set(large) & set(rows.middle):
+                b = middle[:, rows.slices[f]].reshape(len(middle), -1, rows.widths[f])
+                found[f][some] = b @ np.linalg.inv(rows.T[f]).T * rows.y_scale
+            if rows.first in large:
+                found[rows.first][some] = self._first_draws(some, middle, rng)
+        return [found[f] for f in factors]
+
+    def _small(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Draws (S, J, q) of the small factors' effects: they were made with the coefficients."""
+        for f in self.rows.small:
+            yield (
+                f,
+                self.drawn[:, self.rows.slices[f]].reshape(
+                    len(self.drawn), -1, self.rows.widths[f]
+                ),
+            )
+
+    def _columns(self, some: slice = slice(None)) -> np.ndarray:
+        """What K is multiplied by (S, m), inside, to leave the large factors' share of y."""
+        rows, p = self.rows, len(self.rows.a)
+        drawn = self.drawn[some]
+        parts = [-(drawn[:, :p] @ rows.A.T - rows.a)]
+        for f in rows.small:
+            effects = drawn[:, rows.slices[f]].reshape(len(drawn), -1, rows.widths[f])
+            parts.append(-(effects @ rows.T[f].T).reshape(len(drawn), -1))
+        return np.hstack([*parts, np.full((len(drawn), 1), rows.y_scale)]) / rows.y_scale
+
+    def _variables(self, some: slice = slice(None)) -> np.ndarray:
+        theta = Theta(*(part[some] for part in self.theta))
+        return self.ratios.smooth(self.ratios.places(theta))
+
+    @property
+    def _narrow(self) -> bool:
+        return self.interpolant is not None and bool(self.interpolant.weighted.all())
+
+    @cached_property
+    def _solved(self) -> list[Solved]:
+        """What the rows say at the interpolant's nodes, roots at those of low degree only."""
+        assert self.interpolant is not None
+        found = []
+        for node, place in zip(self.interpolant.nodes, self.interpolant.places(), strict=True):
+            solved = self.ratios.solved(place)
+            high = self._narrow and sum(node) > OF_VARIANCES
+            found.append(replace(solved, U=solved.U[:0, :0]) if high else solved)
+        return found
+
+    @cached_property
+    def _middle_blups(self) -> list[np.ndarray]:
+        return [self.rows.middle_effects(solved) for solved in self._solved]
+
+    def _effects(
+        self, solved: Solved, P: np.ndarray | None
+    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """By factor: effects (J, q, m) for each column of K, and variances (J, q) over sigma².
+
+        Effects in units of y inside, variances where P, that of the middle factors, is given.
+        """
+        rows = self.rows
+        m = len(rows.E)
+        found = {}
+        effects, within = rows.first_effects(solved, np.empty((0, 0)) if P is None else P)
+        L = self._user_ratio(solved, rows.first)
+        found[rows.first] = L @ effects, np.einsum("ab,jbc,ac->ja", L, within, L)
+        for f in rows.middle:
+            q, at = rows.widths[f], rows.slices[f]
+            L = self._user_ratio(solved, f)
+            variance = np.empty((rows.levels[f], q))
+            if P is not None:
+                back = np.linalg.inv(rows.T[f])
+                index = np.arange(at.start, at.stop).reshape(-1, q)
+                blocks = P[index[:, :, None], index[:, None, :]]
+                variance = np.einsum("ab,jbc,ac->ja", back, blocks, back)
+            found[f] = L @ solved.V[at].reshape(-1, q, m), variance
+        return found
+
+    def _user_ratio(self, solved: Solved, f: int) -> np.ndarray:
+        return np.linalg.solve(self.rows.T[f], solved.ratios[f])
+
+    def _moments_between_nodes(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        assert self.interpolant is not None
+        rows, x, c = self.rows, self._variables(), self._columns()
+        S, noise = len(c), self.likelihood.noise(self.theta)
+        order = OF_VARIANCES if self._narrow else None
+        low = self.interpolant.places(order)
+        share = noise**2 @ self.interpolant.cardinals(x, order) / S
+        means: dict[int, list[Any]] = {f: [] for f in (rows.first, *rows.middle)}
+        variances: dict[int, Any] = dict.fromkeys(means, 0.0)
+        for place, solved in zip(self.interpolant.places(), self._solved, strict=True):
+            near = np.flatnonzero((low == place).all(1))
+            P = rows.variances(solved, rows.precisions(solved)) if len(near) else None
+            for f, (effects, variance) in self._effects(solved, P).items():
+                means[f].append(effects)
+                if len(near):
+                    variances[f] = variances[f] + share[near[0]] * variance
+        # weights of nodes times columns: all that the draws have to do with the means
+        weights = self.interpolant.cardinals(x)[:, :, None] * c[:, None]
+        flat = weights.reshape(S, -1) * rows.y_scale
+        centre = flat.mean(0)
+        spread = np.cov(flat.T, bias=True).reshape(len(centre), -1)
+        found = {}
+        for f, parts in means.items():
+            M = np.stack(parts, 2).reshape(rows.levels[f], rows.widths[f], -1)
+            variance = np.einsum("jqa,jqa->jq", M @ spread, M) + variances[f]
+            found[f] = M @ centre, np.sqrt(np.maximum(variance, 0.0))
+        return found
+
+    def _moments_one_by_one(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        rows, c = self.rows, self._columns() * self.rows.y_scale
+        S, noise = len(c), self.likelihood.noise(self.theta)
+        found: dict[int, list[Any]] = {f: [0.0, 0.0, 0.0] for f in (rows.first, *rows.middle)}
+        for s in range(S):
+            solved = self.likelihood.solve(self.theta, s)
+            inverse = rows.precisions(solved)
+            P = rows.variances(solved, inverse) if rows.n_middle else inverse
+            for f, (effects, variance) in self._effects(solved, P).items():
+                gap = effects @ c[s] - found[f][0]
+                found[f][0] = found[f][0] + gap / (s + 1)
+                found[f][1] = found[f][1] + gap**2 * s / (s + 1)
+                found[f][2] = found[f][2] + noise[s] ** 2 * variance
+        return {f: (mean, np.sqrt(np.maximum(a + b, 0.0) / S)) for f, (mean, a, b) in found.items()}
+
+    def _middle_draws(self, some: slice, z: np.ndarray) -> np.ndarray:
+        """Effects (S, n) of the middle factors, inside, from standard normals z (S, n)."""
+        rows, c = self.rows, self._columns(some)
+        noise = self.likelihood.noise(self.theta)[some] / rows.y_scale
+        out = np.zeros((len(c), rows.n_middle))
+        if not rows.n_middle:
+            return out
+        if self.interpolant is None:
+            for i, s in enumerate(range(len(self.theta.sigma))[some]):
+                solved = self.likelihood.solve(self.theta, s)
+                out[i] = rows.middle_effects(solved) @ c[i]
+                out[i] += noise[i] * _scattered(rows, solved, z[[i]])[0]
+            return out
+        x = self._variables(some)
+        weights = self.interpolant.cardinals(x)
+        for k, effects in enumerate(self._middle_blups):
+            out += (weights[:, [k]] * c) @ effects.T
+        if self._narrow:
+            near = self.interpolant.cardinals(x, OF_ROOTS)
+            low = [sum(node) <= OF_ROOTS for node in self.interpolant.nodes]
+            for k, solved in enumerate(compress(self._solved, low)):
+                out += (noise * near[:, k])[:, None] * _scattered(rows, solved, z)
+            return out
+        # near zero a root is smooth but for the ratio that it is a multiple of
+        v = sum(weights[:, [k]] * _unit(solved, z) for k, solved in enumerate(self._solved))
+        for f in rows.middle:
+            at, q = rows.slices[f], self.likelihood.columns[f]
+            L = rows.T[f] @ self.theta.L[some, q, q] / rows.y_scale
+            own = v[:, at].reshape(len(v), -1, L.shape[1]) @ L.swapaxes(1, 2)
+            out[:, at] += own.reshape(len(v), -1)
+        return out
+
+    def _first_draws(self, some: slice, middle: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Effects (S, J, q) of the first factor given all others, in the user's units."""
+        rows, c = self.rows, self._columns(some)
+        at = self.likelihood.columns[rows.first]
+        noise = self.likelihood.noise(self.theta)[some]
+        L = self.theta.L[some, at, at]
+        q = L.shape[-1]
+        rest = np.einsum("jam,sm->sja", rows.G, c)
+        for a, part in enumerate(rows.shared_by_column):
+            rest[:, :, a] -= (part @ middle.T).T
+        inside = rows.T[rows.first] @ L / noise[:, None, None]
+        F = rows.R @ inside[:, None]
+        M = np.eye(q) + F.swapaxes(2, 3) @ F
+        root = np.linalg.cholesky(M)
+        pull = np.einsum("sjba,sjb->sja", F, rest) * (rows.y_scale / noise)[:, None, None]
+        z = rng.standard_normal(pull.shape)
+        half = np.linalg.solve(root, pull[..., None]) + z[..., None]
+        v = np.linalg.solve(root.swapaxes(2, 3), half)[..., 0]
+        return np.einsum("sab,sjb->sja", L, v)
+
+
+def _unit(solved: Solved, z: np.ndarray) -> np.ndarray:
+    """``U⁻¹ z`` (S, n) for standard normals z (S, n)."""
+    with one_thread():
+        return dtrsm(1.0, solved.U, np.asfortranarray(z.T)).T
+
+
+def _scattered(rows: Elimination, solved: Solved, z: np.ndarray) -> np.ndarray:
+    """``Lambda U⁻¹ z`` (S, n): noise of the middle effects over sigma, from standard normals z."""
+    v = _unit(solved, z)
+    for f in rows.middle:
+        at, L = rows.slices[f], solved.ratios[f]
+        v[:, at] = (v[:, at].reshape(len(v), -1, len(L)) @ L.T).reshape(len(v), -1)
+    return v
+
+
+def of_draws(
+    likelihood: Reduced | Interpolated, posterior: Coordinates, theta: Theta, drawn: np.ndarray
+) -> GroupEffects:
+    """Effects for draws of theta, from a surrogate or from elsewhere.
+
+    Parameters
+    ----------
+    likelihood : Reduced or Interpolated
+        What theta was drawn with; the surrogate's nodes are used again.
+    posterior : Coordinates
+    theta : Theta
+    drawn : (S, n) array
+    """
+    if isinstance(likelihood, Interpolated):
+        ratios = likelihood.ratios
+        return GroupEffects(ratios.likelihood, theta, drawn, ratios, likelihood.interpolant)
+    return GroupEffects(likelihood, theta, drawn, Ratios(posterior, likelihood), None)
