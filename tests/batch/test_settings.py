@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from partialpool.batch.study_file import validate
+from partialpool.batch.settings import validate
 
 
 @pytest.mark.parametrize(

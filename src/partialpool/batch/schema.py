@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from partialpool.batch import notebooks, study_file
+from partialpool.batch.runs import STORY
+from partialpool.batch.settings import CHOICES, COUNTS
 from partialpool.data.paths import write
 from partialpool.design.priors import FAMILIES
 
@@ -18,6 +20,9 @@ LINE = f"# yaml-language-server: $schema={PLACE.name}"
 #: The keys of a study, in words.
 WORDS = {
     "notebook": "one of the project's notebooks, or one that comes with partialpool",
+    "title": "what pages and the index call the study",
+    "question": "what the study asks, in a sentence",
+    "about": "where the data come from and what is known, in Markdown, with sources",
     "settings": "settings of the notebook; those left out keep its defaults",
     "seeds": "one run for each; all randomness comes from it",
     "grid": "lists of values for some settings: one run for each combination and seed",
@@ -47,6 +52,7 @@ def schema(root: Path) -> dict[str, Any]:
     seed = {"type": "integer", "minimum": 0}
     kinds: dict[str, dict[str, Any]] = {
         "notebook": {"enum": list(declared)},
+        **dict.fromkeys(STORY, {"type": "string"}),
         "settings": {"type": ["object", "null"]},
         "seeds": {"type": "array", "items": seed, "minItems": 1, "uniqueItems": True},
         "grid": {"type": ["object", "null"]},
@@ -87,14 +93,14 @@ def _value(name: str, default: Any, says: str) -> dict[str, Any]:
     if default is notebooks.UNKNOWN:
         return found
     found["default"] = default
-    if name in study_file.CHOICES:
-        words = list(study_file.CHOICES[name])
+    if name in CHOICES:
+        words = list(CHOICES[name])
         return found | {"enum": words if default in words else [*words, None]}
     if default is None:
         return found
     found["type"] = _type(default)
-    if name in study_file.COUNTS:
-        found["minimum"] = study_file.COUNTS[name]
+    if name in COUNTS:
+        found["minimum"] = COUNTS[name]
     if name == "priors":
         found["additionalProperties"] = {
             "type": "string",

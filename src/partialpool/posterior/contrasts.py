@@ -58,11 +58,11 @@ class Contrast:
         step = (self.high - self.low) / self.width
         return f"one unit more of {name}" if step == 1 else f"{step:g} units more of {name}"
 
-    def is_constant(self, model: Regression) -> bool:
-        """Whether the line changes by the same at every row of the data."""
+    def is_constant(self, model: Regression, rows: pd.DataFrame) -> bool:
+        """Whether the line changes by the same at each of some rows."""
         low, high = (
             np.column_stack([model.design.columns(end)[0], model.design.offset(end)])
-            for end in self.ends(model.table)
+            for end in self.ends(rows)
         )
         moved = high - low
         return bool((np.ptp(moved, axis=0) <= 1e-6 * np.abs(moved).max(axis=0)).all())

@@ -78,7 +78,7 @@ def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = Non
                 None if contrast.moves else contrast.high,
                 change(fitted, contrast, rows, one_cell)[:, 0],
                 np.linalg.norm(own @ root, axis=-1),
-                contrast.is_constant(model),
+                contrast.is_constant(model, rows),
             )
         )
     return found

@@ -239,7 +239,8 @@ def _changes(
     says = f"{model.label(read(model.formula).response)} changes by"
     if len(wanted) == 1 and len(labels) > 1:
         says, words = f"With {wanted[0].words(model)}, {says}", [place.strip() for place in where]
-    if by is not None and len(labels) == 1 and not all(c.is_constant(model) for c in wanted):
+    same = all(contrast.is_constant(model, model.table) for contrast in wanted)
+    if by is not None and len(labels) == 1 and not same:
         says = f"On average over the rows, {says}"
     rows = pd.concat(tables, ignore_index=True)
     return _found(name, says, rows, np.concatenate(values, axis=1), words, rope, hypothesis)
