@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from partialpool.batch import notebooks
+from partialpool.batch import notebooks, study_yaml
 from partialpool.batch.notebooks import RESERVED
 from partialpool.batch.runs import PATHS, Run, data_files, data_path, run_name
 from partialpool.data import paths
@@ -49,6 +47,12 @@ COUNTS = {
     "probe_draws": 1,
     "sample_rows": 1,
 }
+
+
+#: Most runs of a study, and most sentences on what is wrong with it.
+MOST_RUNS, MOST_PROBLEMS = 10_000, 20
+#: Most of a wrong value that a sentence repeats.
+LONG = 80
 
 
 class StudyError(ValueError):
@@ -161,6 +165,10 @@ class _Study:
     def wrong(self, key: str, what: str) -> None:
         """Note that something is wrong with a key; with the whole file where the key is empty."""
         shown = paths.shown(self.path)
+        if len(self.problems) > MOST_PROBLEMS:
+            return
+        if len(self.problems) == MOST_PROBLEMS:
+            key, what = "", "there is more"
         stop = "" if what.endswith(("?", ".")) else "."
         sentence = f"{': '.join(filter(None, [shown, key]))}: {what}{stop}"
         if sentence not in self.problems:
@@ -180,7 +188,7 @@ def _runs(study: _Study) -> list[Run]:
     seeds = _seeds(study, content.get("seeds", [0]))
     expect = content.get("expect")
     if expect not in (None, "failed"):
-        study.wrong("expect", f"can only be 'failed', not {expect!r}")
+        study.wrong("expect", f"can only be 'failed', not {brief(expect)}")
     settings = _mapping(study, "settings", content.get("settings"))
     grid = _mapping(study, "grid", content.get("grid"))
     for key, values in list(grid.items()):
@@ -204,6 +212,10 @@ def _runs(study: _Study) -> list[Run]:
     grid = {key: [checked("grid", key, v) for v in values] for key, values in grid.items()}
     if study.problems:
         return []
+    number = len(seeds) * math.prod(map(len, grid.values()))
+    if number > MOST_RUNS:
+        study.wrong("grid", f"makes {number:,} runs; at most {MOST_RUNS:,} can be")
+        return []
     runs: dict[str, Run] = {}
     for values in itertools.product(*grid.values()):
         swept = dict(zip(grid, values, strict=True))
@@ -226,26 +238,11 @@ def _runs(study: _Study) -> list[Run]:
     return list(runs.values())
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also notices a key that stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
 def _content(study: _Study) -> dict[str, Any] | None:
     try:
-        content = yaml.load(study.path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}" if mark else ""
-        study.wrong(line, f"is not plain YAML: {getattr(error, 'problem', None) or error}")
+        content = study_yaml.read(study.path)
+    except ValueError as error:
+        study.wrong("", str(error))
         return None
     if not isinstance(content, dict):
         study.wrong("", "needs keys and values, at least `notebook:`")
@@ -268,9 +265,9 @@ def _seeds(study: _Study, seeds: Any) -> list[int]:
         return []
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            study.wrong("seeds", f"{seed!r} is not a whole number from 0 on")
+            study.wrong("seeds", f"{brief(seed)} is not a whole number from 0 on")
         elif seeds.count(seed) > 1:
-            study.wrong("seeds", f"{seed} stands twice")
+            study.wrong("seeds", f"{brief(seed)} stands twice")
     return seeds
 
 
@@ -320,12 +317,12 @@ def _in_type_of(default: Any, value: Any) -> tuple[str, Any]:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
-        return f"{value!r} is not text, a number, true or false, a list or a mapping", value
+        return f"{brief(value)} is not text, a number, true or false, a list or a mapping", value
     if isinstance(default, int | float) and not isinstance(default, bool):
         return _number(default, value)
     for kind, wanted, hint in TYPES:
         if isinstance(default, kind) and not isinstance(value, kind):
-            return f"needs {wanted}, not {value!r}{hint}", value
+            return f"needs {wanted}, not {brief(value)}{hint}", value
     return "", value
 
 
@@ -336,12 +333,18 @@ def _number(default: float, value: Any) -> tuple[str, Any]:
         number = float(value)  # YAML reads 1e-3 as text
     except (TypeError, ValueError, OverflowError):
         text = "the text " if isinstance(value, str) else ""
-        return f"needs {kind}, not {text}{value!r}", value
+        return f"needs {kind}, not {text}{brief(value)}", value
     if isinstance(value, bool) or not math.isfinite(number) or (whole and number % 1):
-        return f"needs {kind}, not {value!r}", value
+        return f"needs {kind}, not {brief(value)}", value
     if not whole:
         return "", number
     return "", value if isinstance(value, int) else int(number)
+
+
+def brief(value: Any) -> str:
+    """A value as a sentence repeats it: as it is written in Python, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONG else f"{text[:LONG]} …"
 
 
 def _check_meaning(study: _Study, settings: dict[str, Any]) -> None:
