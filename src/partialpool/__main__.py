@@ -1,6 +1,7 @@
 """The command line: ``partialpool`` or ``python -m partialpool``."""
 
 import argparse
+import errno
 import os
 import shlex
 import signal
@@ -9,6 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import partialpool
+
+#: What to do when the system refuses a file.
+REMEDIES = {
+    **dict.fromkeys(
+        (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP),
+        "Rename or remove it.",
+    ),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room."),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Change who may write there."),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from partialpool.batch import study_data
 
             return study_data.check(root, options.studies)
+        if options.command == "preview":
+            from partialpool.batch import preview
+
+            return preview.preview(root, options.study, browser=not options.no_open)
         if options.command == "schema":
             from partialpool.batch import schema
 
@@ -72,11 +87,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(shown(listing.write_index(root)))
     except (study_file.StudyError, OSError) as error:  # such as a full disk
-        print(error, file=sys.stderr)
+        print(_sentence(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; of the system's own errors, where, what and the remedy."""
+    place = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    if not isinstance(error, OSError) or not error.strerror or not place:
+        return str(error)
+    from partialpool.data.paths import shown
+
+    remedy = REMEDIES.get(error.errno or 0, "Look at this place.")
+    return f"{shown(Path(os.fsdecode(place)))} cannot be used: {error.strerror}. {remedy}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--force", action="store_true", help="also if it is up to date")
     check = commands.add_parser("check", help="hold studies against their data, running nothing")
     check.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
+    preview = commands.add_parser("preview", help="make a page anew whenever its study changes")
+    preview.add_argument("study", help="name or path of the study file; its first run is shown")
+    preview.add_argument("--no-open", action="store_true", help="do not open the page")
     verify = commands.add_parser("verify", help="do finished runs again and compare the numbers")
     verify.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
     commands.add_parser("schema", help="write what studies may say for editors: a JSON schema")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from partialpool.__main__ import main
-from partialpool.batch import notebooks, schema, study_file
+from partialpool.batch import notebooks, schema, settings
 
 REPOSITORY = Path(__file__).parents[2]
 STUDIES = sorted(REPOSITORY.glob("params/**/*.yml"))
@@ -69,7 +69,7 @@ def test_a_setting_says_what_the_notebook_says_of_it():
     assert family == {
         "description": "of the noise: gaussian, or student, which bends less to outliers",
         "default": "gaussian",
-        "enum": list(study_file.NOISE),
+        "enum": list(settings.NOISE),
     }
     predict = then["regression"]["settings"]["properties"]["predict"]
     assert predict["description"].endswith("null: typical ones")

@@ -90,11 +90,8 @@ def report(
         return 130
     bad = _closing(runs)
     if problems:
-        say(
-            "\n".join(
-                ["Not run:", *(f"  {MARKS['missing']} {problem}" for problem in problems), ""]
-            )
-        )
+        lines = [f"  {MARKS['missing']} {problem}" for problem in problems]
+        say("\n".join(["Not run:", *lines, ""]))
     if not studies:
         _say_leftover(left)
     say(f"{shown(place)} ({duration(time.monotonic() - began)})")
@@ -270,14 +267,17 @@ def _version(run: Run) -> tuple[int, int] | None:
 
 
 def _line(run: Run, summary: dict[str, Any], number: int, total: int) -> str:
+    return f"  [{number:{len(str(total))}}/{total}] {ended(run, summary)}"
+
+
+def ended(run: Run, summary: dict[str, Any]) -> str:
+    """How a run ended, and how long it took."""
     status = summary["status"]
     why = reason(summary)
     if status == "failed" and run.expect == "failed":
         why = "as expected"
-    return (
-        f"  [{number:{len(str(total))}}/{total}] {MARKS[status]} {status:<6}  {run.label}  "
-        f"{duration(summary['seconds']['total'])}  {why}"
-    ).rstrip()
+    took = duration(summary["seconds"]["total"])
+    return f"{MARKS[status]} {status:<6}  {run.label}  {took}  {why}".rstrip()
 
 
 def _progress(times: list[float], failed: int, waiting: int, jobs: int) -> None:

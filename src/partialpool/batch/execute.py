@@ -32,7 +32,9 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def execute(run: Run, *, threads: int | None = None, force: bool = False) -> dict[str, Any]:
+def execute(
+    run: Run, *, threads: int | None = None, force: bool = False, kernel: Any = None
+) -> dict[str, Any]:
     """Do one run and put its results in place.
 
     Parameters
@@ -43,6 +45,8 @@ def execute(run: Run, *, threads: int | None = None, force: bool = False) -> dic
         Threads for numerical libraries; default leaves the choice to them.
     force : bool
         Also if the run has finished already and nothing has changed.
+    kernel : preview.Warm, optional
+        A kernel that lives on; default is a fresh one, which ends with the run.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def execute(run: Run, *, threads: int | None = None, force: bool = False) -> dic
         place = Path(tempfile.mkdtemp(prefix=f".{run.name}.tmp-", dir=run.folder.parent))
         try:
             place.chmod(0o755)
-            summary = fill(run, place, threads)
+            summary = fill(run, place, threads, kernel)
             _swap(place, run.folder)
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -115,14 +119,14 @@ def _swap(place: Path, final: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
+def fill(run: Run, place: Path, threads: int | None = None, kernel: Any = None) -> dict[str, Any]:
     """Execute the notebook and write all files of the run into `place`; return the summary."""
     from partialpool.report import exporter
 
     started = datetime.datetime.now(datetime.UTC)
     clock = time.monotonic()
     before = staleness.fingerprint(run)
-    notebook, error = _execute(run, place, threads)
+    notebook, error = _execute(run, place, threads, kernel)
     recorded = read_mapping(place / "result.json") if error is None else {}
     if error is None and not recorded:
         message = "the notebook ended without pp.record(posterior, verdict, output)"
@@ -167,7 +171,7 @@ def fill(run: Run, place: Path, threads: int | None) -> dict[str, Any]:
 
 
 def _execute(
-    run: Run, place: Path, threads: int | None
+    run: Run, place: Path, threads: int | None, kernel: Any
 ) -> tuple[nbformat.NotebookNode, dict[str, Any] | None]:
     """Execute the notebook; return what there is of it, and what went wrong."""
     from papermill.exceptions import PapermillExecutionError
@@ -179,7 +183,7 @@ def _execute(
             log.write(f"{run.label}: {run.notebook.name}, attempt {attempt}\n")
             log.flush()
             try:
-                _papermill(run, target, place, log, threads)
+                _papermill(run, target, place, log, threads, kernel)
                 error = None
             except PapermillExecutionError as broken:
                 message = str(broken.evalue)
@@ -199,7 +203,9 @@ def _execute(
     return _tidy(_read(target, run), run), error
 
 
-def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | None) -> None:
+def _papermill(
+    run: Run, target: Path, place: Path, log: Any, threads: int | None, kernel: Any
+) -> None:
     import papermill
 
     logger = logging.getLogger("papermill")
@@ -213,10 +219,14 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
         if path is not None:  # as seen from where the notebook runs
             values[name] = os.path.relpath(path, folder)
     values |= {"seed": run.seed, "output": os.path.relpath(place, folder)}
-    env = surroundings.environment(run.root, threads)
-    env |= surroundings.modules_beside(run.notebook)
     # Socket names must be short, so not under the project.
     with tempfile.TemporaryDirectory(prefix="partialpool-", ignore_cleanup_errors=True) as scratch:
+        if kernel is None:
+            env = surroundings.environment(run.root, threads)
+            env |= surroundings.modules_beside(run.notebook)
+            options = {"kernel_manager_class": surroundings.manager(env, Path(scratch), log)}
+        else:
+            options = {"km": kernel.ready(run)}
         papermill.execute_notebook(
             str(run.notebook),
             str(target),
@@ -230,7 +240,7 @@ def _papermill(run: Run, target: Path, place: Path, log: Any, threads: int | Non
             start_timeout=120,
             cwd=str(folder),
             stderr_file=log,
-            kernel_manager_class=surroundings.manager(env, Path(scratch), log),
+            **options,
         )
 
 

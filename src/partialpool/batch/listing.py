@@ -9,6 +9,7 @@ something has changed, so that a report with nothing to do still shows what the 
 Dates come from the runs themselves.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -90,6 +91,8 @@ def update(path: Path, found: index.Found) -> dict[str, Any]:
     """
     runs = {run.label: _state(run, summary) for run, summary in found if summary is not None}
     then = paths.read_mapping(path)
+    if then.get("digest") != _digest(then):  # another program's, or cut
+        then = {}
     known = then.get("version") == VERSION
     if known and then["runs"] == runs:
         return then
@@ -103,8 +106,15 @@ def update(path: Path, found: index.Found) -> dict[str, Any]:
         "changes": changes,
         "runs": runs,
     }
+    now["digest"] = _digest(now)
     paths.write(path, json.dumps(now, ensure_ascii=False))
     return now
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """SHA-256 of all but the digest itself."""
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _state(run: Run, summary: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from partialpool.data.paths import shown, write
 from partialpool.data.text import closest
 
 #: What a new project holds; ``dot-`` in a name stands for the dot of a hidden file.
-TEMPLATE = Path(__file__).parent / "project"
+TEMPLATE = Path(__file__).parent / "template"
 
 
 def make(folder: Path) -> Path:

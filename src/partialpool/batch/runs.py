@@ -18,6 +18,12 @@ MARKER = (paths.CACHE / "done" / "{study}" / "{run}").as_posix()
 PATHS = ("data", "predict")
 #: Keys of a study by which it tells its story on its pages.
 STORY = ("title", "question", "about")
+#: What every summary has.
+SUMMARY = {
+    **dict.fromkeys(("study", "run", "status"), str),
+    **dict.fromkeys(("settings", "parameters", "seconds", "provenance"), dict),
+    **dict.fromkeys(("checks", "estimates"), list),
+}
 #: Endings that make the setting `data` a path rather than the name of an example set.
 DATA_ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet", ".feather", ".arrow")
 
@@ -126,9 +132,23 @@ def _short_hash(value: Any) -> str:
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
-    """Read a run's ``summary.json``; None if the run has not ended or the file is not whole."""
+    """Read a run's ``summary.json``; None if the run has not ended or the file is not one."""
     summary = paths.read_mapping(folder / "summary.json")
-    return summary if "status" in summary else None
+    return summary if _is_summary(summary) else None
+
+
+def _is_summary(content: dict[str, Any]) -> bool:
+    if not all(isinstance(content.get(key), kind) for key, kind in SUMMARY.items()):
+        return False
+    parts: list[tuple[Any, set[str]]] = [
+        *((figures, set()) for figures in content["parameters"].values()),
+        *((check, {"name", "value", "threshold", "passed"}) for check in content["checks"]),
+        (content["seconds"], {"fit", "total"}),
+        (content["provenance"], {"started"}),
+    ]
+    if content.get("error", "") is not None:
+        parts.append((content.get("error"), {"type", "message", "cell"}))
+    return all(isinstance(part, dict) and keys <= part.keys() for part, keys in parts)
 
 
 def data_path(value: Any, root: Path) -> Path | None:

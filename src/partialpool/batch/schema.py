@@ -52,7 +52,7 @@ def schema(root: Path) -> dict[str, Any]:
     seed = {"type": "integer", "minimum": 0}
     kinds: dict[str, dict[str, Any]] = {
         "notebook": {"enum": list(declared)},
-        **dict.fromkeys(STORY, {"type": "string"}),
+        **{key: {"type": ["string", "null"]} for key in STORY},
         "settings": {"type": ["object", "null"]},
         "seeds": {"type": "array", "items": seed, "minItems": 1, "uniqueItems": True},
         "grid": {"type": ["object", "null"]},

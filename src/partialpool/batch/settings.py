@@ -20,6 +20,8 @@ TYPES: tuple[tuple[type | tuple[type, ...], str, str], ...] = (
     (dict, "`name: value` pairs", ""),
 )
 
+#: Most of a wrong value that a sentence repeats.
+LONG = 80
 #: Settings that are one of a few words.
 CHOICES = {
     "method": METHODS,
@@ -62,12 +64,12 @@ def _in_type_of(default: Any, value: Any) -> tuple[str, Any]:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
-        return f"{value!r} is not text, a number, true or false, a list or a mapping", value
+        return f"{brief(value)} is not text, a number, true or false, a list or a mapping", value
     if isinstance(default, int | float) and not isinstance(default, bool):
         return _number(default, value)
     for kind, wanted, hint in TYPES:
         if isinstance(default, kind) and not isinstance(value, kind):
-            return f"needs {wanted}, not {value!r}{hint}", value
+            return f"needs {wanted}, not {brief(value)}{hint}", value
     return "", value
 
 
@@ -78,12 +80,18 @@ def _number(default: float, value: Any) -> tuple[str, Any]:
         number = float(value)  # YAML reads 1e-3 as text
     except (TypeError, ValueError, OverflowError):
         text = "the text " if isinstance(value, str) else ""
-        return f"needs {kind}, not {text}{value!r}", value
+        return f"needs {kind}, not {text}{brief(value)}", value
     if isinstance(value, bool) or not math.isfinite(number) or (whole and number % 1):
-        return f"needs {kind}, not {value!r}", value
+        return f"needs {kind}, not {brief(value)}", value
     if not whole:
         return "", number
     return "", value if isinstance(value, int) else int(number)
+
+
+def brief(value: Any) -> str:
+    """A value as a sentence repeats it: as it is written in Python, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONG else f"{text[:LONG]} …"
 
 
 def validate(settings: Mapping[str, Any]) -> None:

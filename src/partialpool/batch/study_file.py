@@ -4,24 +4,27 @@ Imported by the command line on every call, so it must stay quick to import.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from partialpool.batch import notebooks
+from partialpool.batch import notebooks, study_yaml
 from partialpool.batch.notebooks import RESERVED
 from partialpool.batch.runs import STORY, Run, run_name
-from partialpool.batch.settings import setting, validate
+from partialpool.batch.settings import brief, setting, validate
 from partialpool.data import paths
 from partialpool.data.text import closest
 
 KEYS = ("notebook", *STORY, "settings", "seeds", "grid", "expect")
 #: What a name must look like to be a folder on every file system.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
+
+
+#: Most runs of a study, and most sentences on what is wrong with it.
+MOST_RUNS, MOST_PROBLEMS = 10_000, 20
 
 
 class StudyError(ValueError):
@@ -134,6 +137,10 @@ class _Study:
     def wrong(self, key: str, what: str) -> None:
         """Note that something is wrong with a key; with the whole file where the key is empty."""
         shown = paths.shown(self.path)
+        if len(self.problems) > MOST_PROBLEMS:
+            return
+        if len(self.problems) == MOST_PROBLEMS:
+            key, what = "", "there is more"
         stop = "" if what.endswith(("?", ".")) else "."
         sentence = f"{': '.join(filter(None, [shown, key]))}: {what}{stop}"
         if sentence not in self.problems:
@@ -153,7 +160,7 @@ def _runs(study: _Study) -> list[Run]:
     seeds = _seeds(study, content.get("seeds", [0]))
     expect = content.get("expect")
     if expect not in (None, "failed"):
-        study.wrong("expect", f"can only be 'failed', not {expect!r}")
+        study.wrong("expect", f"can only be 'failed', not {brief(expect)}")
     story = _story(study, content)
     settings = _mapping(study, "settings", content.get("settings"))
     grid = _mapping(study, "grid", content.get("grid"))
@@ -178,6 +185,10 @@ def _runs(study: _Study) -> list[Run]:
     grid = {key: [checked("grid", key, v) for v in values] for key, values in grid.items()}
     if study.problems:
         return []
+    number = len(seeds) * math.prod(map(len, grid.values()))
+    if number > MOST_RUNS:
+        study.wrong("grid", f"makes {number:,} runs; at most {MOST_RUNS:,} can be")
+        return []
     runs: dict[str, Run] = {}
     for values in itertools.product(*grid.values()):
         swept = dict(zip(grid, values, strict=True))
@@ -201,26 +212,11 @@ def _runs(study: _Study) -> list[Run]:
     return list(runs.values())
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also notices a key that stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
 def _content(study: _Study) -> dict[str, Any] | None:
     try:
-        content = yaml.load(study.path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}" if mark else ""
-        study.wrong(line, f"is not plain YAML: {getattr(error, 'problem', None) or error}")
+        content = study_yaml.read(study.path)
+    except ValueError as error:
+        study.wrong("", str(error))
         return None
     if not isinstance(content, dict):
         study.wrong("", "needs keys and values, at least `notebook:`")
@@ -254,9 +250,9 @@ def _seeds(study: _Study, seeds: Any) -> list[int]:
         return []
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            study.wrong("seeds", f"{seed!r} is not a whole number from 0 on")
+            study.wrong("seeds", f"{brief(seed)} is not a whole number from 0 on")
         elif seeds.count(seed) > 1:
-            study.wrong("seeds", f"{seed} stands twice")
+            study.wrong("seeds", f"{brief(seed)} stands twice")
     return seeds
 
 

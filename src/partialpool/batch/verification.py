@@ -49,7 +49,7 @@ def _repeat(run: Run) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(prefix="partialpool-verify-") as folder:
         place = Path(folder) / run.name
         place.mkdir()
-        again = execute.fill(run, place, None)
+        again = execute.fill(run, place)
         if again["status"] == "error":
             return "error", reason(again)
         found = compare(earlier, again, run.folder, place)
