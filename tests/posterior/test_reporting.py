@@ -233,7 +233,12 @@ def test_an_outlier_counts_little_with_students_noise():
     beside = marginals.against_gaussian(fit)
     assert beside.sentence == comparison.noise_in_words(fit)
     panels = [axes for axes in beside.figure.axes if axes.get_visible()]
-    assert [axes.get_xlabel() for axes in panels] == model.gaussian().parameters
+    assert [axes.get_xlabel() for axes in panels] == [
+        "intercept",
+        "slope of Days",
+        "sd of the intercept between\nsubjects",
+        "scale of the noise",
+    ]
     assert [len(axes.lines) for axes in panels] == [2] * 4
 
 
@@ -275,7 +280,7 @@ def test_effects_that_a_fit_left_out_are_drawn_on_demand(sleep, monkeypatch):
 
 def test_code_and_mathematics_of_a_sentence_are_not_escaped():
     """Markdown shows both as they are; whatever else comes from data is text."""
-    text = finding._as_text("`a <b>c` of <b> & $$x &= 1 < 2$$")
+    text = finding.Finding("f", "`a <b>c` of <b> & $$x &= 1 < 2$$")._as_text()
     assert text == "`a <b>c` of &lt;b&gt; &amp; $$x &= 1 < 2$$"
 
 

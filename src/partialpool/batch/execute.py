@@ -28,7 +28,7 @@ STARTS = 4
 NOTHING: dict[str, Any] = {
     **dict.fromkeys(["fit", "headline", "log_evidence", "data_sha256"]),
     **{"status": "error", "checks": [], "estimates": [], "omitted": [], "seconds": {"fit": None}},
-    **{"parameters": {}, "truth": {}, "metrics": {}},
+    **{"parameters": {}, "truth": {}, "metrics": {}, "names": {}},
 }
 
 

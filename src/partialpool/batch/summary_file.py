@@ -30,6 +30,7 @@ def record(
     log_evidence: float | None = None,
     truth: Mapping[str, float] | None = None,
     metrics: Mapping[str, Mapping[str, float]] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> None:
     """Keep a run's results: the last line of every notebook.
 
@@ -55,6 +56,8 @@ def record(
         True values of simulated data, by parameter; marked where runs are compared.
     metrics : mapping, optional
         Further figures to compare over a study's runs: name -> parameter -> value.
+    names : mapping, optional
+        Words for parameters, which pages show in their place; default is those of a fit.
 
     Raises
     ------
@@ -80,8 +83,11 @@ def record(
     folder.mkdir(parents=True, exist_ok=True)
     if posterior is not None:
         from partialpool.posterior.fitted import Fitted
+        from partialpool.posterior.names import readable
 
-        posterior = posterior.posterior if isinstance(posterior, Fitted) else posterior
+        if isinstance(posterior, Fitted):
+            names = readable(posterior.model) if names is None else names
+            posterior = posterior.posterior
     omitted: list[str] = []
     if parameters is None and posterior is not None:
         parameters, omitted = _figures(posterior, verdict.summary)
@@ -105,6 +111,7 @@ def record(
         "seconds": {"fit": attrs.get("fit_seconds")},
         "data_sha256": attrs.get("data_sha256"),
         "truth": dict(truth or {}),
+        "names": dict(names or {}),
         "metrics": {name: dict(values) for name, values in (metrics or {}).items()},
     }
     if posterior is not None:

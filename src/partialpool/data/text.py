@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -103,6 +103,25 @@ def typeset(text: str) -> str:
     """
     text = re.sub(r"(?<=\d)%", " %", text)
     return re.sub(r"(?<![\w.,)\]-])-(?=\.?\d)|(?<=\de)-(?=\d\d\b)", "−", text)
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """Words for the short names of parameters, wherever they stand in a sentence.
+
+    Those with a bar are found everywhere, an element of a group's effects too; the others, which
+    may be words themselves, where they are printed bold.
+
+    Examples
+    --------
+    >>> names = {"1|g": "intercept of g", "1|g_sigma": "sd of the intercept", "x": "slope of x"}
+    >>> renamed("1|g_sigma, 1|g[308], x and **x**", names)
+    'sd of the intercept, intercept of g 308, x and **slope of x**'
+    """
+    barred = [re.escape(name) for name in sorted(names, key=len, reverse=True) if "|" in name]
+    if barred:
+        pattern = rf"(?<!\w)({'|'.join(barred)})(?:\[([^\]]*)\])?(?!\w)"
+        text = re.sub(pattern, lambda found: f"{names[found[1]]} {found[2] or ''}".rstrip(), text)
+    return re.sub(r"\*\*(.+?)\*\*", lambda found: f"**{names.get(found[1], found[1])}**", text)
 
 
 def plural(noun: str) -> str:

@@ -19,6 +19,7 @@ from partialpool.posterior import checks
 from partialpool.posterior.comparison import noise_in_words
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import readable
 
 #: Most draws of a chain in the picture of its trace.
 MAX_DRAWS = 1000
@@ -77,6 +78,7 @@ def traces(
     truth : mapping, optional
         True values by parameter name.
     """
+    called = readable(fitted.model)
     names, true = list(names or fitted.model.parameters), _numbers(truth)
     draws = fitted.dataset[names]
     every = max(1, draws.sizes["draw"] // MAX_DRAWS)
@@ -90,7 +92,7 @@ def traces(
     figure = collection.viz["figure"].item()
     panels = np.asarray(figure.axes, dtype=object).reshape(len(names), 2)
     for (left, right), name in zip(panels, names, strict=True):
-        left.set_title(name, loc="left")
+        left.set_title(called.get(name, name), loc="left")
         left.set_yticks([])
         if name in true:
             left.axvline(true[name], **theme.TRUTH)
@@ -113,12 +115,12 @@ def traces(
             "parameters."
         )
     what = f"Densities and traces of {', '.join(names)}, a line style per chain."
-    return theme.finding("traces", figure, what, says)
+    return replace(theme.finding("traces", figure, what, says), names=called)
 
 
 def prior_and_posterior(fitted: Fitted) -> Finding:
     """Each parameter's posterior with its prior density over the same range."""
-    draws, model = fitted.population, fitted.model
+    draws, model, called = fitted.population, fitted.model, readable(fitted.model)
     names = [name for name in model.parameters if np.std(draws[name]) > 0]
     figure, panels = theme.panels(len(names), 3, SIZE)
     contraction = {}
@@ -130,7 +132,7 @@ def prior_and_posterior(fitted: Fitted) -> Finding:
             at, prior_height, middle = _prior(model, name, wide)
             panel.plot(at, prior_height, **theme.PRIOR)
             contraction[name] = 1 - _middle(draws[name]) / middle
-        theme.without_heights(panel, name)
+        theme.without_heights(panel, theme.wrapped(called.get(name, name)))
     area = plt.Rectangle((0, 0), 1, 1, color=theme.PARTIAL, alpha=0.35, label="posterior")
     theme.legend(figure, [area, plt.Line2D([], [], label="prior", **theme.PRIOR)])
     says = "Every prior here is flat, so that there is nothing to compare."
@@ -145,7 +147,8 @@ def prior_and_posterior(fitted: Fitted) -> Finding:
             "say nothing of it."
         )
     what = f"Prior and posterior densities of {', '.join(names)}."
-    return theme.finding("prior_and_posterior", figure, what, says)
+    found = theme.finding("prior_and_posterior", figure, what, says)
+    return replace(found, names=called)
 
 
 def _prior(model: Regression, name: str, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -201,7 +204,8 @@ def against_exact(
     )
     what = f"Densities of {', '.join(names)}: this fit over the exact posterior."
     found = theme.finding("against_exact", figure, what, says)
-    return replace(found, table=shown, columns=checks.HEADINGS)
+    called = readable(fitted.model)
+    return replace(found, table=shown, columns=checks.HEADINGS, names=called)
 
 
 def _expected_extreme(n: int) -> float:
@@ -216,7 +220,8 @@ def against_gaussian(fitted: Fitted) -> Finding:
         return Finding("against_gaussian", says)
     figure = _beside(fitted, fitted.gaussian, fitted.model.parameters, ("Student's t", "Gaussian"))
     what = "Densities with Student's t over Gaussian ones."
-    return theme.finding("against_gaussian", figure, what, noise_in_words(fitted))
+    found = theme.finding("against_gaussian", figure, what, noise_in_words(fitted))
+    return replace(found, names=readable(fitted.model))
 
 
 def _beside(
@@ -228,6 +233,7 @@ def _beside(
 ) -> Figure:
     """Marginals of one fit over those of another, a panel for each of `names` that both have."""
     draws, others, true = fitted.population, other.population, _numbers(truth)
+    words = readable(fitted.model)
     names = [name for name in names if name in others and np.std(others[name]) > 0]
     figure, panels = theme.panels(len(names), 3, SIZE)
     for panel, name in zip(panels, names, strict=True):
@@ -235,7 +241,7 @@ def _beside(
         panel.plot(*density(draws[name]), color=theme.INK, lw=1.4, label=called[0])
         if name in true:
             panel.axvline(true[name], label="true value", **theme.TRUTH)
-        theme.without_heights(panel, name)
+        theme.without_heights(panel, theme.wrapped(words.get(name, name)))
     theme.legend(figure)
     return figure
 

@@ -21,6 +21,7 @@ from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import LeftOut
+from partialpool.posterior.names import readable
 from partialpool.posterior.predictions import replicate_prior, statistics
 
 #: Replicated data sets that are drawn.
@@ -275,7 +276,8 @@ def sensitivities(fitted: Fitted) -> Finding:
     for column, color, marker in (("prior", "prior", "D"), ("likelihood", "partial", "o")):
         axes.scatter(table[column], places, color=theme.COLORS[color], marker=marker, label=column)
     axes.axvline(threshold, color=theme.INK, lw=0.8, ls=":")
-    axes.set_yticks(places, list(table.index))
+    called = readable(fitted.model)
+    axes.set_yticks(places, [called.get(name, name) for name in table.index])
     axes.set_xlim(0, None)
     axes.set_xlabel(f"power-scaling sensitivity (dotted: {threshold:g})")
     theme.legend(figure)
@@ -284,4 +286,4 @@ def sensitivities(fitted: Fitted) -> Finding:
         f"Sensitivity of {len(table)} parameters to prior and likelihood; the largest to the "
         f"prior is that of {worst}, {table.at[worst, 'prior']:.3f}."
     )
-    return replace(found, figure=figure, description=description)
+    return replace(found, figure=figure, description=description, names=called)

@@ -27,6 +27,7 @@ def estimates(rows: Rows) -> Finding:
         Each with ``name`` and ``summary``.
     """
     names = _names(rows)
+    called = {n: words for row in rows for n, words in row["summary"].get("names", {}).items()}
     columns = _columns(len(names))
     lines = -(-len(names) // columns)
     figure = Figure((8.8 if columns > 1 else 5.0, (0.28 * len(rows) + 0.9) * lines))
@@ -48,12 +49,12 @@ def estimates(rows: Rows) -> Finding:
             true = row["summary"].get("truth", {}).get(name)
             if true is not None:
                 panel.vlines(true, y - 0.4, y + 0.4, **theme.TRUTH)
-        panel.set(xlabel=name, ylim=(-0.7, len(rows) - 0.3))
+        panel.set(xlabel=theme.wrapped(called.get(name, name)), ylim=(-0.7, len(rows) - 0.3))
         panel.set_yticks(at, [row["name"] for row in rows])
         panel.locator_params(axis="x", nbins=4)
         if means:
             ends = list(dict.fromkeys(map(number, (min(means), max(means)))))
-            sentences.append(f"{name} {' to '.join(ends)}")
+            sentences.append(f"{called.get(name, name)} {' to '.join(ends)}")
     says = f"Posterior means over {len(rows)} runs: {'; '.join(sentences)}."
     what = "Estimates with 90 % intervals, a line per run."
     return theme.finding("estimates", figure, what, says)

@@ -4,6 +4,7 @@ Figures are SVG on a transparent ground. Text and axes have the one colour `INK`
 replaces by the page's own text colour, so that the same figure suits light and dark.
 """
 
+import textwrap
 from typing import Any
 
 import matplotlib as mpl
@@ -106,6 +107,11 @@ def without_heights(axes: Axes, label: str) -> None:
     """Axes of densities, whose heights say nothing."""
     axes.set(xlabel=label, yticks=[], ylim=(0, None))
     axes.spines["left"].set_visible(False)
+
+
+def wrapped(words: str) -> str:
+    """Words in lines as long as a panel is wide."""
+    return textwrap.fill(words, 34)
 
 
 def dots(n: int) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import xarray as xr
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
 from partialpool.posterior.agreement import explained
 from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import readable
 from partialpool.posterior.verdict import Verdict, missed, one
 
 #: Thresholds and what it means to miss them (Vehtari et al. 2021, 2024; Betancourt 2017).
@@ -83,18 +84,18 @@ def summarize(dataset: xr.Dataset, names: Iterable[str] | None = None) -> pd.Dat
 
 #: Column of a summary -> its heading and format where people read it.
 HEADINGS = {
-    "mean": ("mean", "{:.4g}"),
-    "sd": ("sd", "{:.3g}"),
-    "q05": ("5 %", "{:.4g}"),
-    "q50": ("median", "{:.4g}"),
-    "q95": ("95 %", "{:.4g}"),
+    "mean": ("mean", ESTIMATE),
+    "sd": ("sd", ESTIMATE),
+    "q05": ("5 %", ESTIMATE),
+    "q50": ("median", ESTIMATE),
+    "q95": ("95 %", ESTIMATE),
     "ess_bulk": ("bulk ESS", "{:,.0f}"),
     "ess_tail": ("tail ESS", "{:,.0f}"),
     "rhat": ("R-hat", "{:.3f}"),
     "mcse_mean": ("MC error", "{:.2g}"),
     "positive": ("probability of > 0", "{:.3f}"),
-    "exact": ("exact", "{:.4g}"),
-    "reference": ("reference", "{:.4g}"),
+    "exact": ("exact", ESTIMATE),
+    "reference": ("reference", ESTIMATE),
     "z": ("difference in MC errors", "{:.2f}"),
     "shift": ("difference in sd", "{:.3f}"),
     "wasserstein": ("Wasserstein distance in sd", "{:.3f}"),
@@ -104,7 +105,8 @@ HEADINGS = {
 def estimates(fitted: Fitted) -> Finding:
     """The population's parameters, with how they were drawn in words."""
     table = summarize(fitted.dataset, fitted.model.parameters)
-    return Finding("estimates", how_fitted(fitted), table=table, columns=HEADINGS)
+    says, names = how_fitted(fitted), readable(fitted.model)
+    return Finding("estimates", says, table=table, columns=HEADINGS, names=names)
 
 
 def how_fitted(fitted: Fitted) -> str:

@@ -10,6 +10,7 @@ from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING, Fitted
+from partialpool.posterior.names import readable
 
 #: Rows that are shown because they count least.
 LIGHTEST = 5
@@ -45,7 +46,8 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
         columns[POOLING[kind], "sd over groups" if kind == "none" else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
     formats = {column: (column, "{:.3f}") for column in table.columns}
-    return Finding("pooling", _evidence(ways), table=table, columns=formats)
+    names = readable(model)
+    return Finding("pooling", _evidence(ways), table=table, columns=formats, names=names)
 
 
 def estimable(none: Fitted, k: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from partialpool.posterior.averages import change
 from partialpool.posterior.checks import HEADINGS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import readable
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def directions(fitted: Fitted) -> Finding:
         probability = "more than 99.9 %" if share > 0.999 else f"{share:.1%}"
         parts.append(f"**{name}** is {sign} with probability {probability}")
     says = "; ".join(parts) or "There is no coefficient beside the intercept"
-    return Finding("directions", f"{says}.", table=table, columns=HEADINGS)
+    names = readable(fitted.model)
+    return Finding("directions", f"{says}.", table=table, columns=HEADINGS, names=names)
 
 
 def _averages(named: Mapping[str, np.ndarray]) -> pd.DataFrame:

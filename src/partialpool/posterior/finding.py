@@ -14,8 +14,14 @@ from typing import Any
 
 import pandas as pd
 
+from partialpool.data.text import renamed, rounded, typeset
+
 #: Stands for a value that there is not.
 NOTHING = "–"
+#: Format of a figure of a parameter: to two digits of the row's standard deviation.
+ESTIMATE = "estimate"
+#: Standard normal quantile of an interval from 5 % to 95 %.
+NORMAL = 1.6449
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +44,8 @@ class Finding:
         that are not named keep their name; six digits of their numbers are shown.
     index : bool
         Whether the table's index names its rows.
+    names : mapping
+        Words for the short names of parameters, for people who read a page.
     """
 
     name: str
@@ -47,23 +55,48 @@ class Finding:
     description: str = ""
     columns: Mapping[Any, tuple[str, str]] = field(default_factory=dict)
     index: bool = True
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def readable(self) -> pd.DataFrame:
         """The table as people see it: headings, and digits as text."""
         assert self.table is not None
-        shown = {}
+        shown, spreads = {}, self._spreads()
         for name in self.table.columns:
             plain = "{:.6g}" if pd.api.types.is_float_dtype(self.table[name]) else "{}"
             heading, form = self.columns.get(name, (name, plain))
             shown[heading] = [
-                NOTHING if pd.isna(value) else form.format(value) for value in self.table[name]
+                NOTHING if pd.isna(value) else self._written(form, value, spread)
+                for value, spread in zip(self.table[name], spreads, strict=True)
             ]
         return pd.DataFrame(shown, index=self.table.index)
 
+    def _spreads(self) -> list[float | None]:
+        """What decides the digits of each row: its standard deviation, or that of its interval."""
+        assert self.table is not None
+        rows = self.table
+        if "sd" in rows:
+            return list(rows["sd"])
+        if {"q05", "q95"} <= {*rows}:
+            return list((rows["q95"] - rows["q05"]) / (2 * NORMAL))
+        return [None] * len(rows)
+
+    @staticmethod
+    def _written(form: str, value: Any, spread: float | None) -> str:
+        return rounded(value, spread) if form == ESTIMATE else typeset(form.format(value))
+
     def to_html(self) -> str:
-        """The table as HTML, in which all that came from data is text."""
+        """The table as HTML, in which all that came from data is text.
+
+        Parameters stand there in words; their short names appear when one points at them.
+        """
         # pandas escapes headings, labels and values
-        return self.readable().to_html(index=self.index, escape=True, border=0)
+        text = self.readable().to_html(index=self.index, escape=True, border=0)
+        for name, words in self.names.items():
+            short, long = (html.escape(one, quote=False) for one in (name, words))
+            for cell in ("th", "td"):
+                said = f'<{cell} title="{html.escape(name)}">{long}</{cell}>'
+                text = text.replace(f"<{cell}>{short}</{cell}>", said)
+        return text
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the table with all its digits."""
@@ -110,7 +143,7 @@ class Finding:
 
         if self.figure is not None:
             # a figure that is not pyplot's is not shown a second time at the end of the cell
-            alt = {"alt": self.description}
+            alt = {"alt": typeset(self.description)}
             display(self.figure, metadata={"image/svg+xml": alt, "image/png": alt})
             pyplot = sys.modules.get("matplotlib.pyplot")
             if pyplot is not None:
@@ -118,14 +151,20 @@ class Finding:
         if self.table is not None:
             display({"text/html": self.to_html(), "text/plain": str(self)}, raw=True)
         if self.sentence:
-            display(Markdown(_as_text(self.sentence)))
+            display(Markdown(self._as_text()))
 
+    def _as_text(self) -> str:
+        """The sentence as a page has it: names in words, and no markup of the data's own.
 
-def _as_text(sentence: str) -> str:
-    """A sentence without markup of the data's own.
+        Code and mathematics stay as they are: Markdown shows what is in them character by
+        character.
+        """
+        pieces = re.split(r"(`[^`]+`|\$\$.+?\$\$)", self.sentence, flags=re.DOTALL)
+        pieces[::2] = [html.escape(self._words(piece), quote=False) for piece in pieces[::2]]
+        return "".join(pieces)
 
-    Code and mathematics stay as they are: Markdown shows what is in them character by character.
-    """
-    pieces = re.split(r"(`[^`]+`|\$\$.+?\$\$)", sentence, flags=re.DOTALL)
-    pieces[::2] = [html.escape(piece, quote=False) for piece in pieces[::2]]
-    return "".join(pieces)
+    def _words(self, piece: str) -> str:
+        """A piece of the sentence in which formulas stand in single dollars."""
+        parts = re.split(r"(\$[^$\n]+\$)", piece)
+        parts[::2] = [typeset(renamed(part, self.names)) for part in parts[::2]]
+        return "".join(parts)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from formulae import model_description
 
-from partialpool.data.text import percent, plural, rounded, singular
+from partialpool.data.text import percent, rounded, singular
 from partialpool.design.formula import read, variables
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
@@ -14,6 +14,7 @@ from partialpool.posterior import draws, leave_one_out
 from partialpool.posterior.effects import Change, average_changes
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import groups_in_words
 
 #: Standard normal quantiles between which the middle 90 % of groups lie: plus and minus this.
 MIDDLE = 1.6449
@@ -165,14 +166,14 @@ def _range(fitted: Fitted, values: np.ndarray, between: np.ndarray | None, sign:
     ends = sorted(sign * float((values + k * between).mean()) for k in (-MIDDLE, MIDDLE))
     low, high = (rounded(end, float(between.mean())) for end in ends)
     unit = _unit(fitted.model)
-    return f"; {_group(fitted.model)} differ: the middle 90 % from {low} to {high}{unit}"
+    return f"; {groups_in_words(fitted.model)} differ: the middle 90 % from {low} to {high}{unit}"
 
 
 def _level_spread(fitted: Fitted, between: np.ndarray | None) -> str:
     if between is None:
         return ""
     size = _figures(fitted.model, between)
-    return f"; {_group(fitted.model)} differ in level, with a standard deviation of {size}"
+    return f"; {groups_in_words(fitted.model)} differ in level, with a standard deviation of {size}"
 
 
 def _noise(noise: Finding | None) -> str:
@@ -231,12 +232,3 @@ def _response(model: Regression) -> str:
 def _unit(model: Regression) -> str:
     unit = model.units.get(model.design.response)
     return f" {unit}" if unit else ""
-
-
-def _group(model: Regression) -> str:
-    """Several groups, by the label of their factor or its own name where that is a word."""
-    name = model.design.group
-    words = model.words(name)
-    if words == name and not (len(name) > 2 and name.isalpha()):
-        return f"groups of {name}"
-    return plural(words if words != name else name.lower())

@@ -9,6 +9,7 @@ from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import coefficient
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import readable
 
 NOISE = {
     (False, False, False): (
@@ -90,7 +91,8 @@ def priors(model: Regression) -> Finding:
         {"parameter": list(model.priors), "prior": [str(p) for p in model.priors.values()]}
     )
     remarks = [r for r in (model.dropped, model.unidentified, model.mismatch) if r]
-    return Finding("priors", " ".join([says, *remarks]), table=table, index=False)
+    words = " ".join([says, *remarks])
+    return Finding("priors", words, table=table, index=False, names=readable(model))
 
 
 def _constant_in_groups(model: Regression, values: pd.Series) -> bool:

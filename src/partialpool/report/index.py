@@ -58,12 +58,14 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
                 "settings": {k: v for k, v in run.settings.items() if k not in run.swept},
                 "swept": list(run.swept),
                 "estimates": [],
+                "names": {},
                 "runs": [],
             },
         )
         study["runs"].append(_row(run, summary) | {"kind": kinds.get((run.study, run.name))})
         if summary is not None:
             study["title"] = study["title"] or summary.get("title") or run.study
+            study["names"] |= summary.get("names", {})
             study["answer"] = study["answer"] or summary.get("headline") or ""
             for name in summary["estimates"]:
                 if name not in study["estimates"] and len(study["estimates"]) < MAX_ESTIMATES:

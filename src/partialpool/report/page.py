@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from partialpool.data import paths
-from partialpool.data.text import duration, number, rounded
+from partialpool.data.text import duration, number, renamed, rounded, typeset
 from partialpool.plots import palette
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -95,6 +95,8 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
         "duration": duration,
         "value": value,
         "digest": digest,
+        "renamed": renamed,
+        "typeset": typeset,
     }
     env.globals |= {"asset": asset, "meaning": MEANING, "fitting": FITTING, "version": version()}
     return env

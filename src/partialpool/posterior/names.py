@@ -1,0 +1,52 @@
+"""Readable names: what the page calls a parameter that has a short name in files."""
+
+import re
+
+from partialpool.data.text import plural
+from partialpool.fit.regression import Regression
+from partialpool.posterior.draws import coefficient
+
+
+def readable(model: Regression) -> dict[str, str]:
+    """Each parameter, and each kind of group effect, in words.
+
+    Such as ``{"Days|Subject_sigma": "sd of the slope of Days between subjects"}``. The short names
+    are those of the posterior and of ``summary.json``.
+    """
+    design, groups = model.design, groups_in_words(model)
+    names = {name: _coefficient(model, name) for name in design.x_names}
+    varying = [_coefficient(model, coefficient(name)) for name in design.z_names]
+    for k, what in enumerate(varying):
+        names[design.effect(k)] = f"{what} of {model.words(design.group)}"
+        names[design.sd_names[k]] = f"sd of the {what} between {groups}"
+    for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
+        names[name] = f"correlation of {varying[i]} and {varying[j]} between {groups}"
+    names["sigma"] = "sd of the noise" if model.family == "gaussian" else "scale of the noise"
+    names["nu"] = "degrees of freedom of the noise"
+    return {name: what for name, what in names.items() if name != what}
+
+
+def _coefficient(model: Regression, name: str) -> str:
+    """A coefficient: "slope of Days", "sex: M", "interaction of age and sex: M"."""
+    if name == "Intercept":
+        return "intercept"
+    parts = re.split(r":(?![^\[]*\])", name)
+    if len(parts) > 1:
+        return f"interaction of {' and '.join(map(_plain, parts))}"
+    if "[" in name:
+        return _plain(name)
+    two = name in model.table and model.table[name].nunique() <= 2
+    return f"{'effect' if two else 'slope'} of {name}"
+
+
+def _plain(part: str) -> str:
+    return re.sub(r"\[(.*)\]$", r": \1", part)
+
+
+def groups_in_words(model: Regression) -> str:
+    """Several groups, by the label of their factor or its own name where that is a word."""
+    name = model.design.group
+    words = model.words(name)
+    if words == name and not (len(name) > 2 and name.isalpha()):
+        return f"groups of {name}"
+    return plural(words if words != name else name.lower())

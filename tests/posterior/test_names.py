@@ -1,0 +1,99 @@
+"""Readable names of parameters, and where they are shown."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import partialpool as pp
+from partialpool.data.text import renamed, typeset
+from partialpool.posterior import checks
+from partialpool.posterior.finding import ESTIMATE, Finding
+from partialpool.posterior.names import readable
+
+
+def test_every_parameter_has_words():
+    model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+    names = readable(model)
+    assert names == {
+        "Intercept": "intercept",
+        "Days": "slope of Days",
+        "1|Subject": "intercept of Subject",
+        "Days|Subject": "slope of Days of Subject",
+        "1|Subject_sigma": "sd of the intercept between subjects",
+        "Days|Subject_sigma": "sd of the slope of Days between subjects",
+        "cor(1,Days|Subject)": "correlation of intercept and slope of Days between subjects",
+        "sigma": "sd of the noise",
+        "nu": "degrees of freedom of the noise",
+    }
+    assert {*model.parameters} <= {*names}
+
+
+@pytest.mark.parametrize(
+    ("formula", "name", "words"),
+    [
+        ("y ~ x * sex + (1 | g)", "x:sex[M]", "interaction of x and sex: M"),
+        ("y ~ x * sex + (1 | g)", "sex[M]", "sex: M"),
+        ("y ~ two + (1 | g)", "two", "effect of two"),
+        ("y ~ log(x) + (1 | g)", "log(x)", "slope of log(x)"),
+        ("y ~ x + (1 | g)", "1|g_sigma", "sd of the intercept between groups of g"),
+    ],
+)
+def test_coefficients_of_levels_and_interactions(formula, name, words):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.uniform(1, 2, 20), "y": rng.normal(size=20)})
+    table = table.assign(sex=[*"FM"] * 10, two=[0, 1] * 10, g=np.arange(20) % 5)
+    assert readable(pp.Model(formula, table))[name] == words
+
+
+def test_a_table_shows_words_and_keeps_the_short_name_at_hand():
+    fitted = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(draws=50)
+    found = checks.estimates(fitted)
+    shown = found.to_html()
+    for name, words in (
+        ("Days|Subject_sigma", "sd of the slope of Days between subjects"),
+        ("Days", "slope of Days"),
+    ):
+        assert f'<th title="{name}">{words}</th>' in shown
+        assert f"<th>{name}</th>" not in shown
+        assert name in str(found)  # what one types
+
+
+def test_names_from_data_stay_text():
+    evil = '"><script>'
+    found = Finding("a", table=pd.DataFrame({"x": [1]}, [evil]), names={evil: f"slope of {evil}"})
+    assert "<script>" not in found.to_html()
+    assert 'slope of "&gt;&lt;script&gt;' in found.to_html()
+    assert 'title="&quot;&gt;&lt;script&gt;"' in found.to_html()
+
+
+def test_figures_of_a_row_have_the_digits_of_its_width():
+    rows = {"mean": [251.3934, -0.56321], "sd": [7.512, 0.0124]}
+    columns = {name: (name, ESTIMATE) for name in rows}
+    found = Finding("a", table=pd.DataFrame(rows), columns=columns).readable()
+    assert found["mean"].tolist() == ["251.4", "−0.563"]
+    assert found["sd"].tolist() == ["7.5", "0.012"]
+    ends = pd.DataFrame({"mean": [1.23456], "q05": [1.0], "q95": [1.4]})
+    columns = {name: (name, ESTIMATE) for name in ends}
+    assert Finding("a", table=ends, columns=columns).readable().iloc[0].tolist() == [
+        "1.23",
+        "1.00",
+        "1.40",
+    ]
+
+
+def test_sentences_are_set_alike_wherever_they_come_from():
+    found = Finding("a", "Down by -0.5, 50% of `-1|g_sigma` ($-1$); **x** and 1|g_sigma.")
+    names = {"1|g_sigma": "the spread", "x": "slope of x"}
+    shown = Finding("a", found.sentence, names=names)._as_text()
+    assert shown == "Down by −0.5, 50 % of `-1|g_sigma` ($-1$); **slope of x** and the spread."
+
+
+@pytest.mark.parametrize("text", ["2026-01-01", "g-1", "x-2", "(Days-1)", "a -b", "1-2", "%d"])
+def test_what_is_no_minus_stays(text):
+    assert typeset(text) == text
+
+
+def test_effects_of_groups_are_named_with_their_group():
+    assert (
+        renamed("1|g[308]; 1|g_sigma", {"1|g": "intercept of g"}) == "intercept of g 308; 1|g_sigma"
+    )
