@@ -222,7 +222,7 @@ def test_gradient_of_the_profile_is_that_of_differences(case):
     n = len(ratios.sizes)
     place = np.concatenate([np.full(n, 1.2), np.full(ratios.dimension - n, 0.3)])
     w = np.array([1.5])
-    gradient = profile.gradient(place, w, ratios.solve(place))
+    gradient, _ = profile.gradient(place, w, ratios.solve(place))
     for i in range(ratios.dimension):
         step = 1e-4 * np.eye(ratios.dimension)[i]
         ends = [

@@ -132,8 +132,11 @@ class Ratios:
     def slopes(self, place: np.ndarray, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         """Slopes of ``log|V0|`` (D,) and of packed C (D, k) along the coordinates of a place.
 
-        Those of sizes are taken where they are not zero.
+        Those of sizes are taken where they are not zero. Without middle factors differences cost
+        less.
         """
+        if not self.likelihood.rows.n_middle:
+            return self._differences(place)
         _, root = self.roots(place)
         back, found = np.linalg.inv(root), self.likelihood.rows.slopes(solved)
         turns = []
@@ -153,6 +156,14 @@ class Ratios:
                 total += np.einsum("ab,abcd->cd", own, c)
             by_C.append(given_ratios.packed(total))
         return by_det, np.array(by_C)
+
+    def _differences(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        by_det, by_C = [], []
+        for step in STEP * np.eye(self.dimension):
+            up, down = self.solve(place + step), self.solve(place - step)
+            by_det.append((up.log_det - down.log_det) / (2 * STEP))
+            by_C.append(given_ratios.packed(up.C - down.C) / (2 * STEP))
+        return np.array(by_det), np.array(by_C)
 
 
 @dataclass
@@ -208,8 +219,13 @@ class Profile:
             w = found[:1] if len(found) else w  # none where the prior has no mass
         return float(value(w)[0]), w[0], solved
 
-    def gradient(self, place: np.ndarray, w: np.ndarray, solved: Solved) -> np.ndarray:
-        """Slopes (D,) along a place; those along sigma and small factors are zero at the best."""
+    def gradient(
+        self, place: np.ndarray, w: np.ndarray, solved: Solved
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Slopes (D,) along a place, and of ``log|V0|`` alone.
+
+        Those along sigma and small factors are zero at the best.
+        """
         likelihood, coordinates = self.ratios.likelihood, self.ratios.coordinates
         by_det, by_C = self.ratios.slopes(place, solved)
         D = len(place)
@@ -220,7 +236,7 @@ class Profile:
         value = likelihood.given(theta, log_det, C, _nothing(likelihood))
         moved = place + ways[:, None] * np.tile(np.eye(D), (2, 1))
         value += [coordinates.theta(self.points(w[None], each))[1][0] for each in moved]
-        return (value[:D] - value[D:]) / (2 * STEP)
+        return (value[:D] - value[D:]) / (2 * STEP), by_det
 
 
 def _nothing(likelihood: Reduced) -> np.ndarray:
@@ -237,8 +253,8 @@ def climb(
     """
     place = _within(profile, place)
     value, w, solved = profile.best(place, w)
-    slope = profile.gradient(place, w, solved)
-    inverse = np.diag(1 / _first_bend(profile, place, solved))
+    slope, by_det = profile.gradient(place, w, solved)
+    inverse = np.diag(1 / _first_bend(profile, place, by_det))
     for _ in range(most):
         step = inverse @ slope
         if slope @ step < 0.01:
@@ -252,7 +268,7 @@ def climb(
             step = step / 3
         else:
             break
-        new = profile.gradient(other, v, solved)
+        new, _ = profile.gradient(other, v, solved)
         s, y = other - place, slope - new
         if s @ y > 1e-10:
             turn = np.eye(len(s)) - np.outer(s, y) / (s @ y)
@@ -269,13 +285,16 @@ def _within(profile: Profile, place: np.ndarray) -> np.ndarray:
     return out
 
 
-def _first_bend(profile: Profile, place: np.ndarray, solved: Solved) -> np.ndarray:
-    """Curvatures (D,), from the share of each column's levels that the rows can tell."""
-    ratios, rows = profile.ratios, profile.ratios.likelihood.rows
+def _first_bend(profile: Profile, place: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Curvatures (D,), from slopes (D,) of ``log|V0|``, which tell how many levels count."""
+    ratios = profile.ratios
+    levels = np.repeat(ratios.likelihood.rows.levels, ratios.likelihood.rows.widths)
+    n = len(ratios.sizes)
+    # d log|V0| / dx is twice coth(x) times the effective number of levels
+    number = slopes[:n] * np.tanh(place[:n]) / 2
     told = np.zeros(len(ratios.weights))
-    for f, (t, _) in rows.slopes(solved).items():
-        told[ratios.likelihood.columns[f]] = np.diag(t) ** 2 / 4 / rows.levels[f]
-    bends = [2 * told[k] / np.tanh(place[at]) ** 2 for at, k in enumerate(ratios.sizes)]
+    told[ratios.sizes] = number**2 / levels[ratios.sizes]
+    bends = [*(2 * told[ratios.sizes] / np.tanh(place[:n]) ** 2)]
     bends += [min(told[i] for i in ratios.pairs[at]) for at in ratios.angles]
     return np.maximum(bends, MIN_BEND)
 
