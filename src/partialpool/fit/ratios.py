@@ -180,18 +180,32 @@ class Profile:
         large |= {n + at for at in ratios.angles}
         self.others = [at for at in range(coordinates.dimension) if at not in large]
 
-    def points(self, w: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """Coordinates (S, d) of theta from those of sigma and small factors, and a place."""
+    def points(self, w: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Coordinates (S, d) of theta from those of sigma and small factors, and of places (S, D).
+
+        One of either may do for all of the other.
+        """
         coordinates, ratios = self.ratios.coordinates, self.ratios
-        u = np.zeros((len(w), coordinates.dimension))
-        u[:, self.others] = w
-        noise = ratios.likelihood.noise(coordinates.theta(u)[0])
-        ratio, _ = ratios.roots(place)
-        for k in ratios.sizes:
-            u[:, coordinates.free.index(1 + k)] = coordinates.coordinate(1 + k, noise * ratio[k])
         n = len(ratios.sizes)
-        u[:, [len(coordinates.free) + at for at in ratios.angles]] = np.arctanh(np.sin(place[n:]))
+        u = np.zeros((max(len(w), len(places)), coordinates.dimension))
+        u[:, self.others] = w
+        sizes = np.sinh(places[:, :n]) / np.sqrt(ratios.weights[ratios.sizes])
+        sizes = sizes * self._noise(u)[:, None]
+        for at, k in enumerate(ratios.sizes):
+            u[:, coordinates.free.index(1 + k)] = coordinates.coordinate(1 + k, sizes[:, at])
+        u[:, [len(coordinates.free) + at for at in ratios.angles]] = np.arctanh(
+            np.sin(places[:, n:])
+        )
         return u
+
+    def _noise(self, u: np.ndarray) -> np.ndarray:
+        """Standard deviation (S,) of the noise, in units of which the ratios are."""
+        sigma = self.ratios.coordinates.scales[0]
+        if self.ratios.likelihood.rows.log_weight is not None:
+            return np.ones(len(u))
+        if sigma.fixed:
+            return np.full(len(u), sigma.arguments[0])
+        return self.ratios.coordinates.scale(0, np.abs(u[:, 0]))[0]
 
     def density(self, place: np.ndarray, solved: Solved) -> Callable[[np.ndarray], np.ndarray]:
         """The log density (S,) at some sigma and small factors (S, n), rows being known."""
@@ -200,7 +214,7 @@ class Profile:
 
         def value(w: np.ndarray) -> np.ndarray:
             with np.errstate(all="ignore"):
-                theta, log_prior = coordinates.theta(self.points(w, place))
+                theta, log_prior = coordinates.theta(self.points(w, place[None]))
                 log_det = np.full(len(w), solved.log_det)
                 C = np.repeat(packed[None], len(w), 0)
                 found = log_prior + likelihood.given(theta, log_det, C, _nothing(likelihood))
@@ -229,13 +243,13 @@ class Profile:
         likelihood, coordinates = self.ratios.likelihood, self.ratios.coordinates
         by_det, by_C = self.ratios.slopes(place, solved)
         D = len(place)
-        theta, _ = coordinates.theta(self.points(np.repeat(w[None], 2 * D, 0), place))
+        theta, _ = coordinates.theta(self.points(np.repeat(w[None], 2 * D, 0), place[None]))
         ways = STEP * np.repeat([1.0, -1.0], D)
         log_det = solved.log_det + ways * np.tile(by_det, 2)
         C = given_ratios.packed(solved.C) + ways[:, None] * np.tile(by_C, (2, 1))
         value = likelihood.given(theta, log_det, C, _nothing(likelihood))
         moved = place + ways[:, None] * np.tile(np.eye(D), (2, 1))
-        value += [coordinates.theta(self.points(w[None], each))[1][0] for each in moved]
+        value += coordinates.theta(self.points(w[None], moved))[1]
         return (value[:D] - value[D:]) / (2 * STEP), by_det
 
 

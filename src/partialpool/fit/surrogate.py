@@ -263,7 +263,7 @@ def build(
     limits[:n] = [0.0, np.inf]
     degrees = np.full(D, degree or (4 if D <= 2 else 3))
     interpolant = _interpolant(profile, ratios.smooth(low), ratios.smooth(high), limits, degrees)
-    return Surrogate(target, profile, profile.points(w[None], mode)[0], limits, interpolant)
+    return Surrogate(target, profile, profile.points(w[None], mode[None])[0], limits, interpolant)
 
 
 def _interpolant(
