@@ -1,5 +1,7 @@
 """Effects of several factors' groups: against dense algebra, and draws against their moments."""
 
+from dataclasses import replace
+
 import factors as fake
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from test_surrogate import CASES, two
 import partialpool as pp
 from partialpool.design.priors import Prior
 from partialpool.fit import exact, group_effects, importance
+from partialpool.fit.coordinates import Theta
+from partialpool.fit.likelihoods import Reduced
 from partialpool.fit.reduction import eliminate
 from partialpool.simulation import simulate
 
@@ -56,10 +60,8 @@ def test_moments_given_one_theta_are_those_of_the_dense_normal(problem, small):
     mean, spread = gain @ left, prior - gain @ wide @ prior
     sd = np.sqrt(np.maximum(np.diag(spread), 0))
     S = 3000
-    many = of(target, type(theta)(*(np.repeat(a, S, 0) for a in theta)), np.repeat(drawn, S, 0))
-    if rows.n_middle:  # one solution serves all of these draws
-        solved = many.likelihood.solve(theta, 0)
-        object.__setattr__(many, "likelihood", Once(many.likelihood, solved))
+    once = replace(target, likelihood=Once(rows, target.likelihood.prior))
+    many = of(once, Theta(*(np.repeat(a, S, 0) for a in theta)), np.repeat(drawn, S, 0))
     draws = np.hstack([b.reshape(S, -1) for b in many.draw(rng, large)])
     at = 0
     size = 1 + np.abs(mean).max(initial=0)
@@ -73,13 +75,13 @@ def test_moments_given_one_theta_are_those_of_the_dense_normal(problem, small):
     assert (np.abs(np.cov(draws.T) - spread) <= 6 * np.sqrt(2 / S) * scale + 1e-6).all()
 
 
-class Once:
-    """A likelihood that has been asked once."""
+class Once(Reduced):
+    """A likelihood for many draws of one theta."""
 
-    def __init__(self, likelihood, solved):
-        self.__dict__ |= vars(likelihood)
-        self.columns, self.noise = likelihood.columns, likelihood.noise
-        self.solve = lambda theta, s: solved
+    def solve(self, theta, s):
+        if s == 0:
+            vars(self)["first"] = super().solve(theta, 0)
+        return vars(self)["first"]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from test_elimination import insteval
 
+import partialpool as pp
 from partialpool.design.priors import parse
 from partialpool.fit import exact, importance, surrogate
 from partialpool.fit.interpolation import Interpolant, leja, lower_set
 from partialpool.fit.ratios import Profile, Ratios
 from partialpool.fit.reduction import Factor, eliminate
+from partialpool.posterior import checks
+from partialpool.simulation import simulate
 
 
 def test_polynomials_are_interpolated_exactly():
@@ -208,7 +211,7 @@ def test_slopes_along_places_are_those_of_differences(case):
         np.testing.assert_allclose(by_C[i], change, atol=1e-7 * rows)
     # and a place is that of the theta that it stands for
     profile = Profile(ratios)
-    u = profile.points(np.full((1, len(profile.others)), 0.7), place)
+    u = profile.points(np.full((1, len(profile.others)), 0.7), place[None])
     np.testing.assert_allclose(ratios.places(target.theta(u)[0])[0], place, rtol=1e-9)
     np.testing.assert_allclose(ratios.rough(ratios.smooth(place)), place, rtol=1e-7)
 
@@ -222,7 +225,7 @@ def test_gradient_of_the_profile_is_that_of_differences(case):
     n = len(ratios.sizes)
     place = np.concatenate([np.full(n, 1.2), np.full(ratios.dimension - n, 0.3)])
     w = np.array([1.5])
-    gradient = profile.gradient(place, w, ratios.solve(place))
+    gradient, _ = profile.gradient(place, w, ratios.solve(place))
     for i in range(ratios.dimension):
         step = 1e-4 * np.eye(ratios.dimension)[i]
         ends = [
@@ -242,3 +245,22 @@ def test_insteval_has_its_known_posterior():
     mean, error = moments(explored)
     assert (np.abs(mean[:3] - [1.17756, 0.325195, 0.521584]) < 4 * error[:3]).all()
     np.testing.assert_allclose(error[1:3] * np.sqrt(4000), [0.0068785, 0.0128761], rtol=0.06)
+
+
+def test_one_factor_of_many_groups_takes_a_surrogate():
+    """With the posterior that the density itself has; and there is none where it is cheap."""
+    rng = np.random.default_rng(0)
+    table = simulate.grouped(rng, groups=1200, per_group=10, cor=0.3)
+    model = pp.Model("y ~ x + (x | group)", table)
+    fit = model.fit(seed=1)
+    assert "surrogate" in fit.attrs["route"]
+    assert fit.attrs["surrogate_error"] < surrogate.MAX_ERROR
+    target = model.theta_posterior
+    places = exact.starts(model.design, target)
+    direct = surrogate._directly(target, places, np.random.default_rng(2), 4000, "")
+    gap = fit.attrs["log_evidence"] - direct.sample.log_evidence
+    assert abs(gap) < 4 * np.hypot(fit.attrs["log_evidence_se"], direct.sample.log_evidence_se)
+    verdict = checks.check(fit)
+    assert verdict.status == "passed"
+    few = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(seed=1)
+    assert "surrogate_error" not in few.attrs

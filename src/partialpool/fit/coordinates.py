@@ -82,18 +82,23 @@ class Coordinates:
             if prior.fixed:
                 values[:, k] = prior.arguments[0]
         for at, k in enumerate(self.free):
-            prior, power = self.scales[k], _power(self.scales[k])
-            x = u[:, at]
-            values[:, k] = self.widths[k] * np.sinh(x) ** power
-            jacobian += np.log(self.widths[k] * power) + np.log(np.cosh(x))
-            if power != 1:
-                jacobian += (power - 1) * np.log(np.sinh(x))
-            if np.isfinite(prior.upper):
-                room = prior.upper - prior.lower
-                share = room / (values[:, k] + room)
-                values[:, k] = prior.lower + values[:, k] * share
-                jacobian += 2 * np.log(share)
+            values[:, k], own = self.scale(k, u[:, at])
+            jacobian += own
         return values, jacobian
+
+    def scale(self, k: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values (S,) of scale k at coordinates that are not negative, and the log Jacobian."""
+        prior, power = self.scales[k], _power(self.scales[k])
+        value = self.widths[k] * np.sinh(x) ** power
+        jacobian = np.log(self.widths[k] * power) + np.log(np.cosh(x))
+        if power != 1:
+            jacobian += (power - 1) * np.log(np.sinh(x))
+        if np.isfinite(prior.upper):
+            room = prior.upper - prior.lower
+            share = room / (value + room)
+            value = prior.lower + value * share
+            jacobian += 2 * np.log(share)
+        return value, jacobian
 
     def coordinate(self, k: int, values: np.ndarray) -> np.ndarray:
         """Coordinates of values of scale k; NaN beyond its bounds."""

@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 from threadpoolctl import ThreadpoolController
 
 from partialpool.fit import elimination_kernels as kernels
+from partialpool.fit.kernels import collect
 
 
 @cache
@@ -132,19 +133,29 @@ class Elimination:
             at = found[f].stop
         return found
 
+    @cached_property
+    def lanes(self) -> tuple[np.ndarray, np.ndarray]:
+        """R (q, q, J) and G (q, m, J) of the first factor, levels last."""
+        return (
+            np.ascontiguousarray(np.moveaxis(self.R, 0, -1)),
+            np.ascontiguousarray(np.moveaxis(self.G, 0, -1)),
+        )
+
     def solve(self, ratios: Sequence[np.ndarray]) -> Solved:
         """``log|V0|`` and C at ``Lambda_f`` (q, q) of every factor, in the user's units.
 
         Those of small factors play no part.
         """
         inside = tuple(T @ ratio for T, ratio in zip(self.T, ratios, strict=True))
-        S, B, C = self.E_middle.copy(), self.E_mixed.copy(), self.E.copy()
+        C = self.E.copy()
+        if not self.n_middle:
+            half = collect(*self.lanes, self.E, inside[self.first], 1.0, C)
+            return Solved(2 * half, C, inside, self.E_middle, self.E_mixed.T)
+        S, B = self.E_middle.copy(), self.E_mixed.copy()
         log_det = kernels.assemble(
             self.R, self.G, self.shared, self.starts, self.cols, inside[self.first], S, B, C
         )
         self._turn(S, B, inside)
-        if not len(S):
-            return Solved(float(log_det), C, inside, S, B.T)
         with one_thread():
             # the lower triangle in C's order is the upper one in Fortran's
             U, failed = dpotrf(S.T, lower=0, overwrite_a=1, clean=0)

@@ -18,6 +18,7 @@ from scipy.linalg.blas import dtrsm
 from partialpool.fit.coordinates import Coordinates, Theta
 from partialpool.fit.elimination import Elimination, Solved, one_thread
 from partialpool.fit.interpolation import Interpolant
+from partialpool.fit.kernels import draw_effects, threads
 from partialpool.fit.likelihoods import Reduced
 from partialpool.fit.ratios import Ratios
 from partialpool.fit.surrogate import Interpolated
@@ -234,21 +235,20 @@ class GroupEffects:
         """Effects (S, J, q) of the first factor given all others, in the user's units."""
         rows, c = self.rows, self._columns(some)
         at = self.likelihood.columns[rows.first]
-        noise = self.likelihood.noise(self.theta)[some]
-        L = self.theta.L[some, at, at]
-        q = L.shape[-1]
-        rest = np.einsum("jam,sm->sja", rows.G, c)
+        noise = self.likelihood.noise(self.theta)[some] / rows.y_scale
+        out = np.ascontiguousarray(self.theta.L[some, at, at])
+        inside = rows.T[rows.first] @ out / rows.y_scale
+        R, G = rows.lanes
+        rest = (c @ G).swapaxes(0, 1).copy()
         for a, part in enumerate(rows.shared_by_column):
-            rest[:, :, a] -= (part @ middle.T).T
-        inside = rows.T[rows.first] @ L / noise[:, None, None]
-        F = rows.R @ inside[:, None]
-        M = np.eye(q) + F.swapaxes(2, 3) @ F
-        root = np.linalg.cholesky(M)
-        pull = np.einsum("sjba,sjb->sja", F, rest) * (rows.y_scale / noise)[:, None, None]
-        z = rng.standard_normal(pull.shape)
-        half = np.linalg.solve(root, pull[..., None]) + z[..., None]
-        v = np.linalg.solve(root.swapaxes(2, 3), half)[..., 0]
-        return np.einsum("sab,sjb->sja", L, v)
+            rest[:, a] -= (part @ middle.T).T
+        b = rng.standard_normal((len(c), len(R), 1, R.shape[2]))
+        nothing = np.empty((1, 0))
+        with threads(b[0].size):
+            for s in range(len(c)):
+                one = slice(s, s + 1)
+                draw_effects(noise[one], inside[one], out[one], R, rest[s][:, None], nothing, b[s])
+        return b[:, :, 0].swapaxes(1, 2)
 
 
 def _unit(solved: Solved, z: np.ndarray) -> np.ndarray:

@@ -181,7 +181,7 @@ class Reduced:
             value = given_ratios.log_likelihood_directly(
                 self.noise(theta) / rows.y_scale,
                 np.ascontiguousarray(ratio),
-                *self._lanes,
+                *rows.lanes,
                 rows.E,
                 self._small_roots(theta),
                 self.small,
@@ -216,13 +216,6 @@ class Reduced:
     def noise(self, theta: Theta) -> np.ndarray:
         """Standard deviation of the noise, one where rows are divided by their own."""
         return theta.sigma if self.rows.log_weight is None else np.ones(len(theta.sigma))
-
-    @cached_property
-    def _lanes(self) -> tuple[np.ndarray, np.ndarray]:
-        return (
-            np.ascontiguousarray(np.moveaxis(self.rows.R, 0, -1)),
-            np.ascontiguousarray(np.moveaxis(self.rows.G, 0, -1)),
-        )
 
     def _small_roots(self, theta: Theta) -> np.ndarray:
         """L (S, k, k) of the small factors, inside."""

@@ -132,8 +132,11 @@ class Ratios:
     def slopes(self, place: np.ndarray, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         """Slopes of ``log|V0|`` (D,) and of packed C (D, k) along the coordinates of a place.
 
-        Those of sizes are taken where they are not zero.
+        Those of sizes are taken where they are not zero. Without middle factors differences cost
+        less.
         """
+        if not self.likelihood.rows.n_middle:
+            return self._differences(place)
         _, root = self.roots(place)
         back, found = np.linalg.inv(root), self.likelihood.rows.slopes(solved)
         turns = []
@@ -154,6 +157,14 @@ class Ratios:
             by_C.append(given_ratios.packed(total))
         return by_det, np.array(by_C)
 
+    def _differences(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        by_det, by_C = [], []
+        for step in STEP * np.eye(self.dimension):
+            up, down = self.solve(place + step), self.solve(place - step)
+            by_det.append((up.log_det - down.log_det) / (2 * STEP))
+            by_C.append(given_ratios.packed(up.C - down.C) / (2 * STEP))
+        return np.array(by_det), np.array(by_C)
+
 
 @dataclass
 class Profile:
@@ -169,18 +180,32 @@ class Profile:
         large |= {n + at for at in ratios.angles}
         self.others = [at for at in range(coordinates.dimension) if at not in large]
 
-    def points(self, w: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """Coordinates (S, d) of theta from those of sigma and small factors, and a place."""
+    def points(self, w: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Coordinates (S, d) of theta from those of sigma and small factors, and of places (S, D).
+
+        One of either may do for all of the other.
+        """
         coordinates, ratios = self.ratios.coordinates, self.ratios
-        u = np.zeros((len(w), coordinates.dimension))
-        u[:, self.others] = w
-        noise = ratios.likelihood.noise(coordinates.theta(u)[0])
-        ratio, _ = ratios.roots(place)
-        for k in ratios.sizes:
-            u[:, coordinates.free.index(1 + k)] = coordinates.coordinate(1 + k, noise * ratio[k])
         n = len(ratios.sizes)
-        u[:, [len(coordinates.free) + at for at in ratios.angles]] = np.arctanh(np.sin(place[n:]))
+        u = np.zeros((max(len(w), len(places)), coordinates.dimension))
+        u[:, self.others] = w
+        sizes = np.sinh(places[:, :n]) / np.sqrt(ratios.weights[ratios.sizes])
+        sizes = sizes * self._noise(u)[:, None]
+        for at, k in enumerate(ratios.sizes):
+            u[:, coordinates.free.index(1 + k)] = coordinates.coordinate(1 + k, sizes[:, at])
+        u[:, [len(coordinates.free) + at for at in ratios.angles]] = np.arctanh(
+            np.sin(places[:, n:])
+        )
         return u
+
+    def _noise(self, u: np.ndarray) -> np.ndarray:
+        """Standard deviation (S,) of the noise, in units of which the ratios are."""
+        sigma = self.ratios.coordinates.scales[0]
+        if self.ratios.likelihood.rows.log_weight is not None:
+            return np.ones(len(u))
+        if sigma.fixed:
+            return np.full(len(u), sigma.arguments[0])
+        return self.ratios.coordinates.scale(0, np.abs(u[:, 0]))[0]
 
     def density(self, place: np.ndarray, solved: Solved) -> Callable[[np.ndarray], np.ndarray]:
         """The log density (S,) at some sigma and small factors (S, n), rows being known."""
@@ -189,7 +214,7 @@ class Profile:
 
         def value(w: np.ndarray) -> np.ndarray:
             with np.errstate(all="ignore"):
-                theta, log_prior = coordinates.theta(self.points(w, place))
+                theta, log_prior = coordinates.theta(self.points(w, place[None]))
                 log_det = np.full(len(w), solved.log_det)
                 C = np.repeat(packed[None], len(w), 0)
                 found = log_prior + likelihood.given(theta, log_det, C, _nothing(likelihood))
@@ -208,19 +233,24 @@ class Profile:
             w = found[:1] if len(found) else w  # none where the prior has no mass
         return float(value(w)[0]), w[0], solved
 
-    def gradient(self, place: np.ndarray, w: np.ndarray, solved: Solved) -> np.ndarray:
-        """Slopes (D,) along a place; those along sigma and small factors are zero at the best."""
+    def gradient(
+        self, place: np.ndarray, w: np.ndarray, solved: Solved
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Slopes (D,) along a place, and of ``log|V0|`` alone.
+
+        Those along sigma and small factors are zero at the best.
+        """
         likelihood, coordinates = self.ratios.likelihood, self.ratios.coordinates
         by_det, by_C = self.ratios.slopes(place, solved)
         D = len(place)
-        theta, _ = coordinates.theta(self.points(np.repeat(w[None], 2 * D, 0), place))
+        theta, _ = coordinates.theta(self.points(np.repeat(w[None], 2 * D, 0), place[None]))
         ways = STEP * np.repeat([1.0, -1.0], D)
         log_det = solved.log_det + ways * np.tile(by_det, 2)
         C = given_ratios.packed(solved.C) + ways[:, None] * np.tile(by_C, (2, 1))
         value = likelihood.given(theta, log_det, C, _nothing(likelihood))
         moved = place + ways[:, None] * np.tile(np.eye(D), (2, 1))
-        value += [coordinates.theta(self.points(w[None], each))[1][0] for each in moved]
-        return (value[:D] - value[D:]) / (2 * STEP)
+        value += coordinates.theta(self.points(w[None], moved))[1]
+        return (value[:D] - value[D:]) / (2 * STEP), by_det
 
 
 def _nothing(likelihood: Reduced) -> np.ndarray:
@@ -237,8 +267,8 @@ def climb(
     """
     place = _within(profile, place)
     value, w, solved = profile.best(place, w)
-    slope = profile.gradient(place, w, solved)
-    inverse = np.diag(1 / _first_bend(profile, place, solved))
+    slope, by_det = profile.gradient(place, w, solved)
+    inverse = np.diag(1 / _first_bend(profile, place, by_det))
     for _ in range(most):
         step = inverse @ slope
         if slope @ step < 0.01:
@@ -252,7 +282,7 @@ def climb(
             step = step / 3
         else:
             break
-        new = profile.gradient(other, v, solved)
+        new, _ = profile.gradient(other, v, solved)
         s, y = other - place, slope - new
         if s @ y > 1e-10:
             turn = np.eye(len(s)) - np.outer(s, y) / (s @ y)
@@ -269,13 +299,16 @@ def _within(profile: Profile, place: np.ndarray) -> np.ndarray:
     return out
 
 
-def _first_bend(profile: Profile, place: np.ndarray, solved: Solved) -> np.ndarray:
-    """Curvatures (D,), from the share of each column's levels that the rows can tell."""
-    ratios, rows = profile.ratios, profile.ratios.likelihood.rows
+def _first_bend(profile: Profile, place: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Curvatures (D,), from slopes (D,) of ``log|V0|``, which tell how many levels count."""
+    ratios = profile.ratios
+    levels = np.repeat(ratios.likelihood.rows.levels, ratios.likelihood.rows.widths)
+    n = len(ratios.sizes)
+    # d log|V0| / dx is twice coth(x) times the effective number of levels
+    number = slopes[:n] * np.tanh(place[:n]) / 2
     told = np.zeros(len(ratios.weights))
-    for f, (t, _) in rows.slopes(solved).items():
-        told[ratios.likelihood.columns[f]] = np.diag(t) ** 2 / 4 / rows.levels[f]
-    bends = [2 * told[k] / np.tanh(place[at]) ** 2 for at, k in enumerate(ratios.sizes)]
+    told[ratios.sizes] = number**2 / levels[ratios.sizes]
+    bends = [*(2 * told[ratios.sizes] / np.tanh(place[:n]) ** 2)]
     bends += [min(told[i] for i in ratios.pairs[at]) for at in ratios.angles]
     return np.maximum(bends, MIN_BEND)
 

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from partialpool.design.priors import Prior
 from partialpool.fit import elimination_kernels as kernels
-from partialpool.fit.crossproducts import centred, triangular
+from partialpool.fit.crossproducts import CrossProducts, centred, triangular
 from partialpool.fit.elimination import Elimination
 
 #: Effects of a factor up to which it is small: columns beside X.
@@ -131,6 +131,34 @@ def eliminate(
         y_scale=y_scale,
         n_rows=N,
         log_weight=None if weights is None else float(np.log(weights).sum()),
+    )
+
+
+def of_crossproducts(cross: CrossProducts) -> Elimination:
+    """The cross-products of one factor in the form of several."""
+    J, q, m = cross.G.shape
+    user = cross.R @ cross.T
+    return Elimination(
+        first=0,
+        middle=(),
+        small=(),
+        levels=(J,),
+        widths=(q,),
+        R=cross.R,
+        G=cross.G,
+        E=cross.E,
+        E_middle=np.empty((0, 0)),
+        E_mixed=np.empty((m, 0)),
+        starts=np.zeros(J + 1, dtype=np.int64),
+        cols=np.empty(0, dtype=np.int64),
+        shared=np.empty((0, q)),
+        squares=((user**2).sum((0, 1)) / J,),
+        T=(cross.T,),
+        A=cross.A,
+        a=cross.a,
+        y_scale=cross.y_scale,
+        n_rows=cross.n_rows,
+        log_weight=cross.log_weight,
     )
 
 

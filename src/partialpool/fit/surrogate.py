@@ -15,8 +15,9 @@ from partialpool.fit import exact, given_ratios, importance
 from partialpool.fit.coordinates import Theta
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.interpolation import Interpolant
-from partialpool.fit.likelihoods import Reduced
+from partialpool.fit.likelihoods import OneFactor, Reduced
 from partialpool.fit.ratios import RIGHT_ANGLE, Profile, Ratios, box, climb
+from partialpool.fit.reduction import of_crossproducts
 
 #: Draws at which the surrogate is held against the density, and the root mean square of the
 #: differences of their logs from which on it is not good enough.
@@ -262,7 +263,7 @@ def build(
     limits[:n] = [0.0, np.inf]
     degrees = np.full(D, degree or (4 if D <= 2 else 3))
     interpolant = _interpolant(profile, ratios.smooth(low), ratios.smooth(high), limits, degrees)
-    return Surrogate(target, profile, profile.points(w[None], mode)[0], limits, interpolant)
+    return Surrogate(target, profile, profile.points(w[None], mode[None])[0], limits, interpolant)
 
 
 def _interpolant(
@@ -313,6 +314,10 @@ def explore(
         if scattered:
             starts = exact.scattered(starts, rng)
         return _directly(target, starts, rng, effective, f"{THETA}, {REST}")
+    exactly = target
+    if isinstance(target.likelihood, OneFactor):
+        one = target.likelihood
+        target = replace(target, likelihood=Reduced(of_crossproducts(one.cross), one.prior))
     surrogate = build(target, starts[0], _somewhere(target, rng) if scattered else None)
     for _ in range(ATTEMPTS):
         posterior = surrogate.posterior
@@ -335,20 +340,24 @@ def explore(
         if certificate.passed or len(surrogate.interpolant.nodes) > MAX_NODES:
             break
         surrogate.grow(u[:200])
-    _affordable(target, starts)
+    _affordable(exactly, starts)
     route = f"{THETA}, for no surrogate of its density was certified, {REST}"
-    return _directly(target, starts, rng, effective, route)
+    return _directly(exactly, starts, rng, effective, route)
 
 
 def _cheap(target: ThetaPosterior) -> bool:
     """Whether the density itself is to be sampled: few products, or a ratio that is not free."""
-    likelihood = target.likelihood
-    if not isinstance(likelihood, Reduced):
+    likelihood, sigma = target.likelihood, target.scales[0]
+    if any(prior.fixed and prior.arguments[0] > 0 for prior in target.scales[1:]):
         return True
+    if isinstance(likelihood, OneFactor):
+        cross = likelihood.cross
+        # a ratio needs noise that is there, and that every row has alike
+        noiseless = cross.log_weight is None and sigma.fixed
+        return noiseless or cross.at is not None or cross.R.size * len(cross.E) ** 2 <= WORTH
+    assert isinstance(likelihood, Reduced)
     rows = likelihood.rows
-    products = rows.R.size * len(rows.E) ** 2
-    held = any(prior.fixed and prior.arguments[0] > 0 for prior in target.scales[1:])
-    return held or (not rows.n_middle and products <= WORTH)
+    return not rows.n_middle and rows.R.size * len(rows.E) ** 2 <= WORTH
 
 
 def _somewhere(target: ThetaPosterior, rng: np.random.Generator) -> np.ndarray:
