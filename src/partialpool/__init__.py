@@ -20,9 +20,8 @@ EXPORTS = {
 }
 #: The same for the two rooms that are open to people.
 PLOTS = {
-    **dict.fromkeys(
-        ["data", "group_lines", "shrinkage", "forest", "predictive_lines"], "plots.groups"
-    ),
+    **dict.fromkeys(["data", "group_lines", "predictive_lines"], "plots.groups"),
+    **dict.fromkeys(["shrinkage", "forest", "variance"], "plots.varying"),
     **dict.fromkeys(["traces", "prior_and_posterior", "against_exact"], "plots.marginals"),
     "conditional_effects": "plots.conditional",
     **dict.fromkeys(["pit", "residuals", "predictions"], "plots.predictive"),

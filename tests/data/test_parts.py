@@ -262,7 +262,7 @@ def test_groups_without_a_row_in_the_sample_are_not_drawn(tmp_path):
     present = set(np.unique(model.design.codes))
     assert model.design.n_groups == 40
     assert len(present) <= 25
-    assert set(groups.chosen_groups(model.design)) <= present
+    assert set(groups.chosen_groups(model.design.groupings[0])) <= present
     fit = model.fit(draws=100, seed=1)
     rows = predictions.chosen_rows(model)
     assert len(fit.predict(rows, unseen="population")) == 12

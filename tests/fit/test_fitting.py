@@ -12,8 +12,8 @@ import partialpool as pp
 from partialpool.fit import exact
 from partialpool.fit.marginal import log_likelihood_and_gradient
 from partialpool.posterior import checks, draws
-from partialpool.posterior.effects import group_coefficients
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.varying import varying
 from partialpool.simulation import simulate
 
 FLAT = {"coefficients": "Flat", "sd": "HalfFlat", "sigma": "HalfFlat", "cor": "LKJ(1)"}
@@ -301,7 +301,7 @@ def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
     np.testing.assert_allclose(absorbed["uranium"][1], uranium.loc[levels])
     assert radon.unpooled().design.x_names == ()
     posterior = radon.fit(draws=250, seed=1)
-    own = group_coefficients(posterior)["Intercept"]
+    own = varying(posterior, radon.design.groupings[0])[0].total
     drawn = posterior.dataset.stack(sample=("chain", "draw"))
     first = (
         drawn["Intercept"]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import partialpool as pp
-from partialpool.plots import groups, marginals, predictive
-from partialpool.posterior import comparison, effects, leave_one_out, predictions
+from partialpool.plots import groups, marginals, predictive, varying
+from partialpool.posterior import comparison, leave_one_out, overview, predictions
 from partialpool.posterior.fitted import POOLING
 from partialpool.simulation import simulate
 
@@ -38,8 +38,9 @@ def test_every_plot_has_words(radon):
     results = [
         groups.data(model),
         groups.group_lines(radon),
-        groups.shrinkage(radon),
-        groups.forest(radon),
+        varying.shrinkage(radon),
+        varying.forest(radon),
+        varying.variance(radon, rows),
         groups.predictive_lines(radon, rng),
         marginals.against_exact(radon),
         marginals.traces(radon),
@@ -71,8 +72,8 @@ def test_where_there_is_nothing_to_draw_a_sentence_says_why():
     rng = np.random.default_rng(0)
     results = {
         "lines": groups.group_lines(fit),
-        "shrink": groups.shrinkage(fit),
-        "all rows share": groups.forest(fit),
+        "shrink": varying.shrinkage(fit),
+        "all rows share": varying.forest(fit),
         "flat": predictive.prior_check(plain, np.arange(180), rng),
         "family: student": marginals.against_gaussian(fit),
     }
@@ -94,14 +95,14 @@ def test_true_values_are_drawn_and_counted(radon):
 def test_eight_hundred_groups_stay_readable():
     table = simulate.grouped(np.random.default_rng(0), groups=800, per_group=3)
     model = pp.Model("y ~ x + (x | group)", table)
-    assert len(groups.chosen_groups(model.design)) == groups.MAX_PANELS
+    assert len(groups.chosen_groups(model.design.groupings[0])) == groups.MAX_PANELS
     groups.data(model)
 
 
 def test_chosen_groups_span_the_sizes():
     sizes = list(range(1, 101))
     table = simulate.grouped(np.random.default_rng(0), groups=100, per_group=sizes)
-    chosen = groups.chosen_groups(pp.Model("y ~ x + (1 | group)", table).design)
+    chosen = groups.chosen_groups(pp.Model("y ~ x + (1 | group)", table).design.groupings[0])
     assert {0, 99} <= set(chosen)
 
 
@@ -127,13 +128,6 @@ def test_lines_are_those_of_the_parameters(radon):
     np.testing.assert_allclose(predictions.line(radon, row)[:, 0], expected)
     with pytest.raises(ValueError, match="was not in the data"):
         predictions.line(radon, row.assign(county=999))
-
-
-def test_shrinkage_pulls_towards_the_middle(radon):
-    partial = effects.group_coefficients(radon)
-    separate = effects.group_coefficients(radon.ways["none"])
-    for name in ("Intercept", "basement"):
-        assert partial[name].mean(0).std() < separate[name].mean(0).std()
 
 
 def test_pooling_sentence_names_the_highest_evidence(radon):
@@ -175,17 +169,86 @@ def test_lines_inside_the_band_do_not_deny_the_shrinkage():
     said = groups.group_lines(fit).sentence
     assert "In 18 of the 18 panels" in said
     assert "changes little" not in said
-    shrunk = [int(s) for s in re.findall(r"shrinks by (\d+)%", groups.shrinkage(fit).sentence)]
+    shrunk = [int(s) for s in re.findall(r"shrinks by (\d+)%", varying.shrinkage(fit).sentence)]
     assert max(shrunk) >= 20
 
 
-@pytest.mark.parametrize(("alone", "words"), [(1, "(1 group cannot"), (2, "(2 groups cannot")])
-def test_groups_that_cannot_estimate_a_slope_are_counted(alone, words):
+@pytest.mark.parametrize(("alone", "words"), [(1, "1 group of group"), (2, "2 groups of group")])
+def test_groups_that_cannot_estimate_a_slope_are_named(alone, words):
+    """By one rule in the picture, in the table, and in the panels, which have no line of theirs."""
     table = simulate.grouped(
         np.random.default_rng(0), groups=12, per_group=[1] * alone + [10] * (12 - alone)
     )
     fit = pp.Model("y ~ x + (x | group)", table).fit(seed=0, draws=200)
-    assert words in groups.shrinkage(fit).sentence
+    names = ", ".join(str(level) for level in fit.model.design.groupings[0].levels[:alone])
+    said = f"The own x of {words} is too uncertain to count ({names})."
+    assert said in varying.shrinkage(fit).sentence
+    assert said in comparison.coefficients(fit.ways).sentence
+    found = groups.group_lines(fit)
+    assert f"of the {12 - alone} panels with an unpooled line" in found.sentence
+    assert f"The other {alone} cannot" in found.sentence
+    assert sorted(len(axes.lines) for axes in found.figure.axes) == [2] * alone + [3] * (12 - alone)
+
+
+def test_a_group_whose_rows_lie_close_together_is_too_uncertain():
+    """Its estimate is no prior: two rows 0.001 apart; but it would stretch the axis."""
+    table = simulate.grouped(np.random.default_rng(0), groups=12, per_group=[2] + [10] * 11)
+    first = table["group"] == table["group"].iloc[0]
+    table.loc[first, "x"] = [0.5, 0.501]
+    fit = pp.Model("y ~ x + (x | group)", table).fit(seed=0, draws=200)
+    label = table["group"].iloc[0]
+    assert f"The own x of 1 group of group is too uncertain to count ({label})" in (
+        varying.shrinkage(fit).sentence
+    )
+
+
+def test_a_predictor_of_the_group_is_no_difference_between_groups(radon):
+    """Most of what tells county levels apart is uranium: 44 of 85 intervals, but 1 deviation.
+
+    The population's line has the same uranium for a county on its own.
+    """
+    (grouping,) = radon.model.design.groupings
+    found = varying.forest(radon).sentence
+    assert "**Intercept** of county, uranium included goes from" in found
+    deviation = radon.values["1|county"]
+    low, high = np.quantile(deviation, [0.05, 0.95], axis=0)
+    apart = int(((low > 0) | (high < 0)).sum())
+    assert apart < 5
+    assert f"for {apart} of 85 groups the interval of the deviation" in found
+    total = radon.values["Intercept"][:, None] + deviation
+    uranium = radon.model.table.groupby(grouping.codes)["uranium"].first().to_numpy()
+    line = radon.values["uranium"].mean() * uranium + radon.values["Intercept"].mean()
+    own = radon.ways["none"].values["1|county"].mean(0) - line
+    before, after = own.std(), deviation.mean(0).std()
+    assert after < 0.2 * before
+    said = varying.shrinkage(radon).sentence
+    assert f"from {before:.3g} to {after:.3g}" in said
+    assert "**Intercept** less that of the line with uranium" in said
+    assert total.mean(0).std() == pytest.approx(after, rel=1e-9)
+
+
+def test_a_predictor_of_two_values_has_two_ticks(radon):
+    axes = groups.group_lines(radon).figure.axes[0]
+    assert list(axes.get_xticks()) == [0, 1]
+
+
+def legends(figure):
+    return {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+
+
+def test_every_mark_has_a_name(radon):
+    sleep = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(seed=0)
+    assert "90% interval of that mean" in legends(varying.forest(sleep).figure)
+    assert {"what the line with uranium says", "mean of the groups"} <= legends(
+        varying.forest(radon).figure
+    )
+    assert "a group's own least-squares line" in legends(groups.data(radon.model).figure)
+
+
+def test_a_meta_analysis_has_no_prior_of_a_noise_that_it_has_not():
+    schools = pp.Model("est ~ 1 + (1 | school)", pp.load("eight_schools"), se="se")
+    assert schools.priors["sigma"].fixed
+    assert list(overview.priors(schools).table["parameter"]) == ["Intercept", "1|school_sigma"]
 
 
 def test_a_correlation_has_its_prior_in_the_picture_and_in_the_sentence(radon):

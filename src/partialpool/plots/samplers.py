@@ -113,8 +113,9 @@ def funnels(comparison: Comparison) -> Finding:
     `funnel_pair`; divergent transitions are marked.
     """
     scale, effect, k, ratio = funnel_pair(comparison)
-    design = comparison.model.design
-    name = f"{effect}[{design.levels[k]}]"
+    groupings = comparison.model.design.groupings
+    levels = next(grouping.levels for grouping in groupings if effect in grouping.effects)
+    name = f"{effect}[{levels[k]}]"
     values = comparison.reference.values
     exact = values[effect][:, k], values[scale]
     neck = np.quantile(exact[1], NECK)
@@ -191,7 +192,7 @@ def funnel_pair(comparison: Comparison) -> tuple[str, str, int, float]:
         if np.std(draws) == 0:
             continue
         low, high = draws < np.quantile(draws, NECK), draws > np.median(draws)
-        for effect in map(design.effect, range(len(design.z_names))):
+        for effect in design.effects:
             b = values[effect]
             ratios = b[high].std(0) / np.maximum(b[low].std(0), 1e-300)
             k = int(np.argmax(ratios))

@@ -98,9 +98,15 @@ def panels(
 
 
 def legend(figure: Figure, handles: list[Any] | None = None) -> None:
-    """What the marks mean, above the panels: that of the first panel, unless handles are given."""
-    handles = handles or figure.axes[0].get_legend_handles_labels()[0]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    """What the marks mean, above the panels: those of all panels, unless handles are given."""
+    if handles is None:
+        every = [axes.get_legend_handles_labels() for axes in figure.axes]
+        named = {
+            name: mark for marks, names in every for mark, name in zip(marks, names, strict=True)
+        }
+        handles = [*named.values()]
+    columns = min(len(handles), max(1, int(figure.get_figwidth() / 2)))
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
 def without_heights(axes: Axes, label: str) -> None:

@@ -11,6 +11,7 @@ from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING, Fitted
 from partialpool.posterior.names import readable
+from partialpool.posterior.varying import estimable, too_uncertain
 
 #: Rows that are shown because they count least.
 LIGHTEST = 5
@@ -20,9 +21,9 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
     """Population coefficients under each way to pool: posterior mean and sd.
 
     With no pooling there is no population; the column shows mean and standard deviation *over
-    the groups'* separate estimates instead, of the groups that have one. A coefficient into which
-    a group's own estimate mixes others, such as the intercept beside a predictor of the group, has
-    no such figure.
+    the groups'* separate estimates instead, of the groups that have one (`varying.estimable`). A
+    coefficient into which a group's own estimate mixes others, such as the intercept beside a
+    predictor of the group, has no such figure.
 
     Parameters
     ----------
@@ -30,34 +31,27 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
         `Fitted.ways`.
     """
     model = ways["partial"].model
-    columns = {}
+    columns, says = {}, [_evidence(ways)]
     for kind, fitted in ways.items():
-        known = [name for name in _compared(model) if name in fitted.dataset]
+        there = [name for name in _compared(model) if name in fitted.dataset]
         figures = pd.DataFrame(columns=["mean", "sd"], dtype=float)
-        if known:
-            figures = checks.summarize(fitted.dataset, known)[["mean", "sd"]]
+        if there:
+            figures = checks.summarize(fitted.dataset, there)[["mean", "sd"]]
         if kind == "none":
             mixed = model.design.absorbed()
             for k, name in enumerate(model.design.z_names):
                 if sum(at == k for at, _ in mixed.values()) <= 1:
-                    means = fitted.values[model.design.effect(k)].mean(0)[estimable(fitted, k)]
+                    grouping = model.design.groupings[0]
+                    known = estimable(fitted, grouping, k)
+                    says.append(too_uncertain(name, grouping, known))
+                    means = fitted.values[model.design.effect(k)].mean(0)[known]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
         columns[POOLING[kind], "mean"] = figures["mean"]
         columns[POOLING[kind], "sd over groups" if kind == "none" else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
     formats = {column: (column, "{:.3f}") for column in table.columns}
-    names = readable(model)
-    return Finding("pooling", _evidence(ways), table=table, columns=formats, names=names)
-
-
-def estimable(none: Fitted, k: int) -> np.ndarray:
-    """Which groups (J,) know coefficient k of the varying ones on their own.
-
-    The others have only the prior of no pooling, which is ten thousand times as wide as the data.
-    """
-    design = none.model.design
-    width = none.model.priors[design.sd_names[k]].arguments[0]
-    return none.values[design.effect(k)].std(0) < 0.1 * width
+    sentence = " ".join(filter(None, says))
+    return Finding("pooling", sentence, table=table, columns=formats, names=readable(model))
 
 
 def _compared(model: Regression) -> list[str]:

@@ -147,24 +147,6 @@ def _averages(named: Mapping[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "q05", "q95"])
 
 
-def group_coefficients(fitted: Fitted) -> dict[str, np.ndarray]:
-    """Each group's coefficients, population part included: name -> draws (S, J).
-
-    That part takes in what predictors of the group contribute, for no group on its own can tell
-    them from its own coefficients; see `Design.absorbed`.
-    """
-    design, values = fitted.model.design, fitted.values
-    absorbed = design.absorbed()
-    result = {}
-    for k, name in enumerate(design.z_names):
-        total = values[design.effect(k)]
-        for column, (at, factor) in absorbed.items():
-            if at == k:
-                total = total + values[design.x_names[column]][:, None] * factor
-        result[draws.coefficient(name)] = total
-    return result
-
-
 def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
     """Bayesian R² and the share of variance between groups, with 90 % intervals.
 

@@ -87,9 +87,9 @@ def priors(model: Regression) -> Finding:
     noise = "; noise with Student's t distribution" if model.family == "student" else ""
     says = f"`{model.formula}`: {design.n_rows:,} rows{groups}{known}{noise}. Read as "
     says += f"`{design.written}`."
-    table = pd.DataFrame(
-        {"parameter": list(model.priors), "prior": [str(p) for p in model.priors.values()]}
-    )
+    # fixed at zero: noise that a model with known standard errors does not have
+    given = {n: str(p) for n, p in model.priors.items() if not (p.fixed and p.arguments[0] == 0)}
+    table = pd.DataFrame({"parameter": list(given), "prior": list(given.values())})
     remarks = [r for r in (model.dropped, model.unidentified, model.mismatch) if r]
     words = " ".join([says, *remarks])
     return Finding("priors", words, table=table, index=False, names=readable(model))

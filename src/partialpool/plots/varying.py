@@ -1,0 +1,169 @@
+"""Pictures of the coefficients that vary by group: how they lie, and how far pooling draws them."""
+
+from dataclasses import replace
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from partialpool.plots import theme
+from partialpool.plots.groups import of_factor, spread
+from partialpool.posterior import effects
+from partialpool.posterior.draws import PROBABILITY, interval
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.varying import (
+    Varying,
+    alone,
+    estimable,
+    grouping_of,
+    too_uncertain,
+    varying,
+)
+
+#: Most groups that get a row of their own in a forest.
+MAX_ROWS = 70
+
+
+def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
+    """From no pooling to partial pooling: how far each group's coefficients are drawn in.
+
+    One panel per varying coefficient: the group's own estimate on the x axis, the partially
+    pooled one on the y axis with its interval; the diagonal is no pooling, the flat line
+    complete pooling. Where a predictor of the group has a part in the coefficient, that is taken
+    from both, for pooling draws towards the line of that predictor.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        A fit; that without pooling is one of its `ways`.
+    factor : str, optional
+        Whose groups; the only grouping factor need not be named.
+
+    Examples
+    --------
+    >>> import partialpool as pp
+    >>> model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+    >>> found = pp.plots.shrinkage(model.fit())
+    >>> "Pooling draws groups together" in found.sentence
+    True
+    """
+    if not fitted.model.design.groupings:
+        return Finding("shrinkage", "Without groups there is nothing to shrink.")
+    grouping = grouping_of(fitted.model.design, factor)
+    none = alone(fitted, grouping)
+    partial, separate = varying(fitted, grouping), varying(none, grouping)
+    figure, panels = theme.panels(len(partial), len(partial), (4.6, 3.6))
+    sentences, left = [], []
+    for k, (panel, ours, own) in enumerate(zip(panels, partial, separate, strict=True)):
+        values, x, less = ours.total, own.total.mean(0), ""
+        if ours.explained:
+            values, x = ours.deviation, x - ours.line.mean(0)
+            less = f" less that of the line with {' and '.join(ours.explained)}"
+        known = estimable(none, grouping, k)
+        left.append(too_uncertain(ours.name, grouping, known))
+        y, (low, high) = values.mean(0), interval(values)
+        panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
+        panel.set(
+            xlabel=f"{ours.name}, {grouping.name} on its own",
+            ylabel=f"{ours.name}, partially pooled",
+        )
+        panel.set_title(less.removeprefix(" "), loc="left", fontsize=9)
+        if known.sum() < 2:
+            sentences.append(f"no two groups know **{ours.name}** on their own")
+            continue
+        panel.vlines(x[known], low[known], high[known], color=theme.PARTIAL, alpha=0.3)
+        sizes = 12 + 60 * grouping.counts[known] / grouping.counts.max()
+        style: dict[str, Any] = {"color": theme.PARTIAL, "alpha": 0.85, "linewidths": 0}
+        panel.scatter(x[known], y[known], s=sizes, label="a group, sized by its rows", **style)
+        ends = np.array([x[known].min(), x[known].max()])
+        panel.plot(ends, ends, color=theme.NONE, lw=1.4, label="no pooling")
+        before, after = np.std(x[known]), np.std(y[known])
+        sentences.append(
+            f"the spread of **{ours.name}**{less} over groups of {grouping.name} shrinks by "
+            f"{1 - after / before:.0%}, from {before:.3g} to {after:.3g}"
+        )
+    theme.legend(figure)
+    says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of their means)."
+    says = " ".join([says, *filter(None, left)])
+    what = "Partially pooled against unpooled group coefficients."
+    return theme.finding(of_factor("shrinkage", fitted.model.design, grouping), figure, what, says)
+
+
+def forest(fitted: Fitted, factor: str | None = None) -> Finding:
+    """Each group's coefficients with intervals, sorted, and the population's behind them.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    factor : str, optional
+        Whose groups; the only grouping factor need not be named.
+    """
+    if not fitted.model.design.groupings:
+        return Finding("forest", "Without groups all rows share these coefficients.")
+    grouping = grouping_of(fitted.model.design, factor)
+    coefficients = varying(fitted, grouping)
+    J = grouping.n_levels
+    size = (4.6, 0.17 * min(J, MAX_ROWS) + 0.6)
+    figure, panels = theme.panels(len(coefficients), len(coefficients), size)
+    says = []
+    for panel, one in zip(panels, coefficients, strict=True):
+        middle, (low, high) = one.total.mean(0), interval(one.total)
+        order = spread(np.argsort(middle), MAX_ROWS)
+        places = np.arange(len(order))
+        _population(panel, one, order)
+        panel.hlines(places, low[order], high[order], color=theme.PARTIAL, alpha=0.6)
+        panel.scatter(middle[order], places, s=10, color=theme.PARTIAL, label="a group", zorder=3)
+        panel.set_yticks(places, grouping.levels[order], fontsize=7)
+        with_line = f", {' and '.join(one.explained)} included" if one.explained else ""
+        panel.set(xlabel=f"{one.name} of {grouping.name}{with_line}", ylim=(-1, len(order)))
+        low, high = interval(one.deviation)
+        apart = int(((low > 0) | (high < 0)).sum())
+        levels = grouping.levels
+        says.append(
+            f"**{one.name}** of {grouping.name}{with_line} goes from {middle.min():.3g} "
+            f"({levels[middle.argmin()]}) to {middle.max():.3g} ({levels[middle.argmax()]}), and "
+            f"for {apart} of {J:,} groups the interval of the deviation from the population's line "
+            "leaves out zero"
+        )
+    theme.legend(figure)
+    few = "" if J <= MAX_ROWS else f" Of {J:,} groups {MAX_ROWS} are shown, evenly spread."
+    text = f"{'; '.join(says)}. Intervals are {PROBABILITY:.0%} equal-tailed.{few}"
+    what = "Intervals of each group's coefficients."
+    return theme.finding(of_factor("forest", fitted.model.design, grouping), figure, what, text)
+
+
+def _population(panel: Any, one: Varying, order: np.ndarray) -> None:
+    """What groups share: their mean with its interval, or the line's value for each of them."""
+    if one.explained:
+        label = f"what the line with {' and '.join(one.explained)} says"
+        style: dict[str, Any] = {"marker": "|", "s": 40, "color": theme.COMPLETE}
+        panel.scatter(one.line.mean(0)[order], np.arange(len(order)), label=label, **style)
+        return
+    centre = one.total.mean(1)
+    label = f"{PROBABILITY:.0%} interval of that mean"
+    panel.axvline(centre.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
+    panel.axvspan(*interval(centre), color=theme.COMPLETE, alpha=0.25, lw=0, label=label)
+
+
+def variance(fitted: Fitted, rows: np.ndarray) -> Finding:
+    """Shares of variance by the population and each factor: `effects.variance_explained`, drawn.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    rows : (n,) int array
+        Rows of the data.
+    """
+    found = effects.variance_explained(fitted, rows)
+    table: Any = found.table
+    figure, axes = plt.subplots(figsize=(8, 0.34 * len(table) + 0.9))
+    places = np.arange(len(table))[::-1]
+    axes.hlines(places, table["q05"], table["q95"], color=theme.PARTIAL, lw=4, alpha=0.5)
+    axes.scatter(table["mean"], places, color=theme.PARTIAL, s=24, zorder=3)
+    axes.set_yticks(places, list(table.index))
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(table) - 0.4))
+    axes.set_xlabel(f"share of variance, with its {PROBABILITY:.0%} interval")
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    description = f"Intervals of {len(table)} shares of variance. {found.sentence}"
+    return replace(found, figure=figure, description=description)

@@ -1,0 +1,116 @@
+"""The coefficients of each group, beside what the population's line says of the group."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from partialpool.design.matrices import Design, Grouping
+from partialpool.posterior import draws
+from partialpool.posterior.fitted import Fitted
+
+#: Share of the width of the prior of no pooling from which on a group's own estimate is that prior.
+PRIOR = 0.1
+#: Own estimates that are so many times as uncertain as the median group's are left out.
+UNCERTAIN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Varying:
+    """A coefficient that varies by group, in draws.
+
+    Attributes
+    ----------
+    name : str
+        Of the coefficient, such as ``Intercept``.
+    explained : tuple of str
+        Predictors of the group, or their products with a varying column, that the line takes in:
+        no group on its own can tell them from its own coefficient (`Design.absorbed`).
+    line : (S, J) or (S, 1) array
+        What the population's part says of each group, or of all alike.
+    deviation : (S, J) array
+        How far the group is from there: its effect.
+    """
+
+    name: str
+    explained: tuple[str, ...]
+    line: np.ndarray
+    deviation: np.ndarray
+
+    @property
+    def total(self) -> np.ndarray:
+        """The group's coefficient (S, J)."""
+        return self.line + self.deviation
+
+
+def grouping_of(design: Design, factor: str | None) -> Grouping:
+    """The grouping of a factor, which need not be named where it is the only one.
+
+    Raises
+    ------
+    ValueError
+        With the names to choose from.
+    """
+    if factor is None and len(design.groupings) == 1:
+        return design.groupings[0]
+    for grouping in design.groupings:
+        if grouping.name == factor:
+            return grouping
+    names = ", ".join(grouping.name for grouping in design.groupings)
+    raise ValueError(f"factor: choose from {names}, not {factor!r}.")
+
+
+def alone(fitted: Fitted, grouping: Grouping) -> Fitted:
+    """The fit in which the groups of a factor know nothing of each other; others stay pooled."""
+    several = len(fitted.model.design.groupings) > 1
+    return fitted.ways[f"none of {grouping.name}" if several else "none"]
+
+
+def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
+    """The coefficients that vary by the groups of a factor, column by column of its Z."""
+    design, values = fitted.model.design, fitted.values
+    absorbed = design.absorbed(grouping)
+    found = []
+    for k, z_name in enumerate(grouping.z_names):
+        line = np.zeros((len(values["sigma"]), 1))
+        explained = []
+        for column, (at, factor) in absorbed.items():
+            if at == k:
+                name = design.x_names[column]
+                alike = np.ptp(factor) == 0
+                explained += [] if alike else [name]
+                line = line + values[name][:, None] * (factor[:1] if alike else factor)
+        name = draws.coefficient(z_name)
+        found.append(Varying(name, tuple(explained), line, values[grouping.effect(k)]))
+    return found
+
+
+def estimable(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
+    """Which groups (J,) know coefficient k of those of a factor well enough on their own.
+
+    Of the others, some have only the prior of no pooling, ten thousand times as wide as the data;
+    some rows so few or so close together that their estimate is more than `UNCERTAIN` times as
+    uncertain as that of the median group that has one.
+    """
+    width = none.model.priors[grouping.sd_names[k]].arguments[0]
+    sd = none.values[grouping.effect(k)].std(0)
+    known = sd < PRIOR * width
+    return known & (sd <= UNCERTAIN * np.median(sd[known])) if known.any() else known
+
+
+def named(grouping: Grouping, some: np.ndarray, most: int = 4) -> str:
+    """Some groups (J, bool) of a factor by their labels, the first few where they are many."""
+    labels = [str(level) for level in grouping.levels[some]]
+    more = f" and {len(labels) - most:,} more" if len(labels) > most else ""
+    return ", ".join(labels[:most]) + more
+
+
+def too_uncertain(z_name: str, grouping: Grouping, known: np.ndarray) -> str:
+    """Of which groups a coefficient is left out as not `estimable`; empty where of none."""
+    out = int((~known).sum())
+    if not out:
+        return ""
+    groups = f"{out:,} {'group' if out == 1 else 'groups'} of {grouping.name}"
+    return (
+        f"The own {draws.coefficient(z_name)} of {groups} is too uncertain to count "
+        f"({named(grouping, ~known)})."
+    )
