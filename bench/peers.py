@@ -41,8 +41,13 @@ class Peer:
 
 OURS = ("partialpool.fit.fitting",)
 NO_CORRELATION = "no correlation, for it has none; coefficients non-centred, predictors centred"
+#: Data sets with several grouping factors, and all with many effects.
+SEVERAL = ("InstEval", "InstEval-dept", "ratings")
+MANY = ("10000x100", *SEVERAL)
+ONE_FACTOR = dict.fromkeys(SEVERAL, "not written for several factors here")
+LARGE = dict.fromkeys(MANY, "bambi-nutpie stands for samplers of all effects")
 ONLY_ORIGIN = dict.fromkeys(
-    ("sleepstudy", "radon", "Exam", "1000x100"), "the origin's method, on the origin's data"
+    ("sleepstudy", "radon", "Exam", "1000x100", *MANY), "the origin's method, on the origin's data"
 )
 PEERS = {
     "exact": Peer("samplers:exact", "ours", OURS, "posterior of everything, group effects too"),
@@ -50,7 +55,11 @@ PEERS = {
         "samplers:exact_without_effects", "ours", OURS, "without draws of the group effects"
     ),
     "marginal-nutpie": Peer(
-        "samplers:marginal", "ours", (*OURS, "pymc", "nutpie"), "NUTS on the marginal model"
+        "samplers:marginal",
+        "ours",
+        (*OURS, "pymc", "nutpie"),
+        "NUTS on the marginal model",
+        ONE_FACTOR,
     ),
     "metropolis": Peer(
         "samplers:metropolis",
@@ -60,21 +69,30 @@ PEERS = {
         ONLY_ORIGIN,
     ),
     "bambi-nutpie": Peer("samplers:bambi_nutpie", "sampler", ("bambi", "nutpie"), NO_CORRELATION),
-    "bambi-pymc": Peer("samplers:bambi_pymc", "sampler", ("bambi",), NO_CORRELATION),
+    "bambi-pymc": Peer("samplers:bambi_pymc", "sampler", ("bambi",), NO_CORRELATION, LARGE),
     "pymc-lkj": Peer(
         "samplers:pymc_lkj",
         "sampler",
         ("pymc", "nutpie"),
         "LKJCholeskyCov, centred, sampled by nutpie; the same priors",
-        {"origin": "one varying coefficient has no correlation"},
+        {"origin": "one varying coefficient has no correlation"} | LARGE,
     ),
     "rstanarm": Peer(
         "in_r:rstanarm",
         "sampler",
         note="its own prior of the standard deviations; sigma flat where ours is uniform",
+        unfit=LARGE,
     ),
-    "brms": Peer("in_r:brms", "sampler", note="the intercept's prior is on centred predictors"),
-    "statsmodels": Peer("estimators:statsmodels", "estimate", ("statsmodels.formula.api",), "REML"),
+    "brms": Peer(
+        "in_r:brms", "sampler", note="the intercept's prior is on centred predictors", unfit=LARGE
+    ),
+    "statsmodels": Peer(
+        "estimators:statsmodels",
+        "estimate",
+        ("statsmodels.formula.api",),
+        "REML",
+        dict.fromkeys(SEVERAL, "its crossed form is one dense matrix of rows by rows"),
+    ),
     "mixedlm": Peer("estimators:mixedlm", "estimate", ("mixedlm", "pandas"), "REML"),
     "gpboost": Peer(
         "estimators:gpboost",

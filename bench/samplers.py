@@ -64,8 +64,8 @@ def _bambi(data: Data, seed: int, settings: Settings, method: str) -> Result:
         return bmb.Prior(ours.family, **{k: float(v) for k, v in ours.keywords.items()})
 
     priors = {name: prior(name) for name in [*design.x_names, "sigma"]}
-    for k, name in enumerate(design.sd_names):
-        priors[design.effect(k)] = bmb.Prior("Normal", mu=0, sigma=prior(name))
+    for effect, name in zip(design.effects, design.sd_names, strict=True):
+        priors[effect] = bmb.Prior("Normal", mu=0, sigma=prior(name))
     model = bmb.Model(data.formula, data.table, priors=priors)
     tree = model.fit(
         inference_method=method, random_seed=seed, progressbar=False, **_sizes(settings)

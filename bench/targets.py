@@ -41,6 +41,9 @@ TARGETS = (
     ),
     *(Target(name, "seconds", 1, ("lme4",), 0.07) for name in ("sleepstudy", "radon", "Exam")),
     Target("1000x100", "seconds", 1, ("gpboost",), 0.14),
+    Target("InstEval", "seconds", 1, ("gpboost",), 1.19),
+    Target("InstEval-dept", "seconds", 0.5, ("gpboost",), 6.5),
+    Target("ratings", "seconds", 0.5, ("gpboost",), 1.86),
 )
 
 
