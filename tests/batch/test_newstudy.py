@@ -111,6 +111,10 @@ def test_dropped_rows_are_counted(root):
         ["verify"],
         ["index"],
         ["lab"],
+        ["check"],
+        ["preview", "trees"],
+        ["schema"],
+        ["eject", "regression"],
         ["notebooks", "--fix"],
     ],
     ids=lambda words: words[0],
@@ -126,6 +130,7 @@ def test_outside_a_project_a_command_says_so_and_writes_nothing(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
+    assert "Make one: partialpool init NAME" in said.err
     assert "partialpool --root FOLDER" in said.err
     assert list(tmp_path.iterdir()) == []
     after = sorted(REPOSITORY.glob("params/*")), (REPOSITORY / "reports" / "index.html").exists()

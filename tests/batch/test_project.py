@@ -1,5 +1,6 @@
 """A project of one's own: made at once or not at all; shipped notebooks, used or copied."""
 
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -48,7 +49,8 @@ def test_init_makes_a_project_and_says_how_to_go_on(here, capsys):
     }
     assert [path.name for path in here.iterdir()] == ["wages"]
     assert (root / "README.md").read_text().startswith("# wages\n")
-    assert "{{" not in (root / "requirements.txt").read_text()
+    version = importlib.metadata.version("partialpool")
+    assert (root / "requirements.txt").read_text().endswith(f"\npartialpool=={version}\n")
     [run] = study_file.plan(root, study_file.find(root))
     assert run.notebook == notebooks.shipped() / "regression.ipynb"
     for name in ("environment.yml", ".github/workflows/reports.yml"):

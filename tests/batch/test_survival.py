@@ -132,7 +132,7 @@ def one(project, text="notebook: quick"):
 def test_a_kernel_that_does_not_start_is_tried_again(project, monkeypatch):
     run, calls = one(project), []
 
-    def papermill(run, target, place, log, threads):
+    def papermill(run, target, place, *_):
         calls.append(1)
         if len(calls) < 3:
             raise RuntimeError("Kernel died before replying to kernel_info")
@@ -154,7 +154,7 @@ def test_a_kernel_that_does_not_start_is_tried_again(project, monkeypatch):
 def test_inputs_that_change_during_a_run_make_it_run_again(project, monkeypatch):
     run = one(project)
 
-    def papermill(run, target, place, log, threads):
+    def papermill(run, target, place, *_):
         nbformat.write(nbformat.read(run.notebook, as_version=4), target)
         run.notebook.write_text(run.notebook.read_text().replace("0.05", "0.5"))
         summary_file.record(None, {"status": "passed", "checks": []}, place)

@@ -81,7 +81,7 @@ def stranger(tmp_path, environment):
 
 def test_from_a_table_to_a_page(stranger):
     before = stranger.installed()
-    assert "cd Löhne && make report" in stranger.call("partialpool", "init", "Löhne")
+    assert "Next: cd 'Löhne' && make report" in stranger.call("partialpool", "init", "Löhne")
     stranger.here /= "Löhne"
     rng = np.random.default_rng(1)
     person = np.repeat(np.arange(8), 6)

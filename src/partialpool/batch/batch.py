@@ -181,10 +181,11 @@ def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], loc
         *("--keep-going", "--rerun-incomplete", "--nolock", "--scheduler", "greedy", "--nocolor"),
         *extra,
     ]
+    # Snakemake keeps copies of workflows where a person's caches lie; the project has its own.
+    env = os.environ | {"XDG_CACHE_HOME": str(root / CACHE)}
+    options: dict[str, Any] = {"cwd": root, "env": env, "start_new_session": True}
     with (folder / "snakemake.log").open("w") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, pass_fds=(lock,), start_new_session=True, cwd=root
-        )
+        process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=(lock,), **options)
         try:
             _follow(process, todo, jobs)
             return False

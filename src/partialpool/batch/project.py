@@ -1,5 +1,6 @@
 """A project of one's own: made in an empty folder, and given copies of shipped notebooks."""
 
+import contextlib
 import importlib.metadata
 import shutil
 import tempfile
@@ -55,7 +56,9 @@ def make(folder: Path) -> Path:
 
 def _fill(folder: Path, name: str) -> None:
     """Write what a new project of some name holds."""
-    facts = {"name": name, "version": importlib.metadata.version("partialpool")}
+    facts = {"name": name, "version": ""}
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # the source alone
+        facts["version"] = f"=={importlib.metadata.version('partialpool')}"
     for path in filter(Path.is_file, sorted(TEMPLATE.rglob("*"))):
         if "__pycache__" in path.parts:
             continue

@@ -39,7 +39,6 @@ def environment(root: Path, threads: int | None = None) -> dict[str, str]:
     if "compiledir" not in flags:
         flags = ",".join(filter(None, [flags, f"base_compiledir={cache / 'pytensor'}"]))
     env = {
-        "XDG_CACHE_HOME": str(cache),
         "MPLCONFIGDIR": str(cache / "matplotlib"),
         "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", str(cache / "numba")),
         "PYTENSOR_FLAGS": flags,
