@@ -335,8 +335,10 @@ def test_in_a_browser_from_disk(browser, listed, width):
     fits = "document.documentElement.scrollWidth <= innerWidth"
     assert tab.evaluate(fits)
     assert not tab.locator("details.code[open]").count()
+    assert not tab.locator("details.code").first.is_visible()
     tab.click("#code-switch")
     assert tab.locator("details.code[open]").count() == 5
+    assert tab.locator("details.code").first.is_visible()
     assert tab.evaluate("document.querySelector('math').getBoundingClientRect().width") > 10
     assert tab.locator(".contents details").evaluate("d => d.open") is (width >= 1200)
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

@@ -1,11 +1,13 @@
 "use strict";
-// One switch for all code cells; each can still be opened by itself.
+// One switch shows all code, which is not seen before; where a notebook broke, its code always is.
 const button = document.getElementById("code-switch");
 if (button) {
   button.hidden = false;
+  document.documentElement.classList.add("bare");
   button.addEventListener("click", () => {
     const open = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(open));
+    document.documentElement.classList.toggle("bare", !open);
     button.textContent = open ? "Hide code" : "Show code";
     document.querySelectorAll("details.code").forEach((cell) => { cell.open = open; });
   });
