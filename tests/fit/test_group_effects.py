@@ -20,7 +20,7 @@ from partialpool.simulation import simulate
 
 
 def of(target, theta, drawn):
-    return group_effects.of_draws(target.likelihood, target, theta, drawn)
+    return group_effects.of_draws(target, theta, drawn)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -92,8 +92,7 @@ def test_moments_between_nodes_are_those_of_every_draw(case):
     at = importance.resample(sample, np.random.default_rng(0))[:400]
     theta, _ = target.theta(sample.u[at])
     rest = sample.rest[at]
-    posterior = through.posterior
-    between = group_effects.of_draws(posterior.likelihood, posterior, theta, rest)
+    between = of(through.posterior, theta, rest)
     every = of(target, theta, rest)
     draws = between.draw(np.random.default_rng(1), [0, 1])
     pairs = zip(between.moments(), every.moments(), draws, strict=True)

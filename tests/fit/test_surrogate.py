@@ -8,7 +8,7 @@ from test_elimination import insteval
 
 import partialpool as pp
 from partialpool.design.priors import parse
-from partialpool.fit import exact, importance, surrogate
+from partialpool.fit import exact, exploration, importance, surrogate
 from partialpool.fit.interpolation import Interpolant, leja, lower_set
 from partialpool.fit.ratios import Profile, Ratios
 from partialpool.fit.reduction import Factor, eliminate
@@ -77,11 +77,11 @@ def posterior(problem, scale="HalfNormal(1)", correlated=False):
 
 
 def starts(target):
-    return exact.starting_places(target, target.likelihood.rms)
+    return exact.starting_places(target, target.likelihood.rows.rms)
 
 
 def explore(target, seed):
-    return surrogate.explore(target, starts(target), np.random.default_rng(seed))
+    return exploration.explore(target, starts(target), np.random.default_rng(seed))
 
 
 @functools.cache
@@ -90,7 +90,7 @@ def two(case):
     problem, scale, correlated = CASES[case]
     target = posterior(crossed(**problem), scale, correlated)
     rng = np.random.default_rng(1)
-    direct = surrogate._directly(target, starts(target), rng, 4000, "")
+    direct = exploration._directly(target, starts(target), rng, 4000, "")
     return target, explore(target, seed=2), direct
 
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_certified_is_sampled_from_the_density_or_refused(monkeyp
     assert "no surrogate of its density was certified" in explored.route
     gap = explored.sample.log_evidence - direct.sample.log_evidence
     assert abs(gap) < 4 * np.hypot(explored.sample.log_evidence_se, direct.sample.log_evidence_se)
-    monkeypatch.setattr(surrogate, "PATIENCE", 0.0)
+    monkeypatch.setattr(exploration, "PATIENCE", 0.0)
     with pytest.raises(ValueError, match="choose method nutpie"):
         explore(target, seed=0)
 
@@ -257,7 +257,7 @@ def test_one_factor_of_many_groups_takes_a_surrogate():
     assert fit.attrs["surrogate_error"] < surrogate.MAX_ERROR
     target = model.theta_posterior
     places = exact.starts(model.design, target)
-    direct = surrogate._directly(target, places, np.random.default_rng(2), 4000, "")
+    direct = exploration._directly(target, places, np.random.default_rng(2), 4000, "")
     gap = fit.attrs["log_evidence"] - direct.sample.log_evidence
     assert abs(gap) < 4 * np.hypot(fit.attrs["log_evidence_se"], direct.sample.log_evidence_se)
     verdict = checks.check(fit)

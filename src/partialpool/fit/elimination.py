@@ -133,6 +133,12 @@ class Elimination:
             at = found[f].stop
         return found
 
+    @property
+    def rms(self) -> np.ndarray:
+        """Root mean squares of the varying columns of all factors, in the user's units."""
+        whole = [s * J for s, J in zip(self.squares, self.levels, strict=True)]
+        return np.sqrt(np.concatenate(whole) / self.n_rows)
+
     @cached_property
     def lanes(self) -> tuple[np.ndarray, np.ndarray]:
         """R (q, q, J) and G (q, m, J) of the first factor, levels last."""

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from partialpool.design.matrices import Design
-from partialpool.fit import exact, importance, surrogate
+from partialpool.design.priors import Prior
+from partialpool.fit import exact, exploration, group_effects, importance
+from partialpool.fit.exploration import Explored
+from partialpool.fit.reduction import Factor, eliminate
 from partialpool.fit.regression import Regression
-from partialpool.fit.surrogate import Explored
 
 #: Key of the stream of the group effects, spawned from the fit's seed.
 EFFECT_STREAM = 2
@@ -35,7 +37,7 @@ def explore(
     """
     target = regression.theta_posterior
     starts = exact.starts(regression.design, target)
-    return surrogate.explore(target, starts, rng, effective=total, scattered=scattered)
+    return exploration.explore(target, starts, rng, effective=total, scattered=scattered)
 
 
 def population_draws(
@@ -73,18 +75,38 @@ def drawn(
 
 
 @cache
-def warm_up() -> float:
+def warm_up(several: bool = False) -> float:
     """Compile, or load, what an exact fit runs, once in a process; return the seconds it took.
 
-    So the time of a fit is that of the fit, whether it is the first one or not.
+    So the time of a fit is that of the fit, whether it is the first one or not. With `several`,
+    what takes more than one grouping factor.
     """
     begun = time.perf_counter()
+    if several:
+        _few_rows_of_two_factors()
+        return time.perf_counter() - begun
     y = [0.0, 1.0, 0.5, 2.0, 1.0, 3.0]
     small = Regression("y ~ 1 + (1 | g)", pd.DataFrame({"y": y, "g": [0, 0, 1, 1, 2, 2]}))
     values, _, sample = population_draws(small, 10, np.random.default_rng(0))
     small.theta_posterior(sample.u[:2])
     with_effects(small, {name: value[None] for name, value in values.items()}, 0)
     return time.perf_counter() - begun
+
+
+def _few_rows_of_two_factors() -> None:
+    rng = np.random.default_rng(0)
+    y, X = rng.normal(size=60), np.ones((60, 1))
+    factors = [Factor(rng.integers(n, size=60), X, n) for n in (9, 8)]
+    rows = eliminate(y, X, factors, small=0)
+    unit = Prior("HalfNormal", (1.0,))
+    wide = [Prior("Normal", (0.0, 1.0))]
+    target = exact.of_factors(rows, wide, [unit] * 3, [(0,), (1,)], [1.0, 1.0])
+    starts = exact.starting_places(target, rows.rms)
+    explored = exploration.explore(target, starts, rng, effective=10)
+    theta, _ = target.theta(explored.sample.u[:2])
+    effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[:2])
+    effects.moments()
+    effects.draw(rng, [0, 1])
 
 
 def with_effects(

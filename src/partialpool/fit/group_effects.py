@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg.blas import dtrsm
 
-from partialpool.fit.coordinates import Coordinates, Theta
+from partialpool.fit.coordinates import Theta
 from partialpool.fit.elimination import Elimination, Solved, one_thread
+from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.interpolation import Interpolant
 from partialpool.fit.kernels import draw_effects, threads
 from partialpool.fit.likelihoods import Reduced
@@ -266,20 +267,19 @@ def _scattered(rows: Elimination, solved: Solved, z: np.ndarray) -> np.ndarray:
     return v
 
 
-def of_draws(
-    likelihood: Reduced | Interpolated, posterior: Coordinates, theta: Theta, drawn: np.ndarray
-) -> GroupEffects:
-    """Effects for draws of theta, from a surrogate or from elsewhere.
+def of_draws(posterior: ThetaPosterior, theta: Theta, drawn: np.ndarray) -> GroupEffects:
+    """Effects for draws of theta from the posterior of several factors.
 
     Parameters
     ----------
-    likelihood : Reduced or Interpolated
-        What theta was drawn with; the surrogate's nodes are used again.
-    posterior : Coordinates
+    posterior : ThetaPosterior
+        That which theta was drawn from: of a surrogate the nodes are used again.
     theta : Theta
     drawn : (S, n) array
     """
+    likelihood = posterior.likelihood
     if isinstance(likelihood, Interpolated):
         ratios = likelihood.ratios
         return GroupEffects(ratios.likelihood, theta, drawn, ratios, likelihood.interpolant)
+    assert isinstance(likelihood, Reduced)
     return GroupEffects(likelihood, theta, drawn, Ratios(posterior, likelihood), None)

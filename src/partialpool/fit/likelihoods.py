@@ -134,13 +134,6 @@ class Reduced:
         return self.rows.y_scale
 
     @cached_property
-    def rms(self) -> np.ndarray:
-        """Root mean squares (Q,) of the varying columns."""
-        rows = self.rows
-        squares = [s * J for s, J in zip(rows.squares, rows.levels, strict=True)]
-        return np.sqrt(np.concatenate(squares) / rows.n_rows)
-
-    @cached_property
     def columns(self) -> list[slice]:
         """Where each factor's columns stand in theta's L."""
         ends = np.cumsum([0, *self.rows.widths])

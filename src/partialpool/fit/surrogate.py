@@ -6,32 +6,24 @@ good enough: the error of the log density at fresh draws, and how many draws lie
 sides, which the first cannot see (docs/method.md).
 """
 
-import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from partialpool.fit import exact, given_ratios, importance
+from partialpool.fit import given_ratios
 from partialpool.fit.coordinates import Theta
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.interpolation import Interpolant
-from partialpool.fit.likelihoods import OneFactor, Reduced
+from partialpool.fit.likelihoods import Reduced
 from partialpool.fit.ratios import RIGHT_ANGLE, Profile, Ratios, box, climb
-from partialpool.fit.reduction import of_crossproducts
 
 #: Draws at which the surrogate is held against the density, and the root mean square of the
 #: differences of their logs from which on it is not good enough.
 FRESH, MAX_ERROR = 8, 0.01
 #: Outer part of the box at each side, and the share of draws in it from which on it is extended.
 EDGE, MAX_EDGE = 0.05, 2 / 4000
-#: How far a side is extended, in widths of the box; attempts; most nodes.
-EXTENSION, ATTEMPTS, MAX_NODES = 0.25, 12, 400
-#: Products of an evaluation from which on a surrogate is worth its nodes.
-WORTH = 10_000
-#: Seconds that a direct fit may take where a surrogate is not certified, and its evaluations.
-PATIENCE, EVALUATIONS = 60.0, 10_000
-#: Words of the route.
-THETA, REST = "importance sampling of theta", "then Gaussian draws"
+#: How far a side is extended, in widths of the box, and most nodes.
+EXTENSION, MAX_NODES = 0.25, 400
 
 
 @dataclass(frozen=True)
@@ -91,41 +83,6 @@ class Certificate:
     def passed(self) -> bool:
         """Whether both figures are within their limits."""
         return self.rms <= MAX_ERROR and bool((self.edges <= MAX_EDGE).all())
-
-
-@dataclass(frozen=True)
-class Explored:
-    """A sample of theta with all that was drawn beside it.
-
-    Attributes
-    ----------
-    posterior : ThetaPosterior
-        What was sampled: the density itself, or its surrogate.
-    sample : importance.Sample
-    certificate : Certificate, optional
-        Of the surrogate; None where the density itself was sampled.
-    route : str
-        In words.
-    """
-
-    posterior: ThetaPosterior
-    sample: importance.Sample
-    certificate: Certificate | None
-    route: str
-
-    @property
-    def attributes(self) -> dict[str, str | int | float]:
-        """What a fit says of them."""
-        found: dict[str, str | int | float] = {"route": self.route}
-        if self.certificate is not None:
-            found |= {
-                "surrogate_error": self.certificate.rms,
-                "surrogate_error_max": self.certificate.largest,
-                "surrogate_edge_share": float(self.certificate.edges.max()),
-                "surrogate_nodes": self.certificate.nodes,
-                "surrogate_evaluations": self.certificate.evaluations,
-            }
-        return found
 
 
 @dataclass
@@ -278,126 +235,3 @@ def _interpolant(
 
     free = (low > limits[:, 0]) & (high < limits[:, 1])
     return Interpolant(rows_say, low, high, free, degrees)
-
-
-def explore(
-    target: ThetaPosterior,
-    starts: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    effective: int = 4000,
-    scattered: bool = False,
-) -> Explored:
-    """Draw theta and coefficients, and the effects of small factors beside others.
-
-    From the density itself where it is cheap, as with one factor of few groups; through a surrogate
-    where it is dear, and from the density after all where no surrogate can be certified.
-
-    Parameters
-    ----------
-    target : ThetaPosterior
-    starts : (K, d) array
-        Where the search for modes begins, see `exact.starting_places`.
-    rng : numpy.random.Generator
-    effective : int
-        Number of draws that are wanted.
-    scattered : bool
-        Whether to begin at random places, as a second fit does that shall see what the first may
-        have missed.
-
-    Raises
-    ------
-    ValueError
-        Where no surrogate can be certified and the density would take more than `PATIENCE`.
-    """
-    if _cheap(target):
-        if scattered:
-            starts = exact.scattered(starts, rng)
-        return _directly(target, starts, rng, effective, f"{THETA}, {REST}")
-    exactly = target
-    if isinstance(target.likelihood, OneFactor):
-        one = target.likelihood
-        target = replace(target, likelihood=Reduced(of_crossproducts(one.cross), one.prior))
-    surrogate = build(target, starts[0], _somewhere(target, rng) if scattered else None)
-    for _ in range(ATTEMPTS):
-        posterior = surrogate.posterior
-        sample = importance.sample(
-            posterior,
-            surrogate.starts(),
-            rng,
-            effective=effective,
-            mirrors=target.mirrors,
-            draw=posterior.with_coefficients,
-        )
-        u = sample.u[importance.resample(sample, rng)]
-        edges = surrogate.edges(u)
-        if (edges > MAX_EDGE).any():
-            surrogate.extend(edges > MAX_EDGE)
-            continue
-        certificate = surrogate.certify(u[:FRESH], edges)
-        if certificate.passed and sample.trusted:
-            return Explored(posterior, sample, certificate, f"{THETA} on a surrogate, {REST}")
-        if certificate.passed or len(surrogate.interpolant.nodes) > MAX_NODES:
-            break
-        surrogate.grow(u[:200])
-    _affordable(exactly, starts)
-    route = f"{THETA}, for no surrogate of its density was certified, {REST}"
-    return _directly(exactly, starts, rng, effective, route)
-
-
-def _cheap(target: ThetaPosterior) -> bool:
-    """Whether the density itself is to be sampled: few products, or a ratio that is not free."""
-    likelihood, sigma = target.likelihood, target.scales[0]
-    if any(prior.fixed and prior.arguments[0] > 0 for prior in target.scales[1:]):
-        return True
-    if isinstance(likelihood, OneFactor):
-        cross = likelihood.cross
-        # a ratio needs noise that is there, and that every row has alike
-        noiseless = cross.log_weight is None and sigma.fixed
-        return noiseless or cross.at is not None or cross.R.size * len(cross.E) ** 2 <= WORTH
-    assert isinstance(likelihood, Reduced)
-    rows = likelihood.rows
-    return not rows.n_middle and rows.R.size * len(rows.E) ** 2 <= WORTH
-
-
-def _somewhere(target: ThetaPosterior, rng: np.random.Generator) -> np.ndarray:
-    """A random place, of ratios between 0.1 and 1.8."""
-    assert isinstance(target.likelihood, Reduced)
-    ratios = Ratios(target, target.likelihood)
-    place = np.zeros(ratios.dimension)
-    size = 0.4 * np.exp(rng.uniform(-1.5, 1.5, size=len(ratios.sizes)))
-    place[: len(size)] = np.arcsinh(size * np.sqrt(ratios.weights[ratios.sizes]))
-    return place
-
-
-def _affordable(target: ThetaPosterior, starts: np.ndarray) -> None:
-    target(starts[:1])  # loads what is compiled
-    times = []
-    for _ in range(3):
-        begun = time.process_time()
-        target(starts[:1])
-        times.append(time.process_time() - begun)
-    seconds = min(times) * EVALUATIONS
-    if seconds > PATIENCE:
-        raise ValueError(
-            f"An exact fit of these factors would take {seconds / 60:.0f} minutes; choose method "
-            "nutpie with the marginal model."
-        )
-
-
-def _directly(
-    target: ThetaPosterior,
-    starts: np.ndarray,
-    rng: np.random.Generator,
-    effective: int,
-    route: str,
-) -> Explored:
-    sample = importance.sample(
-        target,
-        starts,
-        rng,
-        effective=effective,
-        mirrors=target.mirrors,
-        draw=target.with_coefficients,
-    )
-    return Explored(target, sample, None, route)
