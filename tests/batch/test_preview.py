@@ -68,6 +68,16 @@ def test_one_kernel_does_it_all_and_forgets(project):
     assert processes(project) == []
 
 
+def test_a_kernel_waits_with_what_the_notebook_imports(project):
+    with preview.warm(project.root) as kernel:
+        kernel.start(first(project))
+        waiting = kernel.manager
+        said = execute.execute(first(project), kernel=kernel)["headline"]
+        kernel.start(first(project))
+        assert kernel.manager is waiting
+        assert said == f"{waiting.provisioner.pid} old 1 [False, 4]"
+
+
 def test_a_warm_kernel_gives_the_numbers_of_a_fresh_one(project, capsys):
     project.study("p", "notebook: posterior")
     with preview.warm(project.root) as kernel:

@@ -1,9 +1,11 @@
 """Notebooks: the parameters they declare, and how they are committed, with docs/studies.md."""
 
 import ast
+import contextlib
 import json
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,20 @@ def parameters(cells: list[dict[str, Any]]) -> dict[str, Any]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {target.id: default for target in targets if isinstance(target, ast.Name)}
     return found
+
+
+def trees(cells: Iterable[dict[str, Any]]) -> Iterator[ast.Module]:
+    """Syntax trees of the code cells that are Python alone, without IPython's own syntax."""
+    for cell in cells:
+        if cell["type"] == "code":
+            with contextlib.suppress(SyntaxError):
+                yield ast.parse(cell["source"])
+
+
+def imports(cells: Iterable[dict[str, Any]]) -> str:
+    """The import statements of a notebook."""
+    nodes = [node for tree in trees(cells) for node in tree.body]
+    return "\n".join(ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom))
 
 
 def settings(path: Path) -> dict[str, tuple[Any, str]]:

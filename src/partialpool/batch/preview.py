@@ -28,6 +28,8 @@ from partialpool.data.paths import CACHE, shown
 
 #: Seconds between two looks at what may have changed.
 PAUSE = 0.4
+#: Seconds after which a kernel hangs, however busy the machine is.
+PATIENCE = 300
 #: What a kernel forgets before a notebook runs in it: names, counts, figures, and the modules in
 #: folders of notebooks.
 FORGET = """
@@ -80,6 +82,7 @@ def preview(root: Path, study: str, *, browser: bool = True) -> int:
             )
             if not opened:
                 opened = webbrowser.open(page.as_uri())
+            kernel.start(run)
     batch.say("Ended.")
     return 0
 
@@ -142,6 +145,13 @@ class Warm:
             self._forget(run)
         return self.manager
 
+    def start(self, run: Run) -> None:
+        """Have a kernel wait with all that the notebook imports, if there is none yet."""
+        if self.manager is None:
+            manager = self.ready(run)
+            run_sync(manager.start_kernel)(cwd=str(run.home))
+            self._do(notebooks.imports(notebooks.read_notebook(run.notebook)))
+
     def stop(self) -> None:
         """End the kernel, if there is one."""
         if self.manager is not None and self.manager.has_kernel:
@@ -153,10 +163,13 @@ class Warm:
 
     def _forget(self, run: Run) -> None:
         folders = tuple(str(folder) for folder in {run.home, notebooks.shipped()})
+        self._do(FORGET.format(folders=folders))
+
+    def _do(self, code: str) -> None:
         client = self.manager.blocking_client()
         client.start_channels()
-        client.wait_for_ready(timeout=60)
-        client.execute(FORGET.format(folders=folders), silent=True, reply=True, timeout=60)
+        client.wait_for_ready(timeout=PATIENCE)
+        client.execute(code, silent=True, reply=True, timeout=PATIENCE)
         client.stop_channels()
 
 

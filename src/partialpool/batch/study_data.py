@@ -89,12 +89,8 @@ def _settings(run: Run) -> dict[str, Any] | None:
 
 def _fits_formula(cells: Iterable[dict[str, Any]]) -> bool:
     """Whether a notebook makes a model of its setting `formula`, by ``Model(formula, ...)``."""
-    for cell in cells:
-        try:
-            nodes = list(ast.walk(ast.parse(cell["source"]))) if cell["type"] == "code" else []
-        except SyntaxError:  # IPython's own
-            continue
-        for node in nodes:
+    for tree in notebooks.trees(cells):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Name):
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 if name == "Model" and node.args[0].id == "formula":
