@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from partialpool.data.tables import table_digest
+from partialpool.design.matrices import Design
 from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, pymc_fit
 from partialpool.fit.exact_fit import population_draws, warm_up, with_effects
@@ -41,7 +42,7 @@ def fit(
     `exact_fit.population_draws`, and leaves out group effects from `FEW_EFFECTS` on.
     """
     gaussian = regression.family == "gaussian"
-    method = method or ("exact" if gaussian else "nutpie")
+    method = method or ("exact" if regression.closed_form else "nutpie")
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r}; choose from {', '.join(METHODS)}.")
     if method == "exact" and not gaussian:
@@ -62,9 +63,8 @@ def fit(
         forms: str | list[str] = form
         route = f"PyMC, {form}"
         if parametrization is None and form == "marginal" and not regression.integrates:
-            chosen = centring.choose(regression, fit(regression.gaussian()))
-            forms, form = list(chosen["form"]) or "centered", ""
-            route = f"PyMC; {centring.sentence(chosen)}".rstrip("; ")
+            forms, words = _forms(regression)
+            form, route = "", f"PyMC; {words}".rstrip("; ")
             options |= {"accept": pymc_fit.ACCEPT}
         variables, stats = pymc_fit.sample(regression, method, forms, **options)
         attrs = {"route": route}
@@ -80,6 +80,21 @@ def fit(
         "data_sha256": regression.table.attrs.get("sha256") or table_digest(regression.table),
     }
     return _tree(regression, variables, stats, attrs)
+
+
+def _forms(regression: Regression) -> tuple[str | list[str], str]:
+    """The form of each varying coefficient, and why.
+
+    As the exact posterior with Gaussian noise says; where there is none, non-centred but for
+    effects of a fixed standard deviation, which have no funnel.
+    """
+    gaussian, sds = regression.gaussian(), regression.design.sd_names
+    if gaussian.closed_form:
+        chosen = centring.choose(regression, fit(gaussian))
+        return list(chosen["form"]) or "centered", centring.sentence(chosen)
+    priors = [regression.priors[name] for name in sds]
+    held = [prior.fixed and prior.arguments[0] > 0 for prior in priors]
+    return ["centered" if fixed else "noncentered" for fixed in held], "noncentered"
 
 
 def _exact(regression: Regression, draws: int, chains: int, seed: int, reference: bool) -> Drawn:
@@ -104,7 +119,7 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, reference
             "log_evidence_se": sample.log_evidence_se,
         }
     stats = {"lp": lp.reshape(chains, draws)}
-    effects = draws * chains * regression.design.n_groups * len(regression.design.z_names)
+    effects = draws * chains * n_effects(regression.design)
     if 0 < effects <= (FEW_EFFECTS if reference else MAX_EFFECTS):
         values = with_effects(regression, values, seed)
     return values, stats, attrs
@@ -126,6 +141,11 @@ def _nuts_instead(
     return variables, stats, made | {"route": f"NUTS on the {form} model: {reason}"}
 
 
+def n_effects(design: Design) -> int:
+    """Number of group effects."""
+    return sum(grouping.n_levels * len(grouping.z_names) for grouping in design.groupings)
+
+
 def another_seed(seed: int) -> int:
     """A seed whose streams are independent of those of `seed`: that of a second, exact fit."""
     other = np.random.SeedSequence(seed, spawn_key=(REFERENCE_STREAM,))
@@ -139,21 +159,13 @@ def _tree(
     attrs: dict[str, Any],
 ) -> xr.DataTree:
     design = regression.design
-    effects = [design.effect(k) for k in range(len(design.z_names))]
-    order = [
-        n for n in dict.fromkeys([*regression.parameters, "sigma", *effects]) if n in variables
-    ]
+    dims = {name: (grouping.dim,) for grouping in design.groupings for name in grouping.effects}
+    order = [n for n in dict.fromkeys([*regression.parameters, "sigma", *dims]) if n in variables]
     chains, draws = variables["sigma"].shape
     coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
     posterior = xr.Dataset(
-        {
-            name: (
-                ("chain", "draw", design.group_dim) if name in effects else ("chain", "draw"),
-                variables[name],
-            )
-            for name in order
-        },
-        coords=coords | ({design.group_dim: design.levels} if design.group else {}),
+        {name: (("chain", "draw", *dims.get(name, ())), variables[name]) for name in order},
+        coords=coords | {grouping.dim: grouping.levels for grouping in design.groupings},
         attrs={key: attrs[key] for key in ("inflation",) if key in attrs},
     )
     propriety = regression.propriety
@@ -167,5 +179,6 @@ def _tree(
     tree = xr.DataTree.from_dict(
         {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
     )
-    tree.attrs = attrs
+    held = "draws" if dims.keys() <= variables.keys() else "left out"
+    tree.attrs = attrs | ({"group_effects": held} if dims else {})
     return tree

@@ -14,7 +14,7 @@ from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import kind_sentence, unidentified
 from partialpool.design.formula import read
 from partialpool.design.from_table import build, complete_rows
-from partialpool.design.matrices import Design
+from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import MISSING, NOISE, Prior
 from partialpool.design.propriety import propriety
 from partialpool.fit import exact
@@ -98,6 +98,11 @@ class Regression:
     @cached_property
     def cross(self) -> CrossProducts:
         """Cross-products of the design: all that a Gaussian fit needs to know of the rows."""
+        if len(self.design.groupings) > 1:
+            raise NotImplementedError(
+                f"{self.formula!r} has several grouping factors, whose exact posterior is not "
+                "there yet; choose method nutpie."
+            )
         sigma = self.priors["sigma"]
         return crossproducts(self.design, sigma.arguments[0] if sigma.fixed else None)
 
@@ -109,7 +114,12 @@ class Regression:
     @property
     def integrates(self) -> bool:
         """Whether group effects integrate out of the rows once and for all: the marginal model."""
-        return self.family == "gaussian" and self.cross.at is None
+        return self.closed_form and (self.se is None or self.priors["sigma"].fixed)
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether effects and coefficients have a closed form given theta: the exact posterior."""
+        return self.family == "gaussian" and len(self.design.groupings) < 2
 
     @property
     def proper(self) -> bool:
@@ -149,20 +159,29 @@ class Regression:
             labels=self.labels,
         )
 
-    def unpooled(self) -> "Regression":
+    def unpooled(self, grouping: Grouping | None = None) -> "Regression":
         """No pooling: each group's varying coefficients on their own, as least squares has them.
 
-        The effects carry the whole coefficient, under a prior so wide that it says nothing
-        (docs/method.md, eq. (34)): `ALONE` times the spread of the response for a usual value of
-        the column. What a group cannot estimate keeps that width. Slopes that do not vary, and
-        the noise, stay common to all groups, with their priors.
+        Of one grouping, which need not be given where it is the only one; the effects of others
+        stay partially pooled. Its effects carry the whole coefficient, under a prior so wide that
+        it says nothing (docs/method.md, eq. (34)): `ALONE` times the spread of the response for a
+        usual value of the column. What a group cannot estimate keeps that width. Slopes that do
+        not vary, and the noise, stay common to all groups, with their priors.
         """
-        other = self.with_design(self.design.without_population())
-        kept = [*other.design.x_names, "sigma", "nu"]
-        other.priors = {name: self.priors[name] for name in kept if name in self.priors}
-        _, Z, y = self.design.totals
-        for name, size in zip(other.design.sd_names, Z.rms, strict=True):
-            other.priors[name] = Prior("Fixed", (ALONE * float(y.sd[0] / size),))
+        design = self.design
+        grouping = grouping or design.only
+        other = self.with_design(design.without_population(grouping))
+        parameters = [*other.design.x_names, *design.sd_names, *design.cor_names, "sigma", "nu"]
+        alone = {*grouping.sd_names, *grouping.cor_names}
+        other.priors = {
+            name: self.priors[name]
+            for name in parameters
+            if name in self.priors and name not in alone
+        }
+        _, Z, y = design.totals
+        for name, size in zip(design.sd_names, Z.rms, strict=True):
+            if name in alone:
+                other.priors[name] = Prior("Fixed", (ALONE * float(y.sd[0] / size),))
         return other
 
     def with_response(self, y: np.ndarray) -> "Regression":

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import Finding
-from partialpool.posterior.fitted import POOLING, Fitted
+from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
 
 #: Rows that are shown because they count least.
 LIGHTEST = 5
@@ -18,10 +19,10 @@ LIGHTEST = 5
 def coefficients(ways: Mapping[str, Fitted]) -> Finding:
     """Population coefficients under each way to pool: posterior mean and sd.
 
-    With no pooling there is no population; the column shows mean and standard deviation *over
-    the groups'* separate estimates instead, of the groups that have one. A coefficient into which
-    a group's own estimate mixes others, such as the intercept beside a predictor of the group, has
-    no such figure.
+    With no pooling of a factor there is no population in what varies by it; the column shows mean
+    and standard deviation *over the groups'* separate estimates instead, of the groups that have
+    one. A coefficient into which a group's own estimate mixes others, such as the intercept beside
+    a predictor of the group, has no such figure.
 
     Parameters
     ----------
@@ -29,37 +30,38 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
         `Fitted.ways`.
     """
     model = ways["partial"].model
-    columns = {}
-    for kind, fitted in ways.items():
+    design, columns = model.design, {}
+    groupings = {unpooled_key(design, grouping): grouping for grouping in design.groupings}
+    for way, fitted in ways.items():
         known = [name for name in _compared(model) if name in fitted.dataset]
         figures = pd.DataFrame(columns=["mean", "sd"], dtype=float)
         if known:
             figures = checks.summarize(fitted.dataset, known)[["mean", "sd"]]
-        if kind == "none":
-            mixed = model.design.absorbed()
-            for k, name in enumerate(model.design.z_names):
+        if grouping := groupings.get(way):
+            mixed = design.absorbed(grouping)
+            for k, name in enumerate(grouping.z_names):
                 if sum(at == k for at, _ in mixed.values()) <= 1:
-                    means = fitted.values[model.design.effect(k)].mean(0)[estimable(fitted, k)]
+                    means = fitted.values[grouping.effect(k)].mean(0)
+                    means = means[estimable(fitted, grouping, k)]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
-        columns[POOLING[kind], "mean"] = figures["mean"]
-        columns[POOLING[kind], "sd over groups" if kind == "none" else "sd"] = figures["sd"]
+        columns[way_name(way), "mean"] = figures["mean"]
+        columns[way_name(way), "sd over groups" if grouping else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
     formats = {column: (column, "{:.3f}") for column in table.columns}
     return Finding("pooling", _evidence(ways), table=table, columns=formats)
 
 
-def estimable(none: Fitted, k: int) -> np.ndarray:
-    """Which groups (J,) know coefficient k of the varying ones on their own.
+def estimable(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
+    """Which groups (J,) know coefficient k of a grouping's varying ones on their own.
 
     The others have only the prior of no pooling, which is ten thousand times as wide as the data.
     """
-    design = none.model.design
-    width = none.model.priors[design.sd_names[k]].arguments[0]
-    return none.values[design.effect(k)].std(0) < 0.1 * width
+    width = none.model.priors[grouping.sd_names[k]].arguments[0]
+    return none.values[grouping.effect(k)].std(0) < 0.1 * width
 
 
 def _compared(model: Regression) -> list[str]:
-    """Parameters that all three ways have."""
+    """Parameters that all ways have."""
     return [*model.design.x_names, *(n for n in ("sigma", "nu") if n in model.parameters)]
 
 
@@ -69,7 +71,7 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     No pooling has no evidence: its prior is so wide as to say nothing.
     """
     partial = ways["partial"]
-    if partial.model.family != "gaussian":
+    if not partial.model.closed_form:
         return "There is no evidence of sampled fits by which to compare the ways to pool."
     if "log_evidence" not in partial.attrs and partial.reference is not None:
         partial = partial.reference
@@ -82,8 +84,8 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
         return "A flat prior leaves no evidence by which to compare the ways to pool."
     best, other = sorted(evidence, key=evidence.__getitem__, reverse=True)
     return (
-        f"The log evidence is highest for **{POOLING[best]}** ({evidence[best]:.1f}), "
-        f"{evidence[best] - evidence[other]:.1f} below it for {POOLING[other]}. No pooling, each "
+        f"The log evidence is highest for **{way_name(best)}** ({evidence[best]:.1f}), "
+        f"{evidence[best] - evidence[other]:.1f} below it for {way_name(other)}. No pooling, each "
         "group on its own, has none: it needs a prior, and takes none."
     )
 
@@ -105,7 +107,7 @@ def lightest(fitted: Fitted) -> Finding:
     """The rows that count least, with their weight."""
     design, weight = fitted.model.design, weights(fitted)
     order = np.argsort(weight)[:LIGHTEST]
-    parts = design.factors
+    parts = [column for grouping in design.groupings for column in grouping.columns]
     columns = dict.fromkeys([*parts, *design.predictors])
     table = fitted.model.table.iloc[order][list(columns)]
     table = table.assign(**{design.response: design.y[order], "weight": weight[order]})

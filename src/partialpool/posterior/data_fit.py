@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from partialpool.design.matrices import Design
+from partialpool.design.matrices import Design, Grouping
 from partialpool.posterior import draws, leave_one_out, predictions, sensitivity
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import LeftOut
@@ -100,8 +100,8 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
     design = fitted.model.design
     z = normal_residuals(fitted, left_out)
     worst = int(np.abs(z).argmax())
-    row, code = int(left_out.rows[worst]), int(design.codes[left_out.rows[worst]])
-    where = f"row {row}" + (f" ({design.group} {design.levels[code]})" if design.group else "")
+    row = int(left_out.rows[worst])
+    where = f"row {row}{groups_of(design, row)}"
     heavier = "the tails are heavier than those of Student's t"
     if fitted.model.family == "gaussian":
         heavier = 'try "family: student", which bends less to outliers'
@@ -114,23 +114,34 @@ def residual_checks(fitted: Fitted, left_out: LeftOut) -> list[dict[str, Any]]:
         one("Farthest row", np.abs(z[worst]), "≤", limit, away, f"look at the row; {heavier}"),
         one("Far rows", far, "≤", most, beyond, heavier),
     ]
-    p = same_noise(fitted, left_out)
-    if p is not None:
-        meaning = (
-            "p-value of Brown and Forsythe's test that residuals spread alike in groups of "
-            f"{MIN_ROWS} rows and more"
-        )
-        remedy = "intervals are too wide in quiet groups and too narrow in noisy ones"
-        found.append(one("Noise by group", p, "≥", LEVEL, meaning, remedy))
+    several = len(design.groupings) > 1
+    for grouping in design.groupings:
+        p = same_noise(fitted, left_out, grouping)
+        if p is not None:
+            of = f" of {grouping.name}" if several else ""
+            meaning = (
+                "p-value of Brown and Forsythe's test that residuals spread alike in groups"
+                f"{of} of {MIN_ROWS} rows and more"
+            )
+            remedy = "intervals are too wide in quiet groups and too narrow in noisy ones"
+            name = f"Noise by {grouping.name if several else 'group'}"
+            found.append(one(name, p, "≥", LEVEL, meaning, remedy))
     return found
 
 
-def same_noise(fitted: Fitted, left_out: LeftOut) -> float | None:
+def groups_of(design: Design, row: int) -> str:
+    """The groups that a row is in, in brackets; nothing for a model without groups."""
+    where = [f"{g.name} {g.levels[g.codes[row]]}" for g in design.groupings]
+    return f" ({', '.join(where)})" if where else ""
+
+
+def same_noise(fitted: Fitted, left_out: LeftOut, grouping: Grouping | None = None) -> float | None:
     """p-value of Brown and Forsythe's test, groups of `MIN_ROWS` rows; None with fewer than two.
 
-    It compares distances from the groups' medians, so that one far row does not decide it.
+    It compares distances from the groups' medians, so that one far row does not decide it. The only
+    grouping need not be given.
     """
-    codes = fitted.model.design.codes[left_out.rows]
+    codes = (grouping or fitted.model.design.only).codes[left_out.rows]
     z = pd.Series(left_out.residuals(fitted.model.design.y))
     groups = [part.to_numpy() for _, part in z.groupby(codes) if len(part) >= MIN_ROWS]
     groups = [part for part in groups if part.std() > 0]
