@@ -115,7 +115,7 @@ class Model(Regression):
         """The model in PyMC; see `pymc_models.build`."""
         from partialpool.fit import pymc_models
 
-        return pymc_models.build(self.design, self.cross, self.priors, parametrization)
+        return pymc_models.build(self, parametrization)
 
     def __str__(self) -> str:
         return str(overview.priors(self))

@@ -413,3 +413,11 @@ def test_parts_take_one_factor(tmp_path):
     crossed().to_csv(tmp_path / "one.csv", index=False)
     with pytest.raises(ValueError, match="2 grouping factors, and data in parts take one; keep"):
         pp.Model("y ~ x + (1 | a) + (1 | b)", pp.load(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["chain", "draw", "sample", "sigma", "nu"])
+def test_a_factor_may_have_the_name_of_a_dimension_or_a_parameter(name):
+    table = crossed().rename(columns={"a": name})
+    fit = pp.Model(f"y ~ 1 + (1 | {name})", table).fit(draws=20, seed=1)
+    assert fit.dataset[f"1|{name}"].dims == ("chain", "draw", f"{name}__factor_dim")
+    assert fit.values[f"1|{name}"].shape == (80, 4)

@@ -27,6 +27,8 @@ from partialpool.design.matrices import Design, Grouping
 
 #: More effects than this, and their correlations, no data of groups tell apart.
 MOST_VARYING = 20
+#: Names in a dataset of draws that a dimension of groups cannot take.
+RESERVED = ("chain", "draw", "sample", "sigma", "nu")
 
 
 def build(
@@ -161,7 +163,7 @@ def _grouping(
         tuple(blocks),
         np.asarray(codes, dtype=np.int64),
         np.asarray(levels),
-        f"{name}__factor_dim" if name in x_names else name,
+        f"{name}__factor_dim" if name in {*x_names, *RESERVED} else name,
         _varying=tuple(mine),
     )
 

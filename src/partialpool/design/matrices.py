@@ -34,7 +34,7 @@ class Grouping:
     levels : (J,) array
         Labels of the groups; see `evaluation.factor`.
     dim : str
-        Dimension of the group effects: the factor's name, unless a coefficient has that name.
+        Dimension of the group effects: the factor's name, unless something else has that name.
     """
 
     columns: tuple[str, ...]

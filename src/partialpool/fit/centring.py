@@ -34,11 +34,11 @@ def choose(regression: Regression, gaussian: xr.DataTree) -> pd.DataFrame:
     draws = gaussian["posterior"].to_dataset()
     design = regression.design
     rows = {}
-    for k, sd in enumerate(design.sd_names):
-        left = draws[design.effect(k)].var(("chain", "draw")).mean() / (draws[sd] ** 2).mean()
+    for effect, sd in zip(design.effects, design.sd_names, strict=True):
+        left = draws[effect].var(("chain", "draw")).mean() / (draws[sd] ** 2).mean()
         informed = max(0.0, 1 - float(left))
         form = "centered" if informed >= INFORMED else "noncentered"
-        rows[design.effect(k)] = {"informed": informed, "form": form}
+        rows[effect] = {"informed": informed, "form": form}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["informed", "form"])
 
 

@@ -26,10 +26,10 @@ def sample(regression: Regression, draws: int, seed: int) -> xr.DataTree:
     from partialpool.fit import pymc_models
 
     design, priors = regression.design, regression.priors
-    shape = (design.X.shape, design.Z.shape, design.n_groups)
-    key = (shape, tuple(design.x_names), tuple(map(str, priors.values())))
+    groups = tuple((g.dim, g.z_names, g.blocks, g.n_levels) for g in design.groupings)
+    key = (design.X.shape, groups, design.x_names, tuple(map(str, priors.values())))
     if key not in COMPILED:
-        model = pymc_models.build(design, regression.cross, priors, "noncentered")
+        model = pymc_models.build(regression, "noncentered")
         COMPILED[key] = nutpie.compile_pymc_model(model)
     return nutpie.sample(
         COMPILED[key].with_data(**pymc_models.row_data(design)),

@@ -4,14 +4,15 @@ docs/method.md says how; `exact` has the closed form, `importance` the sampler.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from partialpool.design.matrices import Design
+from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import Prior
-from partialpool.fit import exact, exploration, group_effects, importance
+from partialpool.fit import exact, exploration, group_effects, importance, mixed_equations
 from partialpool.fit.exploration import Explored
 from partialpool.fit.reduction import Factor, eliminate
 from partialpool.fit.regression import Regression
@@ -55,16 +56,16 @@ def population_draws(
         Says whether the draws are to be trusted.
     """
     explored = explore(regression, total, rng, scattered=scattered)
-    values, log_density = drawn(regression.design, explored, rng)
+    at = importance.resample(explored.sample, rng)
+    values, log_density = drawn(regression.design, explored, at)
     return values, log_density, explored.sample
 
 
 def drawn(
-    design: Design, explored: Explored, rng: np.random.Generator
+    design: Design, explored: Explored, at: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Draws (total,) of every parameter by name, and the log density of their theta."""
+    """Every parameter by name at some points (S,) of a sample, and the log density of theta."""
     sample = explored.sample
-    at = importance.resample(sample, rng)
     scales, correlations = explored.posterior.parameters(sample.u[at])
     values: dict[str, np.ndarray] = {"sigma": scales[:, 0]}
     values |= dict(zip(design.sd_names, scales[:, 1:].T, strict=True))
@@ -109,54 +110,103 @@ def _few_rows_of_two_factors() -> None:
     effects.draw(rng, [0, 1])
 
 
+def of_several(
+    design: Design, explored: Explored, at: np.ndarray, seed: int, *, draw: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Effects of the groups of several factors at points `at` (S,) of a sample.
+
+    Returns
+    -------
+    dict
+        Name -> draws (S, J); empty unless they are to be drawn.
+    dict
+        Name -> posterior means and standard deviations (2, J), which have no Monte Carlo error
+        beyond that of theta.
+    """
+    theta, _ = explored.posterior.theta(explored.sample.u[at])
+    effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[at])
+    named = list(enumerate(design.groupings))
+    moments = {
+        name: np.stack([figure[:, k] for figure in found])
+        for (_, grouping), found in zip(named, effects.moments(), strict=True)
+        for k, name in enumerate(grouping.effects)
+    }
+    if not draw:
+        return {}, moments
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EFFECT_STREAM,)))
+    draws = {
+        name: found[:, :, k]
+        for (_, grouping), found in zip(named, effects.draw(rng, [*range(len(named))]), strict=True)
+        for k, name in enumerate(grouping.effects)
+    }
+    return draws, moments
+
+
 def with_effects(
     regression: Regression,
     values: dict[str, np.ndarray],
     seed: int,
-    groups: np.ndarray | None = None,
+    groups: Sequence[np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Draws (chains, draws) with effects (chains, draws, J) of all or some groups added."""
-    design = regression.design
+    """Draws (chains, draws) with effects (chains, draws, J) added.
+
+    Of all groups, or of some of each grouping.
+    """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EFFECT_STREAM,)))
     effects = effect_draws(regression, values, rng, groups)
-    shaped = effects.reshape(len(effects), *values["sigma"].shape, -1)
-    return values | {design.effect(k): shaped[k] for k in range(len(effects))}
+    shape = values["sigma"].shape
+    return values | {name: b.reshape(*shape, -1) for name, b in effects.items()}
 
 
 def effect_draws(
     regression: Regression,
     values: dict[str, np.ndarray],
     rng: np.random.Generator,
-    groups: np.ndarray | None = None,
-) -> np.ndarray:
-    """Effects of all or some groups given draws of everything else: (q, draws, groups)."""
-    cross = regression.cross if groups is None else regression.cross.of(groups)
+    groups: Sequence[np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Effects of all or some groups given draws of everything else: name -> (draws, groups)."""
+    design = regression.design
     flat = {name: value.reshape(-1) for name, value in values.items()}
-    beta = coefficients(regression.design, flat)
-    L = covariance_root(regression.design, flat)
-    return exact.conditional_effects(cross, flat["sigma"], L, beta, rng)
+    beta = coefficients(design, flat)
+    roots = [covariance_root(grouping, flat) for grouping in design.groupings]
+    found: list[np.ndarray] = []
+    if len(roots) == 1:
+        cross = regression.cross if groups is None else regression.cross.of(groups[0])
+        found = [exact.conditional_effects(cross, flat["sigma"], roots[0], beta, rng)]
+    elif roots:
+        found = mixed_equations.effect_draws(design, flat["sigma"], roots, beta, rng)
+        if groups is not None:
+            found = [b[:, :, some] for b, some in zip(found, groups, strict=True)]
+    return dict(zip(design.effects, (one for b in found for one in b), strict=True))
 
 
 def prior_effects(
     design: Design, values: dict[str, np.ndarray], rng: np.random.Generator
-) -> np.ndarray:
-    """Group effects from ``N(0, Sigma)``, knowing nothing of y: (q, draws, groups)."""
-    L = covariance_root(design, values)
-    return np.einsum("sik,skj->isj", L, rng.standard_normal((*L.shape[:2], design.n_groups)))
+) -> dict[str, np.ndarray]:
+    """Group effects from ``N(0, Sigma)``, knowing nothing of y: name -> (draws, groups)."""
+    found: dict[str, np.ndarray] = {}
+    for grouping in design.groupings:
+        L = covariance_root(grouping, values)
+        z = rng.standard_normal((*L.shape[:2], grouping.n_levels))
+        found |= dict(zip(grouping.effects, np.einsum("sik,skj->isj", L, z), strict=True))
+    return found
 
 
-def coefficients(design: Design, values: dict[str, np.ndarray]) -> np.ndarray:
+def coefficients(design: Design, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """Draws of the population's coefficients side by side: (S, p)."""
     columns = [values[name] for name in design.x_names]
     return np.stack(columns, -1) if columns else np.empty((len(values["sigma"]), 0))
 
 
-def covariance_root(design: Design, values: dict[str, np.ndarray]) -> np.ndarray:
-    """Lower triangular L (draws, q, q) with ``L Lᵀ = Sigma``, from sds and correlations."""
-    q = len(design.z_names)
-    sds = np.stack([values[name] for name in design.sd_names], -1) if q else np.empty((0, 0))
+def covariance_root(of: Design | Grouping, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Lower triangular L (draws, q, q) with ``L Lᵀ = Sigma``, from sds and correlations.
+
+    Of a grouping's effects, or of those of all groupings of a design side by side.
+    """
+    q = len(of.sd_names)
+    sds = np.stack([values[name] for name in of.sd_names], -1) if q else np.empty((0, 0))
     correlation = np.tile(np.eye(q), (len(values["sigma"]), 1, 1))
-    for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
+    for name, (i, j) in zip(of.cor_names, of.correlated_pairs, strict=True):
         correlation[:, i, j] = correlation[:, j, i] = values[name]
     return sds[:, :, None] * _semidefinite_root(correlation) if q else correlation
 

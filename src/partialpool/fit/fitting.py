@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from partialpool.data.tables import table_digest
+from partialpool.design.matrices import Design
 from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, pymc_fit
-from partialpool.fit.exact_fit import drawn, explore, warm_up, with_effects
+from partialpool.fit.exact_fit import drawn, explore, of_several, warm_up, with_effects
 from partialpool.fit.regression import Regression
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
@@ -41,7 +42,7 @@ def fit(
     `exact_fit.population_draws`, and leaves out group effects from `FEW_EFFECTS` on.
     """
     gaussian = regression.family == "gaussian"
-    method = method or ("exact" if gaussian else "nutpie")
+    method = method or ("exact" if regression.closed_form else "nutpie")
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r}; choose from {', '.join(METHODS)}.")
     if method == "exact" and not gaussian:
@@ -52,7 +53,8 @@ def fit(
     if method == "exact" and parametrization is not None:
         raise ValueError("The exact fit has no parametrization; leave it out.")
     form = parametrization or METHODS[method] or ""
-    loading = warm_up() if method == "exact" else 0.0
+    several = len(regression.design.groupings) > 1
+    loading = warm_up(several) if method == "exact" else 0.0
     begun = time.perf_counter()
     sizes: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
     if method == "exact":
@@ -62,9 +64,8 @@ def fit(
         forms: str | list[str] = form
         route = f"PyMC, {form}"
         if parametrization is None and form == "marginal" and not regression.integrates:
-            chosen = centring.choose(regression, fit(regression.gaussian()))
-            forms, form = list(chosen["form"]) or "centered", ""
-            route = f"PyMC; {centring.sentence(chosen)}".rstrip("; ")
+            forms, words = _forms(regression)
+            form, route = "", f"PyMC; {words}".rstrip("; ")
             options |= {"accept": pymc_fit.ACCEPT}
         variables, stats = pymc_fit.sample(regression, method, forms, **options)
         attrs = {"route": route}
@@ -82,13 +83,29 @@ def fit(
     return _tree(regression, variables, stats, attrs)
 
 
+def _forms(regression: Regression) -> tuple[str | list[str], str]:
+    """The form of each varying coefficient, and why.
+
+    As the exact posterior with Gaussian noise says; where there is none, non-centred but for
+    effects of a fixed standard deviation, which have no funnel.
+    """
+    gaussian, sds = regression.gaussian(), regression.design.sd_names
+    if gaussian.closed_form:
+        chosen = centring.choose(regression, fit(gaussian))
+        return list(chosen["form"]) or "centered", centring.sentence(chosen)
+    priors = [regression.priors[name] for name in sds]
+    held = [prior.fixed and prior.arguments[0] > 0 for prior in priors]
+    return ["centered" if fixed else "noncentered" for fixed in held], "noncentered"
+
+
 def _exact(regression: Regression, draws: int, chains: int, seed: int, reference: bool) -> Drawn:
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
     explored = explore(regression, draws * chains, rng, scattered=reference)
-    values, lp = drawn(regression.design, explored, rng)
-    sample = explored.sample
+    sample, design = explored.sample, regression.design
     if not sample.trusted:
         return _nuts_instead(regression, sample, draws, chains, seed)
+    at = importance.resample(sample, rng)
+    values, lp = drawn(design, explored, at)
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
     attrs: dict[str, Any] = explored.attributes | {
         "tune": 0,
@@ -105,8 +122,12 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, reference
             "log_evidence_se": sample.log_evidence_se,
         }
     stats = {"lp": lp.reshape(chains, draws)}
-    effects = draws * chains * regression.design.n_groups * len(regression.design.z_names)
-    if 0 < effects <= (FEW_EFFECTS if reference else MAX_EFFECTS):
+    effects = draws * chains * n_effects(design)
+    few = 0 < effects <= (FEW_EFFECTS if reference else MAX_EFFECTS)
+    if len(design.groupings) > 1:
+        found, attrs["moments"] = of_several(design, explored, at, seed, draw=few)
+        values |= {name: b.reshape(chains, draws, -1) for name, b in found.items()}
+    elif few:
         values = with_effects(regression, values, seed)
     return values, stats, attrs
 
@@ -127,6 +148,11 @@ def _nuts_instead(
     return variables, stats, made | {"route": f"NUTS on the {form} model: {reason}"}
 
 
+def n_effects(design: Design) -> int:
+    """Number of group effects."""
+    return sum(grouping.n_levels * len(grouping.z_names) for grouping in design.groupings)
+
+
 def another_seed(seed: int) -> int:
     """A seed whose streams are independent of those of `seed`: that of a second, exact fit."""
     other = np.random.SeedSequence(seed, spawn_key=(REFERENCE_STREAM,))
@@ -140,21 +166,13 @@ def _tree(
     attrs: dict[str, Any],
 ) -> xr.DataTree:
     design = regression.design
-    effects = [design.effect(k) for k in range(len(design.z_names))]
-    order = [
-        n for n in dict.fromkeys([*regression.parameters, "sigma", *effects]) if n in variables
-    ]
+    dims = {name: (grouping.dim,) for grouping in design.groupings for name in grouping.effects}
+    order = [n for n in dict.fromkeys([*regression.parameters, "sigma", *dims]) if n in variables]
     chains, draws = variables["sigma"].shape
     coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
     posterior = xr.Dataset(
-        {
-            name: (
-                ("chain", "draw", design.group_dim) if name in effects else ("chain", "draw"),
-                variables[name],
-            )
-            for name in order
-        },
-        coords=coords | ({design.group_dim: design.levels} if design.group else {}),
+        {name: (("chain", "draw", *dims.get(name, ())), variables[name]) for name in order},
+        coords=coords | {grouping.dim: grouping.levels for grouping in design.groupings},
         attrs={key: attrs[key] for key in ("inflation",) if key in attrs},
     )
     propriety = regression.propriety
@@ -165,8 +183,13 @@ def _tree(
         {name: (("chain", "draw"), value) for name, value in stats.items()}, coords=coords
     )
     observed = xr.Dataset({design.response: (("row",), design.y)})
-    tree = xr.DataTree.from_dict(
-        {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
-    )
-    tree.attrs = attrs
+    groups = {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
+    if moments := attrs.pop("moments", None):
+        groups["group_effects"] = xr.Dataset(
+            {name: (("figure", *dims[name]), figures) for name, figures in moments.items()},
+            {"figure": ["mean", "sd"]} | {g.dim: g.levels for g in design.groupings},
+        )
+    tree = xr.DataTree.from_dict(groups)
+    held = "draws" if dims.keys() <= variables.keys() else "left out"
+    tree.attrs = attrs | ({"group_effects": held} if dims else {})
     return tree

@@ -34,7 +34,7 @@ def sample(
     from partialpool.fit import pymc_models
 
     design = regression.design
-    with pymc_models.build(design, regression.cross, regression.priors, parametrization) as built:
+    with pymc_models.build(regression, parametrization) as built:
         common: dict[str, Any] = {
             "draws": draws,
             "tune": tune,
@@ -57,8 +57,7 @@ def sample(
             sampler = "pymc" if method == "nuts" else "nutpie"
             common |= {"nuts_sampler": sampler, "target_accept": accept}
             tree = pm.sample(quiet=not progress, **common)
-    effects = map(design.effect, range(len(design.z_names)))
-    wanted = {"sigma", *regression.parameters, *effects}
+    wanted = {"sigma", *regression.parameters, *design.effects}
     posterior = tree["posterior"].to_dataset()
     variables = {str(name): value.to_numpy() for name, value in posterior.items() if name in wanted}
     stats = {

@@ -12,31 +12,24 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from partialpool.design.matrices import Design
+from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import PARAMETRIZATIONS, Prior
 from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.marginal import MarginalLogLikelihood
+from partialpool.fit.regression import Regression
 
 
-def build(
-    design: Design,
-    cross: CrossProducts,
-    priors: dict[str, Prior],
-    parametrization: str | Sequence[str],
-) -> pm.Model:
-    """A PyMC model of the design.
+def build(regression: Regression, parametrization: str | Sequence[str]) -> pm.Model:
+    """A PyMC model of a regression.
 
     Parameters
     ----------
-    design : Design
-    cross : CrossProducts
-        Of the same design; the marginal model reads nothing else.
-    priors : dict
-        One for every parameter, from `default_priors.resolve`; with one of ``nu`` the noise has
-        Student's t distribution.
+    regression : Regression
+        With a prior of ``nu`` the noise has Student's t distribution.
     parametrization : {"centered", "noncentered", "marginal"} or a sequence of the first two
-        For all coefficients that vary, or for each of them.
+        For all coefficients that vary, those of all groupings side by side, or for each of them.
     """
+    design, priors = regression.design, regression.priors
     forms = [parametrization] if isinstance(parametrization, str) else list(parametrization)
     unknown = [form for form in forms if form not in PARAMETRIZATIONS]
     if unknown:
@@ -44,21 +37,21 @@ def build(
             f"There is no parametrization {unknown[0]!r}; choose from "
             f"{', '.join(PARAMETRIZATIONS)}."
         )
-    if "marginal" in forms and ("nu" in priors or cross.at is not None):
-        raise ValueError(
-            "parametrization: group effects do not integrate out of this model's noise; choose "
-            "centered or noncentered."
-        )
-    coords = {design.group_dim: design.levels} if design.group else {}
+    if "marginal" in forms and not regression.integrates:
+        why = "group effects do not integrate out of this model's noise"
+        if len(design.groupings) > 1:
+            why = "there is no marginal model of several grouping factors"
+        raise ValueError(f"parametrization: {why}; choose centered or noncentered.")
+    coords = {grouping.dim: grouping.levels for grouping in design.groupings}
     with pm.Model(coords=coords) as model:
         beta = [_variable(name, priors[name]) for name in design.x_names]
         sigma = _variable("sigma", priors["sigma"])
         L = _covariance_factor(design, priors)
         if "marginal" in forms:
-            _marginal_likelihood(cross, beta, sigma, L)
+            _marginal_likelihood(regression.cross, beta, sigma, L)
         else:
             if len(forms) == 1:
-                forms *= len(design.z_names)
+                forms *= len(design.effects)
             centered = [form == "centered" for form in forms]
             effects = _effects(design, dict(zip(design.x_names, beta, strict=True)), L, centered)
             nu = _variable("nu", priors["nu"]) if "nu" in priors else None
@@ -75,10 +68,11 @@ def _variable(name: str, prior: Prior) -> pt.TensorVariable:
 def _covariance_factor(design: Design, priors: dict[str, Prior]) -> list[list[pt.TensorVariable]]:
     """Lower Cholesky factor of Sigma as rows of scalars, zeros left out of later sums.
 
-    Correlations come from partial correlations (docs/method.md, eq. (14)); the graph stays small,
-    where `LKJCholeskyCov` compiles for a minute.
+    Sigma is that of the effects of all groupings side by side. Correlations come from partial
+    correlations (docs/method.md, eq. (14)); the graph stays small, where `LKJCholeskyCov` compiles
+    for a minute.
     """
-    q = len(design.z_names)
+    q = len(design.sd_names)
     sds = [_variable(name, priors[name]) for name in design.sd_names]
     L: list[list[pt.TensorVariable]] = [[pt.zeros(()) for _ in range(q)] for _ in range(q)]
     names = dict(zip(design.correlated_pairs, design.cor_names, strict=True))
@@ -105,22 +99,22 @@ def _effects(
     L: list[list[pt.TensorVariable]],
     centered: Sequence[bool],
 ) -> list[pt.TensorVariable]:
-    """Group effects (J,) of each column of Z.
+    """Group effects (J,) of each varying column, those of all groupings side by side.
 
     The centred form draws b_k given b_1 ... b_(k-1), around the population's coefficient where
     there is one (hierarchical centring, Gelfand, Sahu & Carlin 1995, as in the origin), the
-    non-centred one standard normals.
+    non-centred one standard normals. Of several groupings with the same coefficient one alone can
+    be around the population's: that of fewest groups, whose mean knows it least.
     """
-    dim = design.group_dim
     whitened: list[pt.TensorVariable] = []
     effects = []
-    for k in range(len(design.z_names)):
+    for k, (grouping, column) in enumerate(_columns(design)):
+        dim, name = grouping.dim, grouping.effect(column)
         block = next(b for b in design.blocks if k in b)
         mean = sum((L[k][j] * whitened[j] for j in block if j < k), start=pt.zeros(()))
-        name = design.effect(k)
         if centered[k]:
-            mean = mean + pt.zeros(design.n_groups)
-            population = beta.get(_coefficient(design, k))
+            mean = mean + pt.zeros(grouping.n_levels)
+            population = beta.get(_around(design, grouping, column))
             if population is None:
                 effect = pm.Normal(name, mean, L[k][k], dims=dim)
             else:
@@ -143,16 +137,25 @@ def whole_name(effect: str) -> str:
 def initial_values(design: Design, start: Mapping[str, Any], model: pm.Model) -> dict[str, Any]:
     """Where chains start, by the model's own variables: whole coefficients for centred effects."""
     values = dict(start)
-    for k in range(len(design.z_names)):
-        effect = design.effect(k)
+    for grouping, column in _columns(design):
+        effect = grouping.effect(column)
         if whole_name(effect) in model.named_vars and effect in values:
-            values[whole_name(effect)] = values.pop(effect) + values[_coefficient(design, k)]
+            population = values[_around(design, grouping, column)]
+            values[whole_name(effect)] = values.pop(effect) + population
     return values
 
 
-def _coefficient(design: Design, k: int) -> str:
-    """Name that the population coefficient of column k of Z would have."""
-    return "Intercept" if design.z_names[k] == "1" else design.z_names[k]
+def _columns(design: Design) -> list[tuple[Grouping, int]]:
+    """Grouping, and column of its Z, of every coefficient that varies."""
+    return [(grouping, k) for grouping in design.groupings for k in range(len(grouping.z_names))]
+
+
+def _around(design: Design, grouping: Grouping, column: int) -> str:
+    """Name of the population coefficient around which a centred one may be; empty if none is."""
+    name = grouping.z_names[column]
+    others = [other for other in design.groupings if name in other.z_names]
+    fewest = min(others, key=lambda other: other.n_levels)
+    return ("Intercept" if name == "1" else name) if grouping is fewest else ""
 
 
 def _row_likelihood(
@@ -166,7 +169,8 @@ def _row_likelihood(
     data = {name: pm.Data(name, value) for name, value in row_data(design).items()}
     X, Z, codes, y = (data[f"data_{name}"] for name in ("X", "Z", "codes", "y"))
     mean = sum((b * X[:, k] for k, b in enumerate(beta)), start=pt.zeros(()))
-    mean = mean + sum(effect[codes] * Z[:, k] for k, effect in enumerate(effects))
+    of = [f for f, grouping in enumerate(design.groupings) for _ in grouping.z_names]
+    mean = mean + sum(effect[codes[:, of[k]]] * Z[:, k] for k, effect in enumerate(effects))
     scale = sigma if design.se is None else pt.sqrt(sigma**2 + data["data_se"] ** 2)
     name = f"{design.response} (observed)"
     if nu is None:
@@ -176,11 +180,17 @@ def _row_likelihood(
 
 
 def row_data(design: Design) -> dict[str, np.ndarray]:
-    """Data nodes of a model over rows: their names and values."""
+    """Data nodes of a model over rows: their names and values.
+
+    Columns that vary are side by side (N, Q), and so are the codes of the groupings (N, F).
+    """
+    n = len(design.y)
+    Z = [np.empty((n, 0)), *(grouping.Z for grouping in design.groupings)]
+    codes = [np.empty((n, 0), dtype=np.int64), *(g.codes[:, None] for g in design.groupings)]
     data = {
         "data_X": design.X,
-        "data_Z": design.Z,
-        "data_codes": design.codes,
+        "data_Z": np.hstack(Z),
+        "data_codes": np.hstack(codes),
         "data_y": design.y,
     }
     return data if design.se is None else data | {"data_se": design.se}

@@ -16,11 +16,13 @@ from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import kind_sentence, unidentified
 from partialpool.design.formula import read
 from partialpool.design.from_table import build, complete_rows
-from partialpool.design.matrices import Design
+from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import MISSING, NOISE, Prior
 from partialpool.design.propriety import propriety
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
+from partialpool.fit.elimination import Elimination
+from partialpool.fit.reduction import Factor, eliminate, noise_weights
 
 #: Width of the prior of a group on its own, in spreads of the response.
 ALONE = 1e4
@@ -101,19 +103,35 @@ class Regression:
 
     @cached_property
     def cross(self) -> CrossProducts:
-        """Cross-products of the design: all that a Gaussian fit needs to know of the rows."""
+        """Cross-products by group: all that a Gaussian fit of one factor needs of the rows."""
         sigma = self.priors["sigma"]
         return crossproducts(self.design, sigma.arguments[0] if sigma.fixed else None)
 
     @cached_property
+    def eliminated(self) -> Elimination:
+        """The rows reduced to what a Gaussian fit of several factors needs of them."""
+        design = self.design
+        factors = [Factor(g.codes, g.Z, g.n_levels) for g in design.groupings]
+        weights = noise_weights(design.se, self.priors["sigma"])
+        return eliminate(design.y, design.X, factors, weights)
+
+    @cached_property
     def theta_posterior(self) -> exact.ThetaPosterior:
         """Log density of the standard deviations and correlations given the data."""
-        return exact.theta_posterior(self.design, self.cross, self.priors)
+        rows = self.eliminated if len(self.design.groupings) > 1 else self.cross
+        return exact.theta_posterior(self.design, rows, self.priors)
 
     @property
     def integrates(self) -> bool:
         """Whether group effects integrate out of the rows once and for all: the marginal model."""
-        return self.family == "gaussian" and self.cross.at is None
+        fixed = self.se is None or self.priors["sigma"].fixed
+        return self.family == "gaussian" and len(self.design.groupings) < 2 and fixed
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether effects and coefficients have a closed form given theta: the exact posterior."""
+        fixed = self.se is None or self.priors["sigma"].fixed
+        return self.family == "gaussian" and (len(self.design.groupings) < 2 or fixed)
 
     @property
     def proper(self) -> bool:
@@ -166,20 +184,29 @@ class Regression:
             units=self.units,
         )
 
-    def unpooled(self) -> "Regression":
+    def unpooled(self, grouping: Grouping | None = None) -> "Regression":
         """No pooling: each group's varying coefficients on their own, as least squares has them.
 
-        The effects carry the whole coefficient, under a prior so wide that it says nothing
-        (docs/method.md, eq. (34)): `ALONE` times the spread of the response for a usual value of
-        the column. What a group cannot estimate keeps that width. Slopes that do not vary, and
-        the noise, stay common to all groups, with their priors.
+        Of one grouping, which need not be given where it is the only one; the effects of others
+        stay partially pooled. Its effects carry the whole coefficient, under a prior so wide that
+        it says nothing (docs/method.md, eq. (34)): `ALONE` times the spread of the response for a
+        usual value of the column. What a group cannot estimate keeps that width. Slopes that do
+        not vary, and the noise, stay common to all groups, with their priors.
         """
-        other = self.with_design(self.design.without_population())
-        kept = [*other.design.x_names, "sigma", "nu"]
-        other.priors = {name: self.priors[name] for name in kept if name in self.priors}
-        _, Z, y = self.design.totals
-        for name, size in zip(other.design.sd_names, Z.rms, strict=True):
-            other.priors[name] = Prior("Fixed", (ALONE * float(y.sd[0] / size),))
+        design = self.design
+        grouping = grouping or design.only
+        other = self.with_design(design.without_population(grouping))
+        parameters = [*other.design.x_names, *design.sd_names, *design.cor_names, "sigma", "nu"]
+        alone = {*grouping.sd_names, *grouping.cor_names}
+        other.priors = {
+            name: self.priors[name]
+            for name in parameters
+            if name in self.priors and name not in alone
+        }
+        _, Z, y = design.totals
+        for name, size in zip(design.sd_names, Z.rms, strict=True):
+            if name in alone:
+                other.priors[name] = Prior("Fixed", (ALONE * float(y.sd[0] / size),))
         return other
 
     def with_response(self, y: np.ndarray) -> "Regression":
@@ -191,7 +218,7 @@ class Regression:
     def with_design(self, design: Design) -> "Regression":
         """The same regression and priors for other rows or columns."""
         other = copy(self)
-        for name in ("cross", "theta_posterior"):
+        for name in ("cross", "eliminated", "theta_posterior"):
             vars(other).pop(name, None)
         other.design = design
         return other
@@ -209,7 +236,8 @@ def _of_level(column: str, level: Any) -> str:
 
 def _require_known(model: Regression) -> None:
     """Raise a ValueError where a label or a unit is for a column that the model does not have."""
-    columns = {*map(str, model.table.columns), model.design.response, model.design.group}
+    factors = (grouping.name for grouping in model.design.groupings)
+    columns = {*map(str, model.table.columns), model.design.response, *factors}
     for what in ("labels", "units"):
         for name in getattr(model, what):
             if name not in columns and not (what == "labels" and name.split("[")[0] in columns):

@@ -126,7 +126,7 @@ def how_fitted(fitted: Fitted) -> str:
 def check(fitted: Fitted) -> Verdict:
     """Verdict on a fit: its diagnostics, and its distance from the exact posterior."""
     reference = fitted.reference
-    groups = some_groups(fitted.model.design.n_groups)
+    groups = [some_groups(grouping.n_levels) for grouping in fitted.model.design.groupings]
     against = None if reference is None else reference.with_effects_of(groups)
     found = verdict(fitted.with_effects_of(groups), against)
     return replace(found, checks=found.checks + missed("Identified", fitted.model.unidentified))

@@ -9,7 +9,7 @@ import pandas as pd
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import Finding
-from partialpool.posterior.fitted import POOLING, Fitted
+from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
 from partialpool.posterior.names import readable
 from partialpool.posterior.varying import estimable, too_uncertain
 
@@ -20,10 +20,10 @@ LIGHTEST = 5
 def coefficients(ways: Mapping[str, Fitted]) -> Finding:
     """Population coefficients under each way to pool: posterior mean and sd.
 
-    With no pooling there is no population; the column shows mean and standard deviation *over
-    the groups'* separate estimates instead, of the groups that have one (`varying.estimable`). A
-    coefficient into which a group's own estimate mixes others, such as the intercept beside a
-    predictor of the group, has no such figure.
+    With no pooling of a factor there is no population in what varies by it; the column shows mean
+    and standard deviation *over the groups'* separate estimates instead, of the groups that have
+    one. A coefficient into which a group's own estimate mixes others, such as the intercept beside
+    a predictor of the group, has no such figure.
 
     Parameters
     ----------
@@ -31,23 +31,23 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
         `Fitted.ways`.
     """
     model = ways["partial"].model
-    columns, says = {}, [_evidence(ways)]
-    for kind, fitted in ways.items():
-        there = [name for name in _compared(model) if name in fitted.dataset]
+    design, columns, says = model.design, {}, [_evidence(ways)]
+    groupings = {unpooled_key(design, grouping): grouping for grouping in design.groupings}
+    for way, fitted in ways.items():
+        known = [name for name in _compared(model) if name in fitted.dataset]
         figures = pd.DataFrame(columns=["mean", "sd"], dtype=float)
-        if there:
-            figures = checks.summarize(fitted.dataset, there)[["mean", "sd"]]
-        if kind == "none":
-            mixed = model.design.absorbed()
-            for k, name in enumerate(model.design.z_names):
+        if known:
+            figures = checks.summarize(fitted.dataset, known)[["mean", "sd"]]
+        if grouping := groupings.get(way):
+            mixed = design.absorbed(grouping)
+            for k, name in enumerate(grouping.z_names):
                 if sum(at == k for at, _ in mixed.values()) <= 1:
-                    grouping = model.design.groupings[0]
                     able = estimable(fitted, grouping, k)
                     says.append(too_uncertain(name, grouping, able))
-                    means = fitted.values[model.design.effect(k)].mean(0)[able]
+                    means = fitted.values[grouping.effect(k)].mean(0)[able]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
-        columns[POOLING[kind], "mean"] = figures["mean"]
-        columns[POOLING[kind], "sd over groups" if kind == "none" else "sd"] = figures["sd"]
+        columns[way_name(way), "mean"] = figures["mean"]
+        columns[way_name(way), "sd over groups" if grouping else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
     formats = {column: (column, "{:.3f}") for column in table.columns}
     sentence = " ".join(filter(None, says))
@@ -55,7 +55,7 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
 
 
 def _compared(model: Regression) -> list[str]:
-    """Parameters that all three ways have."""
+    """Parameters that all ways have."""
     return [*model.design.x_names, *(n for n in ("sigma", "nu") if n in model.parameters)]
 
 
@@ -65,7 +65,7 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     No pooling has no evidence: its prior is so wide as to say nothing.
     """
     partial = ways["partial"]
-    if partial.model.family != "gaussian":
+    if not partial.model.closed_form:
         return "There is no evidence of sampled fits by which to compare the ways to pool."
     if "log_evidence" not in partial.attrs and partial.reference is not None:
         partial = partial.reference
@@ -78,8 +78,8 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
         return "A flat prior leaves no evidence by which to compare the ways to pool."
     best, other = sorted(evidence, key=evidence.__getitem__, reverse=True)
     return (
-        f"The log evidence is highest for **{POOLING[best]}** ({evidence[best]:.1f}), "
-        f"{evidence[best] - evidence[other]:.1f} below it for {POOLING[other]}. No pooling, each "
+        f"The log evidence is highest for **{way_name(best)}** ({evidence[best]:.1f}), "
+        f"{evidence[best] - evidence[other]:.1f} below it for {way_name(other)}. No pooling, each "
         "group on its own, has none: it needs a prior, and takes none."
     )
 
@@ -101,7 +101,7 @@ def lightest(fitted: Fitted) -> Finding:
     """The rows that count least, with their weight."""
     design, weight = fitted.model.design, weights(fitted)
     order = np.argsort(weight)[:LIGHTEST]
-    parts = design.factors
+    parts = [column for grouping in design.groupings for column in grouping.columns]
     columns = dict.fromkeys([*parts, *design.predictors])
     table = fitted.model.table.iloc[order][list(columns)]
     table = table.assign(**{design.response: design.y[order], "weight": weight[order]})

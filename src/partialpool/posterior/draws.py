@@ -122,8 +122,9 @@ def some_rows(design: Design, most: int = MAX_ROWS, seed: int = 0) -> np.ndarray
 def line(design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
     """The regression line ``X beta + Z b`` at rows (n,) of the data: (S, n)."""
     total = population_line(design, values, design.X[rows])
-    for k in range(len(design.z_names)):
-        total += values[design.effect(k)][:, design.codes[rows]] * design.Z[rows, k]
+    for grouping in design.groupings:
+        for name, z in zip(grouping.effects, grouping.Z[rows].T, strict=True):
+            total += values[name][:, grouping.codes[rows]] * z
     return total
 
 

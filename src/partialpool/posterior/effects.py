@@ -153,7 +153,7 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
     R² is ArviZ's (Gelman, Goodrich, Gabry & Vehtari 2019), with the variance of the residuals at
     each draw. The share between groups is that of ``z' Sigma z`` in what the population's part of
     the line leaves, mean over rows (docs/method.md, eq. (31); Johnson 2014); it is the intraclass
-    correlation where only the intercept varies.
+    correlation where only the intercept varies. With several factors each has its share.
 
     Returns
     -------
@@ -165,22 +165,36 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
     whole = _r2(y, line)
     shares = {"R² by population and groups": whole}
     says = f"The line with its groups explains {np.mean(whole):.0%} of the variance"
-    if design.z_names and set(design.x_names) - {"Intercept"}:
+    if design.groupings and set(design.x_names) - {"Intercept"}:
         alone = _r2(y, draws.population_line(design, values, design.X[rows]))
         shares["R² by the population's part alone"] = alone
         says += f", what all groups share {np.mean(alone):.0%} alone"
-    if design.z_names:
-        L = covariance_root(design, values)
-        gram = design.Z[rows].T @ design.Z[rows] / len(rows)
-        between = np.einsum("sik,ij,sjk->s", L, gram, L)
-        share = between / (between + ((y - line) ** 2).mean(1))
-        shares["share of the remaining variance between groups"] = share
+    between = {}
+    for grouping in design.groupings:
+        L, Z = covariance_root(grouping, values), grouping.Z[rows]
+        between[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+    left = sum(between.values()) + ((y - line) ** 2).mean(1)
+    share = {name: part / left for name, part in between.items()}
+    if len(share) == 1:
+        (only,) = share.values()
+        shares["share of the remaining variance between groups"] = only
         says += (
-            f"; of the variance that the population's part leaves, {share.mean():.0%} lies "
+            f"; of the variance that the population's part leaves, {only.mean():.0%} lies "
             "between groups"
         )
+    elif share:
+        shares |= {f"share of the remaining variance by {n}": part for n, part in share.items()}
+        says += f"; of the variance that the population's part leaves, {_parts(share)}"
     columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
+
+
+def _parts(share: Mapping[str, np.ndarray]) -> str:
+    """What share (S,) each factor has, the largest first, and how sure it is that it is that."""
+    order = sorted(share, key=lambda name: -share[name].mean())
+    says = [f"{share[name].mean():.0%} lies between groups of {name}" for name in order]
+    largest = np.mean(share[order[0]] >= np.max([share[name] for name in order], axis=0))
+    return f"{', '.join(says)}: **{order[0]}** has the largest part with probability {largest:.1%}"
 
 
 def _r2(y: np.ndarray, line: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A regression and draws from its posterior, as arrays made once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from partialpool.design.matrices import Design, Grouping
 from partialpool.fit import fitting
 from partialpool.fit.exact_fit import with_effects
 from partialpool.fit.regression import Regression
@@ -60,29 +62,34 @@ class Fitted:
         Effects that the fit left out, because the groups are very many, are drawn now, given the
         rest; of fewer draws where memory would not hold them.
         """
-        design = self.model.design
-        effects = [design.effect(k) for k in range(len(design.z_names))]
-        dataset = self.dataset
-        if effects and effects[0] not in dataset:
-            most = max(1, MAX_EFFECTS // (design.n_groups * len(effects)))
-            dataset = thinned(dataset, most)
+        dataset, complete = self.dataset, self._has_effects
+        if not complete:
+            dataset = thinned(dataset, max(1, MAX_EFFECTS // fitting.n_effects(self.model.design)))
         values = _arrays(dataset)
-        if effects and effects[0] not in values:
-            values = with_effects(self.model, values, self.seed)
-        return values
+        return values if complete else with_effects(self.model, values, self.seed)
 
-    def with_effects_of(self, groups: np.ndarray) -> xr.DataTree:
-        """The posterior; if the fit left effects out, with those of some groups drawn now."""
-        design, dataset = self.model.design, self.dataset
-        if not design.z_names or design.effect(0) in dataset:
+    @property
+    def _has_effects(self) -> bool:
+        """Whether the posterior holds draws of the group effects, if there are any."""
+        return set(self.model.design.effects) <= set(self.dataset)
+
+    def with_effects_of(self, groups: Sequence[np.ndarray]) -> xr.DataTree:
+        """The posterior; if the fit left effects out, with those of some groups drawn now.
+
+        Of some groups of each grouping.
+        """
+        if self._has_effects:
             return self.posterior
+        dataset, groupings = self.dataset, self.model.design.groupings
         values = {str(name): variable.to_numpy() for name, variable in dataset.items()}
         drawn = with_effects(self.model, values, self.seed, groups)
-        dims = ("chain", "draw", design.group_dim)
-        effects = {n: (dims, drawn[n]) for n in map(design.effect, range(len(design.z_names)))}
         tree = self.posterior.copy()
-        kept = dataset.isel({design.group_dim: groups})
-        tree["posterior"] = xr.DataTree(kept.assign(effects))
+        kept = dataset
+        for grouping, some in zip(groupings, groups, strict=True):
+            dims = ("chain", "draw", grouping.dim)
+            kept = kept.isel({grouping.dim: some})
+            kept = kept.assign({name: (dims, drawn[name]) for name in grouping.effects})
+        tree["posterior"] = xr.DataTree(kept)
         return tree
 
     @cached_property
@@ -113,9 +120,9 @@ class Fitted:
     def reference(self) -> "Fitted | None":
         """The exact fit to hold this one against, from another stream and other starting places.
 
-        None where the noise is not Gaussian and there is none.
+        None where there is none, as with noise that is not Gaussian.
         """
-        if self.model.family != "gaussian":
+        if not self.model.closed_form:
             return None
         return Fitted.of(self.model, seed=fitting.another_seed(self.seed), reference=True)
 
@@ -128,17 +135,33 @@ class Fitted:
     def ways(self) -> "dict[str, Fitted]":
         """The same data with complete, no and partial pooling, by the keys of `POOLING`.
 
-        The others are fitted exactly, with this fit's seed; there is no ``"none"`` without groups.
+        The others are fitted with this fit's seed; there is no ``"none"`` without groups. With
+        several factors there is one for each, ``"none:Subject"``, in which the others stay
+        partially pooled.
         """
         ways = {"complete": Fitted.of(self.model.pooled(), seed=self.seed)}
-        if self.model.design.group:
-            ways["none"] = Fitted.of(self.model.unpooled(), seed=self.seed)
+        for grouping in self.model.design.groupings:
+            alone = Fitted.of(self.model.unpooled(grouping), seed=self.seed)
+            ways[unpooled_key(self.model.design, grouping)] = alone
         return ways | {"partial": self}
 
 
+def unpooled_key(design: Design, grouping: Grouping) -> str:
+    """Key of `Fitted.ways` for no pooling of a grouping."""
+    return "none" if len(design.groupings) < 2 else f"none:{grouping.name}"
+
+
+def way_name(way: str) -> str:
+    """What figures and tables call a way to pool, by its key in `Fitted.ways`."""
+    kind, _, factor = way.partition(":")
+    return POOLING[kind] + (f" of {factor}" if factor else "")
+
+
 def _arrays(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    stacked = dataset.stack(sample=("chain", "draw"))
-    return {str(n): v.transpose("sample", ...).to_numpy() for n, v in stacked.items()}
+    return {
+        str(name): variable.to_numpy().reshape(-1, *variable.shape[2:])
+        for name, variable in dataset.transpose("chain", "draw", ...).items()
+    }
 
 
 def thinned(dataset: xr.Dataset, most: int) -> xr.Dataset:

@@ -1,7 +1,7 @@
 """Leave-one-out prediction: how well a model predicts a row that it has not seen.
 
 PSIS-LOO is ArviZ's (Vehtari, Gelman & Gabry 2017). What goes into it is ours: where the noise is
-Gaussian the group's effect is integrated out, given the *other* rows of its group, so that the
+Gaussian the effects of its groups are integrated out, given the *other* rows, so that the
 importance weights only carry what a row tells about the population (Merkle, Furr & Rabe-Hesketh
 2019): docs/method.md, eq. (32) and (33).
 """
@@ -17,11 +17,12 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
+from partialpool.fit import mixed_equations
 from partialpool.fit.exact_fit import coefficients, covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
 from partialpool.posterior.finding import Finding
-from partialpool.posterior.fitted import POOLING, Fitted
+from partialpool.posterior.fitted import Fitted, way_name
 
 #: Most rows that are left out in turn; of more, a random sample.
 MAX_ROWS = 2000
@@ -82,13 +83,15 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     """
     model, design = fitted.model, fitted.model.design
     rows = draws.some_rows(design, MAX_ROWS, seed)
-    thin = fitted.thinned(DRAWS)
-    values = thin.values
-    y = design.y[rows]
+    y, most = design.y[rows], DRAWS
+    if model.family == "gaussian" and len(design.groupings) > 1:
+        most = mixed_equations.affordable(design, DRAWS, len(rows))
+    thin = fitted.thinned(most)
     if model.family == "gaussian":
-        mean, sd = _without(model, values, rows)
+        mean, sd = _without(model, thin.population, rows)
         noise = stats.norm(mean, sd)
     else:
+        values = thin.values
         mean, sd = draws.line(design, values, rows), draws.noise(design, values, rows)
         noise = stats.t(values["nu"][:, None], mean, sd)
     elpd = psis(thin.with_densities(log_likelihood=noise.logpdf(y)))
@@ -99,7 +102,7 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     variance = (weights * (sd**2 + (mean - predicted) ** 2)).sum(0)
     pit = (weights * noise.cdf(y)).sum(0)
     bad = np.flatnonzero(elpd.pareto_k > elpd.good_k)
-    if model.family != "gaussian" or len(bad) > MAX_REFITS or design.moments is not None:
+    if not model.closed_form or len(bad) > MAX_REFITS or design.moments is not None:
         bad = bad[:0]
     for at in bad:
         elpd.elpd_i[at], pit[at], predicted[at], variance[at] = _refit(model, int(rows[at]), seed)
@@ -136,19 +139,35 @@ def _refit(model: Regression, row: int, seed: int) -> tuple[float, float, float,
 def _without(
     model: Regression, values: dict[str, np.ndarray], rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd (S, n) of each row given the other rows of its group, theta and beta."""
-    design, cross = model.design, model.cross
-    X, Z, y = design.X[rows], design.Z[rows], design.y[rows]
-    sigma, q = values["sigma"], Z.shape[1]
-    beta = coefficients(design, values)
+    """Mean and sd (S, n) of each row given the other rows, theta and beta.
+
+    What the row itself adds to its groups' effects is taken back: by its leverage h, which is the
+    variance of the effects' part of its line given all rows, in units of the noise's.
+    """
+    design, y = model.design, model.design.y[rows]
+    sigma, beta = values["sigma"], coefficients(design, values)
     noise = draws.noise(design, values, rows)
-    left = y - beta @ X.T
-    if not q:
+    left = y - beta @ design.X[rows].T
+    if not design.groupings:
         return y - left, noise
-    L = covariance_root(design, values)
-    groups, at = np.unique(design.codes[rows], return_inverse=True)
+    if len(design.groupings) == 1:
+        mean, variance = _group_part(model, sigma, beta, covariance_root(design, values), rows)
+    else:
+        roots = [covariance_root(grouping, values) for grouping in design.groupings]
+        mean, variance = mixed_equations.group_part(design, sigma, roots, beta, rows)
+    rest = np.maximum(1 - variance / noise**2, 1e-14)
+    return y - (left - mean) / rest, noise / np.sqrt(rest)
+
+
+def _group_part(
+    model: Regression, sigma: np.ndarray, beta: np.ndarray, L: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (S, n), given all rows, of the only grouping's part of the line."""
+    (grouping,), cross = model.design.groupings, model.cross
+    Z, q = grouping.Z[rows], len(grouping.z_names)
+    groups, at = np.unique(grouping.codes[rows], return_inverse=True)
+    mean, variance = np.empty((2, len(sigma), len(rows)))
     c = np.hstack([(cross.a - beta @ cross.A.T) / cross.y_scale, np.ones((len(sigma), 1))])
-    leverage = np.empty_like(left)
     size = max(1, CHUNK // (len(rows) * q * q))
     for first in range(0, len(sigma), size):
         chunk = slice(first, first + size)
@@ -159,20 +178,18 @@ def _without(
             )
             precision = np.eye(q) + np.swapaxes(root, -1, -2) @ root
             g = np.einsum("jim,sm->sji", part.G[groups], c[s]) / unit[:, None, None]
-            mean = np.linalg.solve(precision, np.einsum("sjik,sji->sjk", root, g)[..., None])[
-                ..., 0
-            ]
+            right = np.einsum("sjik,sji->sjk", root, g)[..., None]
+            effects = np.linalg.solve(precision, right)[..., 0]
             z = np.einsum("nk,skl->snl", Z, L[s])
-            left[s] -= np.einsum("snl,snl->sn", z, mean[:, at])
+            mean[s] = np.einsum("snl,snl->sn", z, effects[:, at])
             spread = np.linalg.inv(precision)[:, at]
-            leverage[s] = np.einsum("snk,snkl,snl->sn", z, spread, z) / noise[s] ** 2
-    rest = np.maximum(1 - leverage, 1e-14)
-    return y - left / rest, noise / np.sqrt(rest)
+            variance[s] = np.einsum("snk,snkl,snl->sn", z, spread, z)
+    return mean, variance
 
 
 def pooling(ways: Mapping[str, Fitted], seed: int = 0) -> dict[str, LeftOut]:
     """Leave-one-out prediction of each way to pool, under its name for readers."""
-    return {POOLING[way]: leave_out(fitted, seed) for way, fitted in ways.items()}
+    return {way_name(way): leave_out(fitted, seed) for way, fitted in ways.items()}
 
 
 def comparison(left_out: Mapping[str, LeftOut]) -> Finding:

@@ -5,11 +5,13 @@ import pandas as pd
 
 from partialpool.data.text import code
 from partialpool.design.formula import used_columns
+from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import coefficient
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import readable
+from partialpool.posterior.predictions import group_columns
 
 NOISE = {
     (False, False, False): (
@@ -49,7 +51,7 @@ def columns(model: Regression) -> Finding:
     Of data in parts the figures are those of the sample of rows.
     """
     design, table = model.design, model.table
-    groups = design.factors
+    groups = group_columns(design)
     rows = {}
     for name in used_columns(design.formula, model.se):
         values = table[name]
@@ -64,7 +66,7 @@ def columns(model: Regression) -> Finding:
         )
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         figures = numeric and role != "group"
-        constant = bool(design.group) and name not in groups and _constant_in_groups(model, values)
+        constant = name not in groups and _constant_in_groups(design, values)
         rows[name] = {
             "role": f"{role}, of the group" if constant and role == "predictor" else role,
             "different values": f"{values.nunique():,}",
@@ -82,7 +84,8 @@ def columns(model: Regression) -> Finding:
 def priors(model: Regression) -> Finding:
     """The formula with its rows and groups, and the prior of every parameter."""
     design = model.design
-    groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
+    sizes = [f"{g.n_levels:,} groups of {g.name}" for g in design.groupings]
+    groups = f" in {' and '.join(sizes)}" if sizes else ""
     known = f"; standard errors in {model.se}" if model.se else ""
     noise = "; noise with Student's t distribution" if model.family == "student" else ""
     says = f"`{model.formula}`: {design.n_rows:,} rows{groups}{known}{noise}. Read as "
@@ -90,17 +93,18 @@ def priors(model: Regression) -> Finding:
     # fixed at zero: noise that a model with known standard errors does not have
     given = {n: str(p) for n, p in model.priors.items() if not (p.fixed and p.arguments[0] == 0)}
     table = pd.DataFrame({"parameter": list(given), "prior": list(given.values())})
-    remarks = [r for r in (model.dropped, model.unidentified, model.mismatch) if r]
+    remarks = [r for r in (model.dropped, model.unidentified, model.mismatch, design.nesting) if r]
     words = " ".join([says, *remarks])
     return Finding("priors", words, table=table, index=False, names=readable(model))
 
 
-def _constant_in_groups(model: Regression, values: pd.Series) -> bool:
-    """Whether a column has one value in each group, and some group has several rows."""
-    if model.design.counts.max() < 2:
-        return False
-    first = values.groupby(model.design.codes).transform("first")
-    return bool((values == first).all())
+def _constant_in_groups(design: Design, values: pd.Series) -> bool:
+    """Whether a column has one value in each group of a factor, and some group has several rows."""
+    return any(
+        grouping.counts.max() > 1
+        and bool((values == values.groupby(grouping.codes).transform("first")).all())
+        for grouping in design.groupings
+    )
 
 
 def _levels(values: pd.Series) -> str:
@@ -121,22 +125,21 @@ def equations(regression: Regression) -> Finding:
         "coefficient for all rows"
     ]
     line, effects = r"\mathbf{x}_i^\top \boldsymbol{\beta}", ""
-    if design.z_names:
-        line += r" + \mathbf{z}_i^\top \mathbf{b}_{j(i)}"
-        effects = r" \\ \mathbf{b}_j &\sim \text{Normal}(\mathbf{0}, \Sigma)"
-        together = [
-            " and ".join(code(coefficient(design.z_names[k])) for k in block)
-            for block in design.blocks
-        ]
-        correlated = any(len(block) > 1 for block in design.blocks)
-        apart = ", and apart from that in ".join(together)
-        says.append(
-            f"every {code(design.group)} deviates from it in {apart}"
-            + (" (correlated)" if correlated else "")
-        )
+    several = len(design.groupings) > 1
+    for number, grouping in enumerate(design.groupings, 1):
+        row, group, of_row, own = "i", "j", "{j(i)}", ""
+        if several:
+            row, group, of_row = (f"{{{number},{at}}}" for at in ("i", "j", f"j_{number}(i)"))
+            own = f"_{number}"
+        line += rf" + \mathbf{{z}}_{row}^\top \mathbf{{b}}_{of_row}"
+        effects += rf" \\ \mathbf{{b}}_{group} &\sim \text{{Normal}}(\mathbf{{0}}, \Sigma{own})"
+        says.append(_deviations(grouping))
+    if design.groupings:
+        matrices = r"matrices $\Sigma_1$, $\Sigma_2$, …" if several else r"$\Sigma$"
         says.append(
             "how much is learned from all groups together: the standard deviations on the "
-            "diagonal of $\\Sigma$, whose names end in `_sigma`, set how strongly groups are pooled"
+            f"diagonal of {matrices}, whose names end in `_sigma`, set how strongly groups are "
+            "pooled"
         )
     says.append(f"the noise of a row is {words.format(se=code(regression.se))}")
     return Finding(
@@ -146,6 +149,17 @@ def equations(regression: Regression) -> Finding:
         "\n\\end{aligned}\n$$\n\n"
         f"In words: {'; '.join(says)}.",
     )
+
+
+def _deviations(grouping: Grouping) -> str:
+    """In which coefficients the groups of a factor deviate from the population."""
+    together = [
+        " and ".join(code(coefficient(grouping.z_names[k])) for k in block)
+        for block in grouping.blocks
+    ]
+    correlated = " (correlated)" if grouping.correlated_pairs else ""
+    apart = ", and apart from that in ".join(together)
+    return f"every {code(grouping.name)} deviates from it in {apart}{correlated}"
 
 
 def guideline(fitted: Fitted) -> Finding:

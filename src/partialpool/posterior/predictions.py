@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +22,63 @@ from partialpool.posterior.fitted import Fitted
 UNSEEN = ("refuse", "population")
 #: Fewest replicated data sets, and the values in all up to which there is one for each draw.
 REPLICATIONS, REPLICATED = 400, 4_000_000
+#: What to do with levels that were not in the data; for all factors alike, or factor by factor.
+Unseen = str | Mapping[str, str]
 #: Draws from the prior: a data set each.
 PRIOR_SETS = 200
 
 
 def line(
-    fitted: Fitted, table: pd.DataFrame, *, unseen: str = "refuse", seed: int = 0
+    fitted: Fitted, table: pd.DataFrame, *, unseen: Unseen = "refuse", seed: int = 0
 ) -> np.ndarray:
     """Draws of the regression line ``X beta + Z b`` at rows, offset added: (draws, rows).
 
     `unseen`, and what is refused, is explained in `Fit.predict`; `seed` is that of new groups'
     effects.
     """
-    if unseen not in UNSEEN:
-        raise ValueError(f"unseen: choose from {', '.join(UNSEEN)}, not {unseen!r}.")
     design, values = fitted.model.design, fitted.values
+    allowed = _by_factor(design, unseen)
     X, of_groups = design.rows(table)
-    n = len(table)
-    Z, codes = of_groups[0] if of_groups else (np.empty((n, 0)), np.zeros(n, dtype=np.int64))
-    new = codes < 0
-    if new.any() and unseen == "refuse":
-        level = design.labels(table).to_numpy()[new].tolist()[0]
-        raise ValueError(
-            f"The level {level!r} of {design.group} was not in the data; "
-            "set `unseen` to 'population' to predict a new group."
-        )
+    of_new = []
+    for grouping, (_, codes) in zip(design.groupings, of_groups, strict=True):
+        labels = grouping.labels(table)[codes < 0]
+        if len(labels) and allowed[grouping.name] == "refuse":
+            raise ValueError(
+                f"The level {labels.tolist()[0]!r} of {grouping.name} was not in the data; "
+                "set `unseen` to 'population' to predict a new group."
+            )
+        of_new.append(labels)
+    rng = np.random.default_rng([seed, 0])
     total = draws.population_line(design, values, X) + design.offset(table)
-    for k in range(len(design.z_names)):
-        total[:, ~new] += values[design.effect(k)][:, codes[~new]] * Z[~new, k]
-    if new.any():
-        which, levels = pd.factorize(design.labels(table)[new])
-        z = np.random.default_rng([seed, 0]).standard_normal((len(total), len(levels), Z.shape[1]))
-        effects = np.einsum("skl,sgl->sgk", covariance_root(design, values), z)
-        total[:, new] += np.einsum("snk,nk->sn", effects[:, which], Z[new])
+    for grouping, (Z, codes), labels in zip(design.groupings, of_groups, of_new, strict=True):
+        new = codes < 0
+        for name, z in zip(grouping.effects, Z[~new].T, strict=True):
+            total[:, ~new] += values[name][:, codes[~new]] * z
+        if new.any():
+            which, levels = pd.factorize(labels)
+            normal = rng.standard_normal((len(total), len(levels), Z.shape[1]))
+            effects = np.einsum("skl,sgl->sgk", covariance_root(grouping, values), normal)
+            total[:, new] += np.einsum("snk,nk->sn", effects[:, which], Z[new])
     return total
+
+
+def _by_factor(design: Design, unseen: Unseen) -> dict[str, str]:
+    """What to do with new levels of each factor; a factor that is not named refuses them."""
+    names = [grouping.name for grouping in design.groupings]
+    given = dict.fromkeys(names, unseen) if isinstance(unseen, str) else dict(unseen)
+    for factor in given.keys() - set(names):
+        raise ValueError(f"unseen: there is no factor {factor!r}; choose from {', '.join(names)}.")
+    for word in {unseen} if isinstance(unseen, str) else given.values():
+        if word not in UNSEEN:
+            raise ValueError(f"unseen: choose from {', '.join(UNSEEN)}, not {word!r}.")
+    return dict.fromkeys(names, "refuse") | given
 
 
 def predict(
     fitted: Fitted,
     table: pd.DataFrame,
     *,
-    unseen: str = "refuse",
+    unseen: Unseen = "refuse",
     probability: float = 0.89,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -89,13 +106,15 @@ def chosen_rows(
     model : Regression
     wanted : str or sequence of mappings, optional
         A path or name that `load` takes, or rows as mappings of column to value. When not given:
-        the smallest group, one of median size, the largest, and a new one, at the lowest, the
-        middle and the highest value of the main predictor; other columns keep what the group has.
+        the smallest group of the first factor, one of median size, the largest, and a new one, at
+        the lowest, the middle and the highest value of the main predictor; other columns keep what
+        the group has. With several factors, rows that are new in one of them alone stand before
+        the one that is new in all.
 
     Returns
     -------
     pandas.DataFrame
-        With the columns that the model reads, first the group's.
+        With the columns that the model reads, first the groups'.
 
     Raises
     ------
@@ -104,7 +123,8 @@ def chosen_rows(
     """
     design = model.design
     others = {*read(design.formula).predictors, *([model.se] if model.se else [])}
-    needed = [*design.factors, *sorted(others - {*design.factors})]
+    factors = group_columns(design)
+    needed = [*factors, *sorted(others - {*factors})]
     if wanted is None:
         table = _typical_rows(model)
     elif isinstance(wanted, str):
@@ -121,28 +141,37 @@ def chosen_rows(
 
 def _typical_rows(model: Regression) -> pd.DataFrame:
     design, table = model.design, model.table
-    rows = []
-    if design.group:
-        order = np.argsort(design.counts[np.unique(design.codes)], kind="stable")
-        present = np.unique(design.codes)[order]
+    factors, rows = group_columns(design), []
+    if design.groupings:
+        first = design.groupings[0]
+        present = np.unique(first.codes)
+        present = present[np.argsort(first.counts[present], kind="stable")]
         some = dict.fromkeys(present[[0, len(present) // 2, -1]])
-        rows = [table[design.codes == j].iloc[[0]] for j in some]
+        rows = [table[first.codes == j].iloc[[0]] for j in some]
     new = table.iloc[[0]].copy()
     for name in table.columns:
         numeric = pd.api.types.is_numeric_dtype(table[name])
         middle = table[name].median() if numeric else table[name].mode().iloc[0]
         new[name] = middle if not pd.api.types.is_integer_dtype(table[name]) else round(middle)
-    for part in design.factors:
+    for part in factors:
         taken = set(table[part].astype(str))
         new[part] = next(w for w in ("new", *(f"new {k}" for k in range(99))) if w not in taken)
+    if len(factors) > 1 and len(design.groupings) > 1:
+        known = rows[len(rows) // 2]
+        rows += [known.assign(**{part: new[part].iloc[0]}) for part in factors]
     rows.append(new)
     name = main_predictor(model)
-    if name is None or name in design.factors:
+    if name is None or name in factors:
         return pd.concat(rows, ignore_index=True)
     ends = table[name].quantile([0, 0.5, 1], interpolation="nearest").unique()
     return pd.concat(
         [row.assign(**{name: value}) for row in rows for value in ends], ignore_index=True
     )
+
+
+def group_columns(design: Design) -> list[str]:
+    """Columns of the table that say in which groups a row is."""
+    return list(dict.fromkeys(name for g in design.groupings for name in g.columns))
 
 
 def main_predictor(model: Regression) -> str | None:
@@ -203,10 +232,7 @@ def replicate_prior(
     values = {name: np.array([truth[name] for truth in truths]) for name in truths[0]}
     if "nu" in model.priors:
         values["nu"] = model.priors["nu"].sample(rng, PRIOR_SETS)
-    if design.z_names:
-        effects = prior_effects(design, values, rng)
-        values |= {design.effect(k): effect for k, effect in enumerate(effects)}
-    return _respond(design, values, rows, rng)
+    return _respond(design, values | prior_effects(design, values, rng), rows, rng)
 
 
 def _respond(
@@ -219,22 +245,31 @@ def _respond(
 
 def statistics(design: Design, rows: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Figures by which replications are held against the data: name -> function of (S, n)."""
-    codes = design.codes[rows]
-    counts = np.unique(codes, return_counts=True)[1]
-
-    def by_group(y: np.ndarray) -> Any:
-        return pd.DataFrame(y.T).groupby(codes)
-
     found: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "smallest value": lambda y: y.min(1),
         "largest value": lambda y: y.max(1),
     }
-    if len(counts) > 1 and counts.max() > 1:
-        return found | {
-            "sd of group means": lambda y: by_group(y).mean().to_numpy().std(0),
-            "largest sd within a group": lambda y: by_group(y).std().max().to_numpy(),
-        }
+    several = len(design.groupings) > 1
+    for grouping in design.groupings:
+        codes = grouping.codes[rows]
+        counts = np.unique(codes, return_counts=True)[1]
+        if len(counts) > 1 and counts.max() > 1:
+            of = f" of {grouping.name}" if several else ""
+            found[f"sd of group means{of}"] = partial(_sd_of_means, codes)
+            found[f"largest sd within a group{of}"] = partial(_largest_sd, codes)
+    if len(found) > 2:
+        return found
     return found | {
         "standard deviation": lambda y: y.std(1),
         "mean absolute deviation": lambda y: np.abs(y - y.mean(1)[:, None]).mean(1),
     }
+
+
+def _sd_of_means(codes: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Standard deviation (S,) of the groups' means of y (S, n)."""
+    return pd.DataFrame(y.T).groupby(codes).mean().to_numpy().std(0)
+
+
+def _largest_sd(codes: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Largest standard deviation (S,) within a group of y (S, n)."""
+    return pd.DataFrame(y.T).groupby(codes).std().max().to_numpy()

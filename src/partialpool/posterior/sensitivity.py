@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from partialpool.fit import exact
+from partialpool.fit import exact, mixed_equations
 from partialpool.fit.exact_fit import coefficients, covariance_root
 from partialpool.posterior import draws
 from partialpool.posterior.finding import Finding
@@ -16,6 +16,8 @@ from partialpool.posterior.fitted import Fitted
 
 #: ArviZ's threshold, that of Kallioinen et al. (2024), and its words.
 THRESHOLD = 0.05
+#: Posterior draws used, in all chains together.
+DRAWS = 4000
 CONFLICT, STRONG = "potential prior-data conflict", "potential strong prior / weak likelihood"
 #: What moves with both, but is not pulled apart.
 BOTH = "prior matters"
@@ -39,7 +41,10 @@ def power_scaling(fitted: Fitted) -> pd.DataFrame:
         Columns ``prior`` and ``likelihood`` (sensitivities), ``prior_shift`` and
         ``likelihood_shift`` (see `_shift`) and ``diagnosis``.
     """
-    thin = fitted.thinned(4000)
+    design, most = fitted.model.design, DRAWS
+    if fitted.model.family == "gaussian" and len(design.groupings) > 1:
+        most = mixed_equations.affordable(design, DRAWS)
+    thin = fitted.thinned(most)
     logs = {"log_prior": _log_prior(thin), "log_likelihood": _log_likelihood(thin)}
     tree = thin.with_densities(**{name: log[:, None] for name, log in logs.items()})
     log = logging.getLogger(azs.psense_summary.__module__)
@@ -96,8 +101,11 @@ def _log_likelihood(fitted: Fitted) -> np.ndarray:
         line, scale = draws.line(design, values, rows), draws.noise(design, values, rows)
         return stats.t(values["nu"][:, None], line, scale).logpdf(design.y).sum(1)
     values = fitted.population
-    beta, L = coefficients(design, values), covariance_root(design, values)
-    return exact.log_likelihood_given(model.cross, values["sigma"], L, beta)
+    sigma, beta = values["sigma"], coefficients(design, values)
+    if len(design.groupings) > 1:
+        roots = [covariance_root(grouping, values) for grouping in design.groupings]
+        return mixed_equations.log_likelihood(design, sigma, roots, beta)
+    return exact.log_likelihood_given(model.cross, sigma, covariance_root(design, values), beta)
 
 
 def finding(fitted: Fitted) -> Finding:

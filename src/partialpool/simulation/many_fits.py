@@ -168,7 +168,7 @@ def respond(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Group effects (q, J), regression lines (N,) and a response (N,) that a truth gives."""
     population = {name: np.array([value]) for name, value in truth.items()}
-    b = prior_effects(design, population, rng)[:, 0]
+    b = _stacked(prior_effects(design, population, rng), 1)[:, 0]
     line = _line(design, np.array([truth[name] for name in design.x_names]), b)
     return b, line, line + truth["sigma"] * rng.standard_normal(len(line))
 
@@ -176,10 +176,12 @@ def respond(
 def fit_exactly(model: Regression, rng: np.random.Generator, draws: int) -> Draws:
     """The exact fit, without packing it into a DataTree."""
     values, _, sample = population_draws(model, draws, rng)
-    effects = np.empty((0, draws, 0))
-    if model.design.z_names:
-        effects = effect_draws(model, values, rng)
-    return values, effects, sample.trusted
+    return values, _stacked(effect_draws(model, values, rng), draws), sample.trusted
+
+
+def _stacked(effects: Mapping[str, np.ndarray], draws: int) -> np.ndarray:
+    """Effects of the only grouping as one array (q, draws, J)."""
+    return np.stack([*effects.values()]) if effects else np.empty((0, draws, 0))
 
 
 def fit_by_nutpie(model: Regression, rng: np.random.Generator, draws: int) -> Draws:

