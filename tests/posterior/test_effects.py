@@ -79,8 +79,8 @@ def test_what_enters_once_has_its_coefficient_for_change(column):
 def test_groups_differ_in_a_change_by_what_their_covariance_says():
     """``b`` varies with intercept and age: of the slope its sd, of the level all three."""
     fitted = fit("y ~ age + sex + (age | g)")
-    np.testing.assert_allclose(only(fitted, "age").between, fitted.values["age|g_sigma"])
-    np.testing.assert_allclose(only(fitted, "sex").between, 0, atol=1e-12)
+    np.testing.assert_allclose(only(fitted, "age").between["g"], fitted.values["age|g_sigma"])
+    np.testing.assert_allclose(only(fitted, "sex").between["g"], 0, atol=1e-12)
 
 
 def test_a_change_can_be_averaged_over_other_rows():

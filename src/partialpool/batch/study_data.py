@@ -13,6 +13,7 @@ from typing import Any
 from partialpool.batch import notebooks, study_file
 from partialpool.batch.runs import Run, data_path
 from partialpool.data.paths import shown
+from partialpool.data.text import listed
 
 #: Settings that say what is read and predicted.
 OWN = ("data", "formula", "predict", "sample_rows")
@@ -73,8 +74,8 @@ def look(runs: Iterable[Run]) -> tuple[list[str], dict[Path, str]]:
 
 def described(design: Any) -> str:
     """How many rows and groups a design has, in words."""
-    groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
-    return f"{design.n_rows:,} rows{groups}"
+    groups = [f"{grouping.n_levels:,} groups of {grouping.name}" for grouping in design.groupings]
+    return f"{design.n_rows:,} rows" + (f" in {listed(groups)}" if groups else "")
 
 
 def _settings(run: Run) -> dict[str, Any] | None:

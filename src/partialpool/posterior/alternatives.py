@@ -135,9 +135,9 @@ class Compared:
             rows[name] = rows.get(name) or leave_one_out.leave_out(fitted, seed)
         groups, without = {}, {}
         design = fits[first].model.design
-        for name, fitted in fits.items() if design.group else ():
+        for name, fitted in fits.items() if design.groupings else ():
             try:
-                groups[name] = leave_groups_out(fitted, design.codes, seed)
+                groups[name] = leave_groups_out(fitted, design.groupings[0].codes, seed)
             except ValueError as error:
                 without[name] = str(error)
         return cls(dict(fits), rows, groups, without)
@@ -181,7 +181,7 @@ class Compared:
         one, factor = next(iter(self.groups.values())), next(iter(self.fits.values())).model
         n = len(one.codes)
         of = f"{n:,}" if n == one.of else f"{n:,} of {one.of:,}, drawn at random,"
-        each = f"all rows of each {factor.design.group} ({of} groups)"
+        each = f"all rows of each {factor.design.groupings[0].name} ({of} groups)"
         refitted = sum(one.refitted for one in self.groups.values())
         return leave_one_out.in_words(table, elpds, each, "groups", refitted)
 

@@ -33,8 +33,9 @@ class Change:
         What is compared, the second against the first; None for the slope of a numeric column.
     draws : (S,) array
         The change: per unit of a numeric column, else of the level against the other.
-    between : (S,) array
-        Standard deviation of the change between groups; zeros where it is the same for all.
+    between : dict of str to (S,) array
+        Factor -> standard deviation of the change between its groups; zeros where it is the same
+        for all.
     constant : bool
         Whether the change is the same in every row, so that nothing was averaged.
     """
@@ -43,7 +44,7 @@ class Change:
     low: Any
     high: Any
     draws: np.ndarray
-    between: np.ndarray
+    between: dict[str, np.ndarray]
     constant: bool
 
 
@@ -67,7 +68,9 @@ def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = Non
         raise KeyError(column)
     rows = model.table if rows is None else rows
     one_cell = np.zeros(len(rows), dtype=np.int64)
-    root = covariance_root(design, fitted.population)
+    groupings = design.groupings
+    roots = {grouping.name: covariance_root(grouping, fitted.population) for grouping in groupings}
+    ends = np.cumsum([len(grouping.z_names) for grouping in groupings])[:-1]
     found = []
     for contrast in contrasts.contrasts(model, [column], slope=True):
         low, high = (design.columns(end)[1] for end in contrast.ends(rows))
@@ -78,7 +81,12 @@ def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = Non
                 None if contrast.moves else contrast.low,
                 None if contrast.moves else contrast.high,
                 change(fitted, contrast, rows, one_cell)[:, 0],
-                np.linalg.norm(own @ root, axis=-1),
+                {
+                    name: np.linalg.norm(part @ root, axis=-1)
+                    for (name, root), part in zip(roots.items(), np.split(own, ends), strict=True)
+                }
+                if roots
+                else {},
                 contrast.is_constant(model, rows),
             )
         )

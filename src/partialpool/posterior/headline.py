@@ -8,6 +8,7 @@ from formulae import model_description
 
 from partialpool.data.text import percent, rounded, singular
 from partialpool.design.formula import read, variables
+from partialpool.design.matrices import Grouping
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out
@@ -132,48 +133,51 @@ def _change(model: Regression, change: Change) -> str:
 def _average(fitted: Fitted) -> str:
     """The population's mean, in a model without predictors."""
     model, design = fitted.model, fitted.model.design
-    between = _between(fitted)
     if "Intercept" not in design.x_names:
-        differ = _level_spread(fitted, between)
+        differ = "".join(_level_spread(fitted, grouping) for grouping in design.groupings)
         return f"The model has no average of {_response(model)}{differ}"
     values = fitted.population["Intercept"]
     name = model.words(design.response)
     average = name if name.startswith(("average ", "mean ")) else f"average {name}"
-    return f"The {average} is {_figures(model, values)}" + _range(fitted, values, between, 1)
+    says = f"The {average} is {_figures(model, values)}"
+    for grouping in design.groupings:
+        says += _range(fitted, grouping, values, _between(fitted, grouping), 1)
+    return says
 
 
 def _groups(fitted: Fitted, change: Change) -> str:
     """How groups differ in a change, or in their level where the change is the same for all."""
-    if not fitted.model.design.z_names:
-        return ""
-    if change.between.mean() < 1e-9 * abs(change.draws).mean():
-        return _level_spread(fitted, _between(fitted))
-    return _range(fitted, change.draws, change.between, _sign(change.draws) or 1)
+    says = ""
+    for grouping in fitted.model.design.groupings:
+        between = change.between[grouping.name]
+        if between.mean() < 1e-9 * abs(change.draws).mean():
+            says += _level_spread(fitted, grouping)
+        else:
+            says += _range(fitted, grouping, change.draws, between, _sign(change.draws) or 1)
+    return says
 
 
-def _between(fitted: Fitted) -> np.ndarray | None:
+def _between(fitted: Fitted, grouping: Grouping) -> np.ndarray:
     """Standard deviation (S,) of the groups' lines at the mean of the predictors."""
-    design = fitted.model.design
-    if not design.z_names:
-        return None
-    return np.linalg.norm(design.Z.mean(0) @ covariance_root(design, fitted.population), axis=-1)
+    root = covariance_root(grouping, fitted.population)
+    return np.linalg.norm(grouping.Z.mean(0) @ root, axis=-1)
 
 
-def _range(fitted: Fitted, values: np.ndarray, between: np.ndarray | None, sign: int) -> str:
+def _range(
+    fitted: Fitted, grouping: Grouping, values: np.ndarray, between: np.ndarray, sign: int
+) -> str:
     """The range of the middle 90 % of groups."""
-    if between is None:
-        return ""
     ends = sorted(sign * float((values + k * between).mean()) for k in (-MIDDLE, MIDDLE))
     low, high = (rounded(end, float(between.mean())) for end in ends)
     unit = _unit(fitted.model)
-    return f"; {groups_in_words(fitted.model)} differ: the middle 90 % from {low} to {high}{unit}"
+    groups = groups_in_words(fitted.model, grouping)
+    return f"; {groups} differ: the middle 90 % from {low} to {high}{unit}"
 
 
-def _level_spread(fitted: Fitted, between: np.ndarray | None) -> str:
-    if between is None:
-        return ""
-    size = _figures(fitted.model, between)
-    return f"; {groups_in_words(fitted.model)} differ in level, with a standard deviation of {size}"
+def _level_spread(fitted: Fitted, grouping: Grouping) -> str:
+    size = _figures(fitted.model, _between(fitted, grouping))
+    groups = groups_in_words(fitted.model, grouping)
+    return f"; {groups} differ in level, with a standard deviation of {size}"
 
 
 def _noise(noise: Finding | None) -> str:

@@ -65,13 +65,15 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
         Where the noise is not Gaussian, rows are a sample, or the model has other groups.
     """
     model, design = fitted.model, fitted.model.design
-    codes = design.codes if codes is None else codes
+    if len(design.groupings) > 1:
+        raise ValueError("it has several grouping factors, whose groups share rows")
+    codes = design.only.codes if codes is None else codes
     if model.family != "gaussian":
         raise ValueError("with Student's t the effects of a new group do not integrate out")
     if design.moments is not None:
         raise ValueError("of a table in parts only a sample of the rows is kept")
-    if design.group and not np.array_equal(codes, design.codes):
-        raise ValueError(f"its groups are those of {design.group}")
+    if design.groupings and not np.array_equal(codes, design.only.codes):
+        raise ValueError(f"its groups are those of {design.only.name}")
     present = np.unique(codes)
     left = present
     if len(present) > MAX_GROUPS:
@@ -116,7 +118,7 @@ def log_likelihood(
     rows = np.flatnonzero(np.isin(codes, groups))
     rows = rows[np.argsort(codes[rows], kind="stable")]
     starts = np.searchsorted(codes[rows], groups)
-    S, q = len(values["sigma"]), design.Z.shape[1]
+    S, q = len(values["sigma"]), design.only.Z.shape[1]
     beta, L = coefficients(design, values), covariance_root(design, values)
     found = np.empty((S, len(groups)))
     size = max(1, CHUNK // (len(rows) * max(q, 1) ** 2))
@@ -127,7 +129,7 @@ def log_likelihood(
         each = -0.5 * np.log(2 * np.pi) - np.log(noise) - 0.5 * left**2
         found[some] = np.add.reduceat(each, starts, axis=1)
         if q:
-            root = np.einsum("nk,skl->snl", design.Z[rows], L[some]) / noise[..., None]
+            root = np.einsum("nk,skl->snl", design.only.Z[rows], L[some]) / noise[..., None]
             outer = root[..., :, None] * root[..., None, :]
             M = np.eye(q) + np.add.reduceat(outer, starts, axis=1)
             u = np.add.reduceat(root * left[..., None], starts, axis=1)

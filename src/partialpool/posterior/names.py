@@ -3,6 +3,7 @@
 import re
 
 from partialpool.data.text import plural
+from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import coefficient
 
@@ -13,14 +14,15 @@ def readable(model: Regression) -> dict[str, str]:
     Such as ``{"Days|Subject_sigma": "sd of the slope of Days between subjects"}``. The short names
     are those of the posterior and of ``summary.json``.
     """
-    design, groups = model.design, groups_in_words(model)
-    names = {name: _coefficient(model, name) for name in design.x_names}
-    varying = [_coefficient(model, coefficient(name)) for name in design.z_names]
-    for k, what in enumerate(varying):
-        names[design.effect(k)] = f"{what} of {model.words(design.group)}"
-        names[design.sd_names[k]] = f"sd of the {what} between {groups}"
-    for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
-        names[name] = f"correlation of {varying[i]} and {varying[j]} between {groups}"
+    names = {name: _coefficient(model, name) for name in model.design.x_names}
+    for grouping in model.design.groupings:
+        groups = groups_in_words(model, grouping)
+        varying = [_coefficient(model, coefficient(name)) for name in grouping.z_names]
+        for what, effect, sd in zip(varying, grouping.effects, grouping.sd_names, strict=True):
+            names[effect] = f"{what} of {model.words(grouping.name)}"
+            names[sd] = f"sd of the {what} between {groups}"
+        for name, (i, j) in zip(grouping.cor_names, grouping.correlated_pairs, strict=True):
+            names[name] = f"correlation of {varying[i]} and {varying[j]} between {groups}"
     names["sigma"] = "sd of the noise" if model.family == "gaussian" else "scale of the noise"
     names["nu"] = "degrees of freedom of the noise"
     return {name: what for name, what in names.items() if name != what}
@@ -43,9 +45,9 @@ def _plain(part: str) -> str:
     return re.sub(r"\[(.*)\]$", r": \1", part)
 
 
-def groups_in_words(model: Regression) -> str:
+def groups_in_words(model: Regression, grouping: Grouping) -> str:
     """Several groups, by the label of their factor or its own name where that is a word."""
-    name = model.design.group
+    name = grouping.name
     words = model.words(name)
     if words == name and not (len(name) > 2 and name.isalpha()):
         return f"groups of {name}"

@@ -161,7 +161,7 @@ def compare_methods(
         For an unknown method or a model without groups; before anything is fitted.
     """
     wanted = {label(method): split(method) for method in ("exact", *methods)}
-    if not model.design.group:
+    if not model.design.groupings:
         raise ValueError(
             f"{model.formula!r} has no group term, so that every parametrization is the same; "
             "add one, such as (1 | group)."
