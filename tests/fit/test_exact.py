@@ -115,6 +115,18 @@ def test_units_do_not_matter(problem, x_power, w_power):
     np.testing.assert_allclose(model.theta_posterior(u), other.theta_posterior(u), atol=1e-4)
 
 
+def test_units_do_not_matter_where_columns_explain_every_row():
+    """Four rows of one group, four columns: what is left of y is rounding, in either unit."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({name: rng.normal(size=6) for name in "yxwv"})
+    table = table.assign(g=[0, 0, 0, 0, 1, 2])
+    widths = []
+    for factor in (1, 10):
+        model = pp.Model("y ~ x + w + v + (x + w | g)", table.assign(x=factor * table["x"]))
+        widths.append(model.theta_posterior.widths * [1, 1, factor, 1])
+    np.testing.assert_allclose(*widths, rtol=0.01)  # default priors have three digits
+
+
 @settings(max_examples=25, deadline=None)
 @given(problems())
 def test_coordinates_have_their_jacobian_and_their_mirror_images(problem):

@@ -264,3 +264,20 @@ def test_one_factor_of_many_groups_takes_a_surrogate():
     assert verdict.status == "passed"
     few = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(seed=1)
     assert "surrogate_error" not in few.attrs
+
+
+def test_a_factor_fixed_at_zero_is_one_that_is_not_there():
+    """And one fixed elsewhere has no ratio of its own: the density itself is sampled."""
+    y, X, factors = crossed()
+    coefficients, one = [parse("Normal(0, 10)")] * 2, parse("HalfNormal(1)")
+    rows, found = eliminate(y, X, factors), []
+    for value in ("Fixed(0)", "Fixed(0.1)"):
+        scales = [one, one, parse(value)]
+        target = exact.of_factors(rows, coefficients, scales, [(0,), (1,)], [1.0, 1.0])
+        found.append(explore(target, seed=0))
+    assert found[0].certificate.passed
+    assert found[1].certificate is None
+    alone = exact.of_factors(eliminate(y, X, factors[:1]), coefficients, [one, one], [(0,)], [1.0])
+    without = explore(alone, seed=1).sample
+    error = np.hypot(found[0].sample.log_evidence_se, without.log_evidence_se)
+    assert abs(found[0].sample.log_evidence - without.log_evidence) < 4 * error

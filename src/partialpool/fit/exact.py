@@ -131,7 +131,8 @@ def _resolution(design: Design, cross: CrossProducts) -> np.ndarray:
 def _noise_within(E: np.ndarray, n_rows: int) -> float:
     """Standard deviation of what is left of y beside the groups and the columns of X, inside."""
     within = E[-1, -1] - E[-1, :-1] @ np.linalg.pinv(E[:-1, :-1], hermitian=True) @ E[:-1, -1]
-    return float(np.sqrt(max(within / n_rows, 0.0)))
+    rounding = within < 1e-12 * E[-1, -1]  # the columns explain all of it
+    return 0.0 if rounding else float(np.sqrt(max(within, 0.0) / n_rows))
 
 
 def _at(posterior: ThetaPosterior, values: np.ndarray) -> np.ndarray:
