@@ -8,7 +8,7 @@ import pandas as pd
 
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import POOLING, Fitted
 from partialpool.posterior.names import readable
 
@@ -45,7 +45,7 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
         columns[POOLING[kind], "mean"] = figures["mean"]
         columns[POOLING[kind], "sd over groups" if kind == "none" else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
-    formats = {column: (column, "{:.3f}") for column in table.columns}
+    formats = {column: (column, ESTIMATE) for column in table.columns}
     names = readable(model)
     return Finding("pooling", _evidence(ways), table=table, columns=formats, names=names)
 

@@ -148,7 +148,9 @@ def _groups(fitted: Fitted, change: Change) -> str:
         return ""
     if change.between.mean() < 1e-9 * abs(change.draws).mean():
         return _level_spread(fitted, _between(fitted))
-    return _range(fitted, change.draws, change.between, _sign(change.draws) or 1)
+    sign = _sign(change.draws)
+    word = {1: " higher", -1: " lower", 0: ""}[sign] if change.high is not None else ""
+    return _range(fitted, change.draws, change.between, sign or 1) + word
 
 
 def _between(fitted: Fitted) -> np.ndarray | None:
