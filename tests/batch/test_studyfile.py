@@ -1,5 +1,7 @@
 """Study files: what is wrong with them is said before anything runs, and runs get their names."""
 
+from pathlib import Path
+
 import pytest
 
 from partialpool.batch import study_file
@@ -165,3 +167,15 @@ def test_settings_that_are_mappings_have_short_names(project):
     runs = study_file.plan(project.root, [project.study("p", text)])
     assert len({run.name for run in runs}) == 2
     assert all(len(run.name) < 60 and run.name.endswith("_seed-3") for run in runs)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("params/**/*.yml")), ids=lambda path: path.stem)
+def test_every_example_tells_its_story_and_leaves_room_for_the_first_picture(path):
+    """At most 120 words stand between the verdicts and the first picture."""
+    story = study_file.plan(ROOT, [path])[0].story
+    assert {*story} == {"title", "question", "about"}
+    assert story["question"].endswith("?")
+    assert len(story["about"].split()) <= 110

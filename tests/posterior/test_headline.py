@@ -79,6 +79,17 @@ def test_levels_have_their_labels():
     assert said.startswith(f"Boys against girls: the reaction time is {amount} higher {interval}")
 
 
+def test_groups_differ_in_a_contrast_to_the_same_side():
+    """Where a level is lower, so is the range of groups: the sign is in the word."""
+    rows = table()
+    rows["y"] += (3 * rows["pupil"] - 40) * rows["trained"]
+    fitted = fit("y ~ trained + age + (trained | pupil)", rows)
+    groups = middle(-fitted.values["trained"], fitted.values["trained|pupil_sigma"], unit="")
+    said = headline(fitted)
+    assert said.startswith("Trained 1 against trained 0: y is ")
+    assert said.endswith(f"); pupils differ: {groups} lower.")
+
+
 def test_numbers_for_levels_have_labels_too():
     """0 and 1 of radon's floor are no "1 against 0"."""
     labels = {"trained": "training", "trained[0]": "none", "trained[1]": "ten weeks"}

@@ -103,8 +103,8 @@ def traces(
     summary = checks.summarize(draws)
     says = (
         f"{draws.sizes['chain']} chains of {draws.sizes['draw']:,} draws. Largest R-hat "
-        f"{summary['rhat'].max():.3f} ({summary['rhat'].idxmax()}); fewest effective draws "
-        f"{summary['ess_bulk'].min():,.0f} ({summary['ess_bulk'].idxmin()})."
+        f"{summary['rhat'].max():.3f} (**{summary['rhat'].idxmax()}**); fewest effective draws "
+        f"{summary['ess_bulk'].min():,.0f} (**{summary['ess_bulk'].idxmin()}**)."
     )
     known = [name for name in names if name in true]
     if known:
@@ -140,11 +140,11 @@ def prior_and_posterior(fitted: Fitted) -> Finding:
         least = min(contraction, key=contraction.__getitem__)
         every = "every prior" if len(contraction) == len(names) else "every prior that is not flat"
         says = (
-            f"The data narrow {every}; least that of {least}, whose middle half becomes "
+            f"The data narrow {every}; least that of **{least}**, whose middle half becomes "
             f"{contraction[least]:.0%} narrower."
             if contraction[least] > 0
-            else f"The posterior of {least} is wider than its prior: the two disagree, or the data "
-            "say nothing of it."
+            else f"The posterior of **{least}** is wider than its prior: the two disagree, or the "
+            "data say nothing of it."
         )
     what = f"Prior and posterior densities of {', '.join(names)}."
     found = theme.finding("prior_and_posterior", figure, what, says)
@@ -195,12 +195,14 @@ def against_exact(
     figure = _beside(fitted, reference, names, ("this fit", "exact"), truth)
     comparison = checks.compare(fitted.posterior, reference.posterior)
     shown = comparison.loc[[name for name in names if name in comparison.index]]
+    shown.insert(1, "sd", checks.summarize(fitted.dataset, list(shown.index))["sd"])
     means, far = comparison["z"].abs(), shown["wasserstein"].idxmax()
     says = (
         f"Over {len(comparison)} parameters and group effects the posterior means differ from the "
         f"exact ones by at most {means.max():.1f} Monte Carlo errors ({means.idxmax()}), where "
         f"chance alone gives about {_expected_extreme(len(means)):.1f}. The farthest marginal is "
-        f"that of {far}, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations away."
+        f"that of **{far}**, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations "
+        "away."
     )
     what = f"Densities of {', '.join(names)}: this fit over the exact posterior."
     found = theme.finding("against_exact", figure, what, says)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
 from partialpool.posterior.names import readable
 from partialpool.posterior.varying import estimable, too_uncertain
@@ -49,7 +49,7 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
         columns[way_name(way), "mean"] = figures["mean"]
         columns[way_name(way), "sd over groups" if grouping else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
-    formats = {column: (column, "{:.3f}") for column in table.columns}
+    formats = {column: (column, ESTIMATE) for column in table.columns}
     sentence = " ".join(filter(None, says))
     return Finding("pooling", sentence, table=table, columns=formats, names=readable(model))
 

@@ -74,8 +74,9 @@ class Finding:
         """What decides the digits of each row: its standard deviation, or that of its interval."""
         assert self.table is not None
         rows = self.table
-        if "sd" in rows:
-            return list(rows["sd"])
+        deviations = [c for c in rows if (c[-1] if isinstance(c, tuple) else c) == "sd"]
+        if deviations:
+            return list(rows[deviations].min(axis=1))
         if {"q05", "q95"} <= {*rows}:
             return list((rows["q95"] - rows["q05"]) / (2 * NORMAL))
         return [None] * len(rows)

@@ -147,13 +147,14 @@ def _average(fitted: Fitted) -> str:
 
 def _groups(fitted: Fitted, change: Change) -> str:
     """How groups differ in a change, or in their level where the change is the same for all."""
-    says = ""
+    says, sign = "", _sign(change.draws)
+    word = {1: " higher", -1: " lower", 0: ""}[sign] if change.high is not None else ""
     for grouping in fitted.model.design.groupings:
         between = change.between[grouping.name]
         if between.mean() < 1e-9 * abs(change.draws).mean():
             says += _level_spread(fitted, grouping)
         else:
-            says += _range(fitted, grouping, change.draws, between, _sign(change.draws) or 1)
+            says += _range(fitted, grouping, change.draws, between, sign or 1) + word
     return says
 
 

@@ -133,7 +133,8 @@ def sentence(table: pd.DataFrame) -> str:
         STRONG: "the prior speaks louder than the data: its result is mostly what you put in",
     }
     says = [
-        f"**{', '.join(map(str, table.index[table['diagnosis'] == diagnosis]))}** ({what})"
+        f"{', '.join(f'**{name}**' for name in table.index[table['diagnosis'] == diagnosis])} "
+        f"({what})"
         for diagnosis, what in words.items()
         if (table["diagnosis"] == diagnosis).any()
     ]
