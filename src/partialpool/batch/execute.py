@@ -18,7 +18,7 @@ import nbformat
 
 from partialpool.batch import staleness, surroundings
 from partialpool.batch.runs import PATHS, Run, data_path, read_summary
-from partialpool.batch.summary_file import dumps
+from partialpool.batch.summary_file import FINDINGS, dumps
 from partialpool.data.paths import CACHE, read_mapping, seen_from
 from partialpool.report import drawings
 
@@ -27,7 +27,7 @@ STARTS = 4
 #: What a run that broke has in place of what `record` leaves.
 NOTHING: dict[str, Any] = {
     **dict.fromkeys(["fit", "headline", "log_evidence", "data_sha256"]),
-    **{"status": "error", "checks": [], "estimates": [], "omitted": [], "seconds": {"fit": None}},
+    **{"status": "error", "checks": [], "estimates": [], "omitted": [], "findings": [], "seconds": {"fit": None}},
     **{"parameters": {}, "truth": {}, "metrics": {}, "names": {}},
 }
 
@@ -133,6 +133,7 @@ def fill(run: Run, place: Path, threads: int | None = None, kernel: Any = None) 
         error = {"type": "NoResult", "message": message, "cell": None}
     if error is not None:  # nothing of a broken run may look like a result
         (place / "posterior.nc").unlink(missing_ok=True)
+        shutil.rmtree(place / FINDINGS, ignore_errors=True)
     (place / "result.json").unlink(missing_ok=True)
     # What changed while the notebook ran may have been read before or after: do it again.
     after = staleness.fingerprint(run)

@@ -13,6 +13,8 @@ FIGURES = ("mean", "sd", "q05", "q50", "q95", "ess_bulk", "ess_tail", "rhat", "m
 MAX_ELEMENTS = 2000
 #: Largest posterior stored whole; figures in the summary always come from every draw.
 MAX_BYTES = 45_000_000
+#: Folder of a run with a file or more for each table and figure on its page.
+FINDINGS = "findings"
 #: Verdicts of a run that finished.
 FINISHED = ("passed", "warned", "failed")
 #: Verdicts on the model beside its data.
@@ -116,7 +118,17 @@ def record(
     }
     if posterior is not None:
         thinned(posterior).to_netcdf(folder / "posterior.nc")
+    result["findings"] = _findings(folder)
     (folder / "result.json").write_text(dumps(result), encoding="utf-8")
+
+
+def _findings(folder: Path) -> list[dict[str, Any]]:
+    """Write what a run has shown into its ``findings/``, and list it."""
+    from partialpool.posterior import finding, finding_files
+
+    shown = finding.SHOWN.copy()
+    finding.SHOWN.clear()
+    return finding_files.write(shown, folder / FINDINGS) if shown else []
 
 
 def thinned(posterior: Any) -> Any:
