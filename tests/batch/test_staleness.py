@@ -72,7 +72,7 @@ def test_a_file_to_predict_is_seen_from_the_projects_folder(project, notebook, m
     given = {}
     monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
     (one,) = study_file.plan(project.root, [path])
-    execute._papermill(one, notebook, project.root / "reports", None, None)
+    execute._papermill(one, notebook, project.root / "reports", None, None, None)
     assert given["parameters"]["predict"] == "../data/rows.csv"
     assert given["parameters"]["other"] == "own.csv"
 
@@ -160,7 +160,7 @@ def test_batches_of_simulations_depend_on_the_rooms_that_compute(
 def finished(project, monkeypatch):
     """Two runs of a study and one of another, with a page, a thumbnail and a posterior."""
 
-    def papermill(run, target, place, log, threads):
+    def papermill(run, target, place, log, threads, kernel):
         figure = v4.new_output("display_data", data={"image/svg+xml": SVG})
         cells = [v4.new_code_cell("figure", outputs=[figure], execution_count=1)]
         nbformat.write(v4.new_notebook(cells=cells), target)

@@ -6,11 +6,11 @@ import docx
 import pandas as pd
 import pytest
 from PIL import Image
+from test_finding import HOSTILE
 
 from partialpool.plots import theme
 from partialpool.posterior import finding, finding_files
 from partialpool.posterior.finding import Finding
-from test_finding import HOSTILE
 
 
 def table(name="t", rows=2):
@@ -38,7 +38,7 @@ def test_a_table_is_kept_to_count_with_and_to_print(tmp_path):
     assert cells(tmp_path / "t.docx") == [["", "mean", "sd"], ["0", "0.123", "0.01"],
                                           ["1", "−2.00", "0.1"]]  # fmt: skip
     assert docx.Document(str(tmp_path / "t.docx")).paragraphs[0].text == "It rises."
-    for digits in ("0.123", "−2.00"):
+    for digits in ("0.123", r"\ensuremath{-}2.00"):
         assert digits in (tmp_path / "t.tex").read_text(encoding="utf-8")
 
 

@@ -2,10 +2,13 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from partialpool.data.paths import KEEP
 
 #: Figures of one parameter in a summary.
 FIGURES = ("mean", "sd", "q05", "q50", "q95", "ess_bulk", "ess_tail", "rhat", "mcse_mean")
@@ -83,11 +86,13 @@ def record(
         return
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
+    fitted = None
     if posterior is not None:
         from partialpool.posterior.fitted import Fitted
         from partialpool.posterior.names import readable
 
         if isinstance(posterior, Fitted):
+            fitted = posterior
             names = readable(posterior.model) if names is None else names
             posterior = posterior.posterior
     omitted: list[str] = []
@@ -118,17 +123,19 @@ def record(
     }
     if posterior is not None:
         thinned(posterior).to_netcdf(folder / "posterior.nc")
-    result["findings"] = _findings(folder)
+    _keep_findings(folder, result, fitted)
     (folder / "result.json").write_text(dumps(result), encoding="utf-8")
 
 
-def _findings(folder: Path) -> list[dict[str, Any]]:
-    """Write what a run has shown into its ``findings/``, and list it."""
-    from partialpool.posterior import finding, finding_files
+def _keep_findings(folder: Path, result: dict[str, Any], fitted: Any) -> None:
+    """Write what a run has shown into its ``findings/``, list it, and what manuscripts quote."""
+    from partialpool.posterior import finding, finding_files, manuscript
 
     shown = finding.SHOWN.copy()
     finding.SHOWN.clear()
-    return finding_files.write(shown, folder / FINDINGS) if shown else []
+    result["findings"] = finding_files.write(shown, folder / FINDINGS) if shown else []
+    if os.environ.get(KEEP):  # a run, whose folder lies in that of its study
+        manuscript.write(folder, folder.resolve().parent.name, result, shown, fitted)
 
 
 def thinned(posterior: Any) -> Any:

@@ -32,6 +32,11 @@ FORMATS: dict[str, dict[str, Any]] = {
     "pdf": {"metadata": {"CreationDate": None}},
     "png": {"dpi": 150, "facecolor": "white"},
 }
+#: Signs of our own that LaTeX does not know by themselves.
+SIGNS = {
+    sign: rf"\ensuremath{{{command}}}"
+    for sign, command in zip("−≤≥✓✗", ("-", r"\le", r"\ge", r"\surd", r"\times"), strict=True)
+}
 #: What XML, and so a Word file, cannot hold.
 NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -121,7 +126,8 @@ class Finding:
         style = self.readable().style.format(escape="latex").format_index_names(escape="latex")
         for axis in ("index", "columns"):
             style = style.format_index(escape="latex", axis=axis)
-        return (style if self.index else style.hide()).to_latex(hrules=True)
+        text = (style if self.index else style.hide()).to_latex(hrules=True)
+        return text.translate(str.maketrans(SIGNS))
 
     def to_word(self, path: str | Path) -> Path:
         """Write the table as people see it, under its sentence, as a Word file."""
