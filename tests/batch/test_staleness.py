@@ -19,6 +19,7 @@ from partialpool.batch import batch, execute, staleness, study_file, summary_fil
 from partialpool.batch.runs import Run, data_files
 from partialpool.data import reading
 from partialpool.design import from_parts
+from partialpool.posterior import finding
 from partialpool.report import page
 from partialpool.simulation import many_fits
 
@@ -71,7 +72,7 @@ def test_a_file_to_predict_is_seen_from_the_projects_folder(project, notebook, m
     given = {}
     monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
     (one,) = study_file.plan(project.root, [path])
-    execute._papermill(one, notebook, project.root / "reports", None, None)
+    execute._papermill(one, notebook, project.root / "reports", None, None, None)
     assert given["parameters"]["predict"] == "../data/rows.csv"
     assert given["parameters"]["other"] == "own.csv"
 
@@ -159,7 +160,7 @@ def test_batches_of_simulations_depend_on_the_rooms_that_compute(
 def finished(project, monkeypatch):
     """Two runs of a study and one of another, with a page, a thumbnail and a posterior."""
 
-    def papermill(run, target, place, log, threads):
+    def papermill(run, target, place, log, threads, kernel):
         figure = v4.new_output("display_data", data={"image/svg+xml": SVG})
         cells = [v4.new_code_cell("figure", outputs=[figure], execution_count=1)]
         nbformat.write(v4.new_notebook(cells=cells), target)
@@ -167,6 +168,8 @@ def finished(project, monkeypatch):
         posterior = xr.DataTree.from_dict({"posterior": draws})
         figures = {"a": {"mean": 1.0, "sd": 1.0, "q05": 0.0, "q95": 2.0}}
         verdict = {"status": "passed", "checks": []}
+        table = pd.DataFrame({"mean": [1.0]}, index=["a"])
+        monkeypatch.setattr(finding, "SHOWN", [finding.Finding("shown", table=table)])
         summary_file.record(posterior, verdict, place, parameters=figures)
         (place / "predictions.csv").write_text("x\n1\n")
 
@@ -194,7 +197,8 @@ def damaged(path, how):
 
 @pytest.mark.parametrize("how", ["cut", "overwritten", "deleted"])
 @pytest.mark.parametrize(
-    "name", ["posterior.nc", "notebook.ipynb", "predictions.csv", "digests.json"]
+    "name",
+    ["posterior.nc", "notebook.ipynb", "predictions.csv", "findings/shown.csv", "digests.json"],
 )
 def test_a_damaged_result_is_made_anew(finished, name, how):
     (one,) = study_file.plan(finished.root, [finished.root / "params" / "one.yml"])
@@ -319,5 +323,7 @@ def test_a_posterior_that_cannot_be_read_is_different(finished, monkeypatch, cap
 def test_digests_name_every_file_of_a_run(finished):
     folder = finished.root / "reports" / "one" / "seed-0"
     names = json.loads((folder / "digests.json").read_text()).keys()
-    assert {*names, "digests.json"} == {path.name for path in folder.iterdir()} - {"run.log"}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {*names, "digests.json"} == files - {"run.log"}
+    assert {"findings/shown.csv", "findings/shown.tex", "findings/shown.docx"} <= files
     assert len(pd.read_csv(folder / "predictions.csv")) == 1

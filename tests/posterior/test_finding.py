@@ -73,8 +73,9 @@ def test_latex_holds_it_as_text():
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_file_gives_back_what_the_table_holds_with_all_digits(hostile, tmp_path):
     found = finding(hostile)
-    (path,) = found.save(tmp_path / "new")
+    path, *others = found.save(tmp_path / "new")
     assert path == tmp_path / "new" / "f.csv"
+    assert [other.name for other in others] == ["f.tex", "f.docx"]
     again = pd.read_csv(path, index_col=0)
     pd.testing.assert_frame_equal(again, found.table)
 

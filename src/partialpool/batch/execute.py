@@ -18,16 +18,25 @@ import nbformat
 
 from partialpool.batch import staleness, surroundings
 from partialpool.batch.runs import PATHS, Run, data_path, read_summary
-from partialpool.batch.summary_file import dumps
+from partialpool.batch.summary_file import FINDINGS, dumps
 from partialpool.data.paths import CACHE, read_mapping, seen_from
 from partialpool.report import drawings
 
 #: How often a kernel may fail to start, as on a machine that is busy.
 STARTS = 4
+#: Files for manuscripts, besides those of findings.
+TO_QUOTE = ("methods.md", "values.json", "values.tex")
 #: What a run that broke has in place of what `record` leaves.
 NOTHING: dict[str, Any] = {
     **dict.fromkeys(["fit", "headline", "log_evidence", "data_sha256"]),
-    **{"status": "error", "checks": [], "estimates": [], "omitted": [], "seconds": {"fit": None}},
+    **{
+        "status": "error",
+        "checks": [],
+        "estimates": [],
+        "omitted": [],
+        "findings": [],
+        "seconds": {"fit": None},
+    },
     **{"parameters": {}, "truth": {}, "metrics": {}, "names": {}},
 }
 
@@ -132,7 +141,9 @@ def fill(run: Run, place: Path, threads: int | None = None, kernel: Any = None) 
         message = "the notebook ended without pp.record(posterior, verdict, output)"
         error = {"type": "NoResult", "message": message, "cell": None}
     if error is not None:  # nothing of a broken run may look like a result
-        (place / "posterior.nc").unlink(missing_ok=True)
+        for name in ("posterior.nc", *TO_QUOTE):
+            (place / name).unlink(missing_ok=True)
+        shutil.rmtree(place / FINDINGS, ignore_errors=True)
     (place / "result.json").unlink(missing_ok=True)
     # What changed while the notebook ran may have been read before or after: do it again.
     after = staleness.fingerprint(run)
@@ -161,6 +172,7 @@ def fill(run: Run, place: Path, threads: int | None = None, kernel: Any = None) 
             "inputs": seen,
         },
         "posterior": (place / "posterior.nc").is_file(),
+        "to_quote": [name for name in TO_QUOTE if (place / name).is_file()],
         "thumbnail": drawings.write_thumbnail(notebook, place),
     }
     html = exporter.render(notebook, summary, str(run.notebook.parent), run.story)

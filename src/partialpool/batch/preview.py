@@ -30,8 +30,8 @@ from partialpool.data.paths import CACHE, shown
 PAUSE = 0.4
 #: Seconds after which a kernel hangs, however busy the machine is.
 PATIENCE = 300
-#: What a kernel forgets before a notebook runs in it: names, counts, figures, and the modules in
-#: folders of notebooks.
+#: What a kernel forgets before a notebook runs in it: names, counts, figures, what a notebook that
+#: broke has shown, and the modules in folders of notebooks.
 FORGET = """
 import sys
 for name, module in list(sys.modules.items()):
@@ -39,6 +39,8 @@ for name, module in list(sys.modules.items()):
         del sys.modules[name]
 if "matplotlib.pyplot" in sys.modules:
     sys.modules["matplotlib.pyplot"].close("all")
+if "partialpool.posterior.finding" in sys.modules:
+    sys.modules["partialpool.posterior.finding"].SHOWN.clear()
 get_ipython().reset(new_session=True)
 """
 

@@ -245,7 +245,8 @@ def why_redo(run: Run, now: dict[str, str] | None = None) -> str:
 
 def seal(folder: Path) -> None:
     """Keep the digests of all files of a finished run, in a file beside them."""
-    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name not in (RECORD, LOG))
+    files = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    names = sorted(name for name in files if name not in (RECORD, LOG))
     digests = {name: _digest(folder / name) for name in names}
     paths.write(folder / RECORD, json.dumps(digests, indent=1))
 

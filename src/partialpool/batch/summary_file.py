@@ -2,10 +2,13 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from partialpool.data.paths import KEEP
 
 #: Figures of one parameter in a summary.
 FIGURES = ("mean", "sd", "q05", "q50", "q95", "ess_bulk", "ess_tail", "rhat", "mcse_mean")
@@ -13,6 +16,8 @@ FIGURES = ("mean", "sd", "q05", "q50", "q95", "ess_bulk", "ess_tail", "rhat", "m
 MAX_ELEMENTS = 2000
 #: Largest posterior stored whole; figures in the summary always come from every draw.
 MAX_BYTES = 45_000_000
+#: Folder of a run with a file or more for each table and figure on its page.
+FINDINGS = "findings"
 #: Verdicts of a run that finished.
 FINISHED = ("passed", "warned", "failed")
 #: Verdicts on the model beside its data.
@@ -81,11 +86,13 @@ def record(
         return
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
+    fitted = None
     if posterior is not None:
         from partialpool.posterior.fitted import Fitted
         from partialpool.posterior.names import readable
 
         if isinstance(posterior, Fitted):
+            fitted = posterior
             names = readable(posterior.model) if names is None else names
             posterior = posterior.posterior
     omitted: list[str] = []
@@ -116,7 +123,19 @@ def record(
     }
     if posterior is not None:
         thinned(posterior).to_netcdf(folder / "posterior.nc")
+    _keep_findings(folder, result, fitted)
     (folder / "result.json").write_text(dumps(result), encoding="utf-8")
+
+
+def _keep_findings(folder: Path, result: dict[str, Any], fitted: Any) -> None:
+    """Write what a run has shown into its ``findings/``, list it, and what manuscripts quote."""
+    from partialpool.posterior import finding, finding_files, manuscript
+
+    shown = finding.SHOWN.copy()
+    finding.SHOWN.clear()
+    result["findings"] = finding_files.write(shown, folder / FINDINGS) if shown else []
+    if os.environ.get(KEEP):  # a run, whose folder lies in that of its study
+        manuscript.write(folder, folder.resolve().parent.name, result, shown, fitted)
 
 
 def thinned(posterior: Any) -> Any:

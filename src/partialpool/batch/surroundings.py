@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from partialpool.data.paths import PACKAGE, write
+from partialpool.data.paths import KEEP, PACKAGE, write
 
 #: Packages named in a summary, if installed.
 PACKAGES = (
@@ -82,7 +82,7 @@ def manager(env: dict[str, str], scratch: Path, log: Any) -> type:
 
     # modules are found beside the notebook (`modules_beside`), not where it happens to run
     argv = [*KERNEL["argv"], "--InteractiveShellApp.ignore_cwd=True"]
-    env = env | {"IPYTHONDIR": str(scratch / "ipython")}
+    env = env | {"IPYTHONDIR": str(scratch / "ipython"), KEEP: "yes"}
     spec = KernelSpec(**KERNEL | {"argv": argv, "env": env})
 
     class Manager(AsyncKernelManager):

@@ -14,6 +14,8 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parents[1]
 #: What is remembered between runs of a project, seen from its folder; may be deleted at any time.
 CACHE = Path(".cache", "partialpool")
+#: Set in the environment of a kernel that does a run of a study: what it shows, it keeps.
+KEEP = "PARTIALPOOL_KEEPS_FINDINGS"
 
 
 def find_root(folder: Path | None = None) -> Path:

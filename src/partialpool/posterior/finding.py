@@ -5,6 +5,7 @@ module hands to a notebook is escaped here, and nowhere else.
 """
 
 import html
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from partialpool.data.paths import KEEP
 from partialpool.data.text import renamed, rounded, typeset
 
 #: Stands for a value that there is not.
@@ -22,6 +24,21 @@ NOTHING = "–"
 ESTIMATE = "estimate"
 #: Standard normal quantile of an interval from 5 % to 95 %.
 NORMAL = 1.6449
+#: Above this many rows a table is kept as CSV only: nobody prints it.
+PRINTED = 500
+#: How figures are saved: without the time, so that the same figure is the same file.
+FORMATS: dict[str, dict[str, Any]] = {
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "png": {"dpi": 150, "facecolor": "white"},
+}
+#: Signs of our own that LaTeX does not know by themselves.
+SIGNS = {
+    sign: rf"\ensuremath{{{command}}}"
+    for sign, command in zip("−≤≥✓✗", ("-", r"\le", r"\ge", r"\surd", r"\times"), strict=True)
+}
+#: What XML, and so a Word file, cannot hold.
+NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,24 +127,58 @@ class Finding:
         style = self.readable().style.format(escape="latex").format_index_names(escape="latex")
         for axis in ("index", "columns"):
             style = style.format_index(escape="latex", axis=axis)
-        return (style if self.index else style.hide()).to_latex(hrules=True)
+        text = (style if self.index else style.hide()).to_latex(hrules=True)
+        return text.translate(str.maketrans(SIGNS))
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Keep the finding as files: the table as CSV, the figure as SVG.
+    def to_word(self, path: str | Path) -> Path:
+        """Write the table as people see it, under its sentence, as a Word file."""
+        import docx
+
+        shown = self.readable()
+        rows = [list(shown.columns), *map(list, shown.itertuples(index=False))]
+        if self.index:
+            labels = ["" if shown.index.name is None else shown.index.name, *shown.index]
+            rows = [[label, *row] for label, row in zip(labels, rows, strict=True)]
+        document = docx.Document()
+        document.add_paragraph(NO_XML.sub("\ufffd", re.sub(r"\*\*|`", "", self.sentence)))
+        table = document.add_table(len(rows), len(rows[0]), style="Table Grid")
+        for k, (row, values) in enumerate(zip(table.rows, rows, strict=True)):
+            for cell, value in zip(row.cells, values, strict=True):
+                run = cell.paragraphs[0].add_run(NO_XML.sub("\ufffd", str(value)))
+                run.bold = k == 0
+        document.save(str(path))
+        return Path(path)
+
+    def save(self, folder: str | Path, name: str | None = None) -> list[Path]:
+        """Keep the finding as files: the table as CSV, LaTeX and Word; the figure for print.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Is made if need be.
+        name : str, optional
+            Of the files, without an ending; default is the finding's.
 
         Returns
         -------
         list of Path
-            What was written.
+            What was written: of a figure SVG, PDF and PNG, of a table of more than `PRINTED` rows
+            CSV only.
         """
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
+        stem = name or self.name
         written = []
         if self.table is not None:
-            written.append(self.to_csv(place / f"{self.name}.csv"))
+            written.append(self.to_csv(place / f"{stem}.csv"))
+            if len(self.table) <= PRINTED:
+                written.append(place / f"{stem}.tex")
+                written[-1].write_text(self.to_latex(), encoding="utf-8")
+                written.append(self.to_word(place / f"{stem}.docx"))
         if self.figure is not None:
-            written.append(place / f"{self.name}.svg")
-            self.figure.savefig(written[-1], metadata={"Date": None})
+            for ending, options in FORMATS.items():
+                written.append(place / f"{stem}.{ending}")
+                self.figure.savefig(written[-1], **options)
         return written
 
     def __str__(self) -> str:
@@ -153,6 +204,11 @@ class Finding:
             display({"text/html": self.to_html(), "text/plain": str(self)}, raw=True)
         if self.sentence:
             display(Markdown(self._as_text()))
+        if os.environ.get(KEEP):
+            if self.figure is not None:
+                # it has its layout now; to make it anew for each file takes half of the time
+                self.figure.set_layout_engine("none")
+            SHOWN.append(self)
 
     def _as_text(self) -> str:
         """The sentence as a page has it: names in words, and no markup of the data's own.
@@ -169,3 +225,7 @@ class Finding:
         parts = re.split(r"(\$[^$\n]+\$)", piece)
         parts[::2] = [typeset(renamed(part, self.names)) for part in parts[::2]]
         return "".join(parts)
+
+
+#: What a run has shown so far; whoever ends the run takes it.
+SHOWN: list[Finding] = []
