@@ -161,6 +161,21 @@ def pooling(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def without_noise(table: pd.DataFrame) -> bool:
+    """Whether the fixed truth has no noise, so that errors have no ratios to speak of."""
+    return "sigma" in on_the_edge(table)
+
+
+def exact_lines(table: pd.DataFrame) -> str:
+    """What stands for the ratios of `pooling` where there is no noise."""
+    error = once(table)[["partial", "complete"]].mean()
+    return (
+        "there is no noise, so that every group's own line passes through its points and no "
+        f"pooling has no error; the groups' lines are off by {error['partial']:.2g} on average "
+        f"with partial pooling and by {error['complete']:.2g} with complete pooling."
+    )
+
+
 def recovery(table: pd.DataFrame, prior_sd: dict[str, float]) -> Finding:
     """The table of `errors` for the population's parameters."""
     table = table[~table["parameter"].str.contains("[", regex=False)]
@@ -287,11 +302,12 @@ def metrics(recovered: pd.DataFrame) -> dict[str, dict[str, float]]:
         "root mean squared error": off["rmse"].to_dict(),
         "width of 95 % intervals": off["width"].to_dict(),
     }
-    ratios = pooling(recovered)["ratio"]
-    figures["error of the groups' lines over partial pooling's"] = {
-        "complete pooling": ratios["complete"],
-        "no pooling": ratios["none"],
-    }
+    if not without_noise(recovered):
+        ratios = pooling(recovered)["ratio"]
+        figures["error of the groups' lines over partial pooling's"] = {
+            "complete pooling": ratios["complete"],
+            "no pooling": ratios["none"],
+        }
     return {
         name: {p: v for p, v in values.items() if "[" not in p} for name, values in figures.items()
     }
@@ -301,11 +317,15 @@ def headline(calibrated: pd.DataFrame, recovered: pd.DataFrame) -> str:
     """The study's result in one sentence."""
     found = coverage(calibrated)
     share = found.loc[found["nominal"] == 0.95, "covered"]
-    ratios = pooling(recovered)["ratio"]
-    return (
+    says = (
         f"Over {calibrated['data_set'].nunique():,} data sets with truths from the prior the 95 % "
         f"intervals hold the truth in {percent(share.min(), 1)} to {percent(share.max(), 1)}; over "
-        f"{recovered['data_set'].nunique():,} with the fixed truth the groups' lines are off by "
-        f"{ratios['complete']:.2f} times as much with complete and {ratios['none']:.2f} times as "
-        "much with no pooling as with partial pooling."
+        f"{recovered['data_set'].nunique():,} with the fixed truth "
+    )
+    if without_noise(recovered):
+        return says + exact_lines(recovered)
+    ratios = pooling(recovered)["ratio"]
+    return says + (
+        f"the groups' lines are off by {ratios['complete']:.2f} times as much with complete and "
+        f"{ratios['none']:.2f} times as much with no pooling as with partial pooling."
     )
