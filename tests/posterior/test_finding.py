@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from partialpool.posterior.finding import Finding
+from partialpool.report.markup import sanitize
 
 #: What an attacker calls a column or a level: markup, LaTeX, Markdown and CSV.
 HOSTILE = [
@@ -106,3 +107,21 @@ def test_an_index_that_names_no_rows_is_shown_nowhere(tmp_path):
     for text in shown:
         assert "7" in text
         assert "label" not in text
+
+
+def test_columns_of_words_are_marked_and_those_of_figures_are_not():
+    """A page puts figures under each other by their last digit, and wraps a sentence."""
+    table = pd.DataFrame(
+        {
+            "value": [1.5, -2000.0],
+            "wanted": ["≤ 3.89", "≥ 0.01"],
+            "meaning": ["short", "a sentence that is as long as those of a verdict are"],
+        },
+        index=["one row", "another"],
+    )
+    page = Finding("n", table=table, columns={"value": ("value", "{:,.1f}")}).to_html()
+    assert "<td>1.5</td>" in page and "<td>−2,000.0</td>" in page and "<th>value</th>" in page
+    assert '<td class="words">≤ 3.89</td>' in page and '<th class="words">wanted</th>' in page
+    assert page.count('class="words prose"') == 3
+    assert "<th>one row</th>" in page
+    assert 'class="words prose"' in sanitize(page)
