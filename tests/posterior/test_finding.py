@@ -120,8 +120,9 @@ def test_columns_of_words_are_marked_and_those_of_figures_are_not():
         index=["one row", "another"],
     )
     page = Finding("n", table=table, columns={"value": ("value", "{:,.1f}")}).to_html()
-    assert "<td>1.5</td>" in page and "<td>−2,000.0</td>" in page and "<th>value</th>" in page
-    assert '<td class="words">≤ 3.89</td>' in page and '<th class="words">wanted</th>' in page
+    for cell in ("<td>1.5</td>", "<td>−2,000.0</td>", "<th>value</th>", "<th>one row</th>"):
+        assert cell in page
+    for cell in ('<td class="words">≤ 3.89</td>', '<th class="words">wanted</th>'):
+        assert cell in page
     assert page.count('class="words prose"') == 3
-    assert "<th>one row</th>" in page
     assert 'class="words prose"' in sanitize(page)

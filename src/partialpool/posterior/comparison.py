@@ -13,6 +13,8 @@ from partialpool.posterior.fitted import POOLING, Fitted
 from partialpool.posterior.names import readable
 from partialpool.posterior.varying import estimable, too_uncertain
 
+#: Difference of log evidences that is worth more than a bare mention (Kass & Raftery 1995).
+MENTION = 1.0
 #: Rows that are shown because they count least.
 LIGHTEST = 5
 
@@ -66,7 +68,10 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     """
     partial = ways["partial"]
     if partial.model.family != "gaussian":
-        return "There is no evidence of sampled fits by which to compare the ways to pool."
+        return (
+            "Sampled fits have no log evidence, by which the ways to pool would be compared; "
+            "leave-one-out prediction compares them."
+        )
     if "log_evidence" not in partial.attrs and partial.reference is not None:
         partial = partial.reference
     evidence = {
@@ -75,12 +80,20 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
         if "log_evidence" in fitted.attrs
     }
     if len(evidence) < 2:
-        return "A flat prior leaves no evidence by which to compare the ways to pool."
+        return "With a flat prior there is no log evidence by which to compare the ways to pool."
     best, other = sorted(evidence, key=evidence.__getitem__, reverse=True)
+    gap = evidence[best] - evidence[other]
+    says = (
+        f"The log evidence is highest for **{POOLING[best]}** ({evidence[best]:.1f}), {gap:.1f} "
+        f"below it for {POOLING[other]}"
+    )
+    if gap < MENTION:
+        says += f"; a difference below {MENTION:g} is no reason to prefer either"
+        says += " (Kass & Raftery 1995)"
     return (
-        f"The log evidence is highest for **{POOLING[best]}** ({evidence[best]:.1f}), "
-        f"{evidence[best] - evidence[other]:.1f} below it for {POOLING[other]}. No pooling, each "
-        "group on its own, has none: it needs a prior, and takes none."
+        f"{says}. It hangs on the priors of the standard deviations: the wider they are, the less "
+        "it favours partial pooling. No pooling, each group on its own, has none: it needs a "
+        "prior, and takes none."
     )
 
 

@@ -87,14 +87,17 @@ def verdict(table: pd.DataFrame) -> Verdict:
     covered = coverage(table)
     worst = covered.loc[covered["p"].idxmin()]
     alarms = 1 - once(table)["trusted"].mean()
+    rule = f"a right fit falls below the limit in one of {1 / FALSE_ALARM:,.0f} studies"
     uniform = (
-        f"p-value that the truths' ranks are uniform, over all parameters; worst is {p.idxmin()}"
+        f"p-value that the truths' ranks are uniform, over all parameters; worst is {p.idxmin()}; "
+        f"{rule}"
     )
     holding = (
         "p-value that 50, 80 and 95 % intervals hold the truth as often as they say; worst are the "
-        f"{worst['nominal']:.0%} intervals of {worst['parameter']}, with {worst['covered']:.1%}"
+        f"{worst['nominal']:.0%} intervals of {worst['parameter']}, with {worst['covered']:.1%}; "
+        f"{rule}"
     )
-    distrust = "share of fits that did not trust themselves"
+    distrust = "share of fits that did not trust themselves; the limit is a convention"
     found = [
         one("Ranks uniform", min(1.0, p.min() * len(p)), "≥", FALSE_ALARM, uniform),
         one("Coverage", min(1.0, worst["p"] * len(covered)), "≥", FALSE_ALARM, holding),
