@@ -11,7 +11,7 @@ from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING, Fitted
 from partialpool.posterior.names import readable
-from partialpool.posterior.varying import estimable, too_uncertain
+from partialpool.posterior.varying import estimable, own_means, too_uncertain
 
 #: Difference of log evidences that is worth more than a bare mention (Kass & Raftery 1995).
 MENTION = 1.0
@@ -46,7 +46,7 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
                     grouping = model.design.groupings[0]
                     known = estimable(fitted, grouping, k)
                     says.append(too_uncertain(name, grouping, known))
-                    means = fitted.values[model.design.effect(k)].mean(0)[known]
+                    means = own_means(fitted, grouping, k)[known]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
         columns[POOLING[kind], "mean"] = figures["mean"]
         columns[POOLING[kind], "sd over groups" if kind == "none" else "sd"] = figures["sd"]
