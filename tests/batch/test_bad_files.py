@@ -170,7 +170,7 @@ def test_text_in_the_place_of_numbers_is_refused_before_it_makes_many_effects(pr
     table.to_csv(project.root / "data" / "d.csv", index=False)
     assert main(["new", "s", "data/d.csv", "y ~ day + (day | g)"]) == 2
     said = capsys.readouterr().err
-    assert "'day' holds text, such as '2020-01-01' in row 0, and has 400 levels" in said
+    assert "'day' holds text, such as '2020-01-01' in row 1, and has 400 levels" in said
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from partialpool.posterior.finding import Finding
+from partialpool.report.markup import sanitize
 
 #: What an attacker calls a column or a level: markup, LaTeX, Markdown and CSV.
 HOSTILE = [
@@ -107,3 +108,22 @@ def test_an_index_that_names_no_rows_is_shown_nowhere(tmp_path):
     for text in shown:
         assert "7" in text
         assert "label" not in text
+
+
+def test_columns_of_words_are_marked_and_those_of_figures_are_not():
+    """A page puts figures under each other by their last digit, and wraps a sentence."""
+    table = pd.DataFrame(
+        {
+            "value": [1.5, -2000.0],
+            "wanted": ["≤ 3.89", "≥ 0.01"],
+            "meaning": ["short", "a sentence that is as long as those of a verdict are"],
+        },
+        index=["one row", "another"],
+    )
+    page = Finding("n", table=table, columns={"value": ("value", "{:,.1f}")}).to_html()
+    for cell in ("<td>1.5</td>", "<td>−2,000.0</td>", "<th>value</th>", "<th>one row</th>"):
+        assert cell in page
+    for cell in ('<td class="words">≤ 3.89</td>', '<th class="words">wanted</th>'):
+        assert cell in page
+    assert page.count('class="words prose"') == 3
+    assert 'class="words prose"' in sanitize(page)

@@ -45,15 +45,14 @@ def test_eight_schools_without_pooling_are_what_was_observed():
 
 
 def test_the_spread_shown_for_no_pooling_is_that_of_the_groups_own_lines(sleep, lines):
-    """With divisor 18; the Monte Carlo error is that of a mean over 18 subjects or less."""
+    """With divisor 18, and to rounding: means given sigma are least squares at every draw."""
     table = comparison.coefficients(sleep.ways).table
     for name, own, error in (("Intercept", lines[0], 15.2), ("Days", lines[1], 2.8)):
         shown = table.loc[name]
-        atol = 4 * error / np.sqrt(4000 * 18)
-        assert shown["no pooling", "mean"] == pytest.approx(own.mean(), abs=atol)
-        assert shown["no pooling", "sd over groups"] == pytest.approx(own.std(), abs=atol)
+        assert shown["no pooling", "mean"] == pytest.approx(own.mean(), rel=1e-6)
+        assert shown["no pooling", "sd over groups"] == pytest.approx(own.std(), rel=1e-6)
         # the posterior sd of a subject's line is another figure
-        assert abs(own.std() - error) > 10 * atol
+        assert abs(own.std() - error) > 1
     slope, intercept = np.polyfit(SLEEP["Days"], SLEEP["Reaction"], 1)
     assert table.loc["Days", ("complete pooling", "mean")] == pytest.approx(slope, abs=0.08)
     assert table.loc["Intercept", ("complete pooling", "mean")] == pytest.approx(intercept, abs=0.5)

@@ -151,7 +151,7 @@ def test_messages_are_shown_without_the_machine(soup):
 def test_top_and_bottom(soup):
     top = soup.find(id="run-result").text
     assert "failed" in top
-    assert "1 of 1 checks missed" in top
+    assert "1 of 1 checks was missed" in top
     assert "0.80" not in top
     bottom = soup.find("footer").text
     assert "0.80 to 1.20" in bottom

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from partialpool.plots import recovery
 from partialpool.simulation import calibration, many_fits
 
 
@@ -89,6 +90,40 @@ def test_a_truth_on_the_boundary_is_no_reproach():
     assert calibration.alarms({"recovery": both}).table.at["recovery", "off_trusted"] == 0
     found = calibration.metrics(both)["coverage of 95% intervals at the true values"]
     assert found == {"x": 1.0}
+
+
+def test_without_noise_no_pooling_has_no_error_and_no_ratio():
+    ends = dict.fromkeys(["q2.5", "q10", "q25"], 0.5) | dict.fromkeys(["q75", "q90", "q97.5"], 3.0)
+    ways = {"partial": 0.05, "complete": 5.0, "none": [0.0, 1e-9, 1e-9, 0.0]}
+    one = table(mean=1.0, sd=0.5, **ends, **ways)
+    exact = pd.concat([one, one.assign(parameter="sigma", truth=0.0)])
+    assert "error of the groups' lines over partial pooling's" not in calibration.metrics(exact)
+    says = calibration.headline(exact.assign(truth=1.0), exact)
+    for sentence in (says, recovery.pooling_errors(exact).sentence):
+        assert "very group's own line passes through its points" in sentence.replace("\n", " ")
+        assert "off by 0.05 on average with partial pooling and by 5 with complete" in sentence
+        assert "times" not in sentence
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_errors_of_lines_are_those_of_conditional_means(noise):
+    """With one row a group the errors are e, and ``x² / (x² + 1)`` of its variance is left.
+
+    The rest goes to what partial pooling has to estimate: four parameters from 300 rows.
+    """
+    truth = {"Intercept": 2, "x": 2, "x|i_sigma": 1, "sigma": noise}
+    plan = many_fits.Plan("origin", {"n": 300}, truth, many_fits.PRIORS, pooling=True)
+    found = calibration.pooling(many_fits.run_batch(plan, 1, 0, 10))
+    if not noise:
+        # what is left is the prior of a group on its own, ten thousand spreads wide
+        assert found.at["none", "error"] < 1e-4
+        return
+    stream = np.random.default_rng(np.random.SeedSequence(1, spawn_key=(0,)))
+    square = many_fits.template(plan, stream).design.Z[:, 0] ** 2
+    error = 1 / np.sqrt(2 * 300 * 10)
+    assert found.at["none", "error"] == pytest.approx(1, abs=4 * error)
+    expected = 1 / np.sqrt(np.mean(square / (square + 1)))
+    assert found.at["none", "ratio"] == pytest.approx(expected, rel=4 / 300)
 
 
 @pytest.mark.parametrize(("far", "low", "high"), [(1e6, 0, 0.1), (-1e6, 0.9, 1)])

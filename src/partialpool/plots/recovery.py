@@ -123,21 +123,26 @@ def estimates(table: pd.DataFrame, most: int = 60) -> Finding:
 def pooling_errors(table: pd.DataFrame) -> Finding:
     """Error of the groups' lines by complete and by no pooling, against partial pooling's."""
     ways = calibration.once(table)[list(POOLING)]
-    found = calibration.pooling(table)
-    figure, panels = theme.panels(2, 2, (4, 3), sharex=True, sharey=True)
-    ends = ways.to_numpy().min(), ways.to_numpy().max()
+    exact = calibration.without_noise(table)
+    others = ["complete"] if exact else ["complete", "none"]
+    shown = ways[[*others, "partial"]].to_numpy()
+    figure, panels = theme.panels(len(others), 2, (4, 3), sharex=True, sharey=True)
+    ends = shown.min(), shown.max()
     sentences = []
-    for panel, way in zip(panels, ("complete", "none"), strict=True):
+    for panel, way in zip(panels, others, strict=True):
         panel.plot(ends, ends, color=theme.INK, lw=0.9, ls=":")
         panel.plot(ways["partial"], ways[way], "o", ms=3, alpha=0.6, color=theme.COLORS[way])
         panel.set(xscale="log", yscale="log", ylabel=f"by {POOLING[way]}")
         panel.set_xlabel("error by partial pooling")
-        row = found.loc[way]
+        if exact:
+            continue
+        row = calibration.pooling(table).loc[way]
         sentences.append(
             f"{POOLING[way]}'s error is {row['ratio']:.2f} times partial pooling's (95 % interval "
             f"{row['low']:.2f} to {row['high']:.2f}), which is the better one in {row['wins']:.0%} "
             "of the data sets"
         )
-    says = f"{'; '.join(sentences).capitalize()}."
+    says = calibration.exact_lines(table) if exact else f"{'; '.join(sentences)}."
+    says = says[0].upper() + says[1:]
     what = "Errors of the groups' lines, a point per data set."
     return theme.finding("pooling", figure, what, says)

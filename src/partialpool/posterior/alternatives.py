@@ -14,7 +14,7 @@ from partialpool.posterior import contrasts, draws, leave_one_out
 from partialpool.posterior.averages import averages, change
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.leave_group_out import GroupsOut, leave_groups_out
+from partialpool.posterior.leave_group_out import MAX_REFITS, GroupsOut, leave_groups_out
 from partialpool.posterior.leave_one_out import LeftOut
 
 #: What the model itself is called beside the others.
@@ -183,7 +183,8 @@ class Compared:
         of = f"{n:,}" if n == one.of else f"{n:,} of {one.of:,}, drawn at random,"
         each = f"all rows of each {factor.design.groupings[0].name} ({of} groups)"
         refitted = sum(one.refitted for one in self.groups.values())
-        return leave_one_out.in_words(table, elpds, each, "groups", refitted)
+        rule = f"for the {MAX_REFITS} worst groups of each model"
+        return leave_one_out.in_words(table, elpds, each, "groups", refitted, rule)
 
     def answers(self) -> Finding:
         """What the first predictor does in each model, and by how much that differs.

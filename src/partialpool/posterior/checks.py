@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
-from partialpool.posterior.agreement import explained
+from partialpool.posterior.agreement import FALSE_ALARM, explained
 from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
@@ -27,16 +27,18 @@ MAX_WASSERSTEIN = 0.1
 MAX_ELEMENTS, CHECKED_GROUPS = 2000, 500
 #: What each check of a fit is about.
 MEANING = {
-    "R-hat": "chains agree; worst is {}",
-    "Bulk ESS": "effective draws for the centre; worst is {}",
-    "Tail ESS": "effective draws for the 5 % and 95 % quantiles; worst is {}",
+    "R-hat": "chains agree; worst is {}; limit of Vehtari et al. (2021)",
+    "Bulk ESS": "effective draws for the centre; worst is {}; limit of Vehtari et al. (2021)",
+    "Tail ESS": "effective draws for the 5 % and 95 % quantiles; worst is {}; limit of "
+    "Vehtari et al. (2021)",
     "Divergences": "transitions that left the typical set; the posterior has a part that the "
-    "sampler cannot enter",
+    "sampler cannot enter; none should be",
     "Tree depth": "transitions cut off at the largest tree; the sampler is slow, not wrong",
-    "Energy (BFMI)": "how well momentum refreshes explore the energy",
-    "Pareto k̂": "tail of the importance weights of the exact fit",
-    "Effective draws": "importance sampling's own count for the exact fit",
-    "Evidence twice": "two proposals agree on the evidence, difference in standard errors",
+    "Energy (BFMI)": "how well momentum refreshes explore the energy; limit of Betancourt (2017)",
+    "Pareto k̂": "tail of the importance weights of the exact fit; limit of Vehtari et al. (2024)",
+    "Effective draws": "importance sampling's own count for the exact fit; as many as of chains",
+    "Evidence twice": "two proposals agree on the evidence, difference in standard errors; chance "
+    "alone is above the limit once in 16,000 fits",
 }
 
 
@@ -223,11 +225,13 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     far = comparison.loc[~comparison.index.str.endswith("]"), "wasserstein"]
     name, what = ("Exact", "exact") if _is_exact(reference) else ("Reference", "reference's")
     means = (
-        f"largest difference from the {what} posterior means in Monte Carlo errors, at {z.idxmax()}"
+        f"largest difference from the {what} posterior means in Monte Carlo errors, at "
+        f"{z.idxmax()}; chance passes the limit for {len(z):,} means once in "
+        f"{1 / FALSE_ALARM:,.0f} fits"
     )
     marginals = (
         f"largest Wasserstein distance from the {what} marginals in posterior standard "
-        f"deviations, at {far.idxmax()}"
+        f"deviations, at {far.idxmax()}; the limit, a tenth, is a convention"
     )
     checks += [
         one(f"{name}: means", z.max(), "≤", limit, means),

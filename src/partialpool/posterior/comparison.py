@@ -11,8 +11,10 @@ from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
 from partialpool.posterior.names import readable
-from partialpool.posterior.varying import estimable, too_uncertain
+from partialpool.posterior.varying import estimable, own_means, too_uncertain
 
+#: Difference of log evidences that is worth more than a bare mention (Kass & Raftery 1995).
+MENTION = 1.0
 #: Rows that are shown because they count least.
 LIGHTEST = 5
 
@@ -44,7 +46,7 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
                 if sum(at == k for at, _ in mixed.values()) <= 1:
                     able = estimable(fitted, grouping, k)
                     says.append(too_uncertain(name, grouping, able))
-                    means = fitted.values[grouping.effect(k)].mean(0)[able]
+                    means = own_means(fitted, grouping, k)[able]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
         columns[way_name(way), "mean"] = figures["mean"]
         columns[way_name(way), "sd over groups" if grouping else "sd"] = figures["sd"]
@@ -66,7 +68,10 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     """
     partial = ways["partial"]
     if not partial.model.closed_form:
-        return "There is no evidence of sampled fits by which to compare the ways to pool."
+        return (
+            "Sampled fits have no log evidence, by which the ways to pool would be compared; "
+            "leave-one-out prediction compares them."
+        )
     if "log_evidence" not in partial.attrs and partial.reference is not None:
         partial = partial.reference
     evidence = {
@@ -75,12 +80,20 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
         if "log_evidence" in fitted.attrs
     }
     if len(evidence) < 2:
-        return "A flat prior leaves no evidence by which to compare the ways to pool."
+        return "With a flat prior there is no log evidence by which to compare the ways to pool."
     best, other = sorted(evidence, key=evidence.__getitem__, reverse=True)
+    gap = evidence[best] - evidence[other]
+    says = (
+        f"The log evidence is highest for **{way_name(best)}** ({evidence[best]:.1f}), {gap:.1f} "
+        f"below it for {way_name(other)}"
+    )
+    if gap < MENTION:
+        says += f"; a difference below {MENTION:g} is no reason to prefer either"
+        says += " (Kass & Raftery 1995)"
     return (
-        f"The log evidence is highest for **{way_name(best)}** ({evidence[best]:.1f}), "
-        f"{evidence[best] - evidence[other]:.1f} below it for {way_name(other)}. No pooling, each "
-        "group on its own, has none: it needs a prior, and takes none."
+        f"{says}. It hangs on the priors of the standard deviations: the wider they are, the less "
+        "it favours partial pooling. No pooling, each group on its own, has none: it needs a "
+        "prior, and takes none."
     )
 
 

@@ -19,6 +19,8 @@ from partialpool.posterior.verdict import DataVerdict, missed, one
 
 #: Probability with which data from the model itself miss each check that is a test.
 LEVEL = 0.01
+#: The rule behind a p-value's limit, in words.
+RULE = f"right models fall below the limit in {LEVEL:.0%} of data sets"
 #: The same of the figures of replications, over all of them.
 FIGURES_LEVEL = 0.05
 #: Residuals from here on, in predictive standard deviations, are called far.
@@ -91,7 +93,8 @@ def statistics_check(found: pd.DataFrame) -> dict[str, Any]:
     p = found["corrected"]
     meaning = (
         f"tail probability of the figure that replications reproduce worst, the {p.idxmin()}, over "
-        f"{len(p)} figures"
+        f"{len(p)} figures; right models fall below the limit in {FIGURES_LEVEL:.0%} of data sets "
+        "or fewer"
     )
     remedy = "look whether noise or groups are shaped as assumed"
     return one("Replications", float(p.min()), "≥", FIGURES_LEVEL, meaning, remedy)
@@ -110,9 +113,9 @@ def normal_residuals(model: Regression, left_out: LeftOut) -> np.ndarray:
 
 
 def where(design: Design, row: int) -> str:
-    """A row with its groups, such as ``row 57 (Subject 332)``."""
+    """A row, the first of which is 1, with its groups, such as ``row 58 (Subject 332)``."""
     groups = ", ".join(f"{g.name} {g.levels[g.codes[row]]}" for g in design.groupings)
-    return f"row {row} ({groups})" if groups else f"row {row}"
+    return f"row {row + 1} ({groups})" if groups else f"row {row + 1}"
 
 
 def residual_checks(model: Regression, left_out: LeftOut) -> list[dict[str, Any]]:
@@ -121,9 +124,12 @@ def residual_checks(model: Regression, left_out: LeftOut) -> list[dict[str, Any]
     z = normal_residuals(model, left_out)
     worst = int(np.abs(z).argmax())
     away = f"distance of {where(design, left_out.rows[worst])} from what the others predict, in "
-    away += unit
+    away += f"{unit}; with right models it is above the limit in {LEVEL:.0%} of data sets"
     limit = round(float(stats.norm.isf(LEVEL / 2 / len(z))), 2)
-    beyond = f"of {len(z):,} rows beyond {FAR:g} {unit}"
+    beyond = (
+        f"of {len(z):,} rows beyond {FAR:g} {unit}; right models have more than the limit in "
+        f"{LEVEL:.0%} of data sets or fewer"
+    )
     far = int((np.abs(z) > FAR).sum())
     most = int(stats.binom.ppf(1 - LEVEL, len(z), 2 * stats.norm.sf(FAR)))
     found = [
@@ -141,7 +147,7 @@ def noise_check(p: float, name: str) -> dict[str, Any]:
     """Whether groups are as noisy alike, from the p-value of `same_noise`."""
     meaning = (
         "p-value of Brown and Forsythe's test that residuals spread alike in groups of "
-        f"{MIN_ROWS} rows and more"
+        f"{MIN_ROWS} rows and more; {RULE}"
     )
     remedy = "intervals are too wide in quiet groups and too narrow in noisy ones"
     return one(f"Noise by {name}", p, "≥", LEVEL, meaning, remedy)
@@ -171,6 +177,7 @@ def calibration_check(left_out: LeftOut) -> dict[str, Any]:
     """Whether rows lie in their predictive distributions as often as these say."""
     p = stats.kstest(left_out.pit, "uniform").pvalue
     meaning = "p-value (Kolmogorov–Smirnov) that the rows' leave-one-out probabilities are uniform"
+    meaning += f"; {RULE}"
     remedy = "the noise has another shape or width than the model's"
     return one("Calibration", p, "≥", LEVEL, meaning, remedy)
 
@@ -179,6 +186,6 @@ def conflict_check(sensitivities: pd.DataFrame) -> dict[str, Any]:
     """Whether prior and data pull a parameter apart."""
     names = sensitivity.conflicts(sensitivities)
     which = f": {', '.join(names)}" if names else ""
-    meaning = f"parameters that prior and data pull to opposite sides{which}"
+    meaning = f"parameters that prior and data pull to opposite sides{which}; none should be"
     remedy = "say why the prior is meant, or widen it"
     return one("Prior and data", len(names), "≤", 0, meaning, remedy)

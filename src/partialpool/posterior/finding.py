@@ -8,7 +8,7 @@ import html
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from partialpool.data.text import renamed, rounded, typeset
 
 #: Stands for a value that there is not.
 NOTHING = "–"
+#: A cell that stands under others by its digits.
+FIGURE = re.compile(r"[-−+]?[\d.,]+(e[-−+]?\d+)?( %)?|–|[-−]?inf|nan|")
+#: Characters from which on words are wrapped.
+SENTENCE = 30
 #: Format of a figure of a parameter: to two digits of the row's standard deviation.
 ESTIMATE = "estimate"
 #: Standard normal quantile of an interval from 5 % to 95 %.
@@ -39,6 +43,25 @@ SIGNS = {
 }
 #: What XML, and so a Word file, cannot hold.
 NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def _kind(column: pd.Series) -> str:
+    """Class of a column's cells: none for figures, and whether words are few or a sentence."""
+    cells = [str(cell) for cell in column]
+    if all(FIGURE.fullmatch(cell) for cell in cells):
+        return ""
+    return "words prose" if max(map(len, cells)) > SENTENCE else "words"
+
+
+def _marked(row: str, kinds: Sequence[str]) -> str:
+    """A row of HTML, the cells of its last columns with their classes."""
+    cells = list(re.finditer(r"<t[hd]\b", row))
+    if len(cells) < len(kinds) or "colspan" in row:
+        return row
+    for cell, kind in reversed([*zip(cells[len(cells) - len(kinds) :], kinds, strict=True)]):
+        if kind:
+            row = f'{row[: cell.end()]} class="{kind}"{row[cell.end() :]}'
+    return row
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +131,15 @@ class Finding:
         Parameters stand there in words; their short names appear when one points at them.
         """
         # pandas escapes headings, labels and values
-        text = self.readable().to_html(index=self.index, escape=True, border=0)
+        readable = self.readable()
+        text = readable.to_html(index=self.index, escape=True, border=0)
         for name, words in self.names.items():
             short, long = (html.escape(one, quote=False) for one in (name, words))
             for cell in ("th", "td"):
                 said = f'<{cell} title="{html.escape(name)}">{long}</{cell}>'
                 text = text.replace(f"<{cell}>{short}</{cell}>", said)
-        return text
+        kinds = [_kind(column) for _, column in readable.items()]
+        return re.sub("<tr.*?</tr>", lambda row: _marked(row[0], kinds), text, flags=re.DOTALL)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the table with all its digits."""

@@ -30,6 +30,10 @@ MAX_ROWS = 2000
 DRAWS = 1000
 #: Most rows of bad Pareto k that are left out for real, by a fit of their own.
 MAX_REFITS = 20
+#: When rows are left out for real, in words.
+RULE = f"where the noise is Gaussian and no more than {MAX_REFITS} rows of a model need one"
+#: The limit of Pareto k for many draws (Vehtari et al. 2024); `good_k` is below it for few.
+FEW_DRAWS_LIMIT = 0.7
 #: Spreads of the response, from which on a predictive sd is no prediction.
 LOST = 100.0
 #: Numbers in a scratch array.
@@ -208,14 +212,16 @@ def comparison(left_out: Mapping[str, LeftOut]) -> Finding:
     n = len(one.rows)
     of = f"{n:,} rows" if n == one.of else f"{n:,} of the {one.of:,} rows, drawn at random,"
     refitted = sum(one.refitted for one in able.values())
-    says = [in_words(table, elpds, f"each of {of}", "rows", refitted)] + [
-        f"{name.capitalize()} cannot be compared: without its own row, the group of "
-        f"{one.lost:,} of {len(one.rows):,} rows does not know its coefficients."
+    says = [in_words(table, elpds, f"each of {of}", "rows", refitted, RULE)] + [
+        f"{name.capitalize()} cannot be compared: when a row is left out, what remains of its "
+        f"group does not tell the group's coefficients (so for {one.lost:,} of "
+        f"{len(one.rows):,} rows)."
         for name, one in left_out.items()
         if one.lost
     ]
+    density = "log predictive density"
     columns = {
-        "elpd": ("log predictive density", "{:,.1f}"),
+        "elpd": (density if n == one.of else f"{density} of {n:,} rows", "{:,.1f}"),
         "elpd_diff": ("behind the best", "{:,.1f}"),
         "dse": ("standard error of that", "{:,.1f}"),
         "pareto_k": ("largest Pareto k", "{:.2f}"),
@@ -231,7 +237,8 @@ def worse(gap: float, error: float) -> str:
     """
     if gap < 4:
         return "too close to tell, for below 4 this error is not reliable"
-    return "clearly worse, by more than two" if gap > 2 * error else "not clearly worse, within two"
+    how = "clearly worse, by more than" if gap > 2 * error else "not clearly worse, within"
+    return f"{how} two standard errors"
 
 
 def ranking(elpds: Mapping[str, Any]) -> pd.DataFrame:
@@ -244,7 +251,12 @@ def ranking(elpds: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def in_words(
-    table: pd.DataFrame, elpds: Mapping[str, Any], each: str, noun: str, refitted: int
+    table: pd.DataFrame,
+    elpds: Mapping[str, Any],
+    each: str,
+    noun: str,
+    refitted: int,
+    rule: str,
 ) -> str:
     """What a ranking says, with the state of its Pareto k.
 
@@ -257,6 +269,8 @@ def in_words(
         What is left out, such as ``"each of 180 rows"`` and ``"rows"``.
     refitted : int
         How many were left out for real.
+    rule : str
+        When that is done, in words.
     """
     best, *others = table.index
     k, n = elpds[best].good_k, elpds[best].elpd_i.size
@@ -267,10 +281,17 @@ def in_words(
         gaps.append(f"{name} is {gap:.1f} behind (standard error {error:.1f}: {worse(gap, error)})")
     text = f"Leaving out {each} in turn, **{best}** predicts best"
     text += f"; {'; '.join(gaps)}. " if gaps else ". "
+    limit = f"above {k:.2f}"
+    if k < FEW_DRAWS_LIMIT:
+        limit += f" (the limit is {FEW_DRAWS_LIMIT:g}, and lower for so few draws)"
     if refitted:
-        text += f"{noun.capitalize()} whose Pareto k was above {k:.2f} ({refitted}) were left out "
-        text += "by a fit of their own. "
+        text += f"{refitted} of the {noun} had a Pareto k {limit} and were left out by a fit of "
+        text += "their own, so that nothing is wrong with their figures. "
+        limit = f"above {k:.2f}"
     if not any(bad.values()):
-        return text + f"No Pareto k is left above {k:.2f}, so that these figures can be trusted."
+        return text + f"No Pareto k is left {limit}, so that these figures can be trusted."
     worst = "; ".join(f"{count} of {n:,} for {name}" for name, count in bad.items() if count)
-    return text + f"Pareto k is above {k:.2f} in {worst}: those figures are too optimistic."
+    return text + (
+        f"Pareto k is {'still ' if refitted else ''}{limit} in {worst}: what is told of these "
+        f"{noun} is too optimistic. A fit of their own is made {rule}."
+    )

@@ -1,9 +1,11 @@
 """What a model is: its columns, its priors, its equations, and where a page answers a guideline."""
 
-import numpy as np
+import re
+
 import pandas as pd
 
-from partialpool.data.text import code
+from partialpool.data.text import code, listed
+from partialpool.design.default_priors import resolve
 from partialpool.design.formula import used_columns
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.regression import Regression
@@ -93,6 +95,8 @@ def priors(model: Regression) -> Finding:
     # fixed at zero: noise that a model with known standard errors does not have
     given = {n: str(p) for n, p in model.priors.items() if not (p.fixed and p.arguments[0] == 0)}
     table = pd.DataFrame({"parameter": list(given), "prior": list(given.values())})
+    if any(prior.startswith("Normal(") for prior in given.values()):
+        says += " The second number of a Normal prior is a standard deviation."
     remarks = [r for r in (model.dropped, model.unidentified, model.mismatch, design.nesting) if r]
     words = " ".join([says, *remarks])
     return Finding("priors", words, table=table, index=False, names=readable(model))
@@ -108,8 +112,14 @@ def _constant_in_groups(design: Design, values: pd.Series) -> bool:
 
 
 def _levels(values: pd.Series) -> str:
-    levels = [str(level) for level in np.sort(values.astype(str).unique())]
+    levels = sorted(values.astype(str).unique(), key=_in_order)
     return ", ".join(levels) if len(levels) <= 4 else f"{levels[0]}, {levels[1]}, …, {levels[-1]}"
+
+
+def _in_order(level: str) -> list[tuple[bool, int, str]]:
+    """Key by which school 9 stands before school 10."""
+    parts = filter(None, re.split(r"(\d+)", level))
+    return [(not p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts]
 
 
 def equations(regression: Regression) -> Finding:
@@ -137,9 +147,9 @@ def equations(regression: Regression) -> Finding:
     if design.groupings:
         matrices = r"matrices $\Sigma_1$, $\Sigma_2$, …" if several else r"$\Sigma$"
         says.append(
-            "how much is learned from all groups together: the standard deviations on the "
-            f"diagonal of {matrices}, whose names end in `_sigma`, set how strongly groups are "
-            "pooled"
+            "how much is learned from all groups together: the square roots of the diagonal of "
+            f"{matrices} are standard deviations, whose names end in `_sigma`, and set how "
+            "strongly groups are pooled"
         )
     says.append(f"the noise of a row is {words.format(se=code(regression.se))}")
     return Finding(
@@ -180,7 +190,7 @@ def guideline(fitted: Fitted) -> Finding:
         ("Likelihood and parameters", "", "the-model"),
         (
             "Priors and their reason",
-            "defaults are scaled to the data; say why if you set them",
+            "; ".join(_priors_in_words(fitted.model)),
             "the-model",
         ),
         (
@@ -199,7 +209,12 @@ def guideline(fitted: Fitted) -> Finding:
             else "leave-one-out prediction",
             "complete-no-and-partial-pooling",
         ),
-        ("Decisions and their criteria", "none is made here; no threshold is applied", ""),
+        (
+            "Decisions and their criteria",
+            "none about the subject, unless you say which changes are too small to matter; the "
+            "thresholds that are applied judge computation and fit, each with its rule",
+            "run-checks",
+        ),
         ("Sensitivity to the prior", "", "sensitivity"),
         ("Reproducibility: data, code, settings, seed", "one command", "run-reproduce"),
     ]
@@ -209,6 +224,16 @@ def guideline(fitted: Fitted) -> Finding:
     )
     head = "| point of the guideline | remark | section |\n|---|---|---|\n"
     return Finding("guideline", head + rows)
+
+
+def _priors_in_words(model: Regression) -> list[str]:
+    """Where the priors come from, and what is left to say of those that were set."""
+    defaults = resolve(model.design, None, model.family)
+    given = [n for n, prior in model.priors.items() if n not in defaults or defaults[n] != prior]
+    words = [f"you set {listed([code(name) for name in given])}: say why"] if given else []
+    if len(given) < len(model.priors):
+        words.append(f"{'the others' if given else 'all'} are defaults, scaled to the data")
+    return words
 
 
 def _title(anchor: str) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from partialpool.design.matrices import Design, Grouping
+from partialpool.fit.exact import effect_moments
+from partialpool.fit.exact_fit import coefficients, covariance_root
 from partialpool.posterior import draws
 from partialpool.posterior.fitted import Fitted
 
@@ -100,6 +102,19 @@ def estimable(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
     sd = none.values[grouping.effect(k)].std(0)
     known = sd < PRIOR * width
     return known & (sd <= UNCERTAIN * np.median(sd[known])) if known.any() else known
+
+
+def own_means(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
+    """Posterior means (J,) of coefficient k of the groups of a factor on their own.
+
+    Where the noise is Gaussian and the factor the only one they are averages of the means given
+    each draw of the rest (Rao & Blackwell), which are least squares, without error of their own.
+    """
+    model, values = none.model, none.values
+    if model.family != "gaussian" or len(model.design.groupings) > 1:
+        return values[grouping.effect(k)].mean(0)
+    root, beta = covariance_root(model.design, values), coefficients(model.design, values)
+    return effect_moments(model.cross, values["sigma"], root, beta)[0][:, k]
 
 
 def named(grouping: Grouping, some: np.ndarray, most: int = 4) -> str:

@@ -76,7 +76,8 @@ class Checks:
         if not self.missed:
             return f"All {len(self.checks)} {self.about} passed."
         reasons = "; ".join(f"{check['name']}: {check['help']}" for check in self.missed)
-        return f"{len(self.missed)} of {len(self.checks)} checks were missed. {reasons}"
+        were = "was" if len(self.missed) == 1 else "were"
+        return f"{len(self.missed)} of {len(self.checks)} checks {were} missed. {reasons}"
 
     def finding(self) -> Finding:
         """The checks as a table, with the verdict in a sentence."""

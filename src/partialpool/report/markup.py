@@ -72,6 +72,8 @@ CLASSES = {
     "div": {"highlight", "math"},
     "span": set(STANDARD_TYPES.values()),
     "table": {"dataframe"},
+    "td": {"words", "prose"},
+    "th": {"words", "prose"},
 }
 #: Styles that a text may give itself. None moves or enlarges anything.
 STYLES = {

@@ -87,14 +87,17 @@ def verdict(table: pd.DataFrame) -> Verdict:
     covered = coverage(table)
     worst = covered.loc[covered["p"].idxmin()]
     alarms = 1 - once(table)["trusted"].mean()
+    rule = f"a right fit falls below the limit in one of {1 / FALSE_ALARM:,.0f} studies"
     uniform = (
-        f"p-value that the truths' ranks are uniform, over all parameters; worst is {p.idxmin()}"
+        f"p-value that the truths' ranks are uniform, over all parameters; worst is {p.idxmin()}; "
+        f"{rule}"
     )
     holding = (
         "p-value that 50, 80 and 95 % intervals hold the truth as often as they say; worst are the "
-        f"{worst['nominal']:.0%} intervals of {worst['parameter']}, with {worst['covered']:.1%}"
+        f"{worst['nominal']:.0%} intervals of {worst['parameter']}, with {worst['covered']:.1%}; "
+        f"{rule}"
     )
-    distrust = "share of fits that did not trust themselves"
+    distrust = "share of fits that did not trust themselves; the limit is a convention"
     found = [
         one("Ranks uniform", min(1.0, p.min() * len(p)), "≥", FALSE_ALARM, uniform),
         one("Coverage", min(1.0, worst["p"] * len(covered)), "≥", FALSE_ALARM, holding),
@@ -158,6 +161,21 @@ def pooling(table: pd.DataFrame) -> pd.DataFrame:
             "high": np.exp(logs.mean() + error),
             "wins": wins.where(wins.index != "partial"),
         }
+    )
+
+
+def without_noise(table: pd.DataFrame) -> bool:
+    """Whether the fixed truth has no noise, so that errors have no ratios to speak of."""
+    return "sigma" in on_the_edge(table)
+
+
+def exact_lines(table: pd.DataFrame) -> str:
+    """What stands for the ratios of `pooling` where there is no noise."""
+    error = once(table)[["partial", "complete"]].mean()
+    return (
+        "there is no noise, so that every group's own line passes through its points and no "
+        f"pooling has no error; the groups' lines are off by {error['partial']:.2g} on average "
+        f"with partial pooling and by {error['complete']:.2g} with complete pooling."
     )
 
 
@@ -287,11 +305,12 @@ def metrics(recovered: pd.DataFrame) -> dict[str, dict[str, float]]:
         "root mean squared error": off["rmse"].to_dict(),
         "width of 95 % intervals": off["width"].to_dict(),
     }
-    ratios = pooling(recovered)["ratio"]
-    figures["error of the groups' lines over partial pooling's"] = {
-        "complete pooling": ratios["complete"],
-        "no pooling": ratios["none"],
-    }
+    if not without_noise(recovered):
+        ratios = pooling(recovered)["ratio"]
+        figures["error of the groups' lines over partial pooling's"] = {
+            "complete pooling": ratios["complete"],
+            "no pooling": ratios["none"],
+        }
     return {
         name: {p: v for p, v in values.items() if "[" not in p} for name, values in figures.items()
     }
@@ -301,11 +320,15 @@ def headline(calibrated: pd.DataFrame, recovered: pd.DataFrame) -> str:
     """The study's result in one sentence."""
     found = coverage(calibrated)
     share = found.loc[found["nominal"] == 0.95, "covered"]
-    ratios = pooling(recovered)["ratio"]
-    return (
+    says = (
         f"Over {calibrated['data_set'].nunique():,} data sets with truths from the prior the 95 % "
         f"intervals hold the truth in {percent(share.min(), 1)} to {percent(share.max(), 1)}; over "
-        f"{recovered['data_set'].nunique():,} with the fixed truth the groups' lines are off by "
-        f"{ratios['complete']:.2f} times as much with complete and {ratios['none']:.2f} times as "
-        "much with no pooling as with partial pooling."
+        f"{recovered['data_set'].nunique():,} with the fixed truth "
+    )
+    if without_noise(recovered):
+        return says + exact_lines(recovered)
+    ratios = pooling(recovered)["ratio"]
+    return says + (
+        f"the groups' lines are off by {ratios['complete']:.2f} times as much with complete and "
+        f"{ratios['none']:.2f} times as much with no pooling as with partial pooling."
     )

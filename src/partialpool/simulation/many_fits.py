@@ -23,7 +23,14 @@ import pandas as pd
 from partialpool.data import paths
 from partialpool.design.matrices import Design
 from partialpool.fit import compiled
-from partialpool.fit.exact_fit import effect_draws, population_draws, prior_effects
+from partialpool.fit.exact import effect_moments
+from partialpool.fit.exact_fit import (
+    coefficients,
+    covariance_root,
+    effect_draws,
+    population_draws,
+    prior_effects,
+)
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
 from partialpool.posterior.draws import from_prior
@@ -220,9 +227,9 @@ def run_batch(
     for k in range(size):
         truth = dict(plan.truth) or from_prior(design, model.priors, rng)
         b, line, y = respond(design, truth, rng)
+        asked = model.with_response(y)
         begun = time.perf_counter()
-        drawn = (fit or FITS[plan.method])(model.with_response(y), rng, plan.draws)
-        values, effects, trusted = drawn
+        values, effects, trusted = (fit or FITS[plan.method])(asked, rng, plan.draws)
         seconds = time.perf_counter() - begun
         shared: dict[str, Any] = {
             "data_set": number * BATCH + k,
@@ -230,10 +237,10 @@ def run_batch(
             "seconds": seconds,
         }
         if plan.pooling:
-            shared["partial"] = _line_error(design, drawn, line)
+            shared["partial"] = _line_error(asked, values, line)
         for name, other in others.items():
-            theirs = fit_exactly(other.with_response(y), rng, plan.draws)
-            shared[name] = _line_error(other.design, theirs, line)
+            way = other.with_response(y)
+            shared[name] = _line_error(way, population_draws(way, plan.draws, rng)[0], line)
         for j in range(len(design.z_names)):
             label = f"{design.effect(j)}[{design.levels[0]}]"
             truth[label], values[label] = float(b[j, 0]), effects[j, :, 0]
@@ -250,11 +257,18 @@ def run_batch(
     return pd.DataFrame(rows)
 
 
-def _line_error(design: Design, drawn: Draws, line: np.ndarray) -> float:
-    """Root mean squared error of the posterior mean of the groups' lines, over the rows."""
-    values, effects, _ = drawn
-    beta = np.array([values[name].mean() for name in design.x_names])
-    return float(np.sqrt(np.mean((_line(design, beta, effects.mean(1)) - line) ** 2)))
+def _line_error(model: Regression, values: dict[str, np.ndarray], line: np.ndarray) -> float:
+    """Root mean squared error of the posterior mean of the groups' lines, over the rows.
+
+    Effects are averages of their means given each draw of the rest (Rao & Blackwell): those of
+    draws have errors of their own, which is all that no pooling would show where noise is zero.
+    """
+    design = model.design
+    beta, b = coefficients(design, values), np.empty((0, 0))
+    if design.z_names:
+        root = covariance_root(design, values)
+        b = effect_moments(model.cross, values["sigma"], root, beta)[0].T
+    return float(np.sqrt(np.mean((_line(design, beta.mean(0), b) - line) ** 2)))
 
 
 def run(
