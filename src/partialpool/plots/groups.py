@@ -202,11 +202,12 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         len(groups), columns, (10 / columns, 1.75), sharex=True, sharey=True
     )
     grid = np.linspace(table[name].min(), table[name].max(), 25)
-    inside = 0
+    inside, averaged = 0, set()
     for panel, j in zip(panels, groups, strict=True):
         mine = grouping.codes == j
         new = pd.concat([table[mine].head(1)] * len(grid)).assign(**{name: grid})
         alike = [g.name for g in design.groupings if np.ptp(g.codes[mine]) == 0]
+        averaged |= {g.name for g in design.groupings} - {*alike}
         panel.scatter(table.loc[mine, name], design.y[mine], s=9, color=theme.DATA, linewidths=0)
         lines = {
             way: _line(fit, new, alike) for way, fit in ways.items() if way != "none" or known[j]
@@ -241,8 +242,8 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
             f" The other {len(groups) - own_lines} cannot tell their own line from their rows, so "
             f"that none is drawn: {named(grouping, lacking)}."
         )
-    if len(design.groupings) > 1:
-        says += " Lines are for the average of factors that differ between a group's rows."
+    if averaged:
+        says += f" Lines are for the average {' and '.join(sorted(averaged))}."
     what = (
         f"Small panels, one per group of {grouping.name}, each with its rows and the lines of "
         f"{', '.join(POOLING.values())}."

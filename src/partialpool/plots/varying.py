@@ -84,7 +84,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
             f"{1 - after / before:.0%}, from {before:.3g} to {after:.3g}"
         )
     theme.legend(figure)
-    says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of their means)."
+    says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of the groups' means)."
     says = " ".join([says, *filter(None, left)])
     what = "Partially pooled against unpooled group coefficients."
     return theme.finding(of_factor("shrinkage", fitted.model.design, grouping), figure, what, says)
@@ -129,6 +129,10 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
     theme.legend(figure)
     few = "" if J <= MAX_ROWS else f" Of {J:,} groups {MAX_ROWS} are shown, evenly spread."
     text = f"{'; '.join(says)}. Intervals are {PROBABILITY:.0%} equal-tailed.{few}"
+    if len(fitted.model.design.groupings) > 1:
+        text += (
+            " Coefficients are for the average group of other factors, deviations by themselves."
+        )
     what = "Intervals of each group's coefficients."
     return theme.finding(of_factor("forest", fitted.model.design, grouping), figure, what, text)
 

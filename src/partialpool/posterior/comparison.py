@@ -41,9 +41,9 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
             for k, name in enumerate(model.design.z_names):
                 if sum(at == k for at, _ in mixed.values()) <= 1:
                     grouping = model.design.groupings[0]
-                    known = estimable(fitted, grouping, k)
-                    says.append(too_uncertain(name, grouping, known))
-                    means = fitted.values[model.design.effect(k)].mean(0)[known]
+                    able = estimable(fitted, grouping, k)
+                    says.append(too_uncertain(name, grouping, able))
+                    means = fitted.values[model.design.effect(k)].mean(0)[able]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
         columns[POOLING[kind], "mean"] = figures["mean"]
         columns[POOLING[kind], "sd over groups" if kind == "none" else "sd"] = figures["sd"]

@@ -26,7 +26,8 @@ class Varying:
         Predictors of the group, or their products with a varying column, that the line takes in:
         no group on its own can tell them from its own coefficient (`Design.absorbed`).
     line : (S, J) or (S, 1) array
-        What the population's part says of each group, or of all alike.
+        What the population's part says of each group, or of all alike; at the average group of the
+        other factors by which the coefficient varies.
     deviation : (S, J) array
         How far the group is from there: its effect.
     """
@@ -79,6 +80,10 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
                 alike = np.ptp(factor) == 0
                 explained += [] if alike else [name]
                 line = line + values[name][:, None] * (factor[:1] if alike else factor)
+        for other in design.groupings:
+            if other.name != grouping.name and z_name in other.z_names:
+                effect = values[other.effect(other.z_names.index(z_name))]
+                line = line + effect.mean(1, keepdims=True)
         name = draws.coefficient(z_name)
         found.append(Varying(name, tuple(explained), line, values[grouping.effect(k)]))
     return found
@@ -111,6 +116,6 @@ def too_uncertain(z_name: str, grouping: Grouping, known: np.ndarray) -> str:
         return ""
     groups = f"{out:,} {'group' if out == 1 else 'groups'} of {grouping.name}"
     return (
-        f"The own {draws.coefficient(z_name)} of {groups} is too uncertain to count "
+        f"Too uncertain alone, and left out: {draws.coefficient(z_name)} of {groups} "
         f"({named(grouping, ~known)})."
     )
