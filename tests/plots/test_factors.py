@@ -58,7 +58,7 @@ def crossed(model, sds, sigma):
         other = model.with_design(model.design.without_population(grouping))
         wide = SimpleNamespace(arguments=(1e4,))
         other.priors = model.priors | dict.fromkeys(grouping.sd_names, wide)
-        fitted.ways[f"none of {grouping.name}"] = given(other, sds | {grouping.name: 1e4}, sigma)
+        fitted.ways[f"none:{grouping.name}"] = given(other, sds | {grouping.name: 1e4}, sigma)
     return fitted
 
 
