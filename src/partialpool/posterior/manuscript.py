@@ -119,7 +119,7 @@ def latex(study: str, found: Mapping[str, Mapping[str, Any]]) -> str:
     r"""Definitions of commands such as ``\sleepstudyDaysMean``, each with the number as shown."""
     many = sum(name.endswith(".mean") for name in found) > COMMANDS
     lines = [r"% \input{values.tex}; a name that is taken gets a further letter."]
-    taken = set()
+    taken: set[str] = set()
     for name, number_ in found.items():
         if many and "]." in name:
             continue

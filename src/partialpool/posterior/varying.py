@@ -65,7 +65,7 @@ def grouping_of(design: Design, factor: str | None) -> Grouping:
 def alone(fitted: Fitted, grouping: Grouping) -> Fitted:
     """The fit in which the groups of a factor know nothing of each other; others stay pooled."""
     several = len(fitted.model.design.groupings) > 1
-    return fitted.ways[f"none of {grouping.name}" if several else "none"]
+    return fitted.ways[f"none:{grouping.name}" if several else "none"]
 
 
 def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
