@@ -60,7 +60,7 @@ def test_chance_explains_more_when_more_is_compared():
 
 
 def test_verify_says_which_and_why(project, monkeypatch, capsys):
-    def papermill(run, target, place, log, threads):
+    def papermill(run, target, place, *_):
         nbformat.write(nbformat.read(run.notebook, as_version=4), target)
         found = {"Intercept": {"mean": float(run.seed), "mcse_mean": 0.1}}
         summary_file.record(None, {"status": "passed", "checks": []}, place, parameters=found)
