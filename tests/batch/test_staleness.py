@@ -160,7 +160,7 @@ def test_batches_of_simulations_depend_on_the_rooms_that_compute(
 def finished(project, monkeypatch):
     """Two runs of a study and one of another, with a page, a thumbnail and a posterior."""
 
-    def papermill(run, target, place, log, threads, kernel):
+    def papermill(run, target, place, *_):
         figure = v4.new_output("display_data", data={"image/svg+xml": SVG})
         cells = [v4.new_code_cell("figure", outputs=[figure], execution_count=1)]
         nbformat.write(v4.new_notebook(cells=cells), target)

@@ -8,7 +8,6 @@ from scipy import stats
 import partialpool as pp
 from partialpool.posterior import alternatives, leave_group_out
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.leave_one_out import kept_rows
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def test_a_group_left_out_by_weights_is_one_left_out_for_real(sleep):
     log = leave_group_out.log_likelihood(design, sleep.population, codes, np.arange(18))
     assert (np.asarray(found.elpd.pareto_k) <= 0.7).all()
     for group in range(18):
-        others = sleep.model.with_design(kept_rows(design, codes != group))
+        others = sleep.model.with_design(design.of_rows(codes != group))
         values = Fitted.of(others, seed=100 + group).population
         real = leave_group_out.log_likelihood(design, values, codes, np.array([group]))[:, 0]
         expected = np.logaddexp.reduce(real) - np.log(len(real))
@@ -101,8 +100,11 @@ def test_bad_groups_are_left_out_for_real_up_to_a_number(children, monkeypatch):
     assert found.elpd.elpd_i[bad] == pytest.approx(real)
     assert found.elpd.elpd == pytest.approx(weighted.elpd.elpd - weighted.elpd.elpd_i[bad] + real)
     for one, says in (
-        (weighted, "Pareto k is above 0.70 in 1 of 27 for no interaction: those figures"),
-        (found, "Groups whose Pareto k was above 0.70 (1) were left out by a fit of their own."),
+        (weighted, "Pareto k is above 0.70 in 1 of 27 for no interaction: what"),
+        (
+            found,
+            "1 of the groups had a Pareto k above 0.70 and were left out by a fit of their own",
+        ),
     ):
         alone = {"no interaction": fit}
         rows = {"no interaction": children.rows["no interaction"]}
@@ -114,7 +116,7 @@ def test_a_fit_without_a_group_gives_its_density(children):
     """Against the normal densities of the same refit's draws, in a model without groups."""
     fit, codes = children.fits["no groups"], children.fits["no interaction"].model.design.codes
     design, rows = fit.model.design, codes == 3
-    values = Fitted.of(fit.model.with_design(kept_rows(design, ~rows)), seed=0).population
+    values = Fitted.of(fit.model.with_design(design.of_rows(~rows)), seed=0).population
     mean = np.stack([values[name] for name in design.x_names], 1) @ design.X[rows].T
     each = stats.norm(mean, values["sigma"][:, None]).logpdf(design.y[rows]).sum(1)
     real = leave_group_out.log_density_without(fit, codes, 3, 0)
@@ -136,6 +138,16 @@ def test_evidence_is_told_by_ratios_of_what_the_table_shows(children):
     assert "Leaving out all rows of each Subject (27 groups) in turn" in found.sentence
 
 
+def test_evidences_that_differ_by_their_error_are_not_told_apart():
+    table = pd.DataFrame({"log_evidence": [-10.0, -10.02, -13.0], "log_evidence_se": 0.01})
+    table.index = ["a", "b", "c"]
+    says = alternatives.evidence_in_words(table)
+    assert "**a**: as likely as under b, to within the Monte Carlo error; " in says
+    ratio, error = np.exp(3), np.exp(3) * 0.01 * np.sqrt(2)
+    assert f"{ratio:.3g} times (error {error:.1g}) as likely as under c" in says
+    assert alternatives.evidence_in_words(table.assign(log_evidence=np.nan)) == ""
+
+
 def test_rows_and_groups_are_ranked_each_by_its_own(children):
     table = children.predictive().table
     for figure, left in (("loo", children.rows), ("logo", children.groups)):
@@ -147,7 +159,7 @@ def test_rows_and_groups_are_ranked_each_by_its_own(children):
     error = np.sqrt(27) * float(np.std(gaps))
     assert table.at["no groups", "logo_se"] == pytest.approx(error, rel=0.03)
     # two storeys of headings for people, plain names in the file
-    assert ("leave-one-group-out", "log density") in children.predictive().readable().columns
+    assert ("leave-one-group-out", "density") in children.predictive().readable().columns
 
 
 def test_what_changes_in_the_answer_is_said(children):
@@ -164,7 +176,7 @@ def test_what_changes_in_the_answer_is_said(children):
         f"With one unit more of age, distance changes by {slope.mean():.3g} in this model, "
         f"{other.mean():.3g} in no interaction"
     )
-    assert found.sentence.endswith("; sex alone does not have it.")
+    assert found.sentence.endswith("; it is not in sex alone.")
 
 
 def test_priors_go_along_where_they_belong(sleep):

@@ -203,6 +203,29 @@ def test_numbers_that_stand_for_categories_have_no_slope():
     assert contrasts.levels(model, "k") == ["z", "x", "y"]
 
 
+def test_levels_are_what_the_formula_tells_apart():
+    """Of three intervals the middle value of each, whatever the number of values."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"w": np.r_[0.0:1:0.1, 4:5:0.1, 9:10:0.1], "y": rng.normal(size=30)})
+    fit = pp.Model("y ~ cut(w, 3)", table).fit(draws=25, seed=1)
+    assert contrasts.levels(fit.model, "w") == pytest.approx([0.5, 4.5, 9.5])
+    assert fit.avg_slopes().table["contrast"].tolist() == ["4.5 - 0.5", "9.5 - 0.5"]
+    means = fit.avg_predictions(variables={"w": [9.5, 0.5]}).table
+    assert means["w"].tolist() == [9.5, 0.5]
+
+
+def test_the_groups_of_a_mean_are_no_predictors():
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"x": rng.normal(size=40), "g": np.arange(40) % 8})
+    table["y"] = table["x"] + rng.normal(size=40)
+    fit = pp.Model("y ~ x + ave(x, g) + (1 | g)", table).fit(draws=25, seed=1)
+    found = fit.avg_slopes().table
+    assert found["variable"].tolist() == ["x"]
+    assert found["estimate"][0] == pytest.approx(fit.values["x"].mean())
+    within = pp.Model("y ~ I(x - ave(x, g)) + (1 | g)", table)
+    assert contrasts.predictors(within) == ["x"]
+
+
 def test_what_cannot_be_asked_is_refused_in_a_sentence(children):
     with pytest.raises(ValueError, match="'sex' is no predictor of the model; did you mean 'Sex'"):
         children.avg_slopes("sex")

@@ -216,7 +216,7 @@ def _execute(
 
 
 def _papermill(
-    run: Run, target: Path, place: Path, log: Any, threads: int | None, kernel: Any
+    run: Run, target: Path, place: Path, log: Any, threads: int | None, kernel: Any = None
 ) -> None:
     import papermill
 

@@ -174,15 +174,10 @@ class Regression:
         """Complete pooling: the same regression without its group terms."""
         kept = {*self.design.x_names, "sigma", "nu"}
         given = {name: str(prior) for name, prior in self.priors.items() if name in kept}
-        return Regression(
-            read(self.formula).without_groups,
-            self.source,
-            given,
-            family=self.family,
-            se=self.se,
-            labels=self.labels,
-            units=self.units,
-        )
+        formula = read(self.formula).without_groups
+        other = Regression(formula, self.source, given, family=self.family, se=self.se)
+        other.labels, other.units = self.labels, self.units
+        return other
 
     def unpooled(self, grouping: Grouping | None = None) -> "Regression":
         """No pooling: each group's varying coefficients on their own, as least squares has them.

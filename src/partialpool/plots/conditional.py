@@ -17,6 +17,8 @@ from partialpool.posterior.contrasts import (
     is_numeric,
     levels,
     predictors,
+    response,
+    text,
 )
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
@@ -47,30 +49,33 @@ def conditional_effects(fitted: Fitted) -> Finding | None:
         return None
     wide = 3 if len(columns) > 1 else 1
     figure, panels = theme.panels(len(columns), wide, (3.5 if wide > 1 else 6, 3), sharey=True)
-    says, grouped = [], 0
+    says: dict[str, str] = {}
+    grouped = 0
     for panel, column in zip(panels, columns, strict=True):
         grouped = max(grouped, _groups(panel, fitted, column))
-        says.append(_population(panel, fitted, column))
+        line_says = _population(panel, fitted, column)
+        if _partner(model, column)[0] not in says:  # an interaction is told from one side
+            says[column] = line_says
         panel.set_xlabel(model.label(column))
-    figure.supylabel(model.label(model.design.response), fontsize=10)
+    figure.supylabel(response(model), fontsize=10)
     marks = [Line2D([], [], color=theme.PARTIAL, label="population")]
     if grouped:
         marks.append(Line2D([], [], color=theme.DATA, lw=0.8, label="a group"))
     theme.legend(figure, marks)
-    text = "; ".join(says)
-    text = f"{text[0].upper()}{text[1:]}. Bands and bars are {PROBABILITY:.0%} equal-tailed."
-    if len(predictors(model)) > 1:
-        text += " Other predictors are at their mean or most frequent value."
+    told = "; ".join(says.values())
+    sentence = f"{told[0].upper()}{told[1:]}. Bands and bars are {PROBABILITY:.0%} equal-tailed."
+    if any(len(predictors(model)) > 1 + bool(_partner(model, name)[0]) for name in columns):
+        sentence += " Other predictors are at their mean or most frequent value."
     if grouped:
-        text += f" Behind are {grouped} groups, each at its own values."
+        sentence += f" In grey are {grouped} groups, with their own values of what they share."
     what = f"The line along {', '.join(columns)}, a panel for each."
-    return theme.finding("conditional_effects", figure, what, text)
+    return theme.finding("conditional_effects", figure, what, sentence)
 
 
 def _population(axes: Axes, fitted: Fitted, column: str) -> str:
     """Draw the population's line, one for each level of a partner; say where it goes."""
     model = fitted.model
-    response = model.label(model.design.response)
+    what = response(model)
     partner, shown = _partner(model, column)
     numeric = is_numeric(model, column)
     values = _range(model, column)
@@ -93,18 +98,18 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
             axes.errorbar(
                 at, middle, errors, color=theme.PARTIAL, fmt=marker, ms=5, label=called, zorder=3
             )
-            way = ", ".join(f"{m:.3g} ({v})" for m, v in zip(middle, values, strict=True))
+            way = ", ".join(f"{m:.3g} ({text(v)})" for m, v in zip(middle, values, strict=True))
         for_level = f" for {model.label(partner)} {called}" if partner else ""
         says.append(f"{way}{for_level}")
     if not numeric:
-        axes.set_xticks(place, [str(value) for value in values], rotation=30 * (len(values) > 4))
+        axes.set_xticks(place, [text(value) for value in values], rotation=30 * (len(values) > 4))
         axes.set_xlim(-0.5, len(values) - 0.5)
     if partner:
         axes.legend(title=model.label(partner), title_fontsize=8, fontsize=8)
     if numeric:
         ends = f"{values[0]:.3g} to {values[-1]:.3g}"
-        return f"along **{column}** ({ends}) {response} goes {', '.join(says)}"
-    return f"by **{column}** {response} is {', '.join(says)}"
+        return f"along **{column}** ({ends}) {what} goes {', '.join(says)}"
+    return f"by **{column}** {what} is {', '.join(says)}"
 
 
 def _range(model: Regression, column: str) -> Any:

@@ -24,15 +24,15 @@ OVERWHELMING = 1000
 #: Column -> its heading, which may be of two storeys, and its format.
 HEADINGS: dict[str, tuple[Any, str]] = {
     "log_evidence": (("evidence", "log"), "{:,.2f}"),
-    "log_evidence_se": (("evidence", "its error"), "{:.2g}"),
+    "log_evidence_se": (("evidence", "error"), "{:.2g}"),
     **{
         f"{figure}{part}": ((called, heading), form)
         for figure, called in (("loo", "leave-one-out"), ("logo", "leave-one-group-out"))
         for part, heading, form in (
-            ("", "log density", "{:,.1f}"),
-            ("_diff", "behind the best", "{:,.1f}"),
-            ("_se", "standard error of that", "{:,.1f}"),
-            ("_pareto_k", "largest Pareto k", "{:.2f}"),
+            ("", "density", "{:,.1f}"),
+            ("_diff", "behind", "{:,.1f}"),
+            ("_se", "error", "{:,.1f}"),
+            ("_pareto_k", "k", "{:.2f}"),
         )
     },
     "estimate": ("estimate", "{:.4g}"),
@@ -175,7 +175,7 @@ class Compared:
         for why in dict.fromkeys(self.without.values()):
             names = ", ".join(name for name, reason in self.without.items() if reason == why)
             says.append(f"Groups cannot be left out of {names}: {why}.")
-        return Finding("models", " ".join(filter(None, says)), table=table, columns=HEADINGS)
+        return Finding("models", "\n\n".join(filter(None, says)), table=table, columns=HEADINGS)
 
     def _groups_in_words(self, table: pd.DataFrame, elpds: Mapping[str, Any]) -> str:
         one, factor = next(iter(self.groups.values())), next(iter(self.fits.values())).model
@@ -212,13 +212,13 @@ class Compared:
             moved = max(abs(table.at[n, "estimate"] - table.at[first, "estimate"]) for n in values)
             says += f": at most {moved / sd:.2g} of its posterior standard deviation apart"
         lacking = [name for name in others if name not in values]
-        says += f"; {', '.join(lacking)} does not have it" if lacking else ""
+        says += f"; it is not in {', '.join(lacking)}" if lacking else ""
         return Finding("answers", f"{says}.", table=table, columns=HEADINGS)
 
     def _answer(self) -> tuple[str, dict[str, np.ndarray]]:
         """What is asked of each model, in words, and its draws."""
         first = next(iter(self.fits.values())).model
-        response, asked = first.label(read(first.formula).response), contrasts.predictors(first)
+        response, asked = contrasts.response(first), contrasts.predictors(first)
         one = np.zeros(len(first.table), dtype=np.int64)
         if not asked:
             return f"The average {response} over the population is", {

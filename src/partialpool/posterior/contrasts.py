@@ -1,5 +1,6 @@
 """What is compared: changes of a predictor, and the rows at which they are looked at."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -54,7 +55,7 @@ class Contrast:
         """Say what is changed."""
         name = model.label(self.column)
         if not self.moves:
-            return f"{name} {self.high} instead of {self.low}"
+            return f"{name} {text(self.high)} instead of {text(self.low)}"
         step = (self.high - self.low) / self.width
         return f"one unit more of {name}" if step == 1 else f"{step:g} units more of {name}"
 
@@ -69,9 +70,18 @@ class Contrast:
 
 
 def predictors(model: Regression) -> list[str]:
-    """Columns of the table in the population's part of the formula, as written."""
-    common = formula.read(model.formula).population
+    """Columns of the table in the population's part of the formula, as written.
+
+    Those that only say over which rows ``ave`` averages, and what, are none: new rows get the
+    means of the data.
+    """
+    common = re.sub(r"\bave \( [^()]* \)", "I(1)", formula.read(model.formula).population)
     return sorted(formula.variables(common, model.formula), key=common.find)
+
+
+def response(model: Regression) -> str:
+    """What the response is called, before an offset is taken from it."""
+    return model.label(formula.read(model.formula).response)
 
 
 def group_columns(model: Regression) -> list[str]:
@@ -93,7 +103,19 @@ def levels(model: Regression, column: str) -> list[Any]:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return [level for level in values.cat.categories if (values == level).any()]
     number = pd.api.types.is_numeric_dtype(values)
-    return sorted(values.dropna().unique().tolist(), key=None if number else str)
+    found = sorted(values.dropna().unique().tolist(), key=None if number else str)
+    if not number or len(found) <= 2:
+        return found
+    # of numbers that are one category to the formula, as intervals are, the middle one
+    X, _ = model.design.columns(datagrid(model, {column: found}))
+    category = np.unique(X, axis=0, return_inverse=True)[1].reshape(-1)
+    members = [np.flatnonzero(category == k) for k in np.unique(category)]
+    return sorted(found[of[len(of) // 2]] for of in members)
+
+
+def text(value: Any) -> str:
+    """A value of a column in words: a number that is not whole with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def reference(model: Regression, column: str) -> Any:
@@ -198,7 +220,7 @@ def _changes(model: Regression, column: str, change: Any, slope: bool) -> Iterat
         values = levels(model, column)
         pairs = [(values[0], value) for value in values[1:]]
         for low, high in combinations(values, 2) if change else pairs:
-            yield Contrast(column, f"{high} - {low}", low, high)
+            yield Contrast(column, f"{text(high)} - {text(low)}", low, high)
     elif isinstance(change, str) or len(change) != 2:
         raise ValueError(
             f"variables: {column!r} takes two values, the second against the first; a number, by "
@@ -206,4 +228,4 @@ def _changes(model: Regression, column: str, change: Any, slope: bool) -> Iterat
         )
     else:
         low, high = change
-        yield Contrast(column, f"{high} - {low}", low, high)
+        yield Contrast(column, f"{text(high)} - {text(low)}", low, high)

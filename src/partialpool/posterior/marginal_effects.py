@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete
-from partialpool.design.formula import read
 from partialpool.posterior import contrasts as compared
 from partialpool.posterior import draws
 from partialpool.posterior.averages import averages, change
@@ -82,14 +81,15 @@ def predictions(
         table = compared.counterfactual(fitted.model, table, variables)
         varied = [variables] if isinstance(variables, str) else [*variables]
         names = None if names is None else list(dict.fromkeys([*varied, *names]))
-    labels, cells = _cells(fitted, table, names, groups)
+    labels, cells = _cells(fitted, table, names, groups, sort=not variables)
     values = averages(_thinned(fitted, len(labels)), table, cells, groups=groups)
-    response = fitted.model.label(read(fitted.model.formula).response)
+    response = compared.response(fitted.model)
     where = row_names(labels) if len(labels) > 1 else [""]
     words = [f"for {name}" if name else "on average" for name in where]
     if names is None and len(labels) == 1:
         words = [f"for {row_names(labels)[0]}"] if len(labels.columns) else [""]
-    return _found("predictions", f"{response} is", labels, values, words, rope, hypothesis)
+    says = f"Over the same rows, {response} is" if variables and names else f"{response} is"
+    return _found("predictions", says, labels, values, words, rope, hypothesis)
 
 
 def avg_predictions(
@@ -236,7 +236,7 @@ def _changes(
         others = labels.drop(columns=[*named], errors="ignore")
         tables.append(pd.DataFrame(named, index=labels.index).join(others))
         words += [f"with {contrast.words(model)}{place}" for place in where]
-    says = f"{model.label(read(model.formula).response)} changes by"
+    says = f"{compared.response(model)} changes by"
     if len(wanted) == 1 and len(labels) > 1:
         says, words = f"With {wanted[0].words(model)}, {says}", [place.strip() for place in where]
     same = all(contrast.is_constant(model, model.table) for contrast in wanted)
@@ -265,7 +265,12 @@ def _names(by: str | Sequence[str] | None) -> list[str] | None:
 
 
 def _cells(
-    fitted: Fitted, table: pd.DataFrame, names: list[str] | None, groups: bool
+    fitted: Fitted,
+    table: pd.DataFrame,
+    names: list[str] | None,
+    groups: bool,
+    *,
+    sort: bool = True,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """What the results are called, and to which of them each row belongs.
 
@@ -278,7 +283,7 @@ def _cells(
     if not names:
         return pd.DataFrame(index=[0]), np.zeros(len(table), dtype=np.int64)
     require_columns(table.columns, names, "by: the table of rows")
-    cells = table.groupby(names, observed=True, sort=True).ngroup().to_numpy()
+    cells = table.groupby(names, observed=True, sort=sort).ngroup().to_numpy()
     first = np.unique(cells, return_index=True)[1]
     return table[names].iloc[first].reset_index(drop=True), cells
 
@@ -314,7 +319,7 @@ def _found(
         "estimate": ("estimate", "{:.4g}"),
         "lower": ("5 %", "{:.4g}"),
         "upper": ("95 %", "{:.4g}"),
-        "direction": ("probability of this sign", "{:.3f}"),
+        "direction": ("probability of sign", "{:.3f}"),
     }
     if signed:
         above = (values > 0).mean(0)
@@ -340,7 +345,7 @@ def _inside(
     ends = [rope.get(variable, (np.nan, np.nan)) for variable in there]
     low, high = np.array(ends, dtype=float).T
     share = ((values >= low) & (values <= high)).mean(0)
-    return np.where(np.isnan(low), np.nan, share), ("probability of too small to matter", "{:.3f}")
+    return np.where(np.isnan(low), np.nan, share), ("too small to matter", "{:.3f}")
 
 
 def _sentence(says: str, table: pd.DataFrame, words: list[str]) -> str:
@@ -349,7 +354,8 @@ def _sentence(says: str, table: pd.DataFrame, words: list[str]) -> str:
     if len(told) <= LISTED:
         return f"{says} {'; '.join(told)}."
     least, most = table["estimate"].argmin(), table["estimate"].argmax()
-    return f"{says} between {told[least]} and {told[most]}; {len(told):,} results in all."
+    ends = f"{told[least]} at the least and {told[most]} at the most"
+    return f"{says} {ends}, of {len(told):,} results."
 
 
 def _told(row: Any, word: str) -> str:
