@@ -25,11 +25,14 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_made_from_the_source_distribution_has_every_file_that_reports_need(wheel):
     package = ROOT / "src" / "partialpool"
-    wanted = {f"partialpool/{path.relative_to(package)}" for path in package.rglob("*.*")}
+    wanted = {
+        f"partialpool/{path.relative_to(package)}" for path in package.rglob("*") if path.is_file()
+    }
     wanted |= {
         f"partialpool/{path.relative_to(ROOT)}"
         for folder in ("notebooks", "workflow/profiles")
-        for path in (ROOT / folder).rglob("*.*")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
     }
     wanted = {name for name in wanted if "/__pycache__" not in name and "/." not in name}
     assert {

@@ -63,14 +63,15 @@ def regressions(
     if not isinstance(compare, Mapping):
         raise TypeError("compare: give a mapping of names to formulas.")
     found: dict[str, Regression] = {}
-    options: dict[str, Any] = {"family": model.family, "se": model.se, "labels": model.labels}
+    options: dict[str, Any] = {"family": model.family, "se": model.se}
     for name, formula in compare.items():
         if name == THIS:
             raise ValueError(f"compare: {THIS!r} is what the model itself is called.")
         try:
             there = Regression(formula, model.source, **options).priors
             kept = {k: v for k, v in (priors or {}).items() if k in there or k in KINDS}
-            found[str(name)] = Regression(formula, model.source, kept, **options)
+            other = found[str(name)] = Regression(formula, model.source, kept, **options)
+            other.labels, other.units = model.labels, model.units
         except (TypeError, ValueError) as error:
             raise ValueError(f"compare: {name}: {error}") from None
     require_comparable({THIS: model, **found})
