@@ -192,7 +192,7 @@ class Fit(Fitted):
         self,
         table: pd.DataFrame,
         *,
-        unseen: str = "refuse",
+        unseen: predictions.Unseen = "refuse",
         probability: float = 0.89,
         seed: int = 0,
     ) -> pd.DataFrame:
@@ -202,9 +202,10 @@ class Fit(Fitted):
         ----------
         table : pandas.DataFrame
             The rows; the response is not needed.
-        unseen : {"refuse", "population"}
+        unseen : {"refuse", "population"} or mapping of factor to either
             For a group that was not in the data: an error, or effects drawn from the population's
-            distribution, ``b ~ N(0, Sigma)``, the same for all rows of that group.
+            distribution, ``b ~ N(0, Sigma)``, the same for all rows of that group. With several
+            factors ``{"item": "population"}`` is for new items alone.
         probability : float
             Of the equal-tailed intervals.
         seed : int

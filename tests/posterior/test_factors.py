@@ -108,9 +108,10 @@ def test_every_group_that_is_checked_has_a_row(grid):
 
 
 def test_rows_left_out_are_predicted_as_refits_predict_them(grid):
-    """Against the ratio of evidences with and without a row, by quadrature.
+    """Against the ratio of evidences with and without a row, by quadrature on the same grid.
 
-    A thousand draws estimate its log within 3 % of a unit where Pareto k is small.
+    Over 1,000 draws the density of a row varies by less than its mean, so that the log of its
+    average is off by 1/√1000 at most, twice that in the row that is predicted worst.
     """
     found = leave_one_out.leave_out(grid)
     assert found.refitted == 0
@@ -119,7 +120,8 @@ def test_rows_left_out_are_predicted_as_refits_predict_them(grid):
     for row in {0, 7, 19, worst}:
         without = quadrature(grid.model, np.delete(np.arange(30), row))[1]
         expected = whole - np.logaddexp.reduce(without)
-        assert float(found.elpd.elpd_i[row]) == pytest.approx(expected, abs=0.04)
+        error = (2 if row == worst else 1) / np.sqrt(1000)
+        assert float(found.elpd.elpd_i[row]) == pytest.approx(expected, abs=error)
 
 
 def test_likelihood_that_is_scaled_is_that_of_the_dense_normal(grid):

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import cho_solve, cholesky
+from scipy.linalg.blas import dtrsm
 from scipy.sparse import block_diag, bsr_array, csr_array, hstack
 
 from partialpool.design.matrices import Design, Grouping
 
-#: Products that a figure of all draws may cost, and fewest draws that it is made of.
-WORK, FEWEST = 2e11, 100
+#: Products that a figure of all draws may cost, fewest draws that it is made of, and what the
+#: equations of a draw cost however few they are.
+WORK, FEWEST, LEAST = 2e11, 100, 1e8
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,14 @@ class Given:
 
     def draw(self, z_first: np.ndarray, z_others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Effects (m,) and (n,) that standard normals of these shapes give."""
-        others = self.means[1] + self.L @ solve_triangular(self.U, z_others)
+        others = self.means[1] + self.L @ dtrsm(1.0, self.U, z_others[:, None])[:, 0]
         return self.about - self.H @ (self.mixed @ others) + self.root @ z_first, others
 
     def variance(self, first: csr_array, others: csr_array) -> np.ndarray:
         """Variance (k,) of combinations ``first b_1 + others b_2`` of the effects."""
         through = first @ self.H
         rest = (others - through @ self.mixed).toarray()
-        spread = solve_triangular(self.U, self.L.T @ rest.T, trans=1)
+        spread = dtrsm(1.0, self.U, self.L.T @ rest.T, trans_a=1)
         return through.multiply(first).sum(1) + (spread**2).sum(0)
 
 
@@ -150,7 +152,7 @@ def affordable(design: Design, most: int, rows: int = 0) -> int:
     """
     sizes = [grouping.n_levels * len(grouping.z_names) for grouping in design.groupings]
     n = sum(sizes) - max(sizes)
-    return int(np.clip(WORK / (n**3 + rows * n**2), FEWEST, most))
+    return int(np.clip(WORK / (n**3 + rows * n**2 + LEAST), FEWEST, most))
 
 
 def effect_draws(
