@@ -77,7 +77,7 @@ def test_the_limit_of_the_farthest_row_grows_with_the_rows():
 
 def test_replications_count_against_the_data_in_the_right_tail():
     """Of replications 1, ..., 100 of one row each, 20 have a largest value of 81 or more."""
-    design = SimpleNamespace(y=np.array([81.0, 0.5]), codes=np.array([0, 0]))
+    design = SimpleNamespace(y=np.array([81.0, 0.5]), codes=np.array([0, 0]), groupings=())
     replicated = np.column_stack([np.arange(1.0, 101), np.zeros(100)])
     found = data_fit.figures(replicated, design, np.arange(2))
     assert found.at["largest value", "above"] == pytest.approx(0.2)
