@@ -75,6 +75,11 @@ def test_sizes_are_bounded_and_said(fit, monkeypatch):
     monkeypatch.setattr(arviz_groups, "NUMBERS", 50_000)
     found = arviz_groups.groups(fit)
     assert found["log_likelihood"]["Reaction"].sizes == {"chain": 4, "draw": 250, "row": 50}
+    monkeypatch.setattr(arviz_groups, "NUMBERS", 3000)
+    few = arviz_groups.groups(fit)["prior"]
+    assert "Days" in few
+    assert "1|Subject" in found["prior"]
+    assert "1|Subject" not in few  # 200 draws of 18 groups
     assert found["log_likelihood"].attrs == {"rows": "50 of 180", "thinned": 4}
     assert len(set(found["log_likelihood"]["row"].to_numpy())) == 50
     assert {group["Reaction"].dtype for name, group in found.items() if name != "prior"} == {

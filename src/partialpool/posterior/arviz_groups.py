@@ -54,9 +54,14 @@ def groups(fitted: Fitted) -> dict[str, xr.Dataset]:
     prior = predictions.prior_values(model, rng)
     if prior is None:
         return found
+    # effects of very many groups follow from the rest, and weigh more than all else
     dims = {name: (grouping.dim,) for grouping in design.groupings for name in grouping.effects}
     found["prior"] = xr.Dataset(
-        {name: (("chain", "draw", *dims.get(name, ())), v[None]) for name, v in prior.items()},
+        {
+            name: (("chain", "draw", *dims.get(name, ())), value[None])
+            for name, value in prior.items()
+            if value.size <= NUMBERS
+        },
         {"chain": [0], "draw": np.arange(len(prior["sigma"])), **_levels(fitted)},
     )
     new = predictions.respond(design, prior, rows, rng)
