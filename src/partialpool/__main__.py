@@ -68,6 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             from partialpool.batch import study_data
 
             return study_data.check(root, options.studies)
+        if options.command == "diff":
+            from partialpool.batch import side_by_side
+
+            print(side_by_side.compare(root, options.one, options.other))
+            return 0
         if options.command == "preview":
             from partialpool.batch import preview
 
@@ -140,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     preview = commands.add_parser("preview", help="make a page anew whenever its study changes")
     preview.add_argument("study", help="name or path of the study file; its first run is shown")
     preview.add_argument("--no-open", action="store_true", help="do not open the page")
+    diff = commands.add_parser("diff", help="hold two finished runs side by side")
+    diff.add_argument("one", help="a run's folder, or STUDY/RUN")
+    diff.add_argument("other", help="the same")
     verify = commands.add_parser("verify", help="do finished runs again and compare the numbers")
     verify.add_argument("studies", nargs="*", help="names or paths; default is all of params/")
     commands.add_parser("schema", help="write what studies may say for editors: a JSON schema")

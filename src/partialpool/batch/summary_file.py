@@ -122,7 +122,10 @@ def record(
         "metrics": {name: dict(values) for name, values in (metrics or {}).items()},
     }
     if posterior is not None:
-        thinned(posterior).to_netcdf(folder / "posterior.nc")
+        stored = thinned(posterior)
+        if fitted is not None:
+            stored = _with_arviz_groups(stored, fitted)
+        stored.to_netcdf(folder / "posterior.nc")
     _keep_findings(folder, result, fitted)
     (folder / "result.json").write_text(dumps(result), encoding="utf-8")
 
@@ -136,6 +139,17 @@ def _keep_findings(folder: Path, result: dict[str, Any], fitted: Any) -> None:
     result["findings"] = finding_files.write(shown, folder / FINDINGS) if shown else []
     if os.environ.get(KEEP):  # a run, whose folder lies in that of its study
         manuscript.write(folder, folder.resolve().parent.name, result, shown, fitted)
+
+
+def _with_arviz_groups(posterior: Any, fitted: Any) -> Any:
+    import xarray as xr
+
+    from partialpool.posterior import arviz_groups
+
+    whole = {name: group.to_dataset() for name, group in posterior.children.items()}
+    tree = xr.DataTree.from_dict(whole | arviz_groups.groups(fitted))
+    tree.attrs = posterior.attrs
+    return tree
 
 
 def thinned(posterior: Any) -> Any:

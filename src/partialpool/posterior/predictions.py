@@ -218,13 +218,19 @@ def finding(predicted: pd.DataFrame, output: str | None = None) -> Finding:
 def replicate(fitted: Fitted, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """New responses at rows of the data, in the groups that they are in: (replications, n)."""
     some = fitted.thinned(max(REPLICATIONS, REPLICATED // len(rows)))
-    return _respond(fitted.model.design, some.values, rows, rng)
+    return respond(fitted.model.design, some.values, rows, rng)
 
 
 def replicate_prior(
     model: Regression, rows: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray | None:
     """Responses at rows of the data that the priors alone imply; None if one of them is flat."""
+    values = prior_values(model, rng)
+    return None if values is None else respond(model.design, values, rows, rng)
+
+
+def prior_values(model: Regression, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
+    """Draws of every parameter and group effect from the priors; None if one of them is flat."""
     if not model.proper:
         return None
     design = model.design
@@ -232,12 +238,13 @@ def replicate_prior(
     values = {name: np.array([truth[name] for truth in truths]) for name in truths[0]}
     if "nu" in model.priors:
         values["nu"] = model.priors["nu"].sample(rng, PRIOR_SETS)
-    return _respond(design, values | prior_effects(design, values, rng), rows, rng)
+    return values | prior_effects(design, values, rng)
 
 
-def _respond(
+def respond(
     design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
+    """New responses (S, n) at rows (n,) of the data, one of each draw of the parameters."""
     line = draws.line(design, values, rows)
     unit = draws.standard_noise(values, line.shape, rng)
     return line + draws.noise(design, values, rows) * unit
