@@ -66,9 +66,7 @@ def test_what_no_pooling_cannot_predict_is_no_part_of_the_ranking():
     }
     shown = leave_one_out.comparison(found)
     assert set(shown.table.index) == {"complete pooling", "partial pooling"}
-    assert "group does not tell the group's coefficients (so for 8 of 8 rows)" in (
-        shown.sentence
-    )
+    assert "group does not tell the group's coefficients (so for 8 of 8 rows)" in (shown.sentence)
 
 
 def test_differences_and_their_errors_are_those_of_paired_rows(closed):
