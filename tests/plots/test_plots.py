@@ -86,6 +86,7 @@ def test_true_values_are_drawn_and_counted(radon):
     truth = {"basement": -10.0, "uranium": float(radon.population["uranium"].mean()), "b": [1]}
     found = marginals.traces(radon, ["basement", "uranium"], truth)
     assert "holds the true value for 1 of 2 parameters" in found.sentence
+    assert found.figure.axes[0].get_legend().get_texts()[0].get_text() == "true value"
     shown = marginals.against_exact(radon, ["basement", "uranium"], truth)
     assert list(shown.table.index) == ["basement", "uranium"]
     assert [len(axes.lines) for axes in shown.figure.axes] == [3, 3]

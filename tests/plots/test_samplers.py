@@ -133,6 +133,12 @@ def test_traces_mark_the_truth_and_judge_by_the_medians(comparison):
     assert [line.get_ydata()[0] for line in red] == [truth["x"]]
     assert "nutpie centred" in found.sentence
     assert "Traces of x" in found.description
+    # marks are named by the legend, for colours differ between light and dark
+    legend = [text.get_text() for text in found.figure.legends[0].get_texts()]
+    assert legend == ["exact posterior", "true value"]
+    assert found.figure.get_supylabel() == "x"
+    assert not any(axes.get_ylabel() for axes in found.figure.axes)
+    assert "blue" not in found.figure.axes[-1].get_xlabel()
 
 
 def test_trace_of_a_standard_deviation_says_where_a_true_zero_is(comparison):

@@ -11,6 +11,8 @@ from nbformat import v4
 
 from conftest import EVIL, summary
 from partialpool.batch import listing, study_file, summary_file
+from partialpool.plots import palette
+from partialpool.posterior.verdict import DataVerdict, one
 from partialpool.report import drawings, exporter, markup, page
 
 
@@ -224,11 +226,79 @@ def test_thumbnail(tmp_path, figure):
     assert drawings.write_thumbnail(executed(figure), tmp_path) == "thumbnail.svg"
     text = (tmp_path / "thumbnail.svg").read_text()
     assert "prefers-color-scheme" in text
+    # a colour that is explained by itself is none
+    assert f"--fig-partial:{palette.COLORS['partial']};" in text
+    assert f"svg{{color:{palette.INK}" in text
     tagged = executed(figure)
     tagged.cells[6].metadata["tags"] = ["thumbnail"]
     tagged.cells[6].outputs = tagged.cells[6].outputs[1:]
     assert drawings.write_thumbnail(tagged, tmp_path) == "thumbnail.png"
     assert drawings.write_thumbnail(v4.new_notebook(), tmp_path) is None
+
+
+def test_both_verdicts_are_listed_in_full_with_what_they_mean(figure):
+    look = one("Far rows", 3, "≤", 2, "rows beyond three; the rule of the limit")
+    fit = {"status": "look", "checks": [look, one("Calibration", 0.5, "≥", 0.01, "uniform")]}
+    page = exporter.render(executed(figure), summary(status="passed", fit=fit))
+    soup = BeautifulSoup(page, "html.parser")
+    checks = soup.find(id="run-checks").parent
+    assert [t.find("th").text for t in checks.find_all("table")] == [
+        "Computation",
+        "Fit to the data",
+    ]
+    assert "rows beyond three; the rule of the limit" in checks.text
+    assert "uniform" in checks.text
+    top = soup.find(id="run-result").get_text(" ", strip=True)
+    assert "1 of 2 checks was missed" in top
+    assert "Far rows : 3, where ≤ 2 is wanted; rows beyond three" in top
+
+
+def test_estimates_of_many_data_sets_are_called_averages(figure, listed):
+    note = "Posterior means over many simulated data sets: their average, and the range"
+    for averaged in (None, 100):
+        page = exporter.render(executed(figure), summary(averaged=averaged))
+        assert (note in page) is (averaged is not None)
+        assert ("average of posterior means" in page) is (averaged is not None)
+        assert ("90 % interval" in page) is (averaged is None)
+    root, runs = listed
+    told = "Its estimates are averages of posterior means over many simulated data sets"
+    assert told not in listing.write_index(root, runs).read_text()
+    state = summary(status="passed", averaged=100, run=runs[0].name, settings=runs[0].settings)
+    (runs[0].folder / "summary.json").write_text(summary_file.dumps(state))
+    assert told in listing.write_index(root, runs).read_text()
+
+
+def test_the_index_counts_fits_that_one_should_look_at_and_shows_them(browser, listed):
+    root, runs = listed
+    fit = {"status": "look", "checks": []}
+    state = summary(status="passed", fit=fit, run=runs[1].name, settings=runs[1].settings)
+    (runs[1].folder / "summary.json").write_text(summary_file.dumps(state))
+    path = listing.write_index(root, runs)
+    said = BeautifulSoup(path.read_text(), "html.parser").find(class_="headline").text
+    assert "Of models held against their data 1 fits so that one should look." in said
+    tab = browser.new_page(viewport={"width": 390, "height": 800})
+    tab.goto(path.as_uri())
+    left = "e => e.getBoundingClientRect().left"
+    assert tab.locator("td .badge.look").evaluate(left) == pytest.approx(
+        tab.locator("td .badge.passed").first.evaluate(left), abs=1
+    )
+    tab.close()
+
+
+def test_a_column_of_sentences_is_wrapped_and_a_box_that_scrolls_shows_it(browser, tmp_path):
+    """The verdict's table fits the column of text of a window 1440 pixels wide."""
+    meaning = "p-value of Brown and Forsythe's test that residuals spread alike in all groups; "
+    checks = [one(name, 0.5, "≥", 0.01, 3 * meaning) for name in ("Noise by group", "Calibration")]
+    data = {"text/html": DataVerdict(checks).finding().to_html()}
+    cell = v4.new_code_cell("1", outputs=[v4.new_output("display_data", data=data)])
+    (tmp_path / "p.html").write_text(exporter.render(v4.new_notebook(cells=[cell]), summary()))
+    tab = browser.new_page(viewport={"width": 1440, "height": 800})
+    tab.goto((tmp_path / "p.html").as_uri())
+    box = tab.locator(".scroll:has(.dataframe)")
+    assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert box.locator("td.prose").first.evaluate("e => getComputedStyle(e).textAlign") == "left"
+    assert "gradient" in box.evaluate("e => getComputedStyle(e).backgroundImage")
+    tab.close()
 
 
 def test_figures_are_drawn_to_a_hundredth_of_a_point(figure):

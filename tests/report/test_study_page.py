@@ -2,7 +2,7 @@
 
 import pytest
 
-from partialpool.plots import study_plots
+from partialpool.plots import study_plots, theme
 from partialpool.report import index
 
 
@@ -47,6 +47,16 @@ def test_title_question_and_answer_come_first():
     assert places == sorted(places)
     assert "<i>" not in html
     assert "It is 30." not in html
+
+
+def test_ways_to_pool_have_the_colours_that_they_have_everywhere():
+    rows = [row(f"n-{n}", {"n": n}, float(n)) for n in (10, 30)]
+    for one in rows:
+        one["metrics"] = {"error": {"complete pooling": 2.0, "no pooling": 1.1, "other": 1.0}}
+    lines = study_plots.over_one(rows, "error", "n").figure.axes[0].lines
+    colors = {line.get_label(): line.get_color() for line in lines}
+    assert colors["complete pooling"] == theme.COLORS["complete"]
+    assert colors["no pooling"] == theme.COLORS["none"]
 
 
 @pytest.mark.parametrize("swept", [{"n": 3, "noise": 1.0}, {"method": "exact", "n": 5}])

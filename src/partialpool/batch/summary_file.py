@@ -119,6 +119,7 @@ def record(
         "data_sha256": attrs.get("data_sha256"),
         "truth": dict(truth or {}),
         "names": dict(names or {}),
+        "averaged": attrs.get("averaged"),
         "metrics": {name: dict(values) for name, values in (metrics or {}).items()},
     }
     if posterior is not None:

@@ -66,7 +66,7 @@ def traces(
     names: Sequence[str] | None = None,
     truth: Mapping[str, Any] | None = None,
 ) -> Finding:
-    """Density and trace of each chain, with true values in red.
+    """Density and trace of each chain, with true values marked.
 
     Long chains are thinned in the picture; the figures in words use every draw.
 
@@ -95,8 +95,9 @@ def traces(
         left.set_title(called.get(name, name), loc="left")
         left.set_yticks([])
         if name in true:
-            left.axvline(true[name], **theme.TRUTH)
+            left.axvline(true[name], label="true value", **theme.TRUTH)
             right.axhline(true[name], **theme.TRUTH)
+            left.legend()
     for panel in figure.axes:
         panel.set_xlabel("")
     panels[-1, 1].set_xlabel(f"draw (one in {every} shown)" if every > 1 else "draw")

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from partialpool.data.text import code, duration, listed, short
@@ -66,14 +67,18 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
         if value is not None and (not log or value > 0):
             left.axhline(value, **theme.TRUTH)
             right.axhline(value, **theme.TRUTH)
-        left.set_ylabel(f"{name}\n(log scale)" if log else name)
         right.set(xticks=[], xlim=(0, 1.35 * height.max()))
         right.spines["bottom"].set_visible(False)
     panels[0].set(yscale="log" if log else "linear", ylim=_ends(ends, log))
     if log:
         _plain(panels[0].yaxis)
     panels[-2].set(xlabel="share of the kept draws", xlim=(0, 1))
-    panels[-1].set_xlabel("density (blue area: exact)")
+    panels[-1].set_xlabel("density")
+    figure.supylabel(f"{name} (log scale)" if log else name, fontsize=10)  # panels are too low
+    handles: list[Any] = [Patch(color=theme.EXACT, alpha=0.5, lw=0, label="exact posterior")]
+    if value is not None and (not log or value > 0):
+        handles.append(Line2D([], [], label="true value", **theme.TRUTH))
+    theme.legend(figure, handles)
     says = _trace_conclusion(name, {words: rhat[words] for words in comparison.sampled})
     if value is not None and log and value <= 0:
         says += f" The true {code(name)} is {value:g}, below any log axis."

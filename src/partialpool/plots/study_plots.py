@@ -10,6 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from partialpool.data.text import number
 from partialpool.plots import theme
 from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import POOLING
 
 #: Most parameters in one picture.
 MOST = 6
@@ -68,13 +69,15 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     found = _metric(rows, metric)
     names = list(found)[: len(theme.PALETTE)]
+    colors = {words: theme.COLORS[way] for way, words in POOLING.items()}
     for name in names:
         points = [
             np.nanmean([v for row, v in found[name] if row["settings"][key] == value] or [np.nan])
             for value in values
         ]
         style = "o-" if numeric else "o"
-        panel.plot(values if numeric else range(len(values)), points, style, ms=5, label=name)
+        places = values if numeric else range(len(values))
+        panel.plot(places, points, style, ms=5, label=name, color=colors.get(name))
     if numeric and min(values) > 0 and max(values) / min(values) >= 8:
         panel.set_xscale("log")
         panel.set_xticks(values, [f"{v:g}" for v in values], minor=False)

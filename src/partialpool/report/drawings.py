@@ -101,13 +101,14 @@ def _standalone(text: str) -> str | None:
     root = _parse(text)
     if root is None:
         return None
-    style = ElementTree.Element(f"{{{SVG}}}style")
-    style.text = (
-        f"svg{{color:{INK};stroke-linejoin:round}}"
-        f"@media screen and (prefers-color-scheme:dark){{svg{{color:#e6e9ec}}}}{palette.rules()}"
+    style = (
+        f"<style>svg{{color:{INK};stroke-linejoin:round}}"
+        "@media screen and (prefers-color-scheme:dark){svg{color:#e6e9ec}}"
+        f"{palette.rules()}</style>"
     )
-    root.insert(0, style)
-    return _written(root)
+    # after the drawing is written, which gives colours in it the names that the style explains
+    head, mark, rest = _written(root).partition(">")
+    return head + mark + style + rest
 
 
 def _parse(text: str) -> ElementTree.Element | None:

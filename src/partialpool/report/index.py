@@ -15,6 +15,8 @@ from partialpool.report import drawings, markup, page
 Found = Iterable[tuple[Any, dict[str, Any] | None]]
 #: Broken first.
 ORDER = ("error", "failed", "missing", "warned", "passed")
+#: Verdicts on the fit to the data, the best first.
+FITS = ("good", "look", "poor")
 #: Most estimates shown per run.
 MAX_ESTIMATES = 4
 #: Metric of every study, shown first; others follow.
@@ -53,6 +55,7 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
                 "title": run.story.get("title", ""),
                 "question": run.story.get("question", ""),
                 "answer": "",
+                "averaged": False,
                 "notebook": run.notebook.stem,
                 "expect": run.expect,
                 "settings": {k: v for k, v in run.settings.items() if k not in run.swept},
@@ -65,6 +68,7 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
         study["runs"].append(_row(run, summary) | {"kind": kinds.get((run.study, run.name))})
         if summary is not None:
             study["title"] = study["title"] or summary.get("title") or run.study
+            study["averaged"] = study["averaged"] or bool(summary.get("averaged"))
             study["names"] |= summary.get("names", {})
             study["answer"] = study["answer"] or summary.get("headline") or ""
             for name in summary["estimates"]:
@@ -80,12 +84,14 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
             _compare(study["runs"], name)
     rows = [row for study in studies.values() for row in study["runs"]]
     counts = {s: n for s in ORDER if (n := sum(row["status"] == s for row in rows))}
+    fits = {s: n for s in FITS if (n := sum(row["fit"] == s for row in rows))}
     template = page.environment().get_template("index.html.j2")
     return template.render(
         studies=sorted(studies.values(), key=lambda study: (not study["bad"], study["name"])),
         bad=[row for row in rows if row["bad"]],
         total=len(rows),
         counts=counts,
+        fits=fits,
         changed=changed,
         rest=len(rows) - sum(row["kind"] is not None for row in rows),
         example=_example(studies.values()),

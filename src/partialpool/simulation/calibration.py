@@ -271,6 +271,7 @@ def tree(tables: dict[str, pd.DataFrame]) -> xr.DataTree:
     )
     result.attrs = {
         "method": "many data sets",
+        "averaged": max(table["data_set"].nunique() for table in tables.values()),
         "fit_seconds": sum(once(table)["seconds"].sum() for table in tables.values()),
     }
     return result
