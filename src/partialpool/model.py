@@ -18,6 +18,7 @@ from partialpool.posterior import (
     predictions,
 )
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.predictions import Unseen
 from partialpool.posterior.verdict import Verdicts
 
 
@@ -192,7 +193,7 @@ class Fit(Fitted):
         self,
         table: pd.DataFrame,
         *,
-        unseen: predictions.Unseen = "refuse",
+        unseen: Unseen = "refuse",
         probability: float = 0.89,
         seed: int = 0,
     ) -> pd.DataFrame:
