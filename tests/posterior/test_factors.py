@@ -98,7 +98,7 @@ def test_effects_that_a_fit_left_out_are_drawn_when_asked_for(grid):
 
 
 def test_every_group_that_is_checked_has_a_row(grid):
-    """All eleven effects beside five parameters; nothing exact to hold the fit against yet."""
+    """All eleven effects beside five parameters."""
     verdict = checks.check(grid)
     assert set(verdict.summary.index) == {
         *grid.model.parameters,
@@ -275,3 +275,13 @@ def test_ways_to_pool_name_the_factor(grid, monkeypatch):
         means = model.table.groupby(name)["y"].mean()
         shown = table.loc["Intercept", f"no pooling of {name}"]
         np.testing.assert_allclose(shown, [means.mean(), means.std(ddof=0)], atol=0.03)
+
+
+def test_a_fit_predicts_new_groups_of_the_factor_that_is_named():
+    table = pp.load("Penicillin")
+    fit = pp.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", table).fit(draws=100, seed=1)
+    rows = table.iloc[[0]].assign(plate="new")
+    found = fit.predict(rows, unseen={"plate": "population"})
+    assert found["sd"].iloc[0] > fit.predict(table.iloc[[0]])["sd"].iloc[0]
+    with pytest.raises(ValueError, match="The level 'new' of plate was not in the data"):
+        fit.predict(rows, unseen={"sample": "population"})

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky
 from scipy.linalg.blas import dtrsm
+from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse import block_diag, bsr_array, csr_array, hstack
 
 from partialpool.design.matrices import Design, Grouping
+from partialpool.fit.elimination import one_thread
 
 #: Products that a figure of all draws may cost, fewest draws that it is made of, and what the
 #: equations of a draw cost however few they are.
@@ -100,7 +101,9 @@ class Equations:
         beta : (S, p) array
         """
         for s, noise in enumerate(sigma):
-            yield self._at(float(noise), [root[s] for root in roots], beta[s])
+            with one_thread():
+                given = self._at(float(noise), [root[s] for root in roots], beta[s])
+            yield given
 
     def _at(self, sigma: float, roots: Sequence[np.ndarray], beta: np.ndarray) -> Given:
         design, root = self.design, roots[self.first]
@@ -112,11 +115,13 @@ class Equations:
         H = half @ half.T
         L = block_diag([_repeated(roots[f], design.groupings[f]) for f in self.others], "csr")
         left = dense - (mixed.T @ (H @ mixed)).toarray()
-        U = cholesky(np.eye(len(left)) + L.T @ left @ L)
+        U, failed = dpotrf(np.eye(len(left)) + L.T @ left @ L)
+        if failed:
+            raise np.linalg.LinAlgError("the equations of the effects are not definite")
         residual = (design.y - design.X @ beta) / scale
         g_first, g_others = (W.T @ (residual / scale) for W in self.W)
         about = H @ g_first
-        mean = L @ cho_solve((U, False), L.T @ (g_others - mixed.T @ about))
+        mean = L @ dpotrs(U, L.T @ (g_others - mixed.T @ about))[0]
         means = about - H @ (mixed @ mean), mean
         log_det = 2 * (
             np.log(scale).sum()
