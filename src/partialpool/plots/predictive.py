@@ -201,8 +201,8 @@ def _far_in_words(model: Regression, left_out: LeftOut, z: np.ndarray) -> str:
     row, unit = np.abs(z).argmax(), data_fit.UNITS[model.family]
     expected, lie = 2 * stats.norm.sf(FAR) * len(z), "lies" if far["value"] == 1 else "lie"
     says = (
-        f"{far['value']:.0f} of {len(z):,} rows {lie} more than {FAR:g} {unit} from what the others "
-        f"predict, where the model's own noise gives about {expected:.1f} (limit "
+        f"{far['value']:.0f} of {len(z):,} rows {lie} more than {FAR:g} {unit} from what the "
+        f"others predict, where the model's own noise gives about {expected:.1f} (limit "
         f"{far['threshold']}); the farthest is {data_fit.where(model.design, left_out.rows[row])}, "
         f"at {z[row]:+.1f} (limit {farthest['threshold']} either way)."
     )
