@@ -190,7 +190,9 @@ def against_exact(
     """
     reference = fitted.reference
     if reference is None:
-        says = "With Student's t there is no exact posterior; see *Robustness* below."
+        says = "For this model there is no exact posterior to hold the fit against."
+        if fitted.model.family == "student":
+            says = "With Student's t there is no exact posterior; see *Robustness* below."
         return Finding("against_exact", says)
     names = list(names or fitted.model.parameters)
     figure = _beside(fitted, reference, names, ("this fit", "exact"), truth)

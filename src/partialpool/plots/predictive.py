@@ -109,7 +109,7 @@ def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray
     """Histograms of figures of replications (S, n), with those of the data at rows (n,)."""
     found = statistics(model.design, rows)
     y = model.design.y[rows][None]
-    figure, panels = theme.panels(len(found), len(found), (2.4, 2.0))
+    figure, panels = theme.panels(len(found), 4, (2.4, 2.0))
     for panel, (name, statistic) in zip(panels, found.items(), strict=True):
         panel.hist(
             statistic(replicated), bins=25, color=theme.PARTIAL, alpha=0.5, label="replications"
@@ -200,10 +200,10 @@ def _far_in_words(model: Regression, left_out: LeftOut, z: np.ndarray) -> str:
     """How many residuals are far, and which is farthest, by the checks of that."""
     farthest, far = data_fit.residual_checks(model, left_out)[:2]
     row, unit = np.abs(z).argmax(), data_fit.UNITS[model.family]
-    expected = 2 * stats.norm.sf(FAR) * len(z)
+    expected, lie = 2 * stats.norm.sf(FAR) * len(z), "lies" if far["value"] == 1 else "lie"
     says = (
-        f"{far['value']:.0f} of {len(z):,} rows lie more than {FAR:g} {unit} from what the others "
-        f"predict, where the model's own noise gives about {expected:.1f} (limit "
+        f"{far['value']:.0f} of {len(z):,} rows {lie} more than {FAR:g} {unit} from what the "
+        f"others predict, where the model's own noise gives about {expected:.1f} (limit "
         f"{far['threshold']}); the farthest is {data_fit.where(model.design, left_out.rows[row])}, "
         f"at {z[row]:+.1f} (limit {farthest['threshold']} either way)."
     )
