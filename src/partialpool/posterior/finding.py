@@ -8,7 +8,7 @@ import html
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,9 @@ class Finding:
         document.save(str(path))
         return Path(path)
 
-    def save(self, folder: str | Path, name: str | None = None) -> list[Path]:
+    def save(
+        self, folder: str | Path, name: str | None = None, figures: Iterable[str] = FORMATS
+    ) -> list[Path]:
         """Keep the finding as files: the table as CSV, LaTeX and Word; the figure for print.
 
         Parameters
@@ -183,12 +185,13 @@ class Finding:
             Is made if need be.
         name : str, optional
             Of the files, without an ending; default is the finding's.
+        figures : iterable of str
+            Formats of a figure, of ``"svg"``, ``"pdf"`` and ``"png"``.
 
         Returns
         -------
         list of Path
-            What was written: of a figure SVG, PDF and PNG, of a table of more than `PRINTED` rows
-            CSV only.
+            What was written; of a table of more than `PRINTED` rows CSV only.
         """
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
@@ -201,9 +204,9 @@ class Finding:
                 written[-1].write_text(self.to_latex(), encoding="utf-8")
                 written.append(self.to_word(place / f"{stem}.docx"))
         if self.figure is not None:
-            for ending, options in FORMATS.items():
+            for ending in figures:
                 written.append(place / f"{stem}.{ending}")
-                self.figure.savefig(written[-1], **options)
+                self.figure.savefig(written[-1], **FORMATS[ending])
         return written
 
     def __str__(self) -> str:

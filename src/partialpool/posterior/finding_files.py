@@ -11,6 +11,8 @@ from typing import Any
 
 from partialpool.posterior.finding import Finding
 
+#: Formats of figures. A PNG takes as long as either; `Finding.save` writes it for whoever wants it.
+FIGURES = ("svg", "pdf")
 #: Longest name of a file, without its ending.
 LONGEST = 80
 
@@ -35,7 +37,7 @@ def write(findings: Iterable[Finding], folder: Path) -> list[dict[str, Any]]:
     taken: set[str] = set()
     for finding in findings:
         name = unique(finding.name, taken)
-        files = [path.name for path in finding.save(folder, name)]
+        files = [path.name for path in finding.save(folder, name, FIGURES)]
         said = {"sentence": finding.sentence, "description": finding.description}
         kept.append({"name": name, **said, "files": files})
     return kept
