@@ -18,7 +18,7 @@ def elpd(ks, k):
 @pytest.mark.parametrize(
     ("refitted", "ks", "k", "says"),
     [
-        (3, [0.1, 0.2], 0.67, "limit is 0.7, and lower for so few draws) and were left out by"),
+        (3, [0.1, 0.2], 0.67, "limit is 0.7, and lower for so few draws), 3 in all"),
         (0, [0.1, 0.2], 0.7, "No Pareto k is left above 0.70, so that"),
         (0, [0.1, 0.9], 0.7, "is above 0.70 in 1 of 2 for a: what is told of these rows is too"),
         (3, [0.1, 0.9], 0.67, "is still above 0.67 in 1 of 2 for a: what is told of these rows"),
@@ -87,9 +87,12 @@ def test_priors_that_were_set_are_told_from_defaults():
         }.items()
     }
     assert says["none"] == "all are defaults, scaled to the data"
-    assert says["one"] == "you set `Days`: say why; the others are defaults, scaled to the data"
-    assert says["all"].startswith("you set `Intercept`, `Days`,")
+    assert (
+        says["one"] == "you set slope of Days: say why; the others are defaults, scaled to the data"
+    )
+    assert says["all"].startswith("you set intercept, slope of Days, sd of")
     assert "default" not in says["all"]
+    assert not any("|" in said for said in says.values())
 
 
 def test_levels_are_listed_as_people_count():

@@ -285,8 +285,10 @@ def in_words(
     if k < FEW_DRAWS_LIMIT:
         limit += f" (the limit is {FEW_DRAWS_LIMIT:g}, and lower for so few draws)"
     if refitted:
-        text += f"{refitted} of the {noun} had a Pareto k {limit} and were left out by a fit of "
-        text += "their own, so that nothing is wrong with their figures. "
+        text += (
+            f"Fits of their own leave out the {noun} that had a Pareto k {limit}, {refitted} in "
+        )
+        text += "all, so that nothing is wrong with their figures. "
         limit = f"above {k:.2f}"
     if not any(bad.values()):
         return text + f"No Pareto k is left {limit}, so that these figures can be trusted."

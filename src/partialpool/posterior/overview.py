@@ -230,7 +230,10 @@ def _priors_in_words(model: Regression) -> list[str]:
     """Where the priors come from, and what is left to say of those that were set."""
     defaults = resolve(model.design, None, model.family)
     given = [n for n, prior in model.priors.items() if n not in defaults or defaults[n] != prior]
-    words = [f"you set {listed([code(name) for name in given])}: say why"] if given else []
+    called = readable(model)
+    # a bar would end a cell of the table
+    names = [called.get(name, name).replace("|", r"\|") for name in given]
+    words = [f"you set {listed(names)}: say why"] if given else []
     if len(given) < len(model.priors):
         words.append(f"{'the others' if given else 'all'} are defaults, scaled to the data")
     return words
