@@ -153,7 +153,8 @@ def methods(fitted: Fitted, result: Mapping[str, Any], findings: Iterable[str]) 
     sampled = attrs["method"] != "exact"
     version = {name: importlib.metadata.version(name) for name in ("arviz", "pymc")}
     version["partialpool"] = _own_version()
-    groups = f" in {design.n_groups:,} groups of {design.group}" if design.group else ""
+    groups = "".join(f" in {g.n_levels:,} groups of {g.name}" for g in design.groupings[:1])
+    groups += "".join(f" and {g.n_levels:,} of {g.name}" for g in design.groupings[1:])
     noise = {"gaussian": "Gaussian noise", "student": "noise with Student's t distribution"}
     known = f" and known standard errors in {model.se}" if model.se else ""
     says = [
