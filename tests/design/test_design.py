@@ -334,7 +334,7 @@ def test_an_open_last_category_is_no_mistake():
         ({"Days": [np.nan] * 2 + [1.0] * 178}, "2 in 'Days'"),
         ({"Reaction": [np.inf] + [1.0] * 179}, "1 in 'Reaction'"),
         ({"Reaction": ["a"] * 90 + ["b"] * 90}, "such as 'a' in row 1; .* use Bambi"),
-        ({"Reaction": ["1.5"] * 179 + ["n/a"]}, "such as 'n/a' in row 179; it must be numbers"),
+        ({"Reaction": ["1.5"] * 179 + ["n/a"]}, "such as 'n/a' in row 180; it must be numbers"),
         ({"Days": pd.Timestamp("2020-01-01")}, "'Days' holds datetime64.*, which a formula cannot"),
         ({"Days": [[1]] * 180}, "'Days' holds object, which a formula cannot use"),
         ({"Days": 1j}, "'Days' holds complex128"),
@@ -344,7 +344,7 @@ def test_an_open_last_category_is_no_mistake():
             {"Days": ["hello"] + ["1.5", "2"] * 89 + ["3"]},
             "text, such as 'hello' in row 1, and has 4",
         ),
-        ({"Days": [f"{k}" for k in range(12)] * 14 + ["?"] * 12}, r"such as '\?' in row 168"),
+        ({"Days": [f"{k}" for k in range(12)] * 14 + ["?"] * 12}, r"such as '\?' in row 169"),
         (
             {"Days": [f"2020-{k}" for k in range(180)]},
             "'Days' holds text, .* 180 levels in 180 rows",
