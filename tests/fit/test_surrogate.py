@@ -1,6 +1,7 @@
 """Theta of several factors through a surrogate: against the density, and when it must fail."""
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -33,6 +34,11 @@ def test_polynomials_are_interpolated_exactly():
     np.testing.assert_allclose(
         found.cardinals(x) @ np.array([found.known[k] for k in found.nodes]), found(x), rtol=1e-9
     )
+
+
+def test_degrees_lie_below_a_plane():
+    assert lower_set(np.array([2, 1])) == [(0, 0), (0, 1), (1, 0), (2, 0)]
+    assert len(lower_set(np.full(15, 3))) == math.comb(18, 3)  # in no time, of 4^15
 
 
 def test_growing_keeps_nodes_and_converges():

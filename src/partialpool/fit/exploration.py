@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from partialpool.fit import exact, importance, surrogate
+from partialpool.fit.crossproducts import CrossProducts
+from partialpool.fit.elimination import Elimination
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.likelihoods import OneFactor, Reduced
 from partialpool.fit.ratios import Ratios
@@ -14,8 +16,11 @@ from partialpool.fit.surrogate import FRESH, Certificate
 
 #: Surrogates that are tried: wider, or of higher degree, from one to the next.
 ATTEMPTS = 12
-#: Products of an evaluation from which on a surrogate is worth its nodes.
-WORTH = 10_000
+#: Products of an evaluation, and coordinates of theta, between which a surrogate is worth its nodes
+#: where nothing is dense.
+WORTH, FEW = 10_000, 8
+#: Levels of the largest factor from which on its ratios have a posterior narrow enough.
+MANY = 400
 #: Seconds that a direct fit may take where a surrogate is not certified, and its evaluations.
 PATIENCE, EVALUATIONS = 60.0, 10_000
 #: Words of the route.
@@ -125,16 +130,21 @@ def explore(
 def _cheap(target: ThetaPosterior) -> bool:
     """Whether the density itself is to be sampled: few products, or a ratio that is not free."""
     likelihood, sigma = target.likelihood, target.scales[0]
+    rows: CrossProducts | Elimination
     if any(prior.fixed and prior.arguments[0] > 0 for prior in target.scales[1:]):
         return True
     if isinstance(likelihood, OneFactor):
-        cross = likelihood.cross
+        rows = likelihood.cross
         # a ratio needs noise that is there, and that every row has alike
-        noiseless = cross.log_weight is None and sigma.fixed
-        return noiseless or cross.at is not None or cross.R.size * len(cross.E) ** 2 <= WORTH
-    assert isinstance(likelihood, Reduced)
-    rows = likelihood.rows
-    return not rows.n_middle and rows.R.size * len(rows.E) ** 2 <= WORTH
+        if (rows.log_weight is None and sigma.fixed) or rows.at is not None:
+            return True
+    else:
+        assert isinstance(likelihood, Reduced)
+        rows = likelihood.rows
+        if rows.n_middle:
+            return False
+    products = rows.R.size * len(rows.E) ** 2
+    return products <= WORTH or len(rows.R) < MANY or target.dimension > FEW
 
 
 def _somewhere(target: ThetaPosterior, rng: np.random.Generator) -> np.ndarray:

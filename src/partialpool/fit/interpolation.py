@@ -6,7 +6,6 @@ polynomials needs the new nodes alone (Chkifa, Cohen & Schwab 2014, "High-dimens
 sparse polynomial interpolation").
 """
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -123,7 +122,12 @@ class Interpolant:
 
 def lower_set(degrees: np.ndarray) -> list[tuple[int, ...]]:
     """Degrees in each variable with ``Σ k_i / n_i <= 1``, the constant first."""
-    ranges = [range(n + 1) for n in degrees]
-    size = np.maximum(np.asarray(degrees, dtype=float), 1e-9)
-    every = (k for k in itertools.product(*ranges) if (np.array(k) / size).sum() <= 1 + 1e-9)
-    return sorted(every, key=lambda k: (sum(k), k))
+    found: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+    for n in degrees:
+        found = [
+            ((*node, k), used + k / max(n, 1))
+            for node, used in found
+            for k in range(n + 1)
+            if used + k / max(n, 1) <= 1 + 1e-9
+        ]
+    return sorted((node for node, _ in found), key=lambda node: (sum(node), node))

@@ -205,7 +205,7 @@ def build(
     place : (D,) array, optional
         Where the search for the mode begins; ratios of 0.4 elsewhere.
     degree : int, optional
-        4, or 3 where there are more than two coordinates.
+        4, or 3 or 2 where there are more than two or eight coordinates.
     """
     assert isinstance(target.likelihood, Reduced)
     ratios = Ratios(target, target.likelihood)
@@ -218,7 +218,7 @@ def build(
     low, high = box(profile, mode, w, value, spreads)
     limits = np.tile([-RIGHT_ANGLE, RIGHT_ANGLE], (D, 1))
     limits[:n] = [0.0, np.inf]
-    degrees = np.full(D, degree or (4 if D <= 2 else 3))
+    degrees = np.full(D, degree or (4 if D <= 2 else 3 if D <= 8 else 2))
     interpolant = _interpolant(profile, ratios.smooth(low), ratios.smooth(high), limits, degrees)
     return Surrogate(target, profile, profile.points(w[None], mode[None])[0], limits, interpolant)
 
