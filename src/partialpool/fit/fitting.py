@@ -39,7 +39,7 @@ def fit(
     """Draw from the posterior of a regression; `Model.fit` explains most arguments.
 
     An exact fit that is to be a `reference` for others looks for modes from places of its own, see
-    `exact_fit.population_draws`, and leaves out group effects from `FEW_EFFECTS` on.
+    `exact_fit.population_draws`, and leaves out group effects of one factor from `FEW_EFFECTS` on.
     """
     gaussian = regression.family == "gaussian"
     method = method or ("exact" if regression.closed_form else "nutpie")
@@ -123,8 +123,10 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, reference
         }
     stats = {"lp": lp.reshape(chains, draws)}
     effects = draws * chains * n_effects(design)
-    few = 0 < effects <= (FEW_EFFECTS if reference else MAX_EFFECTS)
-    if len(design.groupings) > 1:
+    several = len(design.groupings) > 1
+    # those of several factors are dear to draw later, when the surrogate is gone
+    few = 0 < effects <= (FEW_EFFECTS if reference and not several else MAX_EFFECTS)
+    if several:
         found, attrs["moments"] = of_several(design, explored, at, seed, draw=few)
         values |= {name: b.reshape(chains, draws, -1) for name, b in found.items()}
     elif few:
