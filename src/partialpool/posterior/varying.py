@@ -8,7 +8,7 @@ from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.exact import effect_moments
 from partialpool.fit.exact_fit import coefficients, covariance_root
 from partialpool.posterior import draws
-from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.fitted import Fitted, unpooled_key
 
 #: Share of the width of the prior of no pooling from which on a group's own estimate is that prior.
 PRIOR = 0.1
@@ -64,8 +64,7 @@ def grouping_of(design: Design, factor: str | None) -> Grouping:
 
 def alone(fitted: Fitted, grouping: Grouping) -> Fitted:
     """The fit in which the groups of a factor know nothing of each other; others stay pooled."""
-    several = len(fitted.model.design.groupings) > 1
-    return fitted.ways[f"none:{grouping.name}" if several else "none"]
+    return fitted.ways[unpooled_key(fitted.model.design, grouping)]
 
 
 def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
