@@ -136,7 +136,7 @@ LONG = TABLE.loc[TABLE.index.repeat(20)].assign(x=range(120)).to_csv(index=False
         ("d.parquet", b"PAR1 not", "cannot be read as Parquet"),
         ("d.csv", GOOD.replace("y,x,g", "y,y,g"), "several columns 'y'; rename them"),
         ("d.csv", GOOD.replace("y,x,g", "y,z,g"), "no column 'x'"),
-        ("d.csv", LONG.replace(",50,", ",hello,"), "'x' holds text, such as 'hello' in row 50"),
+        ("d.csv", LONG.replace(",50,", ",hello,"), "'x' holds text, such as 'hello' in row 51"),
         ("d.txt", GOOD, "neither CSV"),
         ("d.csv", TABLE.assign(y=TABLE.y * 1e200).to_csv(index=False), "another unit"),
         ("d.csv", TABLE.assign(y=TABLE.y * 1e-200).to_csv(index=False), "another unit"),

@@ -296,7 +296,8 @@ def test_a_model_shows_its_priors():
     model = pp.Model(FORMULA, SLEEP, {"sd": "HalfNormal(100)"})
     found = overview.priors(model)
     read = "Reaction ~ 1 + Days + (1 + Days | Subject)"
-    assert found.sentence == f"`{FORMULA}`: 180 rows in 18 groups of Subject. Read as `{read}`."
+    said = f"`{FORMULA}`: 180 rows in 18 groups of Subject. Read as `{read}`. "
+    assert found.sentence == said + "The second number of a Normal prior is a standard deviation."
     shown = dict(found.table.itertuples(index=False))
     assert list(shown) == list(model.priors)
     assert shown["Days|Subject_sigma"] == "HalfNormal(100)"
