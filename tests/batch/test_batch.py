@@ -63,6 +63,7 @@ def test_the_closing_table_says_which_and_why(finished):
 def test_files_of_a_finished_run(finished):
     folder = finished.root / "reports" / "rich" / "seed-0"
     names = {"report.html", "notebook.ipynb", "posterior.nc", "summary.json", *KEPT}
+    names |= {"values.json", "values.tex"}
     assert {path.name for path in folder.iterdir()} == names
     summary = read_summary(folder)
     assert (summary["study"], summary["run"], summary["seed"]) == ("rich", "seed-0", 0)
