@@ -55,7 +55,7 @@ def test_one_of_twenty_means_at_three_and_a_half_errors_is_chance():
         check = means(checks.verdict(tree(**ours), tree(**exact)))
         assert check["passed"] == passed
         assert check["value"] == pytest.approx(z, rel=0.1)
-        assert check["help"].endswith("p7")
+        assert "at p7; chance passes the limit for 20 means" in check["help"]
 
 
 def test_groups_that_are_checked_are_spread_over_all():
