@@ -125,18 +125,18 @@ def of_several(
     """
     theta, _ = explored.posterior.theta(explored.sample.u[at])
     effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[at])
-    named = list(enumerate(design.groupings))
     moments = {
         name: np.stack([figure[:, k] for figure in found])
-        for (_, grouping), found in zip(named, effects.moments(), strict=True)
+        for grouping, found in zip(design.groupings, effects.moments(), strict=True)
         for k, name in enumerate(grouping.effects)
     }
     if not draw:
         return {}, moments
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EFFECT_STREAM,)))
+    each = effects.draw(rng, [*range(len(design.groupings))])
     draws = {
         name: found[:, :, k]
-        for (_, grouping), found in zip(named, effects.draw(rng, [*range(len(named))]), strict=True)
+        for grouping, found in zip(design.groupings, each, strict=True)
         for k, name in enumerate(grouping.effects)
     }
     return draws, moments

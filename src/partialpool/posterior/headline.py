@@ -7,11 +7,12 @@ import pandas as pd
 from formulae import model_description
 
 from partialpool.data.text import percent, rounded, singular
-from partialpool.design.formula import read, variables
+from partialpool.design.formula import read
 from partialpool.design.matrices import Grouping
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out
+from partialpool.posterior.contrasts import predictors
 from partialpool.posterior.effects import Change, average_changes
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
@@ -39,7 +40,7 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
         the standard deviation between them at the mean of the predictors.
     """
     model = fitted.model
-    columns, crossed = _columns(model), _crossed(model)
+    columns, crossed = predictors(model), _crossed(model)
     if crossed:
         says = _interaction(fitted, *crossed)
     elif columns:
@@ -51,17 +52,11 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
     return f"{says}. {_noise(noise)}".strip()
 
 
-def _columns(model: Regression) -> list[str]:
-    """Columns of the table in the population's part of the formula, as written."""
-    common = read(model.formula).population
-    return sorted(variables(common, model.formula), key=common.find)
-
-
 def _crossed(model: Regression) -> list[str]:
     """The first two columns that interact: first the one whose levels can be compared."""
     common = read(model.formula).population
     for term in model_description(common).common_terms:
-        names = sorted({*map(str, term.var_names or ())} & {*_columns(model)}, key=common.find)
+        names = sorted({*map(str, term.var_names or ())} & {*predictors(model)}, key=common.find)
         if len(names) > 1 and len(term.components) > 1:
             return sorted(names[:2], key=lambda name: not _has_levels(model.table[name]))
     return []
