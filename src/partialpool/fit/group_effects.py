@@ -6,7 +6,7 @@ interpolated between its nodes, their covariances between those of low degree, a
 for a draw.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
@@ -68,22 +68,33 @@ class GroupEffects:
             moments |= self._moments_between_nodes()
         return [moments[f] for f in range(len(self.rows.levels))]
 
-    def draw(self, rng: np.random.Generator, factors: list[int]) -> list[np.ndarray]:
-        """One draw of the effects (S, J, q) of some factors for each draw of theta, jointly."""
+    def draw(
+        self,
+        rng: np.random.Generator,
+        factors: Sequence[int],
+        levels: Sequence[np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """One draw of the effects (S, J, q) of some factors for each draw of theta, jointly.
+
+        Of all levels, or of some of each of the model's factors.
+        """
         rows, S = self.rows, len(self.theta.sigma)
-        found = dict(self._small())
+        if levels is None:
+            levels = [np.arange(n) for n in rows.levels]
+        found = {f: b[:, levels[f]] for f, b in self._small()}
         large = [f for f in factors if f not in found]
         for f in large:
-            found[f] = np.empty((S, rows.levels[f], rows.widths[f]))
+            found[f] = np.empty((S, len(levels[f]), rows.widths[f]))
         for start in range(0, S, BLOCK) if large else ():
             some = slice(start, start + BLOCK)
             z = rng.standard_normal((len(self.drawn[some]), rows.n_middle))
             middle = self._middle_draws(some, z)  # inside
             for f in set(large) & set(rows.middle):
                 b = middle[:, rows.slices[f]].reshape(len(middle), -1, rows.widths[f])
-                found[f][some] = b @ np.linalg.inv(rows.T[f]).T * rows.y_scale
+                found[f][some] = b[:, levels[f]] @ np.linalg.inv(rows.T[f]).T * rows.y_scale
             if rows.first in large:
-                found[rows.first][some] = self._first_draws(some, middle, rng)
+                first = self._first_draws(some, middle, rng)
+                found[rows.first][some] = first[:, levels[rows.first]]
         return [found[f] for f in factors]
 
     def _small(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -283,3 +294,10 @@ def of_draws(posterior: ThetaPosterior, theta: Theta, drawn: np.ndarray) -> Grou
         return GroupEffects(ratios.likelihood, theta, drawn, ratios, likelihood.interpolant)
     assert isinstance(likelihood, Reduced)
     return GroupEffects(likelihood, theta, drawn, Ratios(posterior, likelihood), None)
+
+
+def forget(posterior: ThetaPosterior) -> ThetaPosterior:
+    """The same posterior without what its surrogate keeps of each node, a large matrix."""
+    if isinstance(posterior.likelihood, Interpolated):
+        vars(posterior.likelihood.ratios).pop("_kept", None)
+    return posterior

@@ -14,7 +14,7 @@ from partialpool.fit.exact_fit import with_effects
 from partialpool.fit.regression import Regression
 
 #: Most group effects drawn on demand, 8 bytes each.
-MAX_EFFECTS = 40_000_000
+MAX_EFFECTS = 8_000_000
 #: The three ways to pool, as they are called in every figure and table.
 POOLING = {"complete": "complete pooling", "none": "no pooling", "partial": "partial pooling"}
 
