@@ -1,12 +1,14 @@
 """Effects of several factors that a fit left out, drawn when they are asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import partialpool as pp
 from partialpool.design.priors import Prior
-from partialpool.fit import exact_fit, fitting, importance
+from partialpool.fit import exact_fit, fitting, importance, mixed_equations
 
 PRIORS = {"coefficients": "Normal(0, 10)", "sd": "HalfNormal(1)", "sigma": "HalfNormal(1)"}
 
@@ -89,3 +91,25 @@ def test_no_pooling_of_a_dense_factor_is_that_of_a_fixed_width(model):
     # only theta's Monte Carlo error is left, which is a small part of that of independent draws
     assert np.abs(ours[0] - theirs[0]).max() < 4 * theirs[1].max() * np.sqrt(2 / 500)
     np.testing.assert_allclose(ours[1], theirs[1], rtol=0.05)
+
+
+def test_effects_at_rows_are_those_of_the_mixed_equations(bare, model):
+    """Henderson's equations, solved for each draw, integrate the small factor out too: with it."""
+    values = bare.thinned(8).held
+    rows = np.array([0, 17, 410, 899])
+    effects = exact_fit.given_draws(model, values)
+    Z, codes = zip(*((g.Z[rows], g.codes[rows]) for g in model.design.groupings), strict=True)
+    mean, variance = effects.at_rows(Z, codes)
+    # given the small factor's effects the others are those of the rows less them
+    small = values["1|c"][:, model.design.groupings[2].codes]
+    large = replace(model.design, groupings=model.design.groupings[:2])
+    roots = [exact_fit.covariance_root(g, values) for g in large.groupings]
+    beta = exact_fit.coefficients(model.design, values)
+    for s in range(8):
+        shifted = replace(large, y=model.design.y - small[s])
+        one = slice(s, s + 1)
+        expected = mixed_equations.group_part(
+            shifted, values["sigma"][one], [root[one] for root in roots], beta[one], rows
+        )
+        np.testing.assert_allclose(mean[s], expected[0][0] + small[s, rows], atol=2e-3)
+        np.testing.assert_allclose(variance[s], expected[1][0], rtol=2e-3)

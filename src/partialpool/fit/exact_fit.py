@@ -17,6 +17,7 @@ from partialpool.fit.coordinates import Theta
 from partialpool.fit.exploration import Explored
 from partialpool.fit.reduction import Factor, eliminate
 from partialpool.fit.regression import Regression
+from partialpool.fit.surrogate import Interpolated
 
 #: Key of the stream of the group effects, spawned from the fit's seed.
 EFFECT_STREAM = 2
@@ -129,8 +130,7 @@ def of_several(
     effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[at])
     figures = _by_name(design, [np.stack(found) for found in effects.moments()])
     factors = range(len(design.groupings)) if draw else effects.rows.small
-    if not draw:
-        regression.sampled = group_effects.forget(explored.posterior)
+    regression.sampled = group_effects.forget(explored.posterior)
     found = dict(zip(factors, effects.draw(_effect_stream(seed), factors), strict=True))
     return _by_name(design, [found.get(f) for f in range(len(design.groupings))]), figures
 
@@ -190,13 +190,8 @@ def effect_draws(
     if len(roots) == 1:
         cross = regression.cross if groups is None else regression.cross.of(groups[0])
         found = [exact.conditional_effects(cross, flat["sigma"], roots[0], beta, rng)]
-    elif roots and (small := _small_effects(regression, flat)) is not None:
-        posterior = regression.sampled or regression.theta_posterior
-        drawn = np.hstack([beta, small])
-        effects = group_effects.of_draws(posterior, _theta(design, flat), drawn)
-        each = effects.draw(rng, range(len(roots)), groups)
-        group_effects.forget(posterior)
-        return _by_name(design, each)
+    elif roots and (effects := given_draws(regression, flat)) is not None:
+        return _by_name(design, effects.draw(rng, range(len(roots)), groups))
     elif roots:
         found = mixed_equations.effect_draws(design, flat["sigma"], roots, beta, rng)
         if groups is not None:
@@ -204,19 +199,31 @@ def effect_draws(
     return dict(zip(design.effects, (one for b in found for one in b), strict=True))
 
 
-def _small_effects(regression: Regression, values: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """Draws (S, n) of the small factors' effects as they stand beside the coefficients.
+def interpolated(regression: Regression) -> bool:
+    """Whether a fit of several factors went through a surrogate, which serves its draws too."""
+    sampled = regression.sampled
+    return sampled is not None and isinstance(sampled.likelihood, Interpolated)
 
-    None where there are none of them, or no elimination: then the effects are not drawn by it.
+
+def given_draws(
+    regression: Regression, values: Mapping[str, np.ndarray]
+) -> group_effects.GroupEffects | None:
+    """The effects of several factors given draws (S,) of the population and of small factors.
+
+    None where the draws hold no small factor's effects, or nothing is eliminated.
     """
     if not regression.closed_form:
         return None
-    groupings = [regression.design.groupings[f] for f in regression.eliminated.small]
-    if not {name for grouping in groupings for name in grouping.effects} <= values.keys():
+    design, S = regression.design, len(values["sigma"])
+    small = [design.groupings[f] for f in regression.eliminated.small]
+    if not {name for grouping in small for name in grouping.effects} <= values.keys():
         return None
-    S = len(values["sigma"].reshape(-1))
-    each = [np.stack([values[n] for n in g.effects], -1).reshape(S, -1) for g in groupings]
-    return np.hstack([np.empty((S, 0)), *each])
+    each = [
+        np.stack([values[n].reshape(S, -1) for n in g.effects], -1).reshape(S, -1) for g in small
+    ]
+    drawn = np.hstack([coefficients(design, values), *each])
+    posterior = group_effects.forget(regression.sampled or regression.theta_posterior)
+    return group_effects.of_draws(posterior, _theta(design, values), drawn)
 
 
 def prior_effects(
