@@ -67,8 +67,9 @@ def fixed_effects(design: Any) -> tuple[dict[str, float], bool]:
     import numpy as np
     import pandas as pd
 
-    x, z = ([f"{c}{k}" for k in range(M.shape[1])] for c, M in (("x", design.X), ("z", design.Z)))
-    columns = np.column_stack([design.y, design.X, design.Z, design.codes])
+    X, Z, codes = design.X, design.only.Z, design.only.codes
+    x, z = ([f"{c}{k}" for k in range(M.shape[1])] for c, M in (("x", X), ("z", Z)))
+    columns = np.column_stack([design.y, X, Z, codes])
     groups = [f"(0 + {' + '.join(z[k] for k in block)} | g)" for block in design.blocks]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -113,3 +113,16 @@ def test_effects_at_rows_are_those_of_the_mixed_equations(bare, model):
         )
         np.testing.assert_allclose(mean[s], expected[0][0] + small[s, rows], atol=2e-3)
         np.testing.assert_allclose(variance[s], expected[1][0], rtol=2e-3)
+
+
+def test_effects_are_asked_for_by_factor_and_level(bare, model):
+    found = bare.effects("a", [41, 0])
+    assert found["x|a"].dims == ("chain", "draw", "a")
+    np.testing.assert_array_equal(found["a"], [41, 0])
+    both = found["x|a"].to_numpy().reshape(2000, 2)
+    np.testing.assert_allclose(both, bare.values["x|a"][:, [41, 0]], rtol=1e-9)
+    assert bare.effects("c").sizes["c"] == 5
+    with pytest.raises(ValueError, match="The level 60 of a was not in the data"):
+        bare.effects("a", [60])
+    with pytest.raises(ValueError, match="choose from a, b, c, not None"):
+        bare.effects()

@@ -56,13 +56,13 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     figure, panels = theme.panels(len(partial), len(partial), (4.6, 3.6))
     sentences, left = [], []
     for k, (panel, ours, own) in enumerate(zip(panels, partial, separate, strict=True)):
-        values, x, less = ours.total, own.total.mean(0), ""
+        values, y, x, less = ours.total, ours.middle, own.middle, ""
         if ours.explained:
-            values, x = ours.deviation, x - ours.line.mean(0)
+            values, y, x = ours.deviation, ours.mean, x - ours.line.mean(0)
             less = f" less that of the line with {' and '.join(ours.explained)}"
         known = estimable(none, grouping, k)
         left.append(too_uncertain(ours.name, grouping, known))
-        y, (low, high) = values.mean(0), interval(values)
+        low, high = interval(values)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
         panel.set(
             xlabel=f"{ours.name}, {grouping.name} on its own",
@@ -108,7 +108,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
     figure, panels = theme.panels(len(coefficients), len(coefficients), size)
     says = []
     for panel, one in zip(panels, coefficients, strict=True):
-        middle, (low, high) = one.total.mean(0), interval(one.total)
+        middle, (low, high) = one.middle, interval(one.total)
         order = spread(np.argsort(middle), MAX_ROWS)
         places = np.arange(len(order))
         _population(panel, one, order)

@@ -11,7 +11,7 @@ from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
 from partialpool.posterior.names import readable
-from partialpool.posterior.varying import estimable, own_means, too_uncertain
+from partialpool.posterior.varying import estimable, too_uncertain
 
 #: Difference of log evidences that is worth more than a bare mention (Kass & Raftery 1995).
 MENTION = 1.0
@@ -46,7 +46,7 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
                 if sum(at == k for at, _ in mixed.values()) <= 1:
                     able = estimable(fitted, grouping, k)
                     says.append(too_uncertain(name, grouping, able))
-                    means = own_means(fitted, grouping, k)[able]
+                    means = fitted.figures(grouping)[0][able, k]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
         columns[way_name(way), "mean"] = figures["mean"]
         columns[way_name(way), "sd over groups" if grouping else "sd"] = figures["sd"]

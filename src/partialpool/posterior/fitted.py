@@ -10,7 +10,7 @@ import xarray as xr
 
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit import fitting
-from partialpool.fit.exact_fit import with_effects
+from partialpool.fit.exact_fit import moments, with_effects
 from partialpool.fit.regression import Regression
 
 #: Most group effects drawn on demand, 8 bytes each.
@@ -95,6 +95,25 @@ class Fitted:
             kept = kept.assign({name: (dims, drawn[name]) for name in grouping.effects})
         tree["posterior"] = xr.DataTree(kept)
         return tree
+
+    def figures(self, grouping: Grouping) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior means (J, q) and standard deviations (J, q) of a factor's effects.
+
+        Averages over draws of all else of what the effects are given those, without Monte Carlo
+        error of their own (Rao & Blackwell), where the fit has them or has one factor and Gaussian
+        noise; else those of the draws.
+        """
+        names = grouping.effects
+        if "group_effects" in self.posterior:
+            known = self.posterior["group_effects"].to_dataset()
+            mean, sd = np.stack([known[name].to_numpy() for name in names], -1)
+        elif self.model.family == "gaussian" and len(self.model.design.groupings) == 1:
+            own = moments(self.model, self.population)
+            mean, sd = np.stack([own[name] for name in names], -1)
+        else:
+            drawn = [self.values[name] for name in names]
+            mean, sd = (np.stack([f(b, 0) for b in drawn], -1) for f in (np.mean, np.std))
+        return mean, sd
 
     @cached_property
     def population(self) -> dict[str, np.ndarray]:
