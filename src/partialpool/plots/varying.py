@@ -12,6 +12,7 @@ from partialpool.posterior import effects
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import groups_of, kind_in_words
 from partialpool.posterior.varying import (
     Varying,
     alone,
@@ -23,6 +24,8 @@ from partialpool.posterior.varying import (
 
 #: Most groups that get a row of their own in a forest.
 MAX_ROWS = 70
+#: More groups than this are no vector graphics.
+MANY = 300
 
 
 def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
@@ -54,7 +57,8 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     none = alone(fitted, grouping)
     partial, separate = varying(fitted, grouping), varying(none, grouping)
     figure, panels = theme.panels(len(partial), len(partial), (4.6, 3.6))
-    sentences, left = [], []
+    sentences, left, called = [], [], groups_of(fitted.model, grouping)
+    many = {"rasterized": grouping.n_levels > MANY}
     for k, (panel, ours, own) in enumerate(zip(panels, partial, separate, strict=True)):
         values, y, x, less = ours.total, ours.middle, own.middle, ""
         if ours.explained:
@@ -65,22 +69,23 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         low, high = interval(values)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
         panel.set(
-            xlabel=f"{ours.name}, {grouping.name} on its own",
+            xlabel=f"{ours.name}, {fitted.model.words(grouping.name)} on its own",
             ylabel=f"{ours.name}, partially pooled",
         )
         panel.set_title(less.removeprefix(" "), loc="left", fontsize=9)
         if known.sum() < 2:
             sentences.append(f"no two groups know **{ours.name}** on their own")
             continue
-        panel.vlines(x[known], low[known], high[known], color=theme.PARTIAL, alpha=0.3)
+        pale = {"color": theme.PARTIAL, "alpha": 0.3} | many
+        panel.vlines(x[known], low[known], high[known], **pale)
         sizes = 12 + 60 * grouping.counts[known] / grouping.counts.max()
-        style: dict[str, Any] = {"color": theme.PARTIAL, "alpha": 0.85, "linewidths": 0}
+        style: dict[str, Any] = {"color": theme.PARTIAL, "alpha": 0.85, "linewidths": 0} | many
         panel.scatter(x[known], y[known], s=sizes, label="a group, sized by its rows", **style)
         ends = np.array([x[known].min(), x[known].max()])
         panel.plot(ends, ends, color=theme.NONE, lw=1.4, label="no pooling")
         before, after = np.std(x[known]), np.std(y[known])
         sentences.append(
-            f"the spread of **{ours.name}**{less} over groups of {grouping.name} shrinks by "
+            f"the spread of **{ours.name}**{less} over {called} shrinks by "
             f"{1 - after / before:.0%}, from {before:.3g} to {after:.3g}"
         )
     theme.legend(figure)
@@ -103,7 +108,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         return Finding("forest", "Without groups all rows share these coefficients.")
     grouping = grouping_of(fitted.model.design, factor)
     coefficients = varying(fitted, grouping)
-    J = grouping.n_levels
+    J, called = grouping.n_levels, kind_in_words(fitted.model, grouping)
     size = (4.6, 0.17 * min(J, MAX_ROWS) + 0.6)
     figure, panels = theme.panels(len(coefficients), len(coefficients), size)
     says = []
@@ -116,12 +121,13 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         panel.scatter(middle[order], places, s=10, color=theme.PARTIAL, label="a group", zorder=3)
         panel.set_yticks(places, grouping.levels[order], fontsize=7)
         with_line = f", {' and '.join(one.explained)} included" if one.explained else ""
-        panel.set(xlabel=f"{one.name} of {grouping.name}{with_line}", ylim=(-1, len(order)))
+        words = fitted.model.words(grouping.name)
+        panel.set(xlabel=f"{one.name} of {words}{with_line}", ylim=(-1, len(order)))
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
         levels = grouping.levels
         says.append(
-            f"**{one.name}** of {grouping.name}{with_line} goes from {middle.min():.3g} "
+            f"**{one.name}** of {called}{with_line} goes from {middle.min():.3g} "
             f"({levels[middle.argmin()]}) to {middle.max():.3g} ({levels[middle.argmax()]}), and "
             f"for {apart} of {J:,} groups the interval of the deviation from the population's line "
             "leaves out zero"

@@ -48,8 +48,8 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
                     says.append(too_uncertain(name, grouping, able))
                     means = fitted.figures(grouping)[0][able, k]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
-        columns[way_name(way), "mean"] = figures["mean"]
-        columns[way_name(way), "sd over groups" if grouping else "sd"] = figures["sd"]
+        columns[way_name(model, way), "mean"] = figures["mean"]
+        columns[way_name(model, way), "sd over groups" if grouping else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
     formats = {column: (column, ESTIMATE) for column in table.columns}
     sentence = " ".join(filter(None, says))
@@ -84,8 +84,8 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     best, other = sorted(evidence, key=evidence.__getitem__, reverse=True)
     gap = evidence[best] - evidence[other]
     says = (
-        f"The log evidence is highest for **{way_name(best)}** ({evidence[best]:.1f}), {gap:.1f} "
-        f"below it for {way_name(other)}"
+        f"The log evidence is highest for **{way_name(partial.model, best)}** ({evidence[best]:.1f}), {gap:.1f} "
+        f"below it for {way_name(partial.model, other)}"
     )
     if gap < MENTION:
         says += f"; a difference below {MENTION:g} is no reason to prefer either"

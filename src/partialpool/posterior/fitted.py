@@ -12,6 +12,7 @@ from partialpool.design.matrices import Design, Grouping
 from partialpool.fit import fitting
 from partialpool.fit.exact_fit import moments, with_effects
 from partialpool.fit.regression import Regression
+from partialpool.posterior.names import kind_in_words
 
 #: Most group effects drawn on demand, 8 bytes each.
 MAX_EFFECTS = 8_000_000
@@ -174,10 +175,11 @@ def unpooled_key(design: Design, grouping: Grouping) -> str:
     return "none" if len(design.groupings) < 2 else f"none:{grouping.name}"
 
 
-def way_name(way: str) -> str:
-    """What figures and tables call a way to pool, by its key in `Fitted.ways`."""
+def way_name(model: Regression, way: str) -> str:
+    """What figures and tables call a way to pool a model, by its key in `Fitted.ways`."""
     kind, _, factor = way.partition(":")
-    return POOLING[kind] + (f" of {factor}" if factor else "")
+    of = [kind_in_words(model, one) for one in model.design.groupings if one.name == factor]
+    return " of ".join([POOLING[kind], *of])
 
 
 def _arrays(dataset: xr.Dataset) -> dict[str, np.ndarray]:
