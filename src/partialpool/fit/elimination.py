@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 from threadpoolctl import ThreadpoolController
 
 from partialpool.fit import elimination_kernels as kernels
-from partialpool.fit.kernels import collect
+from partialpool.fit.kernels import collect, scratch
 
 
 @cache
@@ -155,7 +155,8 @@ class Elimination:
         inside = tuple(T @ ratio for T, ratio in zip(self.T, ratios, strict=True))
         C = self.E.copy()
         if not self.n_middle:
-            half = collect(*self.lanes, self.E, inside[self.first], 1.0, C)
+            room = scratch(self.widths[self.first], len(C))
+            half = collect(*self.lanes, self.E, inside[self.first], 1.0, C, room)
             return Solved(2 * half, C, inside, self.E_middle, self.E_mixed.T)
         S, B = self.E_middle.copy(), self.E_mixed.copy()
         log_det = kernels.assemble(
