@@ -250,7 +250,7 @@ def _nothing(likelihood: Reduced) -> np.ndarray:
 def climb(
     profile: Profile, target: ThetaPosterior, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
-    """The mode from coordinates (d,): place (D,), sigma and small factors (n,), value, spreads (D,).
+    """The mode from coordinates (d,): place (D,), sigma and small factors (n,), value, spreads.
 
     By Newton's method in all coordinates, whose differences are taken at many thetas in one call.
     """

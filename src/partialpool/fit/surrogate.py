@@ -224,7 +224,7 @@ def build(
     low, high = box(profile, mode, w, value, spreads)
     limits = np.tile([-RIGHT_ANGLE, RIGHT_ANGLE], (D, 1))
     limits[:n] = [0.0, np.inf]
-    degrees = np.full(D, degree or (4 if D <= 2 else 3 if D <= 8 else 2))
+    degrees = np.full(D, degree or (4 if D <= 4 else 3 if D <= 8 else 2))
     interpolant = _interpolant(profile, ratios.smooth(low), ratios.smooth(high), limits, degrees)
     return Surrogate(target, profile, profile.points(w[None], mode[None])[0], limits, interpolant)
 
