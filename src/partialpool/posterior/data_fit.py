@@ -66,6 +66,7 @@ def check(
         *residual_checks(fitted.model, left_out),
         calibration_check(left_out),
         *missed("Response", fitted.model.mismatch),
+        *missed("Labels of groups", fitted.model.design.nesting),
         conflict_check(sensitivity.power_scaling(fitted)),
     ]
     return DataVerdict(found)

@@ -97,7 +97,7 @@ def estimable(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
     some rows so few or so close together that their estimate is more than `UNCERTAIN` times as
     uncertain as that of the median group that has one.
     """
-    width = none.model.priors[grouping.sd_names[k]].arguments[0]
+    width = none.population[grouping.sd_names[k]].mean()
     sd = none.values[grouping.effect(k)].std(0)
     known = sd < PRIOR * width
     return known & (sd <= UNCERTAIN * np.median(sd[known])) if known.any() else known
