@@ -67,6 +67,8 @@ def test_residuals_of_the_model_miss_each_check_as_rarely_as_stated():
     # P(more than 2 of 120 rows beyond 3 sd), from the binomial distribution
     assert stats.binom.sf(2, 120, 2 * stats.norm.sf(3)) == pytest.approx(0.0044, abs=1e-4)
     assert checks_of(np.zeros(120), codes)["Far rows"]["threshold"] == "≤ 2"
+    assert stats.binom.sf([2, 3], 180, 0.0026998) == pytest.approx([0.0134, 0.0016], abs=1e-3)
+    assert checks_of(np.zeros(180))["Far rows"]["threshold"] == "≤ 3"
 
 
 def test_the_limit_of_the_farthest_row_grows_with_the_rows():
