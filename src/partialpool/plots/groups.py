@@ -16,7 +16,7 @@ from partialpool.posterior.draws import PROBABILITY, interval, population_line
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING, Fitted
 from partialpool.posterior.predictions import line, main_predictor
-from partialpool.posterior.varying import alone, estimable, grouping_of, named
+from partialpool.posterior.varying import alone, estimable, grouping_of, named, own_means
 
 #: Most groups that get a panel of their own; more are thinned evenly by size.
 MAX_PANELS = 18
@@ -193,9 +193,9 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         return Finding("group_lines", "Without a numeric predictor no lines can be drawn.")
     grouping = grouping_of(design, factor)
     none = alone(fitted, grouping)
-    ways = {"complete": fitted.ways["complete"], "none": none, "partial": fitted}
     coefficients = range(len(grouping.z_names))
     known = np.all([estimable(none, grouping, k) for k in coefficients], axis=0)
+    own = np.array([own_means(none, grouping, k) for k in coefficients])
     groups = chosen_groups(grouping)
     columns = min(6, len(groups))
     figure, panels = theme.panels(
@@ -209,16 +209,18 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         alike = [g.name for g in design.groupings if np.ptp(g.codes[mine]) == 0]
         averaged |= {g.name for g in design.groupings} - {*alike}
         panel.scatter(table.loc[mine, name], design.y[mine], s=9, color=theme.DATA, linewidths=0)
-        lines = {
-            way: _line(fit, new, alike) for way, fit in ways.items() if way != "none" or known[j]
-        }
-        low, high = interval(lines["partial"])
-        panel.fill_between(grid, low, high, color=theme.PARTIAL, alpha=0.2, linewidth=0)
-        for way, drawn in lines.items():
-            panel.plot(grid, drawn.mean(0), color=theme.COLORS[way], lw=1.4, label=POOLING[way])
+        drawn = _line(fitted, new, alike)
+        lines = {"complete": _line(fitted.ways["complete"], new, alike).mean(0)}
         if known[j]:
-            own = lines["none"].mean(0)
-            inside += bool(((own >= low) & (own <= high)).all())
+            others = [factor for factor in alike if factor != grouping.name]
+            lines["none"] = _line(none, new, others).mean(0) + grouping.rows(new)[0] @ own[:, j]
+        lines["partial"] = drawn.mean(0)
+        low, high = interval(drawn)
+        panel.fill_between(grid, low, high, color=theme.PARTIAL, alpha=0.2, linewidth=0)
+        for way, middle in lines.items():
+            panel.plot(grid, middle, color=theme.COLORS[way], lw=1.4, label=POOLING[way])
+        if known[j]:
+            inside += bool(((lines["none"] >= low) & (lines["none"] <= high)).all())
         panel.set_title(f"{grouping.levels[j]} ({grouping.counts[j]:,})", fontsize=8, pad=2)
     pad = 0.08 * np.ptp(design.y)
     panels[0].set_ylim(design.y.min() - pad, design.y.max() + pad)
@@ -228,7 +230,7 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     figure.supylabel(model.label(design.response), fontsize=10)
     theme.legend(figure)
     of = "All" if len(groups) == grouping.n_levels else f"{len(groups)} of {grouping.n_levels}"
-    own_lines = int(known[groups].sum())
+    own_lines, lacking = int(known[groups].sum()), np.isin(np.arange(len(known)), groups) & ~known
     says = (
         f"{of} groups of {grouping.name}, with their number of rows in brackets; the band is the "
         f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In {inside} of "
@@ -236,11 +238,11 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         "moves a group's line by less than its uncertainty. How far it draws all groups together "
         "is a matter of their spread, see the shrinkage."
     )
-    if own_lines < len(groups):
-        lacking = np.isin(np.arange(grouping.n_levels), groups) & ~known
+    if lacking.any():
+        other = "other cannot tell its" if lacking.sum() == 1 else "others cannot tell their"
         says += (
-            f" The other {len(groups) - own_lines} cannot tell their own line from their rows, so "
-            f"that none is drawn: {named(grouping, lacking)}."
+            f" The {other} own line from the rows, so that none is drawn: "
+            f"{named(grouping, lacking)}."
         )
     if averaged:
         says += f" Lines are for the average {' and '.join(sorted(averaged))}."
