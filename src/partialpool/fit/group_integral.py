@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from partialpool.fit.counted_rows import CountedRows
+from partialpool.fit.group_draws import draw_one
 from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES, integrals
 from partialpool.fit.kernels import threads
 
@@ -101,6 +102,24 @@ class GroupIntegral:
             root = L[part, None]
             effects = (root @ mean[..., None])[..., 0]
             yield part, effects, root @ square @ np.swapaxes(root, -1, -2)
+
+    def draw(
+        self,
+        coefficients: np.ndarray,
+        L: np.ndarray,
+        shape: np.ndarray,
+        seed: int,
+        some: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """One exact draw of the effects for each of S values of the parameters: (q, S, G).
+
+        Of some groups (G,), which get what they would get among all.
+        """
+        some = self._all if some is None else some
+        out = np.empty((L.shape[1], len(L), len(some)))
+        for part, data in self._parts(coefficients, L, shape, self.nodes):
+            out[0, part] = draw_one(*data[:12], some, np.uint64(seed), part.start)
+        return out
 
     def adapted(
         self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray

@@ -85,11 +85,8 @@ def mode(poisson, common, eta, exp_eta, y, m, G, w, C):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def frame(poisson, common, eta, exp_eta, y, m, Z, L, near, shift, scale, K, G, w, C, centre, axes):
-    """Mode, middle and axes of a group's lattice; returns the log of its cell's size.
-
-    G (n, q) becomes ``Z L``; `near` (q,) are effects from which the mode is looked for.
-    """
+def spread_rows(Z, L, near, G, w):
+    """G (n, q) becomes ``Z L``, and w (q,) the standard normals of the effects `near` (q,)."""
     n, q = G.shape
     for i in range(n):
         for c in range(q):
@@ -101,6 +98,16 @@ def frame(poisson, common, eta, exp_eta, y, m, Z, L, near, shift, scale, K, G, w
         for d in range(c):
             value -= L[c, d] * w[d]
         w[c] = min(max(value / L[c, c], -8.0), 8.0) if L[c, c] > 0 else 0.0
+
+
+@numba.njit(cache=True, error_model="numpy")
+def frame(poisson, common, eta, exp_eta, y, m, Z, L, near, shift, scale, K, G, w, C, centre, axes):
+    """Mode, middle and axes of a group's lattice; returns the log of its cell's size.
+
+    G (n, q) becomes ``Z L``; `near` (q,) are effects from which the mode is looked for.
+    """
+    q = G.shape[1]
+    spread_rows(Z, L, near, G, w)
     mode(poisson, common, eta, exp_eta, y, m, G, w, C)
     step = spacing(K)
     log_cell = -0.5 * q * np.log(2 * np.pi)
