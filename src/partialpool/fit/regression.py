@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.parts import Parts
+from partialpool.data.tables import as_frame
 from partialpool.data.text import closest
 from partialpool.design import evaluation, from_parts
 from partialpool.design.default_priors import resolve
@@ -71,6 +72,7 @@ class Regression:
             raise ValueError(f"family: choose from {', '.join(NOISE)}, not {family!r}.")
         if isinstance(table, Parts) and (se or family != "gaussian"):
             raise ValueError("Data in parts take Gaussian noise without known standard errors.")
+        table = as_frame(table)
         self.formula, self.family, self.se = formula, family, se
         self.labels, self.units = dict(labels or {}), dict(units or {})
         self.dropped = ""
