@@ -24,7 +24,7 @@ from partialpool.posterior.verdict import Verdicts
 
 
 class Model(Regression):
-    """A hierarchical linear regression: a formula, a table, and a prior for every parameter.
+    """A hierarchical regression: a formula, a table, and a prior for every parameter.
 
     Parameters
     ----------
@@ -35,8 +35,10 @@ class Model(Regression):
         `load`, of which only cross-products and a sample of rows are kept in memory.
     priors : mapping of str to str, optional
         Such as ``{"sd": "HalfNormal(100)"}``; see `default_priors.resolve` for keys and defaults.
-    family : {"gaussian", "student"}
-        Of the noise. Student's t bends less to outliers; it has no exact posterior.
+    family : str
+        Of the response: ``"gaussian"``, ``"student"`` (noise that bends less to outliers),
+        ``"binomial"`` (0/1, two levels, or successes out of trials), ``"poisson"``,
+        ``"negbinomial"`` (counts that spread more), or ``"cumulative"`` (ordered answers).
     se : str, optional
         Column of known standard errors of the response, as in a meta-analysis. They are all of
         the noise, unless sigma is given a prior: then ``Var(y_i) = se_i² + sigma²`` around the

@@ -261,7 +261,7 @@ def _line(fitted: Fitted, table: pd.DataFrame, factors: Sequence[str]) -> np.nda
     """Draws (S, n) of the line at rows, with the effects of some factors."""
     design, values = fitted.model.design, fitted.values
     X, of_groups = design.rows(table)
-    total = population_line(design, values, X) + design.offset(table)
+    total = population_line(design, values, X) + design.offset_of(table)
     for grouping, (Z, codes) in zip(design.groupings, of_groups, strict=True):
         if grouping.name in factors:
             for k, effect in enumerate(grouping.effects):

@@ -49,7 +49,7 @@ def line(
             )
         of_new.append(labels)
     rng = np.random.default_rng([seed, 0])
-    total = draws.population_line(design, values, X) + design.offset(table)
+    total = draws.population_line(design, values, X) + design.offset_of(table)
     for grouping, (Z, codes), labels in zip(design.groupings, of_groups, of_new, strict=True):
         new = codes < 0
         for name, z in zip(grouping.effects, Z[~new].T, strict=True):
