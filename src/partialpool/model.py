@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from partialpool.data.tables import as_frame
 from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
 from partialpool.posterior import (
@@ -25,19 +26,21 @@ from partialpool.posterior.verdict import Verdicts
 
 
 class Model(Regression):
-    """A hierarchical linear regression: a formula, a table, and a prior for every parameter.
+    """A hierarchical regression: a formula, a table, and a prior for every parameter.
 
     Parameters
     ----------
     formula : str
         Such as ``"Reaction ~ Days + (Days | Subject)"``.
     table : pandas.DataFrame or Parts
-        One row per observation; or a table in parts, from `load`, of which only cross-products and
-        a sample of rows are kept in memory.
+        One row per observation, also as a table of polars or Arrow; or a table in parts, from
+        `load`, of which only cross-products and a sample of rows are kept in memory.
     priors : mapping of str to str, optional
         Such as ``{"sd": "HalfNormal(100)"}``; see `default_priors.resolve` for keys and defaults.
-    family : {"gaussian", "student"}
-        Of the noise. Student's t bends less to outliers; it has no exact posterior.
+    family : str
+        Of the response: ``"gaussian"``, ``"student"`` (noise that bends less to outliers),
+        ``"binomial"`` (0/1, two levels, or successes out of trials), ``"poisson"``,
+        ``"negbinomial"`` (counts that spread more), or ``"cumulative"`` (ordered answers).
     se : str, optional
         Column of known standard errors of the response, as in a meta-analysis. They are all of
         the noise, unless sigma is given a prior: then ``Var(y_i) = se_i² + sigma²`` around the
@@ -276,7 +279,9 @@ class Fit(Fitted):
         >>> bool(found["sd"].iloc[1] > found["sd"].iloc[0])  # 999 is a new subject
         True
         """
-        return predictions.predict(self, table, unseen=unseen, probability=probability, seed=seed)
+        return predictions.predict(
+            self, as_frame(table), unseen=unseen, probability=probability, seed=seed
+        )
 
     def loo(self, seed: int = 0) -> leave_one_out.LeftOut:
         """Leave-one-out prediction of the rows; see `leave_one_out.leave_out`."""

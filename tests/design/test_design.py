@@ -312,7 +312,7 @@ def test_split():
         ("Reaction ~ I(-Days^2)", "a power of a negative term could be read in two ways"),
         ("Reaction ~ 2 * Days", "the number 2 is no term; write arithmetic inside I"),
         ("Reaction ~ 1 * Days", "its terms cannot be combined in this way"),
-        ("cbind(Reaction, Days) ~ 1", "counts of successes and failures use Bambi"),
+        ("cbind(Reaction, Days) ~ 1", "set `family: binomial`"),
         ("Reaction ~ cut(Days, c(2, 5))", "cut.. has values outside .2,5.; give wider breaks"),
         ("Reaction ~ . + (1 | Subject)", "write the columns out"),
         ("~ Days", "needs the form 'response ~ predictors'"),
@@ -333,7 +333,7 @@ def test_an_open_last_category_is_no_mistake():
     [
         ({"Days": [np.nan] * 2 + [1.0] * 178}, "2 in 'Days'"),
         ({"Reaction": [np.inf] + [1.0] * 179}, "1 in 'Reaction'"),
-        ({"Reaction": ["a"] * 90 + ["b"] * 90}, "such as 'a' in row 1; .* use Bambi"),
+        ({"Reaction": ["a"] * 90 + ["b"] * 90}, "such as 'a' in row 1; .* `family: binomial`"),
         ({"Reaction": ["1.5"] * 179 + ["n/a"]}, "such as 'n/a' in row 180; it must be numbers"),
         ({"Days": pd.Timestamp("2020-01-01")}, "'Days' holds datetime64.*, which a formula cannot"),
         ({"Days": [[1]] * 180}, "'Days' holds object, which a formula cannot use"),
@@ -412,7 +412,7 @@ def test_tables_that_are_none():
     twice = SLEEP.rename(columns={"Days": "Reaction"})
     with pytest.raises(ValueError, match="has 2 columns 'Reaction'; rename them"):
         build("Reaction ~ 1 + (1 | Subject)", twice)
-    with pytest.raises(TypeError, match="give a pandas DataFrame"):
+    with pytest.raises(TypeError, match="give a DataFrame of pandas"):
         build("Reaction ~ Days", 5)
     with pytest.raises(TypeError, match="write it as text"):
         build(None, SLEEP)

@@ -208,7 +208,7 @@ def test_two_crossed_factors_have_an_exact_fit_and_no_marginal_model():
     """The exact fit holds the truth, and the pictures choose among the effects of both factors."""
     table = methods.data_set("crossed", 2)
     model = Regression(many_fits.FORMULAS["crossed"], table, many_fits.PRIORS)
-    with pytest.raises(ValueError, match="several grouping factors .* choose centered or non"):
+    with pytest.raises(ValueError, match=r"several grouping factors .* choose centered or non"):
         methods.compare_methods(model, ["nutpie marginal"])
     found = methods.compare_methods(model, [], draws=500, chains=2, seed=1)
     assert found.rows["verdict"].tolist() == ["passed"]

@@ -51,6 +51,8 @@ def test_one_chain_elsewhere_fails():
     assert verdict.status == "failed"
     assert "R-hat" in names(verdict)
     assert "worst is b" in verdict.sentence
+    told = checks.verdict(tree({"a": normal(rng), "b": values}), names={"b": "slope of b"})
+    assert "worst is slope of b;" in told.sentence
 
 
 def test_a_single_divergence_fails_and_tree_depth_only_warns():

@@ -63,7 +63,7 @@ class Columns:
     def answer(self, table: pd.DataFrame) -> np.ndarray:
         """The response (n,) of some rows."""
         y = evaluation.columns((self._answer,), len(table), table)[:, 0]
-        return y - self.design.offset(table)
+        return y - self.design.offset_of(table)
 
 
 def reduce_piece(

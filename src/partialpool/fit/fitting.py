@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from partialpool.data.tables import table_digest
+from partialpool.design.families import OWN
 from partialpool.design.matrices import Design
 from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, pymc_fit
@@ -19,6 +20,8 @@ FIT_STREAM, REFERENCE_STREAM = 1, 3
 #: Most group effects that are drawn with a fit (draws x groups x columns), 8 bytes each; more are
 #: drawn when they are asked for.
 MAX_EFFECTS = 8_000_000
+#: What is said of a fit of a family with a link that PyMC samples row by row.
+NOT_CERTIFIED = "sampled row by row, which is not certified"
 #: Draws of every variable by name, statistics of the sampler, and attributes of the fit.
 Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]
 
@@ -47,8 +50,8 @@ def fit(
         raise ValueError(f"There is no method {method!r}; choose from {', '.join(METHODS)}.")
     if method == "exact" and not gaussian:
         raise ValueError(
-            f"method: the exact fit needs Gaussian noise, and this model's is {regression.family}; "
-            "choose nutpie or nuts."
+            f"method: the exact fit needs Gaussian noise, and this model's family is "
+            f"{regression.family}; choose nutpie or nuts."
         )
     if method == "exact" and parametrization is not None:
         raise ValueError("The exact fit has no parametrization; leave it out.")
@@ -66,6 +69,8 @@ def fit(
         if parametrization is None and form == "marginal" and not regression.integrates:
             forms, words = _forms(regression)
             form, route = "", f"PyMC; {words}".rstrip("; ")
+            if regression.linked:
+                route = f"{route}; {NOT_CERTIFIED}"
             options |= {"accept": pymc_fit.ACCEPT}
         variables, stats = pymc_fit.sample(regression, method, forms, **options)
         attrs = {"route": route}
@@ -86,11 +91,11 @@ def fit(
 def _forms(regression: Regression) -> tuple[str | list[str], str]:
     """The form of each varying coefficient, and why.
 
-    As the exact posterior with Gaussian noise says; where there is none, non-centred but for
-    effects of a fixed standard deviation, which have no funnel.
+    As the exact posterior with Gaussian noise says; where there is none, and for a family with a
+    link, non-centred but for effects of a fixed standard deviation, which have no funnel.
     """
-    gaussian, sds = regression.gaussian(), regression.design.sd_names
-    if gaussian.closed_form:
+    sds = regression.design.sd_names
+    if not regression.linked and (gaussian := regression.gaussian()).closed_form:
         chosen = centring.choose(regression, fit(gaussian))
         return list(chosen["form"]) or "centered", centring.sentence(chosen)
     priors = [regression.priors[name] for name in sds]
@@ -168,8 +173,9 @@ def _tree(
 ) -> xr.DataTree:
     design = regression.design
     dims = {name: (grouping.dim,) for grouping in design.groupings for name in grouping.effects}
-    order = [n for n in dict.fromkeys([*regression.parameters, "sigma", *dims]) if n in variables]
-    chains, draws = variables["sigma"].shape
+    own = OWN.get(regression.family, ())
+    order = [n for n in dict.fromkeys([*regression.parameters, *own, *dims]) if n in variables]
+    chains, draws = variables[order[0]].shape[:2]
     coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
     posterior = xr.Dataset(
         {name: (("chain", "draw", *dims.get(name, ())), variables[name]) for name in order},

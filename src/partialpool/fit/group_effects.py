@@ -121,7 +121,7 @@ class GroupEffects:
             mean += np.einsum("nq,snq->sn", Z[f], b[:, codes[f]])
         for k, place in enumerate(self.interpolant.places()):
             solved = self._solved[k]
-            each = self._effects(solved, None)
+            each = self._effects(solved, False)
             of_columns = sum(
                 np.einsum("nq,nqm->nm", Z[f], b[codes[f]]) for f, (b, _) in each.items()
             )
@@ -143,17 +143,25 @@ class GroupEffects:
         if not rows.n_middle:
             return total
         through = (F @ through)[:, :, 0]
+        inside = {f: Z[f] @ np.linalg.inv(rows.T[f]) for f in rows.middle}
+        if rows.chain is not None:
+            assert isinstance(solved.system, list)
+            large = [solved.ratios[f] for f in (first, *rows.middle)]
+            P = rows.chain.variances(solved.system, large)[1][rows.chain.parents[0][codes[first]]]
+            path = np.hstack([*inside.values()])
+            path -= (through[:, None] @ rows.chain.T[codes[first]])[:, 0]
+            return total + np.einsum("na,nab,nb->n", path, P, path)
         middle = np.zeros((len(total), rows.n_middle))
         for k, part in enumerate(rows.shared_by_column):
             middle -= part[codes[first]].multiply(through[:, [k]]).toarray()
         for f in rows.middle:
-            q, inside = rows.widths[f], Z[f] @ np.linalg.inv(rows.T[f])
+            q = rows.widths[f]
             at = rows.slices[f].start + codes[f][:, None] * q + np.arange(q)
-            middle[np.arange(len(total))[:, None], at] += inside
+            middle[np.arange(len(total))[:, None], at] += inside[f]
             L, own = solved.ratios[f], rows.slices[f]
             middle[:, own] = (middle[:, own].reshape(-1, q) @ L).reshape(len(total), -1)
         with one_thread():
-            half = dtrsm(1.0, solved.U, np.asfortranarray(middle.T), trans_a=1)
+            half = dtrsm(1.0, solved.system, np.asfortranarray(middle.T), trans_a=1)
         return total + (half**2).sum(0)
 
     def _small(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -192,7 +200,7 @@ class GroupEffects:
         for node, place in zip(self.interpolant.nodes, self.interpolant.places(), strict=True):
             solved = self.ratios.solved(place)
             high = self._narrow and sum(node) > OF_VARIANCES
-            found.append(replace(solved, U=solved.U[:0, :0]) if high else solved)
+            found.append(replace(solved, system=[]) if high else solved)
         return found
 
     @cached_property
@@ -200,28 +208,18 @@ class GroupEffects:
         return [self.rows.middle_effects(solved) for solved in self._solved]
 
     def _effects(
-        self, solved: Solved, P: np.ndarray | None
-    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        self, solved: Solved, spread: bool
+    ) -> dict[int, tuple[np.ndarray, np.ndarray | None]]:
         """By factor: effects (J, q, m) for each column of K, and variances (J, q) over sigma².
 
-        Effects in units of y inside, variances where P, that of the middle factors, is given.
+        Effects in units of y inside, variances if they are wanted.
         """
-        rows = self.rows
-        m = len(rows.E)
+        within = self.rows.spreads(solved) if spread else {}
         found = {}
-        effects, within = rows.first_effects(solved, np.empty((0, 0)) if P is None else P)
-        L = self._user_ratio(solved, rows.first)
-        found[rows.first] = L @ effects, np.einsum("ab,jbc,ac->ja", L, within, L)
-        for f in rows.middle:
-            q, at = rows.widths[f], rows.slices[f]
+        for f, effects in self.rows.effects(solved).items():
             L = self._user_ratio(solved, f)
-            variance = np.empty((rows.levels[f], q))
-            if P is not None:
-                back = np.linalg.inv(rows.T[f])
-                index = np.arange(at.start, at.stop).reshape(-1, q)
-                blocks = P[index[:, :, None], index[:, None, :]]
-                variance = np.einsum("ab,jbc,ac->ja", back, blocks, back)
-            found[f] = L @ solved.V[at].reshape(-1, q, m), variance
+            own = np.einsum("ab,jbc,ac->ja", L, within[f], L) if spread else None
+            found[f] = L @ effects, own
         return found
 
     def _user_ratio(self, solved: Solved, f: int) -> np.ndarray:
@@ -238,10 +236,9 @@ class GroupEffects:
         variances: dict[int, Any] = dict.fromkeys(means, 0.0)
         for place, solved in zip(self.interpolant.places(), self._solved, strict=True):
             near = np.flatnonzero((low == place).all(1))
-            P = rows.variances(solved, rows.precisions(solved)) if len(near) else None
-            for f, (effects, variance) in self._effects(solved, P).items():
+            for f, (effects, variance) in self._effects(solved, len(near) > 0).items():
                 means[f].append(effects)
-                if len(near):
+                if variance is not None:
                     variances[f] = variances[f] + share[near[0]] * variance
         # weights of nodes times columns: all that the draws have to do with the means
         weights = self.interpolant.cardinals(x)[:, :, None] * c[:, None]
@@ -261,9 +258,7 @@ class GroupEffects:
         found: dict[int, list[Any]] = {f: [0.0, 0.0, 0.0] for f in (rows.first, *rows.middle)}
         for s in range(S):
             solved = self.likelihood.solve(self.theta, s)
-            inverse = rows.precisions(solved)
-            P = rows.variances(solved, inverse) if rows.n_middle else inverse
-            for f, (effects, variance) in self._effects(solved, P).items():
+            for f, (effects, variance) in self._effects(solved, True).items():
                 gap = effects @ c[s] - found[f][0]
                 found[f][0] = found[f][0] + gap / (s + 1)
                 found[f][1] = found[f][1] + gap**2 * s / (s + 1)
@@ -294,7 +289,7 @@ class GroupEffects:
                 out += (noise * near[:, k])[:, None] * _scattered(rows, solved, z)
             return out
         # near zero a root is smooth but for the ratio that it is a multiple of
-        v = sum(weights[:, [k]] * _unit(solved, z) for k, solved in enumerate(self._solved))
+        v = sum(weights[:, [k]] * rows.noise(solved, z) for k, solved in enumerate(self._solved))
         for f in rows.middle:
             at, q = rows.slices[f], self.likelihood.columns[f]
             L = rows.T[f] @ self.theta.L[some, q, q] / rows.y_scale
@@ -322,15 +317,9 @@ class GroupEffects:
         return b[:, :, 0].swapaxes(1, 2)
 
 
-def _unit(solved: Solved, z: np.ndarray) -> np.ndarray:
-    """``U⁻¹ z`` (S, n) for standard normals z (S, n)."""
-    with one_thread():
-        return dtrsm(1.0, solved.U, np.asfortranarray(z.T)).T
-
-
 def _scattered(rows: Elimination, solved: Solved, z: np.ndarray) -> np.ndarray:
-    """``Lambda U⁻¹ z`` (S, n): noise of the middle effects over sigma, from standard normals z."""
-    v = _unit(solved, z)
+    """Noise (S, n) of the middle effects over sigma, inside, from standard normals z."""
+    v = rows.noise(solved, z)
     for f in rows.middle:
         at, L = rows.slices[f], solved.ratios[f]
         v[:, at] = (v[:, at].reshape(len(v), -1, len(L)) @ L.T).reshape(len(v), -1)

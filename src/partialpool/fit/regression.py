@@ -10,28 +10,31 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.parts import Parts
+from partialpool.data.tables import as_frame
 from partialpool.data.text import closest
-from partialpool.design import evaluation, from_parts
+from partialpool.design import evaluation, from_parts, separation
 from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import kind_sentence, unidentified
+from partialpool.design.families import LINKS, OWN, RESPONSES, thresholds
 from partialpool.design.formula import read
 from partialpool.design.from_table import build, complete_rows
 from partialpool.design.matrices import Design, Grouping
-from partialpool.design.priors import MISSING, NOISE, Prior
+from partialpool.design.priors import MISSING, Prior
 from partialpool.design.propriety import propriety
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 from partialpool.fit.elimination import Elimination
 from partialpool.fit.reduction import Factor, eliminate, noise_weights
 
-#: Width of the prior of a group on its own, in spreads of the response.
-ALONE = 1e4
+#: Width of the prior of a group on its own, in spreads of the response; and in log odds or
+#: logarithms, where more would let groups of one kind of answer run away.
+ALONE, ALONE_LINKED = 1e4, 10.0
 #: How far that width may vary, relative to itself, where it may not be fixed.
 TIGHT = 0.01
 
 
 class Regression:
-    """A hierarchical linear regression: a formula, a table, and a prior for every parameter.
+    """A hierarchical regression: a formula, a table, and a prior for every parameter.
 
     `Model`, which adds the verbs, explains the arguments.
 
@@ -73,10 +76,22 @@ class Regression:
     ) -> None:
         if missing not in MISSING:
             raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")
-        if family not in NOISE:
-            raise ValueError(f"family: choose from {', '.join(NOISE)}, not {family!r}.")
+        if family not in RESPONSES:
+            raise ValueError(
+                f"family: choose from {', '.join(RESPONSES)}, not "
+                f"{family!r}{closest(str(family), RESPONSES) or '.'}"
+            )
+        if se and family in LINKS:
+            raise ValueError(
+                f"se: known standard errors are of noise about a line, which `family: {family}` "
+                "does not have; leave se out."
+            )
         if isinstance(table, Parts) and (se or family != "gaussian"):
-            raise ValueError("Data in parts take Gaussian noise without known standard errors.")
+            raise ValueError(
+                "Data in parts take Gaussian noise without known standard errors; for another "
+                "family read the table whole."
+            )
+        table = as_frame(table)
         self.formula, self.family, self.se = formula, family, se
         self.labels, self.units = dict(labels or {}), dict(units or {})
         self.dropped = ""
@@ -90,14 +105,19 @@ class Regression:
         if isinstance(table, Parts):
             self.design, self.table = from_parts.build(formula, table)
         else:
-            self.design, self.table = build(formula, table, se=se), table
+            self.design, self.table = build(formula, table, se=se, family=family), table
         _require_known(self)
         self.priors: dict[str, Prior] = resolve(self.design, priors, family)
-        self.propriety = propriety(self.design, self.priors)
+        if family in LINKS:
+            self.propriety = separation.propriety(self.design, self.priors, family)
+        else:
+            self.propriety = propriety(self.design, self.priors)
         self.mismatch = ""
         if family == "gaussian" and se is None:
             self.mismatch = kind_sentence(*self._observed())
-        self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
+        self.unidentified = ""
+        if not ("sigma" in self.priors and self.priors["sigma"].fixed):
+            self.unidentified = unidentified(self.design, family)
 
     def _observed(self) -> tuple[np.ndarray, str]:
         """The response and its name before an offset is taken from it."""
@@ -130,14 +150,28 @@ class Regression:
     @property
     def integrates(self) -> bool:
         """Whether group effects integrate out of the rows once and for all: the marginal model."""
-        fixed = self.se is None or self.priors["sigma"].fixed
-        return self.family == "gaussian" and len(self.design.groupings) < 2 and fixed
+        return self.family == "gaussian" and len(self.design.groupings) < 2 and self._known_noise
 
     @property
     def closed_form(self) -> bool:
         """Whether effects and coefficients have a closed form given theta: the exact posterior."""
-        fixed = self.se is None or self.priors["sigma"].fixed
-        return self.family == "gaussian" and (len(self.design.groupings) < 2 or fixed)
+        one = len(self.design.groupings) < 2
+        return self.family == "gaussian" and (one or self._known_noise)
+
+    @property
+    def linked(self) -> bool:
+        """Whether the line is of the response's mean through a link, and there is no sigma."""
+        return self.family in LINKS
+
+    @property
+    def thresholds(self) -> tuple[str, ...]:
+        """Names of the thresholds between ordered answers; empty for other families."""
+        return thresholds(len(self.design.answers)) if self.family == "cumulative" else ()
+
+    @property
+    def _known_noise(self) -> bool:
+        """Whether the noise is of one scale, or of known scales alone."""
+        return self.se is None or self.priors["sigma"].fixed
 
     @property
     def proper(self) -> bool:
@@ -148,8 +182,9 @@ class Regression:
     def parameters(self) -> list[str]:
         """Names of the parameters that are not group effects, in the order they are shown."""
         design = self.design
-        noise = [n for n in ("sigma", "nu") if n in self.priors and not self.priors[n].fixed]
-        return [*design.x_names, *design.sd_names, *design.cor_names, *noise]
+        own = [name for name in OWN.get(self.family, ()) if not self.priors[name].fixed]
+        coefficients = [*self.thresholds, *design.x_names]
+        return [*coefficients, *design.sd_names, *design.cor_names, *own]
 
     def words(self, column: str, level: Any = None) -> str:
         """What sentences call a column, or a level of it: its label, or else its own name."""
@@ -178,7 +213,7 @@ class Regression:
 
     def pooled(self) -> "Regression":
         """Complete pooling: the same regression without its group terms."""
-        kept = {*self.design.x_names, "sigma", "nu"}
+        kept = {*self.design.x_names, *self.thresholds, *OWN.get(self.family, ())}
         given = {name: str(prior) for name, prior in self.priors.items() if name in kept}
         formula = read(self.formula).without_groups
         other = Regression(formula, self.source, given, family=self.family, se=self.se)
@@ -191,13 +226,15 @@ class Regression:
         Of one grouping, which need not be given where it is the only one; the effects of others
         stay partially pooled. Its effects carry the whole coefficient, under a prior so wide that
         it says nothing (docs/method.md, eq. (34)): `ALONE` times the spread of the response for a
-        usual value of the column. What a group cannot estimate keeps that width. Slopes that do
-        not vary, and the noise, stay common to all groups, with their priors.
+        usual value of the column, `ALONE_LINKED` for a family with a link. What a group cannot
+        estimate keeps that width. Slopes that do not vary, and the noise, stay common to all
+        groups, with their priors.
         """
         design = self.design
         grouping = grouping or design.only
         other = self.with_design(design.without_population(grouping))
-        parameters = [*other.design.x_names, *design.sd_names, *design.cor_names, "sigma", "nu"]
+        own = (*self.thresholds, *OWN.get(self.family, ()))
+        parameters = [*other.design.x_names, *design.sd_names, *design.cor_names, *own]
         alone = {*grouping.sd_names, *grouping.cor_names}
         other.priors = {
             name: self.priors[name]
@@ -207,10 +244,10 @@ class Regression:
         _, Z, y = design.totals
         for name, size in zip(design.sd_names, Z.rms, strict=True):
             if name in alone:
-                width = ALONE * float(y.sd[0] / size)
+                width = ALONE_LINKED / size if self.linked else ALONE * float(y.sd[0] / size)
                 # a ratio that is free can be interpolated, where the equations are dense
                 tight = Prior("Gamma", (TIGHT**-2, TIGHT**-2 / width))
-                other.priors[name] = tight if self._dense else Prior("Fixed", (width,))
+                other.priors[name] = tight if self._dense else Prior("Fixed", (float(width),))
         return other
 
     @property

@@ -223,9 +223,9 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         return Finding("group_lines", "Without a numeric predictor no lines can be drawn.")
     grouping = grouping_of(design, factor)
     none = alone(fitted, grouping)
-    ways = {"complete": fitted.ways["complete"], "none": none, "partial": fitted}
     coefficients = range(len(grouping.z_names))
     known = np.all([estimable(none, grouping, k) for k in coefficients], axis=0)
+    own, _ = none.figures(grouping)
     groups = chosen_groups(grouping)
     columns = min(6, len(groups))
     figure, panels = theme.panels(
@@ -241,16 +241,18 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         # many rows at the same place are one dot
         dots = np.unique(np.column_stack([table.loc[mine, name], design.y[mine]]), axis=0)
         panel.scatter(*dots.T, s=9, color=theme.DATA, linewidths=0, rasterized=len(dots) > 2000)
-        lines = {
-            way: _line(fit, new, alike) for way, fit in ways.items() if way != "none" or known[j]
-        }
-        low, high = interval(lines["partial"])
-        panel.fill_between(grid, low, high, color=theme.PARTIAL, alpha=0.2, linewidth=0)
-        for way, drawn in lines.items():
-            panel.plot(grid, drawn.mean(0), color=theme.COLORS[way], lw=1.4, label=POOLING[way])
+        drawn = _line(fitted, new, alike)
+        lines = {"complete": _line(fitted.ways["complete"], new, alike).mean(0)}
         if known[j]:
-            own = lines["none"].mean(0)
-            inside += bool(((own >= low) & (own <= high)).all())
+            others = [factor for factor in alike if factor != grouping.name]
+            lines["none"] = _line(none, new, others).mean(0) + grouping.rows(new)[0] @ own[j]
+        lines["partial"] = drawn.mean(0)
+        low, high = interval(drawn)
+        panel.fill_between(grid, low, high, color=theme.PARTIAL, alpha=0.2, linewidth=0)
+        for way, middle in lines.items():
+            panel.plot(grid, middle, color=theme.COLORS[way], lw=1.4, label=POOLING[way])
+        if known[j]:
+            inside += bool(((lines["none"] >= low) & (lines["none"] <= high)).all())
         panel.set_title(f"{grouping.levels[j]} ({grouping.counts[j]:,})", fontsize=8, pad=2)
     pad = 0.08 * np.ptp(design.y)
     panels[0].set_ylim(design.y.min() - pad, design.y.max() + pad)
@@ -260,19 +262,20 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     figure.supylabel(model.label(design.response), fontsize=10)
     theme.legend(figure)
     of = "All" if len(groups) == grouping.n_levels else f"{len(groups)} of {grouping.n_levels}"
-    own_lines = int(known[groups].sum())
+    own_lines, lacking = int(known[groups].sum()), np.isin(np.arange(len(known)), groups) & ~known
+    called = groups_of(model, grouping)
     says = (
-        f"{of} {groups_of(model, grouping)}, with their number of rows in brackets; the band is the "
+        f"{of} {called}, with their number of rows in brackets; the band is the "
         f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In {inside} of "
         f"the {own_lines} panels with an unpooled line this stays inside that band: there pooling "
         "moves a group's line by less than its uncertainty. How far it draws all groups together "
         "is a matter of their spread, see the shrinkage."
     )
-    if own_lines < len(groups):
-        lacking = np.isin(np.arange(grouping.n_levels), groups) & ~known
+    if lacking.any():
+        other = "other cannot tell its" if lacking.sum() == 1 else "others cannot tell their"
         says += (
-            f" The other {len(groups) - own_lines} cannot tell their own line from their rows, so "
-            f"that none is drawn: {named(grouping, lacking)}."
+            f" The {other} own line from the rows, so that none is drawn: "
+            f"{named(grouping, lacking)}."
         )
     if averaged:
         says += f" Lines are for the average {' and '.join(map(model.words, sorted(averaged)))}."
@@ -293,7 +296,7 @@ def _line(fitted: Fitted, table: pd.DataFrame, factors: Sequence[str]) -> np.nda
     """Draws (S, n) of the line at rows, with the effects of some factors."""
     design, values = fitted.model.design, fitted.values
     X, of_groups = design.rows(table)
-    total = population_line(design, values, X) + design.offset(table)
+    total = population_line(design, values, X) + design.offset_of(table)
     for grouping, (Z, codes) in zip(design.groupings, of_groups, strict=True):
         if grouping.name in factors:
             for k, effect in enumerate(grouping.effects):

@@ -33,7 +33,7 @@ def averages(
     weights = csr_array((1 / sizes[cells], (cells, np.arange(n))), shape=(len(sizes), n))
     if not groups:
         design = fitted.model.design
-        X, offset = weights @ design.columns(table)[0], weights @ design.offset(table)
+        X, offset = weights @ design.columns(table)[0], weights @ design.offset_of(table)
         return draws.population_line(design, fitted.population, X) + offset
     total: Any = 0.0
     for first in range(0, n, CHUNK):

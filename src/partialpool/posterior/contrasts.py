@@ -62,7 +62,7 @@ class Contrast:
     def is_constant(self, model: Regression, rows: pd.DataFrame) -> bool:
         """Whether the line changes by the same at each of some rows."""
         low, high = (
-            np.column_stack([model.design.columns(end)[0], model.design.offset(end)])
+            np.column_stack([model.design.columns(end)[0], model.design.offset_of(end)])
             for end in self.ends(rows)
         )
         moved = high - low
