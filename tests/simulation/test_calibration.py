@@ -10,7 +10,7 @@ from scipy import stats
 from partialpool.fit import compiled
 from partialpool.fit.regression import Regression
 from partialpool.posterior import agreement
-from partialpool.simulation import calibration, many_fits
+from partialpool.simulation import calibration, lines, many_fits
 
 #: Few data, so that every parameter's prior matters; as many data sets as the default studies have.
 DATA_SETS = 500
@@ -52,14 +52,14 @@ def test_a_wrong_prior_scale_is_found_out():
 
     def fit(model, rng, draws):
         other = Regression(model.formula, model.table, PRIORS | {"sd": "HalfNormal(0.5)"})
-        return many_fits.fit_exactly(other.with_response(model.design.y), rng, draws)
+        return lines.fit_exactly(other.with_response(model.design.y), rng, draws)
 
     assert "Ranks uniform" in missed(many(PLANS["origin"], seed=2, fit=fit))
 
 
 def test_a_sign_error_in_the_group_covariance_is_found_out():
     def fit(model, rng, draws):
-        values, effects, trusted = many_fits.fit_exactly(model, rng, draws)
+        values, effects, trusted = lines.fit_exactly(model, rng, draws)
         name = "cor(1,x|group)"
         return values | {name: -values[name]}, effects, trusted
 
@@ -71,7 +71,7 @@ def test_narrow_draws_are_found_out():
     """Draws a fifth too narrow, about their own mean."""
 
     def fit(model, rng, draws):
-        values, effects, trusted = many_fits.fit_exactly(model, rng, draws)
+        values, effects, trusted = lines.fit_exactly(model, rng, draws)
         narrow = {n: d.mean() + 0.8 * (d - d.mean()) for n, d in values.items()}
         own = {name: b.mean(0) + 0.8 * (b - b.mean(0)) for name, b in effects.items()}
         return narrow, own, trusted
@@ -81,7 +81,7 @@ def test_narrow_draws_are_found_out():
 
 def test_fits_that_distrust_themselves_fail_the_study():
     def fit(model, rng, draws):
-        values, effects, _ = many_fits.fit_exactly(model, rng, draws)
+        values, effects, _ = lines.fit_exactly(model, rng, draws)
         return values, effects, rng.uniform() > 0.05
 
     table = many(replace(PLANS["origin"], sizes={"n": 5}), seed=5, fit=fit)

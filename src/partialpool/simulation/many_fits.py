@@ -24,18 +24,13 @@ from partialpool.data import paths
 from partialpool.design.matrices import Design
 from partialpool.fit import compiled
 from partialpool.fit.exact_fit import (
-    coefficients,
-    draws_of_several,
-    effect_draws,
-    moments,
-    population_draws,
     prior_effects,
 )
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
 from partialpool.posterior.draws import from_prior
 from partialpool.posterior.finding import Finding
-from partialpool.simulation import simulate
+from partialpool.simulation import lines, simulate
 
 #: Data sets in a batch.
 BATCH = 50
@@ -68,10 +63,8 @@ PRIORS = {
 }
 #: Rooms that compute nothing; what is kept does not depend on their code.
 OTHERS = ("plots", "report", "batch")
-#: Draws of one fit: scalar parameters (draws,), group effects (draws, J), and whether to trust.
-Draws = tuple[dict[str, np.ndarray], dict[str, np.ndarray], bool]
 #: A way to fit: the model of one data set, a random stream, and how many draws.
-Way = Callable[[Regression, np.random.Generator, int], Draws]
+Way = Callable[[Regression, np.random.Generator, int], lines.Draws]
 
 
 @dataclass(frozen=True)
@@ -171,36 +164,17 @@ def template(plan: Plan, rng: np.random.Generator) -> Regression:
     return Regression(FORMULAS[plan.kind], table, plan.priors)
 
 
-def _line(design: Design, beta: np.ndarray, effects: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Regression lines (N,) of coefficients (p,) and group effects (J,)."""
-    line = design.X @ beta
-    for grouping in design.groupings:
-        for name, z in zip(grouping.effects, grouping.Z.T, strict=True):
-            line = line + effects[name][grouping.codes] * z
-    return line
-
-
 def respond(
     design: Design, truth: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Group effects (J,), regression lines (N,) and a response (N,) that a truth gives."""
     population = {name: np.array([value]) for name, value in truth.items()}
     b = {name: drawn[0] for name, drawn in prior_effects(design, population, rng).items()}
-    line = _line(design, np.array([truth[name] for name in design.x_names]), b)
+    line = lines.line_of(design, np.array([truth[name] for name in design.x_names]), b)
     return b, line, line + truth["sigma"] * rng.standard_normal(len(line))
 
 
-def fit_exactly(model: Regression, rng: np.random.Generator, draws: int) -> Draws:
-    """The exact fit, without packing it into a DataTree."""
-    if len(model.design.groupings) > 1:
-        values, sample = draws_of_several(model, draws, rng)
-        effects = {name: values.pop(name) for name in model.design.effects}
-        return values, effects, sample.trusted
-    values, _, sample = population_draws(model, draws, rng)
-    return values, effect_draws(model, values, rng), sample.trusted
-
-
-def fit_by_nutpie(model: Regression, rng: np.random.Generator, draws: int) -> Draws:
+def fit_by_nutpie(model: Regression, rng: np.random.Generator, draws: int) -> lines.Draws:
     """NUTS on PyMC's non-centred model, which one process compiles once."""
     tree = compiled.sample(model, draws, int(rng.integers(2**31)))
     posterior = tree["posterior"].to_dataset()
@@ -212,7 +186,7 @@ def fit_by_nutpie(model: Regression, rng: np.random.Generator, draws: int) -> Dr
     return values, effects, bool(divergent == 0 and rhat <= 1.05)
 
 
-FITS: dict[str, Way] = {"exact": fit_exactly, "nutpie": fit_by_nutpie}
+FITS: dict[str, Way] = {"exact": lines.fit_exactly, "nutpie": fit_by_nutpie}
 
 
 def run_batch(
@@ -231,7 +205,7 @@ def run_batch(
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     model = template(plan, rng)
     design = model.design
-    others = {"complete": model.pooled(), "none": _unpooled(model)} if plan.pooling else {}
+    others = {"complete": model.pooled(), "none": lines.unpooled(model)} if plan.pooling else {}
     rows: list[dict[str, Any]] = []
     for k in range(size):
         truth = dict(plan.truth) or from_prior(design, model.priors, rng)
@@ -246,10 +220,10 @@ def run_batch(
             "seconds": seconds,
         }
         if plan.pooling:
-            shared["partial"] = _line_error(asked, values, effects, line)
+            shared["partial"] = lines.error(asked, values, effects, line)
         for name, other in others.items():
             way = other.with_response(y)
-            shared[name] = _line_error(way, *_lines(way, rng, plan.draws), line)
+            shared[name] = lines.error(way, *lines.of_lines(way, rng, plan.draws), line)
         for grouping in design.groupings:
             for name in grouping.effects:
                 label = f"{name}[{grouping.levels[0]}]"
@@ -265,41 +239,6 @@ def run_batch(
                 | {"rank": below / (draws.size + 1)}
             )
     return pd.DataFrame(rows)
-
-
-def _lines(
-    model: Regression, rng: np.random.Generator, draws: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Draws that `_line_error` needs: of one factor's effects none."""
-    if len(model.design.groupings) > 1:
-        return fit_exactly(model, rng, draws)[:2]
-    return population_draws(model, draws, rng)[0], {}
-
-
-def _unpooled(model: Regression) -> Regression:
-    """No pooling of any factor."""
-    for f in range(len(model.design.groupings)):
-        model = model.unpooled(model.design.groupings[f])
-    return model
-
-
-def _line_error(
-    model: Regression,
-    values: dict[str, np.ndarray],
-    effects: dict[str, np.ndarray],
-    line: np.ndarray,
-) -> float:
-    """Root mean squared error of the posterior mean of the groups' lines, over the rows.
-
-    Effects of one factor are averages of their means given each draw of the rest (Rao &
-    Blackwell): those of draws have errors of their own, which is all that no pooling would show
-    where noise is zero.
-    """
-    design, beta = model.design, coefficients(model.design, values)
-    means = {name: drawn.mean(0) for name, drawn in effects.items()}
-    if len(design.groupings) == 1:
-        means = {name: figures[0] for name, figures in moments(model, values).items()}
-    return float(np.sqrt(np.mean((_line(design, beta.mean(0), means) - line) ** 2)))
 
 
 def run(
