@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.posterior import contrasts, draws, marginal_effects
 from partialpool.posterior.averages import change
@@ -177,10 +178,7 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         alone = _r2(y, draws.population_line(design, values, design.X[rows]))
         shares["R² by the population's part alone"] = alone
         says += f", what all groups share {np.mean(alone):.0%} alone"
-    between: dict[str, np.ndarray] = {}
-    for grouping in design.groupings:
-        L, Z = covariance_root(grouping, values), grouping.Z[rows]
-        between[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+    between = between_groups(design, values, rows)
     left = sum(between.values()) + ((y - line) ** 2).mean(1)
     share = {name: part / left for name, part in between.items()}
     if len(share) == 1:
@@ -200,6 +198,17 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         says += f"{largest(share)[1]:.1%}"
     columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
+
+
+def between_groups(
+    design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Variance (S,) between the groups of each factor: ``z' Sigma z``, mean over rows (n,)."""
+    found = {}
+    for grouping in design.groupings:
+        L, Z = covariance_root(grouping, values), grouping.Z[rows]
+        found[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+    return found
 
 
 def _parts(share: Mapping[str, np.ndarray], called: Mapping[str, str]) -> str:

@@ -132,6 +132,8 @@ def _average(fitted: Fitted) -> str:
     name = model.words(design.response)
     average = name if name.startswith(("average ", "mean ")) else f"average {name}"
     says = f"The {average} is {_figures(model, values)}"
+    if len(design.groupings) > 1:
+        return says + _levels(fitted, [*design.groupings])
     for grouping in design.groupings:
         says += _range(fitted, grouping, values, _between(fitted, grouping), 1)
     return says
@@ -155,12 +157,18 @@ def _groups(fitted: Fitted, change: Change) -> str:
 
 def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
     """How the groups of several factors differ in level, those that differ most first."""
-    between = {grouping.name: _between(fitted, grouping) for grouping in groupings}
+    model, between = fitted.model, {g.name: _between(fitted, g) for g in groupings}
     _, probability = largest(between)
     order = sorted(groupings, key=lambda grouping: -between[grouping.name].mean())
-    words = [groups_in_words(fitted.model, grouping) for grouping in order]
-    sizes = [_figures(fitted.model, between[grouping.name]) for grouping in order]
+    words = [groups_in_words(model, grouping) for grouping in order]
+    sizes = [_figures(model, between[grouping.name]) for grouping in order]
     sizes = [size.replace(" (", ", ").removesuffix(")") for size in sizes]
+    everyone = len(groupings) == len(model.design.groupings)
+    if model.family == "gaussian" and model.se is None and everyone:
+        left = fitted.population["sigma"] ** 2 + sum(sd**2 for sd in between.values())
+        parts = [float((between[grouping.name] ** 2 / left).mean()) for grouping in order]
+        sizes = [f"{size}; {percent(part)}" for size, part in zip(sizes, parts, strict=True)]
+        sizes[0] += " of the variance that the population leaves"
     doubt = "" if probability > 0.95 else f" with probability {percent(probability)}"
     says = f"; in level {words[0]} differ most{doubt} (standard deviation {sizes[0]})"
     for word, size in zip(words[1:], sizes[1:], strict=True):
