@@ -413,7 +413,7 @@ def test_parts_take_one_factor(tmp_path):
     crossed().to_csv(tmp_path / "one.csv", index=False)
     with pytest.raises(
         ValueError,
-        match="2 grouping factors, and data in parts, .* take one; keep one .* one table",
+        match=r"2 grouping factors, and data in parts, .* take one; keep one .* one table",
     ):
         pp.Model("y ~ x + (1 | a) + (1 | b)", pp.load(tmp_path))
 

@@ -113,3 +113,27 @@ def test_effects_at_rows_are_those_of_the_mixed_equations(bare, model):
         )
         np.testing.assert_allclose(mean[s], expected[0][0] + small[s, rows], atol=2e-3)
         np.testing.assert_allclose(variance[s], expected[1][0], rtol=2e-3)
+
+
+def test_effects_at_rows_of_nested_factors(monkeypatch):
+    rng = np.random.default_rng(6)
+    n = 900
+    table = pd.DataFrame({"class": rng.integers(150, size=n), "x": rng.normal(size=n)})
+    table["school"] = table["class"] % 50
+    y = rng.normal(0, 0.5, 150)[table["class"]] + rng.normal(0, 0.7, 50)[table["school"]]
+    table["y"] = y + rng.normal(0, 0.6, n)
+    formula = "y ~ x + (1 | school) + (1 | school:class)"
+    model = pp.Model(formula, table, PRIORS)
+    assert model.eliminated.chain is not None
+    monkeypatch.setattr(fitting, "MAX_EFFECTS", 1)
+    values = model.fit(draws=100, seed=1).thinned(8).held
+    rows = np.array([0, 17, 410, 899])
+    effects = exact_fit.given_draws(model, values)
+    design = model.design
+    Z, codes = zip(*((g.Z[rows], g.codes[rows]) for g in design.groupings), strict=True)
+    mean, variance = effects.at_rows(Z, codes)
+    roots = [exact_fit.covariance_root(g, values) for g in design.groupings]
+    beta = exact_fit.coefficients(design, values)
+    expected = mixed_equations.group_part(design, values["sigma"], roots, beta, rows)
+    np.testing.assert_allclose(mean, expected[0], atol=2e-3)
+    np.testing.assert_allclose(variance, expected[1], rtol=2e-3)

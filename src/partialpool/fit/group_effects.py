@@ -120,7 +120,7 @@ class GroupEffects:
             mean += np.einsum("nq,snq->sn", Z[f], b[:, codes[f]])
         for k, place in enumerate(self.interpolant.places()):
             solved = self._solved[k]
-            each = self._effects(solved, None)
+            each = self._effects(solved, False)
             of_columns = sum(
                 np.einsum("nq,nqm->nm", Z[f], b[codes[f]]) for f, (b, _) in each.items()
             )
@@ -142,18 +142,21 @@ class GroupEffects:
         if not rows.n_middle:
             return total
         through = (F @ through)[:, :, 0]
+        above = {f: Z[f] @ np.linalg.inv(rows.T[f]) for f in rows.middle}
+        if rows.chain is not None:
+            w = np.hstack([*above.values()])
+            w = w - np.einsum("nqs,nq->ns", rows.chain.T[codes[first]], through)
+            return total + rows.variances_above(solved, codes[first], w)
         middle = np.zeros((len(total), rows.n_middle))
         for k, part in enumerate(rows.shared_by_column):
             middle -= part[codes[first]].multiply(through[:, [k]]).toarray()
         for f in rows.middle:
-            q, inside = rows.widths[f], Z[f] @ np.linalg.inv(rows.T[f])
+            q = rows.widths[f]
             at = rows.slices[f].start + codes[f][:, None] * q + np.arange(q)
-            middle[np.arange(len(total))[:, None], at] += inside
+            middle[np.arange(len(total))[:, None], at] += above[f]
             L, own = solved.ratios[f], rows.slices[f]
             middle[:, own] = (middle[:, own].reshape(-1, q) @ L).reshape(len(total), -1)
-        with one_thread():
-            half = dtrsm(1.0, solved.U, np.asfortranarray(middle.T), trans_a=1)
-        return total + (half**2).sum(0)
+        return total + rows.variances_above(solved, codes[first], middle)
 
     def _small(self) -> Iterator[tuple[int, np.ndarray]]:
         """Draws (S, J, q) of the small factors' effects: they were made with the coefficients."""

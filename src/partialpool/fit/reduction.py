@@ -100,16 +100,16 @@ def eliminate(
     codes = factors[first].codes
     N, q = Q.shape
     bounds = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(R)))])
-    order = np.argsort(codes, kind="stable")
-    by_level = [csr_array((Q[order, k], order, bounds), shape=(len(R), N)) for k in range(q)]
+    by_code = np.argsort(codes, kind="stable")
+    by_level = [csr_array((Q[by_code, k], by_code, bounds), shape=(len(R), N)) for k in range(q)]
     G, left = _projected(by_level, Q, codes, K)
     if above:
         wide = np.column_stack([Z[f] * weight[:, None] for f in middle])
         own, rest = _projected(by_level, Q, codes, wide)
-        ends = [0, *np.cumsum([factors[f].n_effects for f in middle])]
+        ends = [0, *np.cumsum([factors[f].n_effects for f in middle]).tolist()]
         middle_rows = _nested(factors, middle, above, own, np.hstack([rest, left]), ends)
     else:
-        middle_rows = _dense(*_middle(factors, Z, middle, weight), Q, order, bounds, left, dense)
+        middle_rows = _dense(*_middle(factors, Z, middle, weight), Q, by_code, bounds, left, dense)
     return Elimination(
         first=first,
         middle=middle,
