@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from partialpool.fit.counted_rows import CountedRows
-from partialpool.fit.group_draws import draw_one
+from partialpool.fit.group_draws import draw_one as compiled_draw
 from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES
 from partialpool.fit.group_kernels import integrals as compiled
 from partialpool.fit.kernels import threads
@@ -22,8 +22,9 @@ AIM, LIMIT = 1e-6, 1e-4
 #: Numbers in an array of values by rows or groups that is made at a time.
 AT_A_TIME = 1_000_000
 
-#: Its type in numba knows no arguments.
+#: Their type in numba knows no arguments.
 integrals: Any = compiled
+draw_one: Any = compiled_draw
 
 
 @dataclass(frozen=True, eq=False)
