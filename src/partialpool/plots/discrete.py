@@ -53,7 +53,8 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
     inside = 1 <= position <= 99
     says = (
         f"In data sets that the priors imply the {what} is {low:.3g} to {high:.3g} "
-        f"({PROBABILITY:.0%} equal-tailed), and {middle:.3g} in the data, at the {position:.0f} % point: the prior is "
+        f"({PROBABILITY:.0%} equal-tailed), and {middle:.3g} in the data, at the {position:.0f} % "
+        "point: the prior is "
         + (
             "not at odds with it (between the 1 % and the 99 % point)."
             if inside
@@ -107,8 +108,6 @@ def bars(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding
     theme.legend(figure)
     there = zip(names, ours, low, high, strict=True)
     outside = [name for name, n, least, most in there if not least <= n <= most]
-        name for name, n, a, b in zip(names, ours, low, high, strict=True) if not a <= n <= b
-    ]
     says = (
         f"Of {len(names)} values, {len(names) - len(outside)} occur as often as the "
         f"{PROBABILITY:.0%} interval of the model's own replications says"
