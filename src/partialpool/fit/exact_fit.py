@@ -214,7 +214,12 @@ def prior_effects(
 def coefficients(design: Design, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """Draws of the population's coefficients side by side: (S, p)."""
     columns = [values[name] for name in design.x_names]
-    return np.stack(columns, -1) if columns else np.empty((len(values["sigma"]), 0))
+    return np.stack(columns, -1) if columns else np.empty((n_draws(values), 0))
+
+
+def n_draws(values: Mapping[str, np.ndarray]) -> int:
+    """Number of draws S."""
+    return len(next(iter(values.values())))
 
 
 def covariance_root(of: Design | Grouping, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -224,7 +229,7 @@ def covariance_root(of: Design | Grouping, values: Mapping[str, np.ndarray]) -> 
     """
     q = len(of.sd_names)
     sds = np.stack([values[name] for name in of.sd_names], -1) if q else np.empty((0, 0))
-    correlation = np.tile(np.eye(q), (len(values["sigma"]), 1, 1))
+    correlation = np.tile(np.eye(q), (n_draws(values), 1, 1))
     for name, (i, j) in zip(of.cor_names, of.correlated_pairs, strict=True):
         correlation[:, i, j] = correlation[:, j, i] = values[name]
     return sds[:, :, None] * _semidefinite_root(correlation) if q else correlation

@@ -173,6 +173,12 @@ class Regression:
         return self.family in LINKS
 
     @property
+    def spreads(self) -> bool:
+        """Whether a response can spread more than its mean says: any but single answers."""
+        trials = self.design.trials
+        return self.family != "cumulative" and (trials is None or bool((trials > 1).any()))
+
+    @property
     def thresholds(self) -> tuple[str, ...]:
         """Names of the thresholds between ordered answers; empty for other families."""
         return thresholds(len(self.design.answers)) if self.family == "cumulative" else ()

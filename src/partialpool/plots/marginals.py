@@ -193,6 +193,8 @@ def against_exact(
         says = "For this model there is no exact posterior to hold the fit against."
         if fitted.model.family == "student":
             says = "With Student's t there is no exact posterior; see *Robustness* below."
+        if fitted.model.linked:
+            says = _certified(fitted)
         return Finding("against_exact", says)
     names = list(names or fitted.model.parameters)
     figure = _beside(fitted, reference, names, ("this fit", "exact"), truth)
@@ -211,6 +213,18 @@ def against_exact(
     found = theme.finding("against_exact", figure, what, says)
     called = readable(fitted.model)
     return replace(found, table=shown, columns=checks.HEADINGS, names=called)
+
+
+def _certified(fitted: Fitted) -> str:
+    """Whether a fit of a family with a link is certified, in words."""
+    attrs = fitted.attrs
+    if "integral_error_max" not in attrs:
+        return (
+            f"With `family: {fitted.model.family}` there is no closed form, and these draws are "
+            f"held against none: {attrs['route']}. R-hat, effective draws and divergences, among "
+            "the checks, are all that vouches for them."
+        )
+    return str(attrs["route"])
 
 
 def _expected_extreme(n: int) -> float:

@@ -69,7 +69,8 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
         raise ValueError("it has several grouping factors, whose groups share rows")
     codes = design.only.codes if codes is None else codes
     if model.family != "gaussian":
-        raise ValueError("with Student's t the effects of a new group do not integrate out")
+        family = "Student's t" if model.family == "student" else f"`family: {model.family}`"
+        raise ValueError(f"with {family} the effects of a new group do not integrate out")
     if design.moments is not None:
         raise ValueError("of a table in parts only a sample of the rows is kept")
     if design.groupings and not np.array_equal(codes, design.only.codes):

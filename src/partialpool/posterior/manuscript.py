@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from partialpool.data.text import listed, number, renamed, rounded
+from partialpool.design.families import LINKS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 
@@ -156,6 +157,8 @@ def methods(fitted: Fitted, result: Mapping[str, Any], findings: Iterable[str]) 
     groups = "".join(f" in {g.n_levels:,} groups of {g.name}" for g in design.groupings[:1])
     groups += "".join(f" and {g.n_levels:,} of {g.name}" for g in design.groupings[1:])
     noise = {"gaussian": "Gaussian noise", "student": "noise with Student's t distribution"}
+    if model.linked:
+        noise[model.family] = f"family {model.family} and the {LINKS[model.family]} link"
     known = f" and known standard errors in {model.se}" if model.se else ""
     says = [
         f"The model `{model.formula}` (in lme4's syntax), with {noise[model.family]}{known}, was "
