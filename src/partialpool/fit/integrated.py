@@ -186,7 +186,7 @@ class IntegratedPosterior:
 
 
 class Prepared(NamedTuple):
-    """A posterior whose lattices fit it, its mode (d,), and a root (d, d) of the inverse curvature."""
+    """A posterior whose lattices fit it, its mode (d,), and a root of the inverse curvature."""
 
     posterior: IntegratedPosterior
     mode: np.ndarray
