@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from partialpool.data.tables import as_frame
 from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
 from partialpool.posterior import (
@@ -30,8 +31,8 @@ class Model(Regression):
     formula : str
         Such as ``"Reaction ~ Days + (Days | Subject)"``.
     table : pandas.DataFrame or Parts
-        One row per observation; or a table in parts, from `load`, of which only cross-products and
-        a sample of rows are kept in memory.
+        One row per observation, also as a table of polars or Arrow; or a table in parts, from
+        `load`, of which only cross-products and a sample of rows are kept in memory.
     priors : mapping of str to str, optional
         Such as ``{"sd": "HalfNormal(100)"}``; see `default_priors.resolve` for keys and defaults.
     family : str
@@ -238,7 +239,9 @@ class Fit(Fitted):
         >>> bool(found["sd"].iloc[1] > found["sd"].iloc[0])  # 999 is a new subject
         True
         """
-        return predictions.predict(self, table, unseen=unseen, probability=probability, seed=seed)
+        return predictions.predict(
+            self, as_frame(table), unseen=unseen, probability=probability, seed=seed
+        )
 
     def loo(self, seed: int = 0) -> leave_one_out.LeftOut:
         """Leave-one-out prediction of the rows; see `leave_one_out.leave_out`."""

@@ -412,7 +412,7 @@ def test_tables_that_are_none():
     twice = SLEEP.rename(columns={"Days": "Reaction"})
     with pytest.raises(ValueError, match="has 2 columns 'Reaction'; rename them"):
         build("Reaction ~ 1 + (1 | Subject)", twice)
-    with pytest.raises(TypeError, match="give a pandas DataFrame"):
+    with pytest.raises(TypeError, match="give a DataFrame of pandas"):
         build("Reaction ~ Days", 5)
     with pytest.raises(TypeError, match="write it as text"):
         build(None, SLEEP)

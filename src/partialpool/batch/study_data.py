@@ -125,4 +125,4 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
             model.design.rows(rows)
             if model.se is not None:
                 standard_errors(rows, model.se)
-    return described(model.design)
+    return " ".join(filter(None, [described(model.design), model.table.attrs.get("read_as")]))

@@ -68,7 +68,10 @@ def build(
     """
     found = read(formula)
     if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"The table is a {type(table).__name__}; give a pandas DataFrame.")
+        raise TypeError(
+            f"The table is a {type(table).__name__}; give a DataFrame of pandas or polars, or an "
+            "Arrow table."
+        )
     if not len(table):
         raise ValueError("The table has no rows.")
     require_no_constant(table.columns, formula)

@@ -12,7 +12,14 @@ import pandas as pd
 
 from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import Prior
-from partialpool.fit import exact, exploration, group_effects, importance, mixed_equations
+from partialpool.fit import (
+    exact,
+    exploration,
+    group_effects,
+    importance,
+    integrated_fit,
+    mixed_equations,
+)
 from partialpool.fit.exploration import Explored
 from partialpool.fit.reduction import Factor, eliminate
 from partialpool.fit.regression import Regression
@@ -76,13 +83,20 @@ def drawn(
 
 
 @cache
-def warm_up(several: bool = False) -> float:
+def warm_up(several: bool = False, linked: bool = False) -> float:
     """Compile, or load, what an exact fit runs, once in a process; return the seconds it took.
 
     So the time of a fit is that of the fit, whether it is the first one or not. With `several`,
-    what takes more than one grouping factor.
+    what takes more than one grouping factor; with `linked`, a family with a link.
     """
     begun = time.perf_counter()
+    if linked:
+        table = pd.DataFrame({"y": [0, 1, 1, 0, 1, 0], "g": [0, 0, 1, 1, 2, 2]})
+        small = Regression("y ~ 1 + (1 | g)", table, family="binomial")
+        found = integrated_fit.explore(small, 10, np.random.default_rng(0))
+        values = integrated_fit.drawn(small, found.posterior, found.sample.u[found.at])
+        effect_draws(small, values, np.random.default_rng(0))
+        return time.perf_counter() - begun
     if several:
         _few_rows_of_two_factors()
         return time.perf_counter() - begun
@@ -154,7 +168,7 @@ def with_effects(
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EFFECT_STREAM,)))
     effects = effect_draws(regression, values, rng, groups)
-    shape = values["sigma"].shape
+    shape = next(iter(values.values())).shape
     return values | {name: b.reshape(*shape, -1) for name, b in effects.items()}
 
 
@@ -170,7 +184,12 @@ def effect_draws(
     beta = coefficients(design, flat)
     roots = [covariance_root(grouping, flat) for grouping in design.groupings]
     found: list[np.ndarray] = []
-    if len(roots) == 1:
+    if roots and regression.certifiable:
+        seed = int(rng.integers(2**63))
+        place = integrated_fit.as_values(regression, flat, roots[0])
+        some = None if groups is None else np.asarray(groups[0])
+        found = [integrated_fit.effect_draws(regression, place, seed, some)]
+    elif len(roots) == 1:
         cross = regression.cross if groups is None else regression.cross.of(groups[0])
         found = [exact.conditional_effects(cross, flat["sigma"], roots[0], beta, rng)]
     elif roots:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.parts import Parts
+from partialpool.data.tables import as_frame
 from partialpool.data.text import closest
 from partialpool.design import evaluation, from_parts, separation
 from partialpool.design.default_priors import resolve
@@ -23,11 +24,14 @@ from partialpool.design.propriety import propriety
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 from partialpool.fit.elimination import Elimination
+from partialpool.fit.integrated import Prepared, integrated_posterior, prepared, start
 from partialpool.fit.reduction import Factor, eliminate, noise_weights
 
 #: Width of the prior of a group on its own, in spreads of the response; and in log odds or
 #: logarithms, where more would let groups of one kind of answer run away.
 ALONE, ALONE_LINKED = 1e4, 10.0
+#: Varying coefficients that are integrated out of a family with a link.
+MOST_INTEGRATED = 1
 
 
 class Regression:
@@ -84,6 +88,7 @@ class Regression:
                 "Data in parts take Gaussian noise without known standard errors; for another "
                 "family read the table whole."
             )
+        table = as_frame(table)
         self.formula, self.family, self.se = formula, family, se
         self.labels, self.units = dict(labels or {}), dict(units or {})
         self.dropped = ""
@@ -138,6 +143,18 @@ class Regression:
         """Log density of the standard deviations and correlations given the data."""
         rows = self.eliminated if len(self.design.groupings) > 1 else self.cross
         return exact.theta_posterior(self.design, rows, self.priors)
+
+    @cached_property
+    def integrated(self) -> Prepared:
+        """The posterior of a family with a link, group effects integrated out, and its mode."""
+        target = integrated_posterior(self.family, self.design, self.priors, self.thresholds)
+        return prepared(target, start(target))
+
+    @property
+    def certifiable(self) -> bool:
+        """Whether the integral over group effects has so few dimensions that it can be certified."""
+        few = sum(len(g.z_names) for g in self.design.groupings) <= MOST_INTEGRATED
+        return self.linked and len(self.design.groupings) < 2 and few
 
     @property
     def integrates(self) -> bool:
@@ -255,7 +272,7 @@ class Regression:
     def with_design(self, design: Design) -> "Regression":
         """The same regression and priors for other rows or columns."""
         other = copy(self)
-        for name in ("cross", "eliminated", "theta_posterior"):
+        for name in ("cross", "eliminated", "theta_posterior", "integrated"):
             vars(other).pop(name, None)
         other.design = design
         return other

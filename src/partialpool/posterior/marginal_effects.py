@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete
+from partialpool.data.tables import as_frame
 from partialpool.fit.exact_fit import n_draws
 from partialpool.posterior import contrasts as compared
 from partialpool.posterior import draws
@@ -255,7 +256,7 @@ def _rows(
     if newdata is None:
         return model.table.reset_index(drop=True)
     read_of = [*model.design.predictors, *(compared.group_columns(model) if groups else ())]
-    table = compared.datagrid(model, newdata) if isinstance(newdata, Mapping) else newdata
+    table = compared.datagrid(model, newdata) if isinstance(newdata, Mapping) else as_frame(newdata)
     require_columns(table.columns, read_of, "newdata")
     require_complete(table, read_of)
     return table.reset_index(drop=True)

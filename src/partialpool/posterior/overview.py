@@ -138,7 +138,10 @@ def priors(model: Regression) -> Finding:
     table = pd.DataFrame({"parameter": list(given), "prior": list(given.values())})
     if any(prior.startswith("Normal(") for prior in given.values()):
         says += " The second number of a Normal prior is a standard deviation."
-    remarks = [r for r in (model.dropped, model.unidentified, model.mismatch, design.nesting) if r]
+    read_as = model.table.attrs.get("read_as", "")
+    remarks = [
+        r for r in (read_as, model.dropped, model.unidentified, model.mismatch, design.nesting) if r
+    ]
     words = " ".join([says, *remarks])
     return Finding("priors", words, table=table, index=False, names=readable(model))
 
