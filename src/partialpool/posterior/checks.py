@@ -3,7 +3,7 @@
 The diagnostics are ArviZ's; here they get thresholds, plain words, and one word for the whole.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import arviz_stats as azs
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from partialpool.data.text import in_words
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
 from partialpool.posterior.agreement import FALSE_ALARM, explained
 from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
@@ -130,7 +131,8 @@ def check(fitted: Fitted) -> Verdict:
     reference = fitted.reference
     groups = [some_groups(grouping.n_levels) for grouping in fitted.model.design.groupings]
     against = None if reference is None else reference.with_effects_of(groups)
-    found = verdict(fitted.with_effects_of(groups), against)
+    names = readable(fitted.model)
+    found = verdict(fitted.with_effects_of(groups), against, names)
     return replace(found, checks=found.checks + missed("Identified", fitted.model.unidentified))
 
 
@@ -180,7 +182,11 @@ def _is_exact(tree: xr.DataTree) -> bool:
     return tree.attrs.get("method") == "exact"
 
 
-def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Verdict:
+def verdict(
+    posterior: xr.DataTree,
+    reference: xr.DataTree | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Verdict:
     """Check a fit.
 
     Parameters
@@ -189,7 +195,10 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
         From `Model.fit`.
     reference : xarray.DataTree, optional
         A fit of the same model to hold it against; the exact one, where there is one.
+    names : mapping, optional
+        Words for the short names of parameters.
     """
+    called = names or {}
     table = summarize(checked(posterior["posterior"].to_dataset()))
     moving = table[table["sd"] != 0]
     rhat, bulk, tail = (moving[name] for name in ("rhat", "ess_bulk", "ess_tail"))
@@ -215,7 +224,7 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
             ("Evidence twice", abs(attrs["evidence_gap"]), "≤", MAX_GAP, ""),
         ]
     checks = [
-        one(name, value, sense, limit, MEANING[name].format(at))
+        one(name, value, sense, limit, MEANING[name].format(in_words(at, called)))
         for name, value, sense, limit, at in found
     ]
     if reference is None:
@@ -226,12 +235,12 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     name, what = ("Exact", "exact") if _is_exact(reference) else ("Reference", "reference's")
     means = (
         f"largest difference from the {what} posterior means in Monte Carlo errors, at "
-        f"{z.idxmax()}; chance passes the limit for {len(z):,} means once in "
+        f"{in_words(z.idxmax(), called)}; chance passes the limit for {len(z):,} means once in "
         f"{1 / FALSE_ALARM:,.0f} fits"
     )
     marginals = (
         f"largest Wasserstein distance from the {what} marginals in posterior standard "
-        f"deviations, at {far.idxmax()}; the limit, a tenth, is a convention"
+        f"deviations, at {in_words(far.idxmax(), called)}; the limit, a tenth, is a convention"
     )
     checks += [
         one(f"{name}: means", z.max(), "≤", limit, means),
