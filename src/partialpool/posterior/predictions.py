@@ -304,7 +304,7 @@ def statistics(
             found[f"sd of group means{of}"] = partial(_sd_of_means, codes)
             if not model.linked or model.spreads:
                 found[f"largest sd within a group{of}"] = partial(_largest_sd, codes)
-    if len(found) > 2:
+    if len(found) > 2 or model.linked:
         return found
     return found | {
         "standard deviation": lambda y: y.std(1),
