@@ -89,7 +89,7 @@ def test_density_is_that_of_the_dense_normal(seed, added, term):
     target, design = model.theta_posterior, model.design
     u = points(target, rng)
     scales, correlation = target.parameters(u)
-    _, _, log_prior = target.covariance_factor(u)
+    _, log_prior = target.theta(u)
     arguments = np.array([model.priors[name].arguments for name in design.x_names])
     S = np.diag(arguments[:, 1] ** 2)
     same = design.codes[:, None] == design.codes

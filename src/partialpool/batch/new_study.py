@@ -7,10 +7,10 @@ import yaml
 
 from partialpool.batch import schema, study_file
 from partialpool.batch.runs import data_files, data_path
-from partialpool.batch.study_data import described
 from partialpool.data.paths import find_root, seen_from, write
 from partialpool.data.tables import load
 from partialpool.fit.regression import Regression
+from partialpool.posterior.names import sizes
 
 TEMPLATE = """\
 {schema}
@@ -106,7 +106,7 @@ def new_study(
     model = Regression(formula, table, family=family, se=se, missing=missing)
     design = model.design
     remarks = [
-        f"{described(design)}.",
+        f"{sizes(design)}.",
         model.dropped,
         model.unidentified,
         *(

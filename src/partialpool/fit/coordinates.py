@@ -51,7 +51,7 @@ class Coordinates:
     widths: np.ndarray
     eta: tuple[float, ...]
 
-    @property
+    @cached_property
     def free(self) -> list[int]:
         """Indices of the scales that are not fixed: one coordinate each, before correlations."""
         return [k for k, prior in enumerate(self.scales) if not prior.fixed]
@@ -149,11 +149,6 @@ class Coordinates:
             factors, log_cor = self.correlation_factors(u)
         sds, partial = values[:, 1:], np.tanh(u[:, len(self.free) :])
         return Theta(values[:, 0], sds, partial, sds[:, :, None] * factors), log_prior + log_cor
-
-    def covariance_factor(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sigma (S,), L (S, q, q), and the log prior with Jacobian (S,)."""
-        theta, log_prior = self.theta(u)
-        return theta.sigma, theta.L, log_prior
 
     def parameters(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations (S, 1 + q), sigma first, and correlation matrices (S, q, q)."""

@@ -12,15 +12,15 @@ from partialpool.design.families import OWN
 from partialpool.design.matrices import Design
 from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, integrated_fit, pymc_fit
-from partialpool.fit.exact_fit import drawn, explore, of_several, warm_up, with_effects
+from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_up, with_effects
 from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.regression import MOST_INTEGRATED, Regression
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
 FIT_STREAM, REFERENCE_STREAM = 1, 3
-#: Largest number of group effects drawn with a fit (draws x groups x columns), 8 bytes each, and
-#: with one that is there to be compared with.
-MAX_EFFECTS, FEW_EFFECTS = 100_000_000, 10_000_000
+#: Most group effects that are drawn with a fit (draws x groups x columns), 8 bytes each; more are
+#: drawn when they are asked for.
+MAX_EFFECTS = 8_000_000
 #: What is said of a fit of a family with a link that PyMC samples row by row.
 NOT_CERTIFIED = "sampled row by row, which is not certified"
 #: What is said of one whose group effects are integrated out.
@@ -45,7 +45,7 @@ def fit(
     """Draw from the posterior of a regression; `Model.fit` explains most arguments.
 
     An exact fit that is to be a `reference` for others looks for modes from places of its own, see
-    `exact_fit.population_draws`, and leaves out group effects of one factor from `FEW_EFFECTS` on.
+    `exact_fit.population_draws`.
     """
     method = method or ("exact" if regression.exact else "nutpie")
     if method not in METHODS:
@@ -136,7 +136,7 @@ def _certified(
         attrs |= {"route": f"{CERTIFIED}; NUTS without the effects: {_not_trusted(sample)}"}
     values = integrated_fit.drawn(regression, found.posterior, u)
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
-    if 0 < len(u) * n_effects(regression.design) <= (FEW_EFFECTS if reference else MAX_EFFECTS):
+    if 0 < len(u) * n_effects(regression.design) <= MAX_EFFECTS:
         values = with_effects(regression, values, seed)
     return values, stats, attrs
 
@@ -184,15 +184,14 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, reference
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
     attrs: dict[str, Any] = explored.attributes | {"tune": 0} | _of_sample(regression, sample)
     stats = {"lp": lp.reshape(chains, draws)}
-    effects = draws * chains * n_effects(design)
-    several = len(design.groupings) > 1
-    # those of several factors are dear to draw later, when the surrogate is gone
-    few = 0 < effects <= (FEW_EFFECTS if reference and not several else MAX_EFFECTS)
-    if several:
-        found, attrs["moments"] = of_several(design, explored, at, seed, draw=few)
+    few = draws * chains * n_effects(design) <= MAX_EFFECTS
+    if len(design.groupings) > 1:
+        found, attrs["moments"] = of_several(regression, explored, at, seed, draw=few)
         values |= {name: b.reshape(chains, draws, -1) for name, b in found.items()}
     elif few:
         values = with_effects(regression, values, seed)
+    else:
+        attrs["moments"] = moments(regression, values)
     return values, stats, attrs
 
 
@@ -243,12 +242,13 @@ def _tree(
     )
     observed = xr.Dataset({design.response: (("row",), design.y)})
     groups = {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
-    if moments := attrs.pop("moments", None):
+    if figures := attrs.pop("moments", None):
         groups["group_effects"] = xr.Dataset(
-            {name: (("figure", *dims[name]), figures) for name, figures in moments.items()},
+            {name: (("figure", *dims[name]), both) for name, both in figures.items()},
             {"figure": ["mean", "sd"]} | {g.dim: g.levels for g in design.groupings},
         )
     tree = xr.DataTree.from_dict(groups)
-    held = "draws" if dims.keys() <= variables.keys() else "left out"
+    left_out = [g.name for g in design.groupings if not set(g.effects) <= variables.keys()]
+    held = f"draws of {', '.join(left_out)} left out" if left_out else "draws"
     tree.attrs = attrs | ({"group_effects": held} if dims else {})
     return tree

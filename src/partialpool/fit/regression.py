@@ -32,6 +32,8 @@ from partialpool.fit.reduction import Factor, eliminate, noise_weights
 ALONE, ALONE_LINKED = 1e4, 10.0
 #: Varying coefficients that are integrated out of a family with a link.
 MOST_INTEGRATED = 1
+#: How far that width may vary, relative to itself, where it may not be fixed.
+TIGHT = 0.01
 
 
 class Regression:
@@ -57,7 +59,11 @@ class Regression:
         A sentence where the response is of a kind that this noise cannot make; else empty.
     unidentified : str
         A sentence where only the priors tell the noise from the group effects; else empty.
+    sampled : ThetaPosterior, optional
+        What the last exact fit of several factors sampled, by which effects are drawn later.
     """
+
+    sampled: exact.ThetaPosterior | None = None
 
     def __init__(
         self,
@@ -264,9 +270,17 @@ class Regression:
         _, Z, y = design.totals
         for name, size in zip(design.sd_names, Z.rms, strict=True):
             if name in alone:
-                wide = ALONE_LINKED / size if self.linked else ALONE * float(y.sd[0] / size)
-                other.priors[name] = Prior("Fixed", (float(wide),))
+                width = ALONE_LINKED / size if self.linked else ALONE * float(y.sd[0] / size)
+                # a ratio that is free can be interpolated, where the equations are dense
+                tight = Prior("Gamma", (TIGHT**-2, TIGHT**-2 / width))
+                other.priors[name] = tight if self._dense else Prior("Fixed", (float(width),))
         return other
+
+    @property
+    def _dense(self) -> bool:
+        """Whether an exact fit solves dense equations of the middle factors."""
+        several = len(self.design.groupings) > 1 and self.closed_form
+        return several and self.eliminated.n_middle > 0
 
     def with_response(self, y: np.ndarray) -> "Regression":
         """The same regression and priors for another response, such as a simulated one."""
@@ -277,7 +291,7 @@ class Regression:
     def with_design(self, design: Design) -> "Regression":
         """The same regression and priors for other rows or columns."""
         other = copy(self)
-        for name in ("cross", "eliminated", "theta_posterior", "integrated"):
+        for name in ("cross", "eliminated", "theta_posterior", "sampled", "integrated"):
             vars(other).pop(name, None)
         other.design = design
         return other

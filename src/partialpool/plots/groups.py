@@ -17,7 +17,7 @@ from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING, Fitted
 from partialpool.posterior.predictions import line, main_predictor
 from partialpool.posterior.responses import mean, observed
-from partialpool.posterior.varying import alone, estimable, grouping_of, named
+from partialpool.posterior.varying import alone, estimable, grouping_of, named, own_means
 
 #: Most groups that get a panel of their own; more are thinned evenly by size.
 MAX_PANELS = 18
@@ -206,9 +206,9 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         return Finding("group_lines", "Without a numeric predictor no lines can be drawn.")
     grouping = grouping_of(design, factor)
     none = alone(fitted, grouping)
-    ways = {"complete": fitted.ways["complete"], "none": none, "partial": fitted}
     coefficients = range(len(grouping.z_names))
     known = np.all([estimable(none, grouping, k) for k in coefficients], axis=0)
+    own = np.array([own_means(none, grouping, k) for k in coefficients])
     groups = chosen_groups(grouping)
     columns = min(6, len(groups))
     figure, panels = theme.panels(
@@ -223,16 +223,20 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         alike = [g.name for g in design.groupings if np.ptp(g.codes[mine]) == 0]
         averaged |= {g.name for g in design.groupings} - {*alike}
         panel.scatter(table.loc[mine, name], y[mine], s=9, color=theme.DATA, linewidths=0)
-        lines = {
-            way: _line(fit, new, alike) for way, fit in ways.items() if way != "none" or known[j]
-        }
-        low, high = interval(lines["partial"])
-        panel.fill_between(grid, low, high, color=theme.PARTIAL, alpha=0.2, linewidth=0)
-        for way, drawn in lines.items():
-            panel.plot(grid, drawn.mean(0), color=theme.COLORS[way], lw=1.4, label=POOLING[way])
+        drawn = _mean(fitted, new, alike)
+        lines = {"complete": _mean(fitted.ways["complete"], new, alike).mean(0)}
         if known[j]:
-            own = lines["none"].mean(0)
-            inside += bool(((own >= low) & (own <= high)).all())
+            others = [factor for factor in alike if factor != grouping.name]
+            lines["none"] = _line(none, new, others).mean(0) + grouping.rows(new)[0] @ own[:, j]
+            if model.linked:
+                lines["none"] = _mean(none, new, alike).mean(0)
+        lines["partial"] = drawn.mean(0)
+        low, high = interval(drawn)
+        panel.fill_between(grid, low, high, color=theme.PARTIAL, alpha=0.2, linewidth=0)
+        for way, middle in lines.items():
+            panel.plot(grid, middle, color=theme.COLORS[way], lw=1.4, label=POOLING[way])
+        if known[j]:
+            inside += bool(((lines["none"] >= low) & (lines["none"] <= high)).all())
         panel.set_title(f"{grouping.levels[j]} ({grouping.counts[j]:,})", fontsize=8, pad=2)
     pad = 0.08 * np.ptp(y)
     panels[0].set_ylim(y.min() - pad, y.max() + pad)
@@ -242,7 +246,7 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     figure.supylabel(_called(model), fontsize=10)
     theme.legend(figure)
     of = "All" if len(groups) == grouping.n_levels else f"{len(groups)} of {grouping.n_levels}"
-    own_lines = int(known[groups].sum())
+    own_lines, lacking = int(known[groups].sum()), np.isin(np.arange(len(known)), groups) & ~known
     says = (
         f"{of} groups of {grouping.name}, with their number of rows in brackets; the band is the "
         f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In {inside} of "
@@ -250,11 +254,11 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         "moves a group's line by less than its uncertainty. How far it draws all groups together "
         "is a matter of their spread, see the shrinkage."
     )
-    if own_lines < len(groups):
-        lacking = np.isin(np.arange(grouping.n_levels), groups) & ~known
+    if lacking.any():
+        other = "other cannot tell its" if lacking.sum() == 1 else "others cannot tell their"
         says += (
-            f" The other {len(groups) - own_lines} cannot tell their own line from their rows, so "
-            f"that none is drawn: {named(grouping, lacking)}."
+            f" The {other} own line from the rows, so that none is drawn: "
+            f"{named(grouping, lacking)}."
         )
     if averaged:
         says += f" Lines are for the average {' and '.join(sorted(averaged))}."
@@ -272,7 +276,7 @@ def of_factor(name: str, design: Design, grouping: Grouping) -> str:
 
 
 def _line(fitted: Fitted, table: pd.DataFrame, factors: Sequence[str]) -> np.ndarray:
-    """Draws (S, n) of the response's mean at rows, with the effects of some factors."""
+    """Draws (S, n) of the line at rows, with the effects of some factors."""
     design, values = fitted.model.design, fitted.values
     X, of_groups = design.rows(table)
     total = population_line(design, values, X) + design.offset_of(table)
@@ -280,7 +284,12 @@ def _line(fitted: Fitted, table: pd.DataFrame, factors: Sequence[str]) -> np.nda
         if grouping.name in factors:
             for k, effect in enumerate(grouping.effects):
                 total += values[effect][:, codes] * Z[:, k]
-    return mean(fitted.model, values, total)
+    return total
+
+
+def _mean(fitted: Fitted, table: pd.DataFrame, factors: Sequence[str]) -> np.ndarray:
+    """The same of the response's mean."""
+    return mean(fitted.model, fitted.values, _line(fitted, table, factors))
 
 
 def predictive_lines(fitted: Fitted, rng: np.random.Generator) -> Finding:

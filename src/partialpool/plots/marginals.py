@@ -204,8 +204,8 @@ def against_exact(
     means, far = comparison["z"].abs(), shown["wasserstein"].idxmax()
     says = (
         f"Over {len(comparison)} parameters and group effects the posterior means differ from the "
-        f"exact ones by at most {means.max():.1f} Monte Carlo errors ({means.idxmax()}), where "
-        f"chance alone gives about {_expected_extreme(len(means)):.1f}. The farthest marginal is "
+        f"{'certified' if fitted.model.linked else 'exact'} ones by at most {means.max():.1f} "
+        f"Monte Carlo errors ({means.idxmax()}), where chance alone gives about {_expected_extreme(len(means)):.1f}. The farthest marginal is "
         f"that of **{far}**, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations "
         "away."
     )
@@ -217,14 +217,11 @@ def against_exact(
 
 def _certified(fitted: Fitted) -> str:
     """Whether a fit of a family with a link is certified, in words."""
-    attrs = fitted.attrs
-    if "integral_error_max" not in attrs:
-        return (
-            f"With `family: {fitted.model.family}` there is no closed form, and these draws are "
-            f"held against none: {attrs['route']}. R-hat, effective draws and divergences, among "
-            "the checks, are all that vouches for them."
-        )
-    return str(attrs["route"])
+    return (
+        f"With `family: {fitted.model.family}` and these groups there is no certified posterior to "
+        f"hold the fit against: {fitted.attrs['route']}. R-hat, effective draws and divergences, "
+        "among the checks, are all that vouches for these draws."
+    )
 
 
 def _expected_extreme(n: int) -> float:

@@ -154,7 +154,7 @@ def pit(model: Regression, left_out: LeftOut) -> Finding:
     axes.set_ylabel("ECDF minus uniform")
     check = data_fit.calibration_check(left_out)
     tails = np.mean((left_out.pit < 0.05) | (left_out.pit > 0.95))
-    word = "gives no reason to doubt it" if check["passed"] else "speaks against it"
+    word = "does not reject that" if check["passed"] else "rejects that"
     says = (
         f"If the predictions are calibrated the {n:,} probabilities are uniform; a "
         f"Kolmogorov–Smirnov test {word} (p = {check['value']:.2g}, limit {data_fit.LEVEL:g}). "
@@ -234,12 +234,12 @@ def _noise_in_words(model: Regression, left_out: LeftOut, grouping: Grouping) ->
         return ""
     found = data_fit.spreads(model, left_out, grouping)
     away = pd.Series({grouping.levels[code]: values.mean() for code, values in found.items()})
-    same = "could well be" if data_fit.noise_check(p, "group")["passed"] else "is hardly"
+    word = "does not reject" if data_fit.noise_check(p, "group")["passed"] else "rejects"
     return (
         f"Residuals lie farthest from their group's median in {grouping.name} {away.idxmax()} "
-        f"({away.max():.2f} on average) and closest in {away.idxmin()} ({away.min():.2f}); the "
-        f"groups' noise {same} the same (Brown and Forsythe's test of these distances, "
-        f"p = {p:.2g}, limit {data_fit.LEVEL:g})."
+        f"({away.max():.2f} on average) and closest in {away.idxmin()} ({away.min():.2f}); Brown "
+        f"and Forsythe's test of these distances {word} that groups are as noisy alike "
+        f"(p = {p:.2g}, limit {data_fit.LEVEL:g})."
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
+from partialpool.data.text import capital, percent
 from partialpool.plots import theme
 from partialpool.plots.groups import of_factor, spread
 from partialpool.posterior import effects
@@ -17,6 +18,7 @@ from partialpool.posterior.varying import (
     alone,
     estimable,
     grouping_of,
+    own_means,
     too_uncertain,
     varying,
 )
@@ -53,15 +55,15 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     grouping = grouping_of(fitted.model.design, factor)
     none = alone(fitted, grouping)
     partial, separate = varying(fitted, grouping), varying(none, grouping)
+    alike: dict[str, np.ndarray] = {}
     figure, panels = theme.panels(len(partial), len(partial), (4.6, 3.6))
-    sentences, left = [], []
+    sentences = []
     for k, (panel, ours, own) in enumerate(zip(panels, partial, separate, strict=True)):
-        values, x, less = ours.total, own.total.mean(0), ""
+        values, x, less = ours.total, own.line.mean(0) + own_means(none, grouping, k), ""
         if ours.explained:
             values, x = ours.deviation, x - ours.line.mean(0)
             less = f" less that of the line with {' and '.join(ours.explained)}"
-        known = estimable(none, grouping, k)
-        left.append(too_uncertain(ours.name, grouping, known))
+        known = alike[ours.name] = estimable(none, grouping, k)
         y, (low, high) = values.mean(0), interval(values)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
         panel.set(
@@ -70,7 +72,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         )
         panel.set_title(less.removeprefix(" "), loc="left", fontsize=9)
         if known.sum() < 2:
-            sentences.append(f"no two groups know **{ours.name}** on their own")
+            sentences.append(f"no two groups know their **{ours.name}** on their own")
             continue
         panel.vlines(x[known], low[known], high[known], color=theme.PARTIAL, alpha=0.3)
         sizes = 12 + 60 * grouping.counts[known] / grouping.counts.max()
@@ -80,12 +82,12 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         panel.plot(ends, ends, color=theme.NONE, lw=1.4, label="no pooling")
         before, after = np.std(x[known]), np.std(y[known])
         sentences.append(
-            f"the spread of **{ours.name}**{less} over groups of {grouping.name} shrinks by "
+            f"the spread of the **{ours.name}**{less} over groups of {grouping.name} shrinks by "
             f"{1 - after / before:.0%}, from {before:.3g} to {after:.3g}"
         )
     theme.legend(figure)
     says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of the groups' means)."
-    says = " ".join([says, *filter(None, left)])
+    says = f"{says} {too_uncertain(grouping, alike)}".strip()
     what = "Partially pooled against unpooled group coefficients."
     return theme.finding(of_factor("shrinkage", fitted.model.design, grouping), figure, what, says)
 
@@ -121,14 +123,14 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         apart = int(((low > 0) | (high < 0)).sum())
         levels = grouping.levels
         says.append(
-            f"**{one.name}** of {grouping.name}{with_line} goes from {middle.min():.3g} "
+            f"the **{one.name}** of {grouping.name}{with_line} goes from {middle.min():.3g} "
             f"({levels[middle.argmin()]}) to {middle.max():.3g} ({levels[middle.argmax()]}), and "
             f"for {apart} of {J:,} groups the interval of the deviation from the population's line "
             "leaves out zero"
         )
     theme.legend(figure)
     few = "" if J <= MAX_ROWS else f" Of {J:,} groups {MAX_ROWS} are shown, evenly spread."
-    text = f"{'; '.join(says)}. Intervals are {PROBABILITY:.0%} equal-tailed.{few}"
+    text = f"{capital('; '.join(says))}. Intervals are {PROBABILITY:.0%} equal-tailed.{few}"
     if len(fitted.model.design.groupings) > 1:
         text += (
             " Coefficients are for the average group of other factors, deviations by themselves."
@@ -145,7 +147,7 @@ def _population(panel: Any, one: Varying, order: np.ndarray) -> None:
         panel.scatter(one.line.mean(0)[order], np.arange(len(order)), label=label, **style)
         return
     centre = one.total.mean(1)
-    label = f"{PROBABILITY:.0%} interval of that mean"
+    label = f"{percent(PROBABILITY)} interval of that mean"
     panel.axvline(centre.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
     panel.axvspan(*interval(centre), color=theme.COMPLETE, alpha=0.25, lw=0, label=label)
 
@@ -167,7 +169,7 @@ def variance(fitted: Fitted, rows: np.ndarray) -> Finding:
     axes.scatter(table["mean"], places, color=theme.PARTIAL, s=24, zorder=3)
     axes.set_yticks(places, list(table.index))
     axes.set(xlim=(0, 1), ylim=(-0.6, len(table) - 0.4))
-    axes.set_xlabel(f"share of variance, with its {PROBABILITY:.0%} interval")
-    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.set_xlabel(f"share of variance, with its {percent(PROBABILITY)} interval")
+    axes.xaxis.set_major_formatter(lambda x, _: percent(x))
     description = f"Intervals of {len(table)} shares of variance. {found.sentence}"
     return replace(found, figure=figure, description=description)

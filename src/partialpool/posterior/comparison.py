@@ -10,7 +10,7 @@ from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
-from partialpool.posterior.names import readable
+from partialpool.posterior.names import of_coefficient, readable
 from partialpool.posterior.varying import estimable, own_means, too_uncertain
 
 #: Difference of log evidences that is worth more than a bare mention (Kass & Raftery 1995).
@@ -36,18 +36,19 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
     design, columns, says = model.design, {}, [_evidence(ways)]
     groupings = {unpooled_key(design, grouping): grouping for grouping in design.groupings}
     for way, fitted in ways.items():
-        known = [name for name in _compared(model) if name in fitted.dataset]
+        common = [name for name in _compared(model) if name in fitted.dataset]
         figures = pd.DataFrame(columns=["mean", "sd"], dtype=float)
-        if known:
-            figures = checks.summarize(fitted.dataset, known)[["mean", "sd"]]
+        if common:
+            figures = checks.summarize(fitted.dataset, common)[["mean", "sd"]]
         if grouping := groupings.get(way):
-            mixed = design.absorbed(grouping)
+            mixed, known = design.absorbed(grouping), {}
             for k, name in enumerate(grouping.z_names):
                 if sum(at == k for at, _ in mixed.values()) <= 1:
                     able = estimable(fitted, grouping, k)
-                    says.append(too_uncertain(name, grouping, able))
+                    known[of_coefficient(model, draws.coefficient(name))] = able
                     means = own_means(fitted, grouping, k)[able]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
+            says.append(too_uncertain(grouping, known))
         columns[way_name(way), "mean"] = figures["mean"]
         columns[way_name(way), "sd over groups" if grouping else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
@@ -142,10 +143,16 @@ def noise_in_words(fitted: Fitted) -> str:
     says = ""
     if "nu" in model.parameters:
         nu = ours.loc["nu"]
-        tail = "far from" if nu["q95"] < 10 else "close to" if nu["q05"] > 20 else "perhaps not"
+        tail = (
+            "far from Gaussian (the interval ends below 10)"
+            if nu["q95"] < 10
+            else "close to Gaussian (the interval begins above 20)"
+            if nu["q05"] > 20
+            else "perhaps not Gaussian (the interval neither ends below 10 nor begins above 20)"
+        )
         says = (
             f"The degrees of freedom are {nu['mean']:.1f} (90 % interval {nu['q05']:.1f} to "
-            f"{nu['q95']:.1f}): the noise is {tail} Gaussian. "
+            f"{nu['q95']:.1f}): the noise is {tail}. "
         )
     if not moved:
         return says

@@ -4,18 +4,21 @@ A fit can be computed perfectly and be one of a model that does not suit the dat
 has a threshold, and the sentence on a page is made from the same check, so that the two agree.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from partialpool.data.text import in_words
 from partialpool.design.families import RESPONSES
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, predictions, sensitivity
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import LeftOut
+from partialpool.posterior.names import readable
 from partialpool.posterior.verdict import DataVerdict, missed, one
 
 #: Probability with which data from the model itself miss each check that is a test.
@@ -72,7 +75,8 @@ def check(
         *residual_checks(fitted.model, left_out),
         calibration_check(left_out),
         *missed("Response", fitted.model.mismatch),
-        conflict_check(sensitivity.power_scaling(fitted)),
+        *missed("Labels of groups", fitted.model.design.nesting),
+        conflict_check(sensitivity.power_scaling(fitted), readable(fitted.model)),
     ]
     return DataVerdict(found)
 
@@ -194,9 +198,9 @@ def calibration_check(left_out: LeftOut) -> dict[str, Any]:
     return one("Calibration", p, "≥", LEVEL, meaning, remedy)
 
 
-def conflict_check(sensitivities: pd.DataFrame) -> dict[str, Any]:
+def conflict_check(sensitivities: pd.DataFrame, called: Mapping[str, str]) -> dict[str, Any]:
     """Whether prior and data pull a parameter apart."""
-    names = sensitivity.conflicts(sensitivities)
+    names = [in_words(name, called) for name in sensitivity.conflicts(sensitivities)]
     which = f": {', '.join(names)}" if names else ""
     meaning = f"parameters that prior and data pull to opposite sides{which}; none should be"
     remedy = "say why the prior is meant, or widen it"

@@ -14,7 +14,7 @@ from partialpool.fit.exact_fit import with_effects
 from partialpool.fit.regression import Regression
 
 #: Most group effects drawn on demand, 8 bytes each.
-MAX_EFFECTS = 40_000_000
+MAX_EFFECTS = 8_000_000
 #: The three ways to pool, as they are called in every figure and table.
 POOLING = {"complete": "complete pooling", "none": "no pooling", "partial": "partial pooling"}
 
@@ -62,11 +62,15 @@ class Fitted:
         Effects that the fit left out, because the groups are very many, are drawn now, given the
         rest; of fewer draws where memory would not hold them.
         """
-        dataset, complete = self.dataset, self._has_effects
-        if not complete:
-            dataset = thinned(dataset, max(1, MAX_EFFECTS // fitting.n_effects(self.model.design)))
-        values = _arrays(dataset)
-        return values if complete else with_effects(self.model, values, self.seed)
+        if self._has_effects:
+            return self.held
+        most = max(1, MAX_EFFECTS // fitting.n_effects(self.model.design))
+        return with_effects(self.model, self.thinned(most).held, self.seed)
+
+    @cached_property
+    def held(self) -> dict[str, np.ndarray]:
+        """Those of `values` that the posterior holds: (S,), or (S, J)."""
+        return _arrays(self.dataset)
 
     @property
     def _has_effects(self) -> bool:
@@ -120,9 +124,10 @@ class Fitted:
     def reference(self) -> "Fitted | None":
         """The exact fit to hold this one against, from another stream and other starting places.
 
-        None where there is none, as with noise that is not Gaussian.
+        None where there is none, as with Student's t, or of several factors with a link; nor where
+        the integral over group effects cannot be certified.
         """
-        if not self.model.closed_form:
+        if not (self.model.closed_form or self.model.certifiable):
             return None
         return Fitted.of(self.model, seed=fitting.another_seed(self.seed), reference=True)
 

@@ -14,12 +14,9 @@ from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, responses
 from partialpool.posterior.contrasts import contrasts, predictors, response
 from partialpool.posterior.effects import Change, average_changes, ratio
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import NORMAL, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_in_words
-
-#: Standard normal quantiles between which the middle 90 % of groups lie: plus and minus this.
-MIDDLE = 1.6449
 
 
 def headline(fitted: Fitted, noise: Finding | None = None) -> str:
@@ -172,7 +169,7 @@ def _linked_average(fitted: Fitted) -> str:
 def _linked_range(fitted: Fitted, grouping: Grouping) -> str:
     """How groups differ in level: on the link's scale, and their middle 90 % on the response's."""
     model, between, line = fitted.model, _between(fitted, grouping), _typical(fitted)
-    ends = [responses.mean(model, fitted.population, line + k * between) for k in (-MIDDLE, MIDDLE)]
+    ends = [responses.mean(model, fitted.population, line + k * between) for k in (-NORMAL, NORMAL)]
     low, high = (rounded(float(end.mean()), float(end.std())) for end in ends)
     groups, place = groups_in_words(model, grouping), ""
     if predictors(model):
@@ -234,7 +231,7 @@ def _range(
     fitted: Fitted, grouping: Grouping, values: np.ndarray, between: np.ndarray, sign: int
 ) -> str:
     """The range of the middle 90 % of groups."""
-    ends = sorted(sign * float((values + k * between).mean()) for k in (-MIDDLE, MIDDLE))
+    ends = sorted(sign * float((values + k * between).mean()) for k in (-NORMAL, NORMAL))
     low, high = (rounded(end, float(between.mean())) for end in ends)
     unit = _unit(fitted.model)
     groups = groups_in_words(fitted.model, grouping)

@@ -18,7 +18,7 @@ import xarray as xr
 from scipy import stats
 
 from partialpool.fit import mixed_equations
-from partialpool.fit.exact_fit import coefficients, covariance_root
+from partialpool.fit.exact_fit import coefficients, covariance_root, given_draws, interpolated
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
 from partialpool.posterior.finding import Finding
@@ -92,11 +92,11 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     model, design = fitted.model, fitted.model.design
     rows = draws.some_rows(design, MAX_ROWS, seed)
     y, most = design.y[rows], DRAWS
-    if model.family == "gaussian" and len(design.groupings) > 1:
+    if model.family == "gaussian" and len(design.groupings) > 1 and not interpolated(model):
         most = mixed_equations.affordable(design, DRAWS, len(rows))
     thin = fitted.thinned(most)
     if model.family == "gaussian":
-        mean, sd = _without(model, thin.population, rows)
+        mean, sd = _without(model, thin.held, rows)
         noise = stats.norm(mean, sd)
         log, below = noise.logpdf(y), noise.cdf(y)
     else:
@@ -164,6 +164,9 @@ def _without(
         return y - left, noise
     if len(design.groupings) == 1:
         mean, variance = _group_part(model, sigma, beta, covariance_root(design, values), rows)
+    elif interpolated(model) and (effects := given_draws(model, values)) is not None:
+        Z, codes = zip(*((g.Z[rows], g.codes[rows]) for g in design.groupings), strict=True)
+        mean, variance = effects.at_rows(Z, codes)
     else:
         roots = [covariance_root(grouping, values) for grouping in design.groupings]
         mean, variance = mixed_equations.group_part(design, sigma, roots, beta, rows)

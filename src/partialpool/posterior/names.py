@@ -3,8 +3,8 @@
 import re
 from itertools import pairwise
 
-from partialpool.data.text import plural
-from partialpool.design.matrices import Grouping
+from partialpool.data.text import listed, plural
+from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import coefficient
 
@@ -15,10 +15,10 @@ def readable(model: Regression) -> dict[str, str]:
     Such as ``{"Days|Subject_sigma": "sd of the slope of Days between subjects"}``. The short names
     are those of the posterior and of ``summary.json``.
     """
-    names = {name: _coefficient(model, name) for name in model.design.x_names}
+    names = {name: of_coefficient(model, name) for name in model.design.x_names}
     for grouping in model.design.groupings:
         groups = groups_in_words(model, grouping)
-        varying = [_coefficient(model, coefficient(name)) for name in grouping.z_names]
+        varying = [of_coefficient(model, coefficient(name)) for name in grouping.z_names]
         for what, effect, sd in zip(varying, grouping.effects, grouping.sd_names, strict=True):
             names[effect] = f"{what} of {model.words(grouping.name)}"
             names[sd] = f"sd of the {what} between {groups}"
@@ -32,7 +32,13 @@ def readable(model: Regression) -> dict[str, str]:
     return {name: what for name, what in names.items() if name != what}
 
 
-def _coefficient(model: Regression, name: str) -> str:
+def sizes(design: Design) -> str:
+    """How many rows a design has, in how many groups of each factor."""
+    groups = [f"{grouping.n_levels:,} groups of {grouping.name}" for grouping in design.groupings]
+    return f"{design.n_rows:,} rows" + (f" in {listed(groups)}" if groups else "")
+
+
+def of_coefficient(model: Regression, name: str) -> str:
     """A coefficient: "slope of Days", "sex: M", "interaction of age and sex: M"."""
     if name == "Intercept":
         return "intercept"

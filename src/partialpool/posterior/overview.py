@@ -9,11 +9,12 @@ from partialpool.design.default_priors import resolve
 from partialpool.design.families import LINKS
 from partialpool.design.formula import read, used_columns, variables
 from partialpool.design.matrices import Design, Grouping
+from partialpool.design.priors import Prior
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import coefficient
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import readable
+from partialpool.posterior.names import readable, sizes
 from partialpool.posterior.predictions import group_columns
 
 NOISE = {
@@ -125,16 +126,13 @@ def columns(model: Regression) -> Finding:
 def priors(model: Regression) -> Finding:
     """The formula with its rows and groups, and the prior of every parameter."""
     design = model.design
-    sizes = [f"{g.n_levels:,} groups of {g.name}" for g in design.groupings]
-    groups = f" in {' and '.join(sizes)}" if sizes else ""
     known = f"; standard errors in {model.se}" if model.se else ""
     noise = "; noise with Student's t distribution" if model.family == "student" else ""
     if model.linked:
         noise = f"; family {model.family} with the {LINKS[model.family]} link{_answers(model)}"
-    says = f"`{model.formula}`: {design.n_rows:,} rows{groups}{known}{noise}. Read as "
+    says = f"`{model.formula}`: {sizes(design)}{known}{noise}. Read as "
     says += f"`{design.written}`."
-    # fixed at zero: noise that a model with known standard errors does not have
-    given = {n: str(p) for n, p in model.priors.items() if not (p.fixed and p.arguments[0] == 0)}
+    given = {name: str(prior) for name, prior in _priors(model).items()}
     table = pd.DataFrame({"parameter": list(given), "prior": list(given.values())})
     if any(prior.startswith("Normal(") for prior in given.values()):
         says += " The second number of a Normal prior is a standard deviation."
@@ -144,6 +142,11 @@ def priors(model: Regression) -> Finding:
     ]
     words = " ".join([says, *remarks])
     return Finding("priors", words, table=table, index=False, names=readable(model))
+
+
+def _priors(model: Regression) -> dict[str, Prior]:
+    """The priors, but for that of noise which a model with known standard errors does not have."""
+    return {n: p for n, p in model.priors.items() if not (p.fixed and p.arguments[0] == 0)}
 
 
 def _constant_in_groups(design: Design, values: pd.Series) -> bool:
@@ -295,12 +298,13 @@ def guideline(fitted: Fitted) -> Finding:
 def _priors_in_words(model: Regression) -> list[str]:
     """Where the priors come from, and what is left to say of those that were set."""
     defaults = resolve(model.design, None, model.family)
-    given = [n for n, prior in model.priors.items() if n not in defaults or defaults[n] != prior]
+    priors = _priors(model)
+    given = [n for n, prior in priors.items() if n not in defaults or defaults[n] != prior]
     called = readable(model)
     # a bar would end a cell of the table
     names = [called.get(name, name).replace("|", r"\|") for name in given]
     words = [f"you set {listed(names)}: say why"] if given else []
-    if len(given) < len(model.priors):
+    if len(given) < len(priors):
         words.append(f"{'the others' if given else 'all'} are defaults, scaled to the data")
     return words
 

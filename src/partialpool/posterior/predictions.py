@@ -1,5 +1,6 @@
 """What a model predicts: chosen rows, of groups old and new, and data like those it has seen."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,8 @@ UNSEEN = ("refuse", "population")
 REPLICATIONS, REPLICATED = 400, 4_000_000
 #: What to do with levels that were not in the data; for all factors alike, or factor by factor.
 Unseen = str | Mapping[str, str]
+#: Names of groups made up to be new.
+NEW = r"new( \d+)?"
 #: Draws from the prior: a data set each.
 PRIOR_SETS = 200
 
@@ -210,14 +213,23 @@ def main_predictor(model: Regression) -> str | None:
     return None
 
 
-def row_names(rows: pd.DataFrame) -> list[str]:
-    """What to call each row: its values, those that all rows share left out."""
+def row_names(rows: pd.DataFrame, model: Regression | None = None) -> list[str]:
+    """What to call each row: its values, those that all rows share left out.
+
+    A group that the data of the `model` do not have is said to be a new one.
+    """
     varying = [c for c in rows.columns if len(rows[c].unique()) > 1] or list(rows.columns)
+    factors = [] if model is None else group_columns(model.design)
+    known = {c: set(model.table[c].astype(str)) for c in factors if model is not None}
+
+    def name(column: str, value: Any) -> str:
+        if column in known and str(value) not in known[column]:
+            called = "" if re.fullmatch(NEW, str(value)) else f" ({value})"
+            return f"a new {column}{called}"
+        return f"{column} {value:.4g}" if isinstance(value, float) else f"{column} {value}"
+
     return [
-        ", ".join(
-            f"{c} {value:.4g}" if isinstance(value, float) else f"{c} {value}"
-            for c, value in zip(varying, row, strict=True)
-        )
+        ", ".join(name(c, value) for c, value in zip(varying, row, strict=True))
         for row in rows[varying].itertuples(index=False)
     ]
 
@@ -292,7 +304,7 @@ def statistics(
             found[f"sd of group means{of}"] = partial(_sd_of_means, codes)
             if not model.linked or model.spreads:
                 found[f"largest sd within a group{of}"] = partial(_largest_sd, codes)
-    if len(found) > 2:
+    if len(found) > 2 or model.linked:
         return found
     return found | {
         "standard deviation": lambda y: y.std(1),

@@ -7,7 +7,7 @@ import arviz_stats as azs
 import numpy as np
 import pandas as pd
 
-from partialpool.fit import exact, mixed_equations
+from partialpool.fit import exact, integrated_fit, mixed_equations
 from partialpool.fit.exact_fit import coefficients, covariance_root, n_draws
 from partialpool.posterior import responses
 from partialpool.posterior.finding import Finding
@@ -29,7 +29,8 @@ def power_scaling(fitted: Fitted) -> pd.DataFrame:
     """ArviZ's `psense_summary` of every parameter that is no group effect, and where it is pulled.
 
     The likelihood that is scaled is that of the rows with the group effects integrated out where
-    the noise is Gaussian, and given the effects elsewhere; the prior that of the parameters.
+    the noise is Gaussian or the integral is certified, and given the effects elsewhere; the prior
+    that of the parameters.
 
     A sensitivity is a distance and has no sign: a parameter may follow both because they agree. Of
     a conflict is spoken here where they move its mean to opposite sides.
@@ -94,6 +95,10 @@ def _log_prior(fitted: Fitted) -> np.ndarray:
 
 def _log_likelihood(fitted: Fitted) -> np.ndarray:
     model, design = fitted.model, fitted.model.design
+    if model.certifiable:
+        values = fitted.population
+        place = integrated_fit.as_values(model, values, covariance_root(design, values))
+        return integrated_fit.log_likelihood(model, place).sum(1)
     if model.family != "gaussian":
         return responses.summed(model, fitted.values, np.arange(len(design.y)))
     values = fitted.population

@@ -1,14 +1,17 @@
 """The coefficients of each group, beside what the population's line says of the group."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from partialpool.data.text import listed
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.exact import effect_moments
 from partialpool.fit.exact_fit import coefficients, covariance_root, n_draws
 from partialpool.posterior import draws
 from partialpool.posterior.fitted import Fitted, unpooled_key
+from partialpool.posterior.names import of_coefficient
 
 #: Share of the width of the prior of no pooling from which on a group's own estimate is that prior;
 #: of a family with a link, whose width is of the order of what groups can tell.
@@ -24,7 +27,7 @@ class Varying:
     Attributes
     ----------
     name : str
-        Of the coefficient, such as ``Intercept``.
+        Of the coefficient in words, such as ``intercept`` or ``slope of Days``.
     explained : tuple of str
         Predictors of the group, or their products with a varying column, that the line takes in:
         no group on its own can tell them from its own coefficient (`Design.absorbed`).
@@ -86,7 +89,7 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
             if other.name != grouping.name and z_name in other.z_names:
                 effect = values[other.effect(other.z_names.index(z_name))]
                 line = line + effect.mean(1, keepdims=True)
-        name = draws.coefficient(z_name)
+        name = of_coefficient(fitted.model, draws.coefficient(z_name))
         found.append(Varying(name, tuple(explained), line, values[grouping.effect(k)]))
     return found
 
@@ -98,7 +101,7 @@ def estimable(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
     (`ALONE_LINKED` with a link); some rows so few or so close together that their estimate is more
     than `UNCERTAIN` times as uncertain as that of the median group that has one.
     """
-    width = none.model.priors[grouping.sd_names[k]].arguments[0]
+    width = none.population[grouping.sd_names[k]].mean()
     sd = none.values[grouping.effect(k)].std(0)
     known = sd < (PRIOR_LINKED if none.model.linked else PRIOR) * width
     return known & (sd <= UNCERTAIN * np.median(sd[known])) if known.any() else known
@@ -124,13 +127,22 @@ def named(grouping: Grouping, some: np.ndarray, most: int = 4) -> str:
     return ", ".join(labels[:most]) + more
 
 
-def too_uncertain(z_name: str, grouping: Grouping, known: np.ndarray) -> str:
-    """Of which groups a coefficient is left out as not `estimable`; empty where of none."""
-    out = int((~known).sum())
-    if not out:
-        return ""
-    groups = f"{out:,} {'group' if out == 1 else 'groups'} of {grouping.name}"
-    return (
-        f"Too uncertain alone, and left out: {draws.coefficient(z_name)} of {groups} "
-        f"({named(grouping, ~known)})."
-    )
+def too_uncertain(grouping: Grouping, known: Mapping[str, np.ndarray]) -> str:
+    """Of which groups coefficients are left out as not `estimable`; empty where of none.
+
+    Parameters
+    ----------
+    grouping : Grouping
+    known : mapping of str to (J,) bool array
+        Words for a coefficient -> the groups that know theirs.
+    """
+    alike: dict[bytes, list[str]] = {}
+    for name, able in known.items():
+        if not able.all():
+            alike.setdefault(able.tobytes(), []).append(name)
+    parts = []
+    for names in alike.values():
+        out = ~known[names[0]]
+        groups = f"{out.sum():,} {'group' if out.sum() == 1 else 'groups'} of {grouping.name}"
+        parts.append(f"{listed(names)} of {groups} ({named(grouping, out)})")
+    return f"Too uncertain alone, and left out: {'; '.join(parts)}." if parts else ""

@@ -302,20 +302,49 @@ def run(
     pandas.DataFrame
         As `run_batch`, all batches in order.
     """
-    from tqdm.auto import tqdm
-
     if plan.method not in FITS:
         raise ValueError(
             f"A study of many data sets is fitted by {' or '.join(FITS)}, not {plan.method!r}: "
             "the other methods would compile anew for each."
         )
-    cache = cache or paths.cache_folder("studies") or paths.CACHE / "studies"
-    place = cache / digest(plan, seed)
-    files = [place / f"{k}.parquet" for k in range(-(-data_sets // BATCH))]
+    return in_batches(
+        partial(_batch, plan, seed),
+        digest(plan, seed),
+        -(-data_sets // BATCH),
+        BATCH,
+        workers=workers,
+        cache=cache,
+        progress=progress,
+    )
+
+
+def _batch(plan: Plan, seed: int, number: int) -> pd.DataFrame:
+    return run_batch(plan, seed, number, BATCH)
+
+
+def in_batches(
+    make: Callable[[int], pd.DataFrame],
+    key: str,
+    batches: int,
+    size: int,
+    *,
+    workers: int | None = None,
+    cache: Path | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Tables that `make` gives for the numbers below `batches`, over all processors, in order.
+
+    Each is kept below the cache, in a folder named by `key`, and not made again; `size` is the
+    number of data sets in one. The other arguments are those of `run`.
+    """
+    from tqdm.auto import tqdm
+
+    place = (cache or paths.cache_folder("studies") or paths.CACHE / "studies") / key
+    files = [place / f"{k}.parquet" for k in range(batches)]
     missing = [k for k, file in enumerate(files) if not file.exists()]
     workers = workers or int(os.environ.get("NUMBA_NUM_THREADS", os.cpu_count() or 1))
-    done = _done(partial(_keep, plan, seed, place), missing, workers)
-    title = f"{len(missing) * BATCH:,} data sets"
+    done = _done(partial(_keep, make, place), missing, workers)
+    title = f"{len(missing) * size:,} data sets"
     hidden = not progress or not missing
     for _ in tqdm(done, title, len(missing), unit="batch", disable=hidden):
         pass
@@ -338,10 +367,9 @@ def _done(keep: Callable[[int], None], missing: list[int], workers: int) -> Iter
             raise
 
 
-def _keep(plan: Plan, seed: int, place: Path, number: int) -> None:
+def _keep(make: Callable[[int], pd.DataFrame], place: Path, number: int) -> None:
     """Do one batch and keep it."""
-    table = run_batch(plan, seed, number, BATCH)
-    paths.write(place / f"{number}.parquet", table.to_parquet())
+    paths.write(place / f"{number}.parquet", make(number).to_parquet())
 
 
 def digest(plan: Plan, seed: int) -> str:
