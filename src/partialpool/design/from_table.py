@@ -128,10 +128,11 @@ def build(
             for term, made in zip(found.terms, varying, strict=True)
         ),
     ]
+    trials_of = f" | trials({found.trials})" if found.trials else ""
     design = Design(
         formula=formula,
         response=safe(answer),
-        written=f"{answer} ~ {' + '.join(written)}",
+        written=f"{answer}{trials_of} ~ {' + '.join(written)}",
         y=y,
         X=X,
         x_names=x_names,

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from partialpool.data.text import in_words
+from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
 from partialpool.posterior.agreement import FALSE_ALARM, explained
 from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
@@ -38,6 +39,8 @@ MEANING = {
     "Energy (BFMI)": "how well momentum refreshes explore the energy; limit of Betancourt (2017)",
     "Pareto k̂": "tail of the importance weights of the exact fit; limit of Vehtari et al. (2024)",
     "Effective draws": "importance sampling's own count for the exact fit; as many as of chains",
+    "Integral": "error of the log likelihood by the integral over group effects, K nodes against "
+    "2K + 1 at the draws, largest of them summed over groups",
     "Evidence twice": "two proposals agree on the evidence, difference in standard errors; chance "
     "alone is above the limit once in 16,000 fits",
 }
@@ -122,6 +125,12 @@ def how_fitted(fitted: Fitted) -> str:
         says += (
             f"The log evidence is {attrs['log_evidence']:.3f} with Monte Carlo error "
             f"{attrs['log_evidence_se']:.3f}. "
+        )
+    if "integral_error_max" in attrs:
+        says += (
+            f"Group effects are integrated out numerically with {attrs['nodes_mean']:.0f} nodes a "
+            f"group on average; the log likelihood is right to {attrs['integral_error_max']:.1g} "
+            f"(more than {LIMIT:.0e} is not called certified). "
         )
     return says + "Intervals from 5 % to 95 % are equal-tailed."
 
@@ -223,6 +232,8 @@ def verdict(
             ("Effective draws", attrs["effective_draws"], "≥", MIN_ESS, ""),
             ("Evidence twice", abs(attrs["evidence_gap"]), "≤", MAX_GAP, ""),
         ]
+    if "integral_error_max" in attrs:
+        found.append(("Integral", attrs["integral_error_max"], "≤", LIMIT, ""))
     checks = [
         one(name, value, sense, limit, MEANING[name].format(in_words(at, called)))
         for name, value, sense, limit, at in found

@@ -23,6 +23,7 @@ from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted, way_name
+from partialpool.posterior.responses import Rows, observed
 
 #: Most rows that are left out in turn; of more, a random sample.
 MAX_ROWS = 2000
@@ -38,6 +39,8 @@ FEW_DRAWS_LIMIT = 0.7
 LOST = 100.0
 #: Numbers in a scratch array.
 CHUNK = 10_000_000
+#: Key of the stream that spreads discrete responses over their probability.
+STREAM = 13
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ class LeftOut:
     elpd : arviz_stats.ELPDData
         ArviZ's estimate of the expected log predictive density, with Pareto k by row.
     pit : (n,) array
-        Probability that a prediction for the row, made without it, is at most the row.
+        Probability that a prediction for the row, made without it, is at most the row; of counts
+        and answers a random share of the row's own probability is taken, see `Rows.below`.
     mean, sd : (n,) arrays
-        Of that prediction.
+        Of that prediction, on the scale of `responses.observed`.
     rows : (n,) int array
         The rows that were left out.
     of : int
@@ -94,17 +98,21 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     if model.family == "gaussian":
         mean, sd = _without(model, thin.held, rows)
         noise = stats.norm(mean, sd)
+        log, below = noise.logpdf(y), noise.cdf(y)
     else:
         values = thin.values
-        mean, sd = draws.line(design, values, rows), draws.noise(design, values, rows)
-        noise = stats.t(values["nu"][:, None], mean, sd)
-    elpd = psis(thin.with_densities(log_likelihood=noise.logpdf(y)))
+        told = Rows(model, values, draws.line(design, values, rows), rows)
+        mean, sd = told.moments()
+        stream = np.random.SeedSequence(seed, spawn_key=(STREAM,))
+        log, below = told.log_density(), told.below(np.random.default_rng(stream))
+        y = observed(model, rows)
+    elpd = psis(thin.with_densities(log_likelihood=log))
     weights = np.exp(elpd.log_weights.transpose("chain", "draw", "row").to_numpy())
     weights = weights.reshape(-1, len(rows))
     weights /= weights.sum(0)
     predicted = (weights * mean).sum(0)
     variance = (weights * (sd**2 + (mean - predicted) ** 2)).sum(0)
-    pit = (weights * noise.cdf(y)).sum(0)
+    pit = (weights * below).sum(0)
     bad = np.flatnonzero(elpd.pareto_k > elpd.good_k)
     if not model.closed_form or len(bad) > MAX_REFITS or design.moments is not None:
         bad = bad[:0]

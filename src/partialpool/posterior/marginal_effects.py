@@ -14,6 +14,7 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete
 from partialpool.data.tables import as_frame
+from partialpool.fit.exact_fit import n_draws
 from partialpool.posterior import contrasts as compared
 from partialpool.posterior import draws
 from partialpool.posterior.averages import averages, change
@@ -240,7 +241,7 @@ def _changes(
     says = f"{compared.response(model)} changes by"
     if len(wanted) == 1 and len(labels) > 1:
         says, words = f"With {wanted[0].words(model)}, {says}", [place.strip() for place in where]
-    same = all(contrast.is_constant(model, model.table) for contrast in wanted)
+    same = not model.linked and all(c.is_constant(model, model.table) for c in wanted)
     if by is not None and len(labels) == 1 and not same:
         says = f"On average over the rows, {says}"
     rows = pd.concat(tables, ignore_index=True)
@@ -292,7 +293,7 @@ def _cells(
 def _thinned(fitted: Fitted, count: int) -> Fitted:
     """The fit, or fewer of its draws where so many results would not fit into memory."""
     most = MOST // max(count, 1)
-    return fitted if len(fitted.population["sigma"]) <= most else fitted.thinned(max(most, 1))
+    return fitted if n_draws(fitted.population) <= most else fitted.thinned(max(most, 1))
 
 
 def _found(
