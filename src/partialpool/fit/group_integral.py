@@ -1,4 +1,4 @@
-"""The integral over each group's effects, with its own certificate (docs/method.md, eq. (44))."""
+"""The integral over each group's effects, with its own certificate (docs/method.md, eq. (54))."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -89,7 +89,7 @@ class GroupIntegral:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log likelihood (S,), its derivatives by the coefficients (S, p + t) and L (S, q, q).
 
-        By Fisher's identity (docs/method.md, eq. (47)); that by the shape is not among them.
+        By Fisher's identity (docs/method.md, eq. (57)); that by the shape is not among them.
         """
         value, by_L = self.rows.constants(shape, coefficients), np.empty_like(L)
         _, by_coefficients = self.rows.constants_gradient(shape, coefficients)
