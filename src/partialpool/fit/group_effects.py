@@ -3,7 +3,7 @@
 Means and standard deviations are those of the Gaussians given each draw, averaged (Rao &
 Blackwell), so that no noise of their own is added. Through a surrogate the Gaussians' means are
 interpolated between its nodes, their covariances between those of low degree, and nothing is solved
-for a draw.
+for a draw (docs/method.md, eq. (49)).
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,7 @@
-"""From the rows of several grouping factors to what their likelihood needs, in one pass."""
+"""From the rows of several grouping factors to what their likelihood needs, in one pass.
+
+The matrices are those of docs/method.md, eq. (40), (42) and (45).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ from partialpool.fit.nested import Chain, parents
 SMALL = 40
 #: Effects of the middle factors together above which their dense system takes too long.
 MAX_DENSE = 5000
+#: What is left to do where the exact fit would take too long.
+WAY_OUT = "method nutpie with parametrization noncentered"
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def eliminate(
     if dense > MAX_DENSE:
         raise ValueError(
             f"The exact fit takes factors beside the largest one with up to {MAX_DENSE:,} effects "
-            f"together, and these have {dense:,}; choose method nutpie with the marginal model."
+            f"together, unless all are nested, and these have {dense:,}; choose {WAY_OUT}."
         )
     weight = np.ones(len(y)) if weights is None else weights
     X, A, a, y, y_scale = _standardized(X, y)
