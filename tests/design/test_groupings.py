@@ -141,9 +141,10 @@ def test_new_rows_have_known_and_new_levels_of_each_factor():
 def test_what_knows_one_grouping_says_so():
     design = build("y ~ x + (1 | a) + (1 | b)", crossed())
     with pytest.raises(NotImplementedError, match="several grouping factors"):
-        _ = design.codes
+        _ = design.only.codes
     alone = build("y ~ x", crossed())
-    assert (alone.groupings, alone.group, alone.n_groups, alone.counts) == ((), "", 1, [24])
+    assert (alone.groupings, alone.only.name, alone.only.n_levels) == ((), "", 1)
+    assert alone.only.counts == [24]
 
 
 def test_names_of_factors_that_would_be_mistaken_for_each_other():

@@ -115,25 +115,35 @@ def test_effects_at_rows_are_those_of_the_mixed_equations(bare, model):
         np.testing.assert_allclose(variance[s], expected[1][0], rtol=2e-3)
 
 
-def test_effects_at_rows_of_nested_factors(monkeypatch):
+def test_effects_are_asked_for_by_factor_and_level(bare, model):
+    found = bare.effects("a", [41, 0])
+    assert found["x|a"].dims == ("chain", "draw", "a")
+    np.testing.assert_array_equal(found["a"], [41, 0])
+    both = found["x|a"].to_numpy().reshape(2000, 2)
+    np.testing.assert_allclose(both, bare.values["x|a"][:, [41, 0]], rtol=1e-9)
+    assert bare.effects("c").sizes["c"] == 5
+    with pytest.raises(ValueError, match="The level 60 of a was not in the data"):
+        bare.effects("a", [60])
+    with pytest.raises(ValueError, match="choose from a, b, c, not None"):
+        bare.effects()
+
+
+def test_effects_at_rows_of_nested_factors():
+    """Classes in schools, with nothing dense, against Henderson's equations."""
     rng = np.random.default_rng(6)
-    n = 900
-    table = pd.DataFrame({"class": rng.integers(150, size=n), "x": rng.normal(size=n)})
-    table["school"] = table["class"] % 50
-    y = rng.normal(0, 0.5, 150)[table["class"]] + rng.normal(0, 0.7, 50)[table["school"]]
-    table["y"] = y + rng.normal(0, 0.6, n)
-    formula = "y ~ x + (1 | school) + (1 | school:class)"
-    model = pp.Model(formula, table, PRIORS)
-    assert model.eliminated.chain is not None
-    monkeypatch.setattr(fitting, "MAX_EFFECTS", 1)
-    values = model.fit(draws=100, seed=1).thinned(8).held
-    rows = np.array([0, 17, 410, 899])
-    effects = exact_fit.given_draws(model, values)
-    design = model.design
+    table = pd.DataFrame({"school": np.repeat(np.arange(45), 12), "class": np.arange(540) // 3})
+    school, pupil_class = rng.normal(0, 0.6, 45), rng.normal(0, 0.5, 180)
+    table["y"] = school[table["school"]] + pupil_class[table["class"]] + rng.normal(0, 0.7, 540)
+    fitted = pp.Model("y ~ 1 + (1 | school) + (1 | class)", table, PRIORS).fit(draws=100, seed=1)
+    design, rows = fitted.model.design, np.array([0, 100, 539])
+    assert fitted.model.eliminated.chain is not None
+    assert exact_fit.interpolated(fitted.model)
+    values = fitted.thinned(8).held
+    effects = exact_fit.given_draws(fitted.model, values)
     Z, codes = zip(*((g.Z[rows], g.codes[rows]) for g in design.groupings), strict=True)
-    mean, variance = effects.at_rows(Z, codes)
     roots = [exact_fit.covariance_root(g, values) for g in design.groupings]
     beta = exact_fit.coefficients(design, values)
     expected = mixed_equations.group_part(design, values["sigma"], roots, beta, rows)
+    mean, variance = effects.at_rows(Z, codes)
     np.testing.assert_allclose(mean, expected[0], atol=2e-3)
     np.testing.assert_allclose(variance, expected[1], rtol=2e-3)

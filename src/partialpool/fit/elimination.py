@@ -262,19 +262,6 @@ class Elimination:
         with one_thread():
             return dtrsm(1.0, solved.system, np.asfortranarray(z.T)).T
 
-    def variances_above(self, solved: Solved, codes: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """Variances (n,) over sigma² of rows w times the middle effects.
-
-        Where factors are nested w is (n, s), of those that the first factor's levels `codes` (n,)
-        lie in, inside; else (n, n_middle), in units of ``Lambda``.
-        """
-        if isinstance(solved.system, list):
-            assert self.chain is not None
-            return self.chain.variances(solved.system, self._chained(solved.ratios), codes, w)
-        with one_thread():
-            half = dtrsm(1.0, solved.system, np.asfortranarray(w.T), trans_a=1)
-        return (half**2).sum(0)
-
     def _gain(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         """Of the first factor, all others being given: gains (J, q, q) and variances (J, q, q)."""
         F = self.R @ solved.ratios[self.first]

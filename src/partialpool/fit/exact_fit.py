@@ -149,6 +149,18 @@ def of_several(
     return _by_name(design, [found.get(f) for f in range(len(design.groupings))]), figures
 
 
+def draws_of_several(
+    regression: Regression, total: int, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], importance.Sample]:
+    """Draws (total,) of every parameter of several factors and (total, J) of all effects."""
+    explored = explore(regression, total, rng)
+    at, design = importance.resample(explored.sample, rng), regression.design
+    theta, _ = explored.posterior.theta(explored.sample.u[at])
+    effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[at])
+    each = effects.draw(rng, range(len(design.groupings)))
+    return drawn(design, explored, at)[0] | _by_name(design, each), explored.sample
+
+
 def moments(regression: Regression, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Posterior means and standard deviations (2, J) of the only factor's effects, by name.
 

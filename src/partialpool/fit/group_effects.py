@@ -3,7 +3,7 @@
 Means and standard deviations are those of the Gaussians given each draw, averaged (Rao &
 Blackwell), so that no noise of their own is added. Through a surrogate the Gaussians' means are
 interpolated between its nodes, their covariances between those of low degree, and nothing is solved
-for a draw (docs/method.md, eq. (49)).
+for a draw.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,10 @@ from itertools import compress
 from typing import Any
 
 import numpy as np
+from scipy.linalg.blas import dtrsm
 
 from partialpool.fit.coordinates import Theta
-from partialpool.fit.elimination import Elimination, Solved
+from partialpool.fit.elimination import Elimination, Solved, one_thread
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.interpolation import Interpolant
 from partialpool.fit.kernels import draw_effects, threads
@@ -142,21 +143,26 @@ class GroupEffects:
         if not rows.n_middle:
             return total
         through = (F @ through)[:, :, 0]
-        above = {f: Z[f] @ np.linalg.inv(rows.T[f]) for f in rows.middle}
+        inside = {f: Z[f] @ np.linalg.inv(rows.T[f]) for f in rows.middle}
         if rows.chain is not None:
-            w = np.hstack([*above.values()])
-            w = w - np.einsum("nqs,nq->ns", rows.chain.T[codes[first]], through)
-            return total + rows.variances_above(solved, codes[first], w)
+            assert isinstance(solved.system, list)
+            large = [solved.ratios[f] for f in (first, *rows.middle)]
+            P = rows.chain.variances(solved.system, large)[1][rows.chain.parents[0][codes[first]]]
+            path = np.hstack([*inside.values()])
+            path -= (through[:, None] @ rows.chain.T[codes[first]])[:, 0]
+            return total + np.einsum("na,nab,nb->n", path, P, path)
         middle = np.zeros((len(total), rows.n_middle))
         for k, part in enumerate(rows.shared_by_column):
             middle -= part[codes[first]].multiply(through[:, [k]]).toarray()
         for f in rows.middle:
             q = rows.widths[f]
             at = rows.slices[f].start + codes[f][:, None] * q + np.arange(q)
-            middle[np.arange(len(total))[:, None], at] += above[f]
+            middle[np.arange(len(total))[:, None], at] += inside[f]
             L, own = solved.ratios[f], rows.slices[f]
             middle[:, own] = (middle[:, own].reshape(-1, q) @ L).reshape(len(total), -1)
-        return total + rows.variances_above(solved, codes[first], middle)
+        with one_thread():
+            half = dtrsm(1.0, solved.system, np.asfortranarray(middle.T), trans_a=1)
+        return total + (half**2).sum(0)
 
     def _small(self) -> Iterator[tuple[int, np.ndarray]]:
         """Draws (S, J, q) of the small factors' effects: they were made with the coefficients."""

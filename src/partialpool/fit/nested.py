@@ -88,24 +88,13 @@ class Chain:
         In units of ``Lambda`` (J, q, q), and ``T P Tᵀ`` (J, q, q) of each level of the finest, with
         P the variances of the effects above it.
         """
-        found, P = self._paths(stages, ratios)
-        below = P[self.parents[0]]
-        return found, self.T @ below @ self.T.swapaxes(1, 2)
+        found, P = self.variances(stages, ratios)
+        return found, self.T @ P[self.parents[0]] @ self.T.swapaxes(1, 2)
 
     def variances(
-        self, stages: list[Stage], ratios: Sequence[np.ndarray], codes: np.ndarray, w: np.ndarray
-    ) -> np.ndarray:
-        """Variances over sigma² (n,) of w (n, s) times the effects above levels `codes` (n,)."""
-        P = self._paths(stages, ratios)[1][self.parents[0][codes]]
-        return np.einsum("na,nab,nb->n", w, P, w)
-
-    def _paths(
         self, stages: list[Stage], ratios: Sequence[np.ndarray]
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Variances of each factor, in units of ``Lambda``, and (J, s, s) inside.
-
-        The last are those of a level of the second factor and of all above it, jointly.
-        """
+        """The first of `spreads`, and P (J, s, s) of each level of the second factor, inside."""
         P, found = np.empty((1, 0, 0)), []
         for c in reversed(range(len(stages))):
             one, L = stages[c], ratios[c + 1]

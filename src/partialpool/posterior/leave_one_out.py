@@ -204,7 +204,8 @@ def _group_part(
 
 def pooling(ways: Mapping[str, Fitted], seed: int = 0) -> dict[str, LeftOut]:
     """Leave-one-out prediction of each way to pool, under its name for readers."""
-    return {way_name(way): leave_out(fitted, seed) for way, fitted in ways.items()}
+    model = ways["partial"].model
+    return {way_name(model, way): leave_out(fitted, seed) for way, fitted in ways.items()}
 
 
 def comparison(left_out: Mapping[str, LeftOut]) -> Finding:
