@@ -107,6 +107,8 @@ def warm_up(several: bool = False, linked: bool = False) -> float:
     values, _, sample = population_draws(small, 10, np.random.default_rng(0))
     small.theta_posterior(sample.u[:2])
     with_effects(small, {name: value[None] for name, value in values.items()}, 0)
+    beta, root = coefficients(small.design, values), covariance_root(small.design, values)
+    exact.effect_moments(small.cross, values["sigma"], root, beta)
     return time.perf_counter() - begun
 
 
