@@ -43,7 +43,7 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
     if model.design.trials is not None:
         bins = np.linspace(0, 1, 26)
     color = theme.COLORS["prior"]
-    axes.hist(np.minimum(drawn, bins[-1]), bins=bins, color=color, alpha=0.5, label="priors")
+    axes.hist(np.minimum(drawn, bins[-1]), bins=list(bins), color=color, alpha=0.5, label="priors")
     axes.axvline(middle, color=theme.INK, lw=2, label="the data")
     what = {"binomial": "share of successes"}.get(model.family, f"mean {model.design.response}")
     theme.without_heights(axes, f"{what} in {len(drawn)} data sets that the priors imply")

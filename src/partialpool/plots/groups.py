@@ -255,7 +255,9 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         averaged |= {g.name for g in design.groupings} - {*alike}
         # many rows at the same place are one dot
         dots = np.unique(np.column_stack([table.loc[mine, name], y[mine]]), axis=0)
-        panel.scatter(*dots.T, s=9, color=theme.DATA, linewidths=0, rasterized=len(dots) > 2000)
+        panel.scatter(
+            dots[:, 0], dots[:, 1], s=9, color=theme.DATA, linewidths=0, rasterized=len(dots) > 2000
+        )
         drawn = _mean(fitted, new, alike)
         lines = {"complete": _mean(fitted.ways["complete"], new, alike).mean(0)}
         if known[j]:
