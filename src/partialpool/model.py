@@ -264,7 +264,9 @@ class Fit(Fitted):
         -------
         pandas.DataFrame
             The rows, with ``mean`` and ``sd`` of the line, its interval ``lower`` to ``upper``,
-            and that of a new observation, ``observation_lower`` to ``observation_upper``.
+            and that of a new observation, ``observation_lower`` to ``observation_upper``. Of a
+            family with a link these are of the response's mean: a probability, a rate, or the mean
+            answer, with the probability of each; a single answer has no interval.
 
         Raises
         ------

@@ -175,7 +175,7 @@ def test_rows_that_cannot_be_told_apart_are_shown_by_the_means_of_their_groups(
     monkeypatch.setattr(groups, "MAX_ROWS", 100)
     found = groups.data(penicillin.model)
     for panel, factor in zip(found.figure.axes, ("plate", "sample"), strict=True):
-        x, y = panel.collections[0].get_offsets().T
+        _, y = panel.collections[0].get_offsets().T
         means = penicillin.model.table.groupby(factor)["diameter"].mean()
         np.testing.assert_allclose(y, np.sort(means))
         assert panel.get_xlabel() == f"{len(means)} groups of {factor}, sorted by their mean"

@@ -128,10 +128,11 @@ def build(
             for term, made in zip(found.terms, varying, strict=True)
         ),
     ]
+    trials_of = f" | trials({found.trials})" if found.trials else ""
     design = Design(
         formula=formula,
         response=safe(answer),
-        written=f"{answer} ~ {' + '.join(written)}",
+        written=f"{answer}{trials_of} ~ {' + '.join(written)}",
         y=y,
         X=X,
         x_names=x_names,
@@ -216,7 +217,8 @@ def complete_rows(
     names = used_columns(formula, se)
     require_columns(table.columns, names)
     bad = incomplete(table, names)
-    kept = table[~bad.any(axis=1)].reset_index(drop=True)
+    whole = ~np.any([*bad.values()], axis=0)
+    kept = table[whole].reset_index(drop=True)
     if kept.empty:
         raise ValueError(f"No row has a value in each of the columns {', '.join(names)}.")
-    return kept, {name: int(n) for name, n in bad.sum().items() if n}
+    return kept, {name: int(own.sum()) for name, own in bad.items() if own.any()}

@@ -12,7 +12,14 @@ import pandas as pd
 
 from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import Prior
-from partialpool.fit import exact, exploration, group_effects, importance, mixed_equations
+from partialpool.fit import (
+    exact,
+    exploration,
+    group_effects,
+    importance,
+    integrated_fit,
+    mixed_equations,
+)
 from partialpool.fit.coordinates import Theta
 from partialpool.fit.exploration import Explored
 from partialpool.fit.reduction import Factor, eliminate
@@ -78,13 +85,20 @@ def drawn(
 
 
 @cache
-def warm_up(several: bool = False) -> float:
+def warm_up(several: bool = False, linked: bool = False) -> float:
     """Compile, or load, what an exact fit runs, once in a process; return the seconds it took.
 
     So the time of a fit is that of the fit, whether it is the first one or not. With `several`,
-    what takes more than one grouping factor.
+    what takes more than one grouping factor; with `linked`, a family with a link.
     """
     begun = time.perf_counter()
+    if linked:
+        table = pd.DataFrame({"y": [0, 1, 1, 0, 1, 0], "g": [0, 0, 1, 1, 2, 2]})
+        small = Regression("y ~ 1 + (1 | g)", table, family="binomial")
+        found = integrated_fit.explore(small, 10, np.random.default_rng(0))
+        values = integrated_fit.drawn(small, found.posterior, found.sample.u[found.at])
+        effect_draws(small, values, np.random.default_rng(0))
+        return time.perf_counter() - begun
     if several:
         _few_rows_of_two_factors()
         return time.perf_counter() - begun
@@ -93,6 +107,8 @@ def warm_up(several: bool = False) -> float:
     values, _, sample = population_draws(small, 10, np.random.default_rng(0))
     small.theta_posterior(sample.u[:2])
     with_effects(small, {name: value[None] for name, value in values.items()}, 0)
+    beta, root = coefficients(small.design, values), covariance_root(small.design, values)
+    exact.effect_moments(small.cross, values["sigma"], root, beta)
     return time.perf_counter() - begun
 
 
@@ -183,7 +199,7 @@ def with_effects(
     Of all groups, or of some of each grouping.
     """
     effects = effect_draws(regression, values, _effect_stream(seed), groups)
-    shape = values["sigma"].shape
+    shape = next(iter(values.values())).shape
     return values | {name: b.reshape(*shape, -1) for name, b in effects.items()}
 
 
@@ -199,7 +215,12 @@ def effect_draws(
     beta = coefficients(design, flat)
     roots = [covariance_root(grouping, flat) for grouping in design.groupings]
     found: list[np.ndarray] = []
-    if len(roots) == 1:
+    if roots and regression.certifiable:
+        seed = int(rng.integers(2**63))
+        place = integrated_fit.as_values(regression, flat, roots[0])
+        some = None if groups is None else np.asarray(groups[0])
+        found = [integrated_fit.effect_draws(regression, place, seed, some)]
+    elif len(roots) == 1:
         cross = regression.cross if groups is None else regression.cross.of(groups[0])
         found = [exact.conditional_effects(cross, flat["sigma"], roots[0], beta, rng)]
     elif roots and (effects := given_draws(regression, flat)) is not None:
@@ -253,7 +274,12 @@ def prior_effects(
 def coefficients(design: Design, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """Draws of the population's coefficients side by side: (S, p)."""
     columns = [values[name] for name in design.x_names]
-    return np.stack(columns, -1) if columns else np.empty((len(values["sigma"]), 0))
+    return np.stack(columns, -1) if columns else np.empty((n_draws(values), 0))
+
+
+def n_draws(values: Mapping[str, np.ndarray]) -> int:
+    """Number of draws S."""
+    return len(next(iter(values.values())))
 
 
 def covariance_root(of: Design | Grouping, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -269,7 +295,7 @@ def covariance_root(of: Design | Grouping, values: Mapping[str, np.ndarray]) -> 
 
 def _correlation_root(of: Design | Grouping, values: Mapping[str, np.ndarray]) -> np.ndarray:
     q = len(of.sd_names)
-    correlation = np.tile(np.eye(q), (len(values["sigma"]), 1, 1))
+    correlation = np.tile(np.eye(q), (n_draws(values), 1, 1))
     for name, (i, j) in zip(of.cor_names, of.correlated_pairs, strict=True):
         correlation[:, i, j] = correlation[:, j, i] = values[name]
     return _semidefinite_root(correlation)

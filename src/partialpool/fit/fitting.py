@@ -11,9 +11,10 @@ from partialpool.data.tables import table_digest
 from partialpool.design.families import OWN
 from partialpool.design.matrices import Design
 from partialpool.design.priors import METHODS
-from partialpool.fit import centring, importance, pymc_fit
+from partialpool.fit import centring, importance, integrated_fit, pymc_fit
 from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_up, with_effects
-from partialpool.fit.regression import Regression
+from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.regression import MOST_INTEGRATED, Regression
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
 FIT_STREAM, REFERENCE_STREAM = 1, 3
@@ -22,6 +23,8 @@ FIT_STREAM, REFERENCE_STREAM = 1, 3
 MAX_EFFECTS = 8_000_000
 #: What is said of a fit of a family with a link that PyMC samples row by row.
 NOT_CERTIFIED = "sampled row by row, which is not certified"
+#: What is said of one whose group effects are integrated out.
+CERTIFIED = "certified"
 #: Draws of every variable by name, statistics of the sampler, and attributes of the fit.
 Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]
 
@@ -44,24 +47,25 @@ def fit(
     An exact fit that is to be a `reference` for others looks for modes from places of its own, see
     `exact_fit.population_draws`.
     """
-    gaussian = regression.family == "gaussian"
-    method = method or ("exact" if regression.closed_form else "nutpie")
+    method = method or ("exact" if regression.exact else "nutpie")
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r}; choose from {', '.join(METHODS)}.")
-    if method == "exact" and not gaussian:
+    if method == "exact" and not regression.exact and regression.family != "gaussian":
         raise ValueError(
-            f"method: the exact fit needs Gaussian noise, and this model's family is "
+            "method: the exact fit needs Gaussian noise, or a family with a link, one grouping "
+            f"factor and {MOST_INTEGRATED} varying coefficients at most; this model's family is "
             f"{regression.family}; choose nutpie or nuts."
         )
     if method == "exact" and parametrization is not None:
         raise ValueError("The exact fit has no parametrization; leave it out.")
     form = parametrization or METHODS[method] or ""
     several = len(regression.design.groupings) > 1
-    loading = warm_up(several) if method == "exact" else 0.0
+    loading = warm_up(several, regression.linked) if method == "exact" else 0.0
     begun = time.perf_counter()
     sizes: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
     if method == "exact":
-        variables, stats, attrs = _exact(regression, draws, chains, seed, reference)
+        draw = _certified if regression.linked else _exact
+        variables, stats, attrs = draw(regression, draws, chains, seed, reference)
     else:
         options = sizes | {"tune": tune, "start": start, "progress": progress}
         forms: str | list[str] = form
@@ -103,17 +107,57 @@ def _forms(regression: Regression) -> tuple[str | list[str], str]:
     return ["centered" if fixed else "noncentered" for fixed in held], "noncentered"
 
 
-def _exact(regression: Regression, draws: int, chains: int, seed: int, reference: bool) -> Drawn:
+def _certified(
+    regression: Regression, draws: int, chains: int, seed: int, reference: bool
+) -> Drawn:
+    """A family with a link: group effects integrated out, with a certificate of the integral."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
-    explored = explore(regression, draws * chains, rng, scattered=reference)
-    sample, design = explored.sample, regression.design
-    if not sample.trusted:
-        return _nuts_instead(regression, sample, draws, chains, seed)
-    at = importance.resample(sample, rng)
-    values, lp = drawn(design, explored, at)
+    found = integrated_fit.explore(regression, draws * chains, rng, scattered=reference)
+    sample = found.sample
+    if not found.certified:
+        return _nuts_instead(regression, _not_certified(found.error), draws, chains, seed)
+    attrs: dict[str, Any] = {"tune": 0} | found.attributes
+    if sample.trusted:
+        u, lp = sample.u[found.at], sample.log_density[found.at]
+        stats = {"lp": lp.reshape(chains, draws)}
+        attrs |= {"route": f"{CERTIFIED}; importance sampling, then draws by rejection"}
+        attrs |= _of_sample(regression, sample)
+    else:
+        drawn_u, stats = integrated_fit.nuts(
+            regression.integrated, draws=draws, tune=1000, chains=chains, seed=seed
+        )
+        u = drawn_u.reshape(draws * chains, -1)
+        some = rng.choice(len(u), min(len(u), 200), replace=False)
+        error = float(found.posterior.certificate(u[some]).max())
+        if error > LIMIT:
+            return _nuts_instead(regression, _not_certified(error), draws, chains, seed)
+        attrs |= {"method": "nutpie", "parametrization": "marginal", "tune": 1000}
+        attrs |= {"integral_error_max": error}
+        attrs |= {"route": f"{CERTIFIED}; NUTS without the effects: {_not_trusted(sample)}"}
+    values = integrated_fit.drawn(regression, found.posterior, u)
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
-    attrs: dict[str, Any] = explored.attributes | {
-        "tune": 0,
+    if 0 < len(u) * n_effects(regression.design) <= MAX_EFFECTS:
+        values = with_effects(regression, values, seed)
+    return values, stats, attrs
+
+
+def _not_certified(error: float) -> str:
+    return (
+        f"{NOT_CERTIFIED}: the integral over group effects has an error of {error:.1g}, more than "
+        f"the {LIMIT:.0e} allowed"
+    )
+
+
+def _not_trusted(sample: importance.Sample) -> str:
+    return (
+        f"importance sampling was not trusted after {sample.stages} stages "
+        f"(Pareto k {sample.khat:.2f}, {sample.effective:.0f} effective draws)"
+    )
+
+
+def _of_sample(regression: Regression, sample: importance.Sample) -> dict[str, Any]:
+    """What a sample says of itself."""
+    attrs: dict[str, Any] = {
         "pareto_khat": sample.khat,
         "effective_draws": sample.effective,
         "inflation": sample.inflation,
@@ -126,6 +170,19 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, reference
             "log_evidence": sample.log_evidence,
             "log_evidence_se": sample.log_evidence_se,
         }
+    return attrs
+
+
+def _exact(regression: Regression, draws: int, chains: int, seed: int, reference: bool) -> Drawn:
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
+    explored = explore(regression, draws * chains, rng, scattered=reference)
+    sample, design = explored.sample, regression.design
+    if not sample.trusted:
+        return _nuts_instead(regression, _not_trusted(sample), draws, chains, seed)
+    at = importance.resample(sample, rng)
+    values, lp = drawn(design, explored, at)
+    values = {name: value.reshape(chains, draws) for name, value in values.items()}
+    attrs: dict[str, Any] = explored.attributes | {"tune": 0} | _of_sample(regression, sample)
     stats = {"lp": lp.reshape(chains, draws)}
     few = draws * chains * n_effects(design) <= MAX_EFFECTS
     if len(design.groupings) > 1:
@@ -138,18 +195,12 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, reference
     return values, stats, attrs
 
 
-def _nuts_instead(
-    regression: Regression, sample: importance.Sample, draws: int, chains: int, seed: int
-) -> Drawn:
-    """The sturdier route: NUTS on the marginal model, which has the same posterior."""
+def _nuts_instead(regression: Regression, reason: str, draws: int, chains: int, seed: int) -> Drawn:
+    """The sturdier route: NUTS on PyMC's model, marginal where effects integrate out."""
     form = "marginal" if regression.integrates else "noncentered"
     made = {"method": "nutpie", "parametrization": form, "tune": 1000}
     variables, stats = pymc_fit.sample(
         regression, "nutpie", form, draws=draws, tune=1000, chains=chains, seed=seed
-    )
-    reason = (
-        f"importance sampling was not trusted after {sample.stages} stages "
-        f"(Pareto k {sample.khat:.2f}, {sample.effective:.0f} effective draws)"
     )
     return variables, stats, made | {"route": f"NUTS on the {form} model: {reason}"}
 

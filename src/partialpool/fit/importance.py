@@ -177,7 +177,7 @@ def refine(
 
     For a density with one mode and many coordinates, where kernels near the normal waste less than
     `sample`'s: mean and covariance are those of the stage before, drawn towards the mode's by the
-    number of coordinates over that of effective draws (docs/method.md, eq. (50)).
+    number of coordinates over that of effective draws (docs/method.md, eq. (60)).
     """
     d = len(mode)
     mirrors = np.empty((0, d)) if mirrors is None else mirrors
@@ -191,7 +191,7 @@ def refine(
 
     first = root @ root.T
     cloud = _weigh(draw, near_normal(mode, first), mirrors, rng, 1000 + 50 * d)
-    for n in (1000 + 100 * d, effective):
+    for n in (1000 + 100 * d, max(effective, 1000)):
         before, share = _evidence(cloud.log_w), _effective(cloud.log_w)
         share = share / (share + 2 * d)
         w = np.exp(cloud.log_w - _log_sum(cloud.log_w))
@@ -204,7 +204,7 @@ def refine(
         cloud = _weigh(draw, proposal, mirrors, rng, n)
     needed = _enough(cloud.log_w, effective)
     if needed > len(cloud.u):
-        more = _weigh(draw, proposal, mirrors, rng, min(needed, 4 * effective) - len(cloud.u))
+        more = _weigh(draw, proposal, mirrors, rng, min(needed, 4 * len(cloud.u)) - len(cloud.u))
         cloud = _together(cloud, more)
     result = _judge(cloud, before, 3, effective)
     return replace(result, u=folded(result.u, mirrors))

@@ -1,27 +1,30 @@
-"""The posterior of generalized models, group effects integrated out (docs/method.md, eq. (49)).
+"""The posterior of generalized models, group effects integrated out (docs/method.md, eq. (59)).
 
 `IntegratedPosterior` is the log density of all parameters but the effects, with its gradient, its
 mode, and the certificate of the integral in it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize
+from scipy.special import gammaln
 
+from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
-from partialpool.fit.coordinates import Coordinates, prior_sizes
-from partialpool.fit.counted_rows import CountedRows
+from partialpool.fit.coordinates import Coordinates, block_eta, prior_sizes
+from partialpool.fit.counted_rows import CountedRows, counted_rows
 from partialpool.fit.group_integral import GroupIntegral, group_integral
 
 #: Step of the differences of what is known in closed form, and of the gradient.
 FINE, WIDE = 1e-5, 0.05
 #: Draws at which the integral is certified: those with the largest weights, and others.
 HEAVY, DRAWN = 20, 180
-#: Nodes with which the mode is first looked for.
-FIRST_NODES = 25
+#: Nodes with which the mode is first looked for, and spreads from it at which lattices must fit.
+FIRST_NODES, FAR = 25, 3.0
 
 
 class Values(NamedTuple):
@@ -105,7 +108,7 @@ class IntegratedPosterior:
             coefficients[:, from_first] = np.cumsum(coefficients[:, from_first], axis=1)
         for c, prior in enumerate(self.priors):
             log_prior += prior.logpdf(coefficients[:, c])
-        log_prior += _log_orders(self.priors[later.start - 1 :]) if later.start < later.stop else 0
+        log_prior += gammaln(later.stop - later.start + 2)  # they share a prior, and come in order
         return Values(theta.sigma, theta.sds, theta.L, coefficients), log_prior
 
     def gradient(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +136,7 @@ class IntegratedPosterior:
         return value + log_likelihood, found
 
     def certificate(self, u: np.ndarray) -> np.ndarray:
-        """Error of the log likelihood at coordinates (S, d) (docs/method.md, eq. (48)): (S,)."""
+        """Error of the log likelihood at coordinates (S, d) (docs/method.md, eq. (58)): (S,)."""
         values = self.values(u)
         return self.integral.errors(values.coefficients, values.L, values.shape)
 
@@ -182,6 +185,22 @@ class IntegratedPosterior:
         return np.asarray(root)
 
 
+class Prepared(NamedTuple):
+    """A posterior whose lattices fit it, its mode (d,), and a root of the inverse curvature."""
+
+    posterior: IntegratedPosterior
+    mode: np.ndarray
+    root: np.ndarray
+
+
+def prepared(posterior: IntegratedPosterior, first: np.ndarray) -> Prepared:
+    """Look for the mode from a place (d,), fit the lattices around it, and look again."""
+    mode, root = posterior.adapted(first[None]).climb(first)
+    far = FAR * root.T
+    posterior = posterior.adapted(np.vstack([mode, mode + far, mode - far]))
+    return Prepared(posterior, *posterior.climb(mode))
+
+
 def certified_at(log_weights: np.ndarray, resampled: np.ndarray) -> np.ndarray:
     """Indices of the draws at which the integral is certified.
 
@@ -195,35 +214,40 @@ def certified_at(log_weights: np.ndarray, resampled: np.ndarray) -> np.ndarray:
 
 
 def integrated_posterior(
-    rows: CountedRows,
-    coefficients: tuple[Prior, ...],
-    sds: tuple[Prior, ...],
-    blocks: tuple[tuple[int, ...], ...],
-    eta: tuple[float, ...],
-    shape: Prior | None = None,
+    family: str, design: Design, priors: Mapping[str, Prior], thresholds: Sequence[str] = ()
 ) -> IntegratedPosterior:
-    """The posterior of some rows under priors, its lattices not adapted yet.
+    """The posterior of a design of one grouping factor or none, its lattices not fitted yet.
 
     Parameters
     ----------
-    rows : CountedRows
-    coefficients : tuple of Prior
-        Of the columns of X, then of the thresholds.
-    sds : tuple of Prior
-        Of each varying column's standard deviation; none without effects.
-    blocks, eta : tuples
-        Columns that are correlated with each other, and their LKJ priors'.
-    shape : Prior, optional
-        Of the negative binomial.
+    family : str
+        With a link; see `design.families`.
+    design : Design
+    priors : mapping of str to Prior
+        One for every parameter.
+    thresholds : sequence of str
+        Names of the thresholds of an ordered response; they share one prior.
     """
-    q = rows.Z.shape[1]
-    fixed = Prior("Fixed", (1.0,))
-    # without effects: one column of zeros, whose coefficient plays no part
-    sds, blocks, eta = (sds, blocks, eta) if sds else ((fixed,), ((0,),), (1.0,))
-    scales = (shape or fixed, *sds)
-    told = _information(rows) ** -0.5 if rows.Z.any() else np.ones(q)
+    fixed, grouping = Prior("Fixed", (1.0,)), design.only
+    rows = counted_rows(
+        family,
+        design.y,
+        design.X,
+        grouping.Z,
+        grouping.codes,
+        grouping.n_levels,
+        trials=design.trials,
+        offset=design.offset,
+    )
+    sds, blocks = tuple(priors[name] for name in design.sd_names), design.blocks
+    eta = tuple(block_eta(design, priors, block) for block in blocks)
+    if not sds:  # one column of zeros, whose coefficient plays no part
+        sds, blocks, eta = (fixed,), ((0,),), (1.0,)
+    scales = (priors.get("shape", fixed), *sds)
+    told = _information(rows) ** -0.5
     widths = np.minimum(np.array([0.1, *told]), prior_sizes(scales))
     place = Coordinates(blocks=blocks, scales=scales, widths=widths, eta=eta)
+    coefficients = tuple(priors[name] for name in (*design.x_names, *thresholds))
     return IntegratedPosterior(place, coefficients, group_integral(rows, FIRST_NODES))
 
 
@@ -235,7 +259,8 @@ def _information(rows: CountedRows) -> np.ndarray:
         m = rows.trials + rows.count
         share = np.clip(rows.y.sum() / max(m.sum(), 1), 0.02, 0.98)
         weight = m * share * (1 - share)
-    return np.maximum((weight @ rows.Z**2) / rows.n_groups, 1e-6)
+    told = (weight @ rows.Z**2) / rows.n_groups
+    return np.where(told > 0, told, 1.0)
 
 
 def start(posterior: IntegratedPosterior) -> np.ndarray:
@@ -282,21 +307,3 @@ def _scored(rows: CountedRows, priors: tuple[Prior, ...], steps: int = 12) -> np
         largest = np.abs(rows.X @ step).max(initial=0.0)
         beta += step * min(1.0, 3 / max(largest, 1e-300))
     return beta
-
-
-def _log_orders(priors: tuple[Prior, ...]) -> float:
-    """Log of one over the chance that thresholds with these priors come in their order.
-
-    By the trapezium rule where the priors differ; flat ones have no such chance, and no evidence.
-    """
-    if len(set(priors)) == 1:
-        return float(np.log(np.arange(1, len(priors) + 1)).sum())
-    if any(prior.family != "Normal" for prior in priors):
-        return 0.0
-    places = np.array([prior.arguments for prior in priors])
-    x = np.linspace((places[:, 0] - 9 * places[:, 1]).min(), (places @ [1, 9]).max(), 20_001)
-    reached = np.ones_like(x)
-    for prior in priors:
-        height = np.exp(prior.logpdf(x)) * reached
-        reached = np.concatenate([[0.0], np.cumsum((height[1:] + height[:-1]) / 2)]) * (x[1] - x[0])
-    return -float(np.log(reached[-1]))

@@ -24,11 +24,14 @@ from partialpool.design.propriety import propriety
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 from partialpool.fit.elimination import Elimination
+from partialpool.fit.integrated import Prepared, integrated_posterior, prepared, start
 from partialpool.fit.reduction import Factor, eliminate, noise_weights
 
 #: Width of the prior of a group on its own, in spreads of the response; and in log odds or
 #: logarithms, where more would let groups of one kind of answer run away.
 ALONE, ALONE_LINKED = 1e4, 10.0
+#: Varying coefficients that are integrated out of a family with a link.
+MOST_INTEGRATED = 1
 #: How far that width may vary, relative to itself, where it may not be fixed.
 TIGHT = 0.01
 
@@ -147,6 +150,23 @@ class Regression:
         rows = self.eliminated if len(self.design.groupings) > 1 else self.cross
         return exact.theta_posterior(self.design, rows, self.priors)
 
+    @cached_property
+    def integrated(self) -> Prepared:
+        """The posterior of a family with a link, group effects integrated out, and its mode."""
+        target = integrated_posterior(self.family, self.design, self.priors, self.thresholds)
+        return prepared(target, start(target))
+
+    @property
+    def exact(self) -> bool:
+        """Whether there is an exact fit: in closed form, or with a certified integral."""
+        return self.closed_form or self.certifiable
+
+    @property
+    def certifiable(self) -> bool:
+        """Whether the integral over a family's group effects has few enough dimensions."""
+        few = sum(len(g.z_names) for g in self.design.groupings) <= MOST_INTEGRATED
+        return self.linked and len(self.design.groupings) < 2 and few
+
     @property
     def integrates(self) -> bool:
         """Whether group effects integrate out of the rows once and for all: the marginal model."""
@@ -162,6 +182,12 @@ class Regression:
     def linked(self) -> bool:
         """Whether the line is of the response's mean through a link, and there is no sigma."""
         return self.family in LINKS
+
+    @property
+    def spreads(self) -> bool:
+        """Whether a response can spread more than its mean says: any but single answers."""
+        trials = self.design.trials
+        return self.family != "cumulative" and (trials is None or bool((trials > 1).any()))
 
     @property
     def thresholds(self) -> tuple[str, ...]:
@@ -265,7 +291,7 @@ class Regression:
     def with_design(self, design: Design) -> "Regression":
         """The same regression and priors for other rows or columns."""
         other = copy(self)
-        for name in ("cross", "eliminated", "theta_posterior", "sampled"):
+        for name in ("cross", "eliminated", "theta_posterior", "sampled", "integrated"):
             vars(other).pop(name, None)
         other.design = design
         return other

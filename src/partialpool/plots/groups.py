@@ -17,6 +17,7 @@ from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING, Fitted
 from partialpool.posterior.names import groups_of
 from partialpool.posterior.predictions import line, main_predictor
+from partialpool.posterior.responses import mean, observed
 from partialpool.posterior.varying import alone, estimable, grouping_of, named
 
 #: Most groups that get a panel of their own; more are thinned evenly by size.
@@ -58,20 +59,23 @@ def data(model: Regression) -> Finding:
     size = (8 if n == 1 else 10 / wide, 4.2 if n == 1 else 3.4)
     figure, panels = theme.panels(n, wide, size, sharey=True)
     rng = np.random.default_rng(0)  # jitter only
+    y = observed(model, np.arange(len(design.y)))
+    if model.linked and not model.spreads:
+        y = y + rng.uniform(-0.06, 0.06, len(y))
     lines = 0
     for panel, grouping in zip(panels, groupings or [None], strict=True):
         if crowded and grouping is not None:
             _means(panel, model, grouping)
             continue
         x = _places(panel, model, grouping, name, rng)
-        if name is not None and grouping is not None:
+        if name is not None and grouping is not None and not model.linked:
             lines += _least_squares(panel, design, grouping, model.table[name].to_numpy(float))
             panel.set_title(model.words(grouping.name) if n > 1 else "", loc="left")
         if design.se is not None:
             panel.vlines(x, design.y - design.se, design.y + design.se, color=theme.DATA, lw=1)
-        panel.scatter(x, design.y, s=14 if len(x) > 50 else 36, **theme.dots(len(x)))
+        panel.scatter(x, y, s=14 if len(x) > 50 else 36, **theme.dots(len(x)))
     for panel in panels[::wide]:
-        panel.set_ylabel(model.label(design.response))
+        panel.set_ylabel(_called(model))
     if lines:
         label = "a group's own least-squares line"
         theme.legend(figure, [plt.Line2D([], [], color=theme.NONE, lw=1, label=label)])
@@ -84,7 +88,10 @@ def data(model: Regression) -> Finding:
             " A dot is the mean of a group's rows. The fewer these are the more it is scattered by "
             "chance, so that dots spread more than groups do."
         )
-    what += f"; {design.response} runs from {design.y.min():.3g} to {design.y.max():.3g}."
+    if design.trials is not None:
+        what = f"Scatter plot of the shares of successes in {design.response} against {against}."
+    else:
+        what += f"; {design.response} runs from {design.y.min():.3g} to {design.y.max():.3g}."
     found = theme.finding("data", figure, what, says)
     if len(groupings) < 2:
         return found
@@ -110,6 +117,13 @@ def _means(panel: Axes, model: Regression, grouping: Grouping) -> None:
     panel.scatter(np.arange(1, len(means) + 1), means, s=14 if len(means) > 50 else 36, **style)
     panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.2)
     panel.set_xlabel(f"{len(means):,} {groups_of(model, grouping)}, sorted by their mean")
+
+
+def _called(model: Regression) -> str:
+    """What the response is called where rows are shown."""
+    shares = model.design.trials is not None and model.spreads
+    name = model.label(model.design.response)
+    return f"share of {name}" if shares else name
 
 
 def _places(
@@ -236,19 +250,24 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     )
     grid = np.linspace(table[name].min(), table[name].max(), 25)
     inside, averaged = 0, set()
+    y = observed(model, np.arange(len(design.y)))
     for panel, j in zip(panels, groups, strict=True):
         mine = grouping.codes == j
         new = pd.concat([table[mine].head(1)] * len(grid)).assign(**{name: grid})
         alike = [g.name for g in design.groupings if np.ptp(g.codes[mine]) == 0]
         averaged |= {g.name for g in design.groupings} - {*alike}
         # many rows at the same place are one dot
-        dots = np.unique(np.column_stack([table.loc[mine, name], design.y[mine]]), axis=0)
-        panel.scatter(*dots.T, s=9, color=theme.DATA, linewidths=0, rasterized=len(dots) > 2000)
-        drawn = _line(fitted, new, alike)
-        lines = {"complete": _line(fitted.ways["complete"], new, alike).mean(0)}
+        dots = np.unique(np.column_stack([table.loc[mine, name], y[mine]]), axis=0)
+        panel.scatter(
+            dots[:, 0], dots[:, 1], s=9, color=theme.DATA, linewidths=0, rasterized=len(dots) > 2000
+        )
+        drawn = _mean(fitted, new, alike)
+        lines = {"complete": _mean(fitted.ways["complete"], new, alike).mean(0)}
         if known[j]:
             others = [factor for factor in alike if factor != grouping.name]
             lines["none"] = _line(none, new, others).mean(0) + grouping.rows(new)[0] @ own[j]
+            if model.linked:
+                lines["none"] = _mean(none, new, alike).mean(0)
         lines["partial"] = drawn.mean(0)
         low, high = interval(drawn)
         panel.fill_between(grid, low, high, color=theme.PARTIAL, alpha=0.2, linewidth=0)
@@ -257,12 +276,12 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         if known[j]:
             inside += bool(((lines["none"] >= low) & (lines["none"] <= high)).all())
         panel.set_title(f"{grouping.levels[j]} ({grouping.counts[j]:,})", fontsize=8, pad=2)
-    pad = 0.08 * np.ptp(design.y)
-    panels[0].set_ylim(design.y.min() - pad, design.y.max() + pad)
+    pad = 0.08 * np.ptp(y)
+    panels[0].set_ylim(y.min() - pad, y.max() + pad)
     if table[name].nunique() <= FEW_VALUES:
         panels[0].set_xticks(np.unique(table[name]))
     figure.supxlabel(model.label(name), fontsize=10)
-    figure.supylabel(model.label(design.response), fontsize=10)
+    figure.supylabel(_called(model), fontsize=10)
     theme.legend(figure)
     of = "All" if len(groups) == grouping.n_levels else f"{len(groups)} of {grouping.n_levels}"
     own_lines, lacking = int(known[groups].sum()), np.isin(np.arange(len(known)), groups) & ~known
@@ -305,6 +324,11 @@ def _line(fitted: Fitted, table: pd.DataFrame, factors: Sequence[str]) -> np.nda
             for k, effect in enumerate(grouping.effects):
                 total += values[effect][:, codes] * Z[:, k]
     return total
+
+
+def _mean(fitted: Fitted, table: pd.DataFrame, factors: Sequence[str]) -> np.ndarray:
+    """The same of the response's mean."""
+    return mean(fitted.model, fitted.values, _line(fitted, table, factors))
 
 
 def predictive_lines(fitted: Fitted, rng: np.random.Generator) -> Finding:

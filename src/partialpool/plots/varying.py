@@ -77,7 +77,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         if known.sum() < 2:
             sentences.append(f"no two groups know their **{ours.name}** on their own")
             continue
-        pale = {"color": theme.PARTIAL, "alpha": 0.3} | many
+        pale: dict[str, Any] = {"color": theme.PARTIAL, "alpha": 0.3} | many
         panel.vlines(x[known], low[known], high[known], **pale)
         sizes = 12 + 60 * grouping.counts[known] / grouping.counts.max()
         style: dict[str, Any] = {"color": theme.PARTIAL, "alpha": 0.85, "linewidths": 0} | many

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from partialpool.data.text import in_words
+from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
 from partialpool.fit.surrogate import EDGE, FRESH, MAX_EDGE, MAX_ERROR
 from partialpool.posterior.agreement import FALSE_ALARM, explained
@@ -39,6 +40,8 @@ MEANING = {
     "Energy (BFMI)": "how well momentum refreshes explore the energy; limit of Betancourt (2017)",
     "Pareto k̂": "tail of the importance weights of the exact fit; limit of Vehtari et al. (2024)",
     "Effective draws": "importance sampling's own count for the exact fit; as many as of chains",
+    "Integral": "error of the log likelihood by the integral over group effects, K nodes against "
+    "2K + 1 at the draws, largest of them summed over groups",
     "Surrogate": "root mean square error of the log density that was sampled, at fresh posterior "
     f"draws ({FRESH}) where it was computed in full; the limit is a convention",
     "Surrogate's edge": f"largest share of draws in the outer {EDGE:.0%} of a coordinate's range, "
@@ -132,6 +135,12 @@ def how_fitted(fitted: Fitted) -> str:
         says += (
             f"The log evidence is {attrs['log_evidence']:.3f} with Monte Carlo error "
             f"{attrs['log_evidence_se']:.3f}. "
+        )
+    if "integral_error_max" in attrs:
+        says += (
+            f"Group effects are integrated out numerically with {attrs['nodes_mean']:.0f} nodes a "
+            f"group on average; the log likelihood is right to {attrs['integral_error_max']:.1g} "
+            f"(more than {LIMIT:.0e} is not called certified). "
         )
     return says + "Intervals from 5 % to 95 % are equal-tailed."
 
@@ -233,6 +242,8 @@ def verdict(
             ("Effective draws", attrs["effective_draws"], "≥", MIN_ESS, ""),
             ("Evidence twice", abs(attrs["evidence_gap"]), "≤", MAX_GAP, ""),
         ]
+    if "integral_error_max" in attrs:
+        found.append(("Integral", attrs["integral_error_max"], "≤", LIMIT, ""))
     if "surrogate_error" in attrs:
         found += [
             ("Surrogate", attrs["surrogate_error"], "≤", MAX_ERROR, ""),

@@ -59,7 +59,8 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
 
 def _compared(model: Regression) -> list[str]:
     """Parameters that all ways have."""
-    return [*model.design.x_names, *(n for n in ("sigma", "nu") if n in model.parameters)]
+    grouped = {*model.design.sd_names, *model.design.cor_names}
+    return [name for name in model.parameters if name not in grouped]
 
 
 def _evidence(ways: Mapping[str, Fitted]) -> str:
@@ -68,7 +69,7 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     No pooling has no evidence: its prior is so wide as to say nothing.
     """
     partial = ways["partial"]
-    if not partial.model.closed_form:
+    if not partial.model.closed_form and "log_evidence" not in partial.attrs:
         return (
             "Sampled fits have no log evidence, by which the ways to pool would be compared; "
             "leave-one-out prediction compares them."

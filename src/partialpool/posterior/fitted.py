@@ -144,9 +144,10 @@ class Fitted:
     def reference(self) -> "Fitted | None":
         """The exact fit to hold this one against, from another stream and other starting places.
 
-        None where there is none, as with noise that is not Gaussian.
+        None where there is none, as with Student's t, or of several factors with a link; nor where
+        the integral over group effects cannot be certified.
         """
-        if not self.model.closed_form:
+        if not (self.model.closed_form or self.model.certifiable):
             return None
         return Fitted.of(self.model, seed=fitting.another_seed(self.seed), reference=True)
 

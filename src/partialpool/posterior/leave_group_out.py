@@ -73,7 +73,8 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
     if codes is None:
         codes = design.groupings[0].codes if several else design.only.codes
     if model.family != "gaussian":
-        raise ValueError("with Student's t the effects of a new group do not integrate out")
+        family = "Student's t" if model.family == "student" else f"`family: {model.family}`"
+        raise ValueError(f"with {family} there is no closed form for rows of a group together")
     if design.moments is not None:
         raise ValueError("of a table in parts only a sample of the rows is kept")
     if not several and design.groupings and not np.array_equal(codes, design.only.codes):

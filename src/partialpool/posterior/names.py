@@ -1,6 +1,7 @@
 """Readable names: what the page calls a parameter that has a short name in files."""
 
 import re
+from itertools import pairwise
 
 from partialpool.data.text import listed, plural
 from partialpool.design.matrices import Design, Grouping
@@ -25,6 +26,9 @@ def readable(model: Regression) -> dict[str, str]:
             names[name] = f"correlation of {varying[i]} and {varying[j]} between {groups}"
     names["sigma"] = "sd of the noise" if model.family == "gaussian" else "scale of the noise"
     names["nu"] = "degrees of freedom of the noise"
+    names["shape"] = "shape of the counts' extra spread"
+    for name, pair in zip(model.thresholds, pairwise(model.design.answers), strict=True):
+        names[name] = f"threshold between {pair[0]} and {pair[1]}"
     return {name: what for name, what in names.items() if name != what}
 
 

@@ -7,12 +7,14 @@ import numpy as np
 
 from partialpool.data.text import listed
 from partialpool.design.matrices import Design, Grouping
+from partialpool.fit.exact_fit import n_draws
 from partialpool.posterior import draws
 from partialpool.posterior.fitted import Fitted, unpooled_key
 from partialpool.posterior.names import of_coefficient
 
-#: Share of the width of the prior of no pooling from which on a group's own estimate is that prior.
-PRIOR = 0.1
+#: Share of the width of the prior of no pooling from which on a group's own estimate is that prior;
+#: of a family with a link, whose width is of the order of what groups can tell.
+PRIOR, PRIOR_LINKED = 0.1, 0.4
 #: Own estimates that are so many times as uncertain as the median group's are left out.
 UNCERTAIN = 5
 
@@ -82,7 +84,7 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
     absorbed, (means, _) = design.absorbed(grouping), fitted.figures(grouping)
     found = []
     for k, z_name in enumerate(grouping.z_names):
-        line = np.zeros((len(values["sigma"]), 1))
+        line = np.zeros((n_draws(values), 1))
         explained = []
         for column, (at, factor) in absorbed.items():
             if at == k:
@@ -103,13 +105,13 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
 def estimable(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
     """Which groups (J,) know coefficient k of those of a factor well enough on their own.
 
-    Of the others, some have only the prior of no pooling, ten thousand times as wide as the data;
-    some rows so few or so close together that their estimate is more than `UNCERTAIN` times as
-    uncertain as that of the median group that has one.
+    Of the others, some have only the prior of no pooling, ten thousand times as wide as the data
+    (`ALONE_LINKED` with a link); some rows so few or so close together that their estimate is more
+    than `UNCERTAIN` times as uncertain as that of the median group that has one.
     """
-    width = none.values[grouping.sd_names[k]].mean()
+    width = none.population[grouping.sd_names[k]].mean()
     sd = none.figures(grouping)[1][:, k]
-    known = sd < PRIOR * width
+    known = sd < (PRIOR_LINKED if none.model.linked else PRIOR) * width
     return known & (sd <= UNCERTAIN * np.median(sd[known])) if known.any() else known
 
 
