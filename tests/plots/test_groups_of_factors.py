@@ -180,3 +180,13 @@ def test_rows_that_cannot_be_told_apart_are_shown_by_the_means_of_their_groups(
         np.testing.assert_allclose(y, np.sort(means))
         assert panel.get_xlabel() == f"{len(means)} groups of {factor}, sorted by their mean"
     assert "A dot is the mean of a group's rows." in found.sentence
+
+
+def test_of_very_many_groups_some_are_shown_from_end_to_end(penicillin, monkeypatch):
+    whole = varying.shrinkage(penicillin, "plate")
+    monkeypatch.setattr(varying, "MANY", 7)
+    found = varying.shrinkage(penicillin, "plate")
+    all_, few = (one.figure.axes[0].collections[1].get_offsets()[:, 0] for one in (whole, found))
+    assert (len(all_), len(few)) == (24, 7)
+    assert (few.min(), few.max()) == (all_.min(), all_.max())
+    assert found.sentence == whole.sentence + " Of 24 groups 7 are shown, evenly spread."
