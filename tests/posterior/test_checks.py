@@ -191,7 +191,6 @@ def test_effects_that_a_fit_left_out_are_compared(monkeypatch):
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
     whole = model.fit(seed=1)
     monkeypatch.setattr(fitting, "MAX_EFFECTS", 10)
-    monkeypatch.setattr(fitting, "FEW_EFFECTS", 10)
     monkeypatch.setattr(checks, "MAX_ELEMENTS", 5)
     monkeypatch.setattr(checks, "CHECKED_GROUPS", 3)
     bare = model.fit(seed=1)

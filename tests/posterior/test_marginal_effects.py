@@ -187,7 +187,7 @@ def test_a_comparison_by_another_predictor_is_a_sum_of_coefficients(children):
 
 def test_the_line_of_a_group_has_its_effects(children):
     values, subject = children.values, "M03"
-    at = children.model.design.levels.tolist().index(subject)
+    at = children.model.design.only.levels.tolist().index(subject)
     rows = pd.DataFrame({"Subject": [subject], "age": [11.0], "Sex": ["Male"]})
     each = values["Intercept"] + values["Sex[Male]"] + 11 * values["age"]
     each = each + 11 * values["age:Sex[Male]"]

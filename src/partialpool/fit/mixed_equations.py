@@ -8,6 +8,7 @@ are in a dense system; where standard deviations are zero nothing is singular.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.linalg.blas import dtrsm
@@ -20,6 +21,8 @@ from partialpool.fit.elimination import one_thread
 #: Products that a figure of all draws may cost, fewest draws that it is made of, and what the
 #: equations of a draw cost however few they are.
 WORK, FEWEST, LEAST = 2e11, 100, 1e8
+#: Numbers of the rows by effects that are worked on at a time.
+BLOCK = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,22 @@ class Given:
 
     def variance(self, first: csr_array, others: csr_array) -> np.ndarray:
         """Variance (k,) of combinations ``first b_1 + others b_2`` of the effects."""
+        through, spread = self._parts(first, others)
+        return through.multiply(first).sum(1) + (spread**2).sum(0)
+
+    def covariances(
+        self, first: csr_array, others: csr_array, ends: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        """Covariance of the first combinations, of those up to the next end, and so on."""
+        through, spread = self._parts(first, others)
+        for start, end in pairwise([0, *ends]):
+            own = spread[:, start:end]
+            yield (through[start:end] @ first[start:end].T).toarray() + own.T @ own
+
+    def _parts(self, first: csr_array, others: csr_array) -> tuple[csr_array, np.ndarray]:
         through = first @ self.H
         rest = (others - through @ self.mixed).toarray()
-        spread = dtrsm(1.0, self.U, self.L.T @ rest.T, trans_a=1)
-        return through.multiply(first).sum(1) + (spread**2).sum(0)
+        return through, dtrsm(1.0, self.U, self.L.T @ rest.T, trans_a=1)
 
 
 class Equations:
@@ -199,6 +214,48 @@ def group_part(
         mean[s] = first @ given.means[0] + others @ given.means[1]
         variance[s] = given.variance(first, others)
     return mean, variance
+
+
+def log_density_of_groups(
+    design: Design,
+    sigma: np.ndarray,
+    roots: Sequence[np.ndarray],
+    beta: np.ndarray,
+    groups: Sequence[np.ndarray],
+) -> np.ndarray:
+    """Log density of the rows of each group given all other rows, theta and beta: (S, groups).
+
+    ``y_R | y_-R ~ N(y_R - Q⁻¹ u, Q⁻¹)``, where Q are the rows and columns of the group in ``V⁻¹``
+    and u its part of ``V⁻¹ (y - X beta)``.
+
+    Parameters
+    ----------
+    groups : sequence of int arrays
+        Rows of each group.
+    """
+    equations = Equations(design)
+    width = equations.W[1].shape[1]
+    found = np.empty((len(sigma), len(groups)))
+    of_block = np.cumsum([len(rows) for rows in groups]) * width // BLOCK
+    blocks = [np.flatnonzero(of_block == b).tolist() for b in np.unique(of_block)]
+    for s, given in enumerate(equations.given(sigma, roots, beta)):
+        fitted = design.X @ beta[s] + sum(
+            W @ mean for W, mean in zip(equations.W, given.means, strict=True)
+        )
+        scale = np.hypot(sigma[s], np.zeros(len(fitted)) if design.se is None else design.se)
+        u = (design.y - fitted) / scale
+        for block in blocks:
+            rows = np.concatenate([groups[j] for j in block])
+            ends = np.cumsum([len(groups[j]) for j in block])
+            first, others = (W[rows] for W in equations.W)
+            for j, of_effects in zip(block, given.covariances(first, others, ends), strict=True):
+                own = groups[j]
+                Q = np.eye(len(own)) - of_effects / np.outer(scale[own], scale[own])
+                root = np.linalg.cholesky(Q)
+                half = np.linalg.solve(root, u[own])
+                found[s, j] = np.log(np.diag(root)).sum() - 0.5 * half @ half
+                found[s, j] -= np.log(scale[own]).sum() + 0.5 * len(own) * np.log(2 * np.pi)
+    return found
 
 
 def log_likelihood(

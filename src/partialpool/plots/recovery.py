@@ -80,8 +80,8 @@ def coverage(table: pd.DataFrame) -> Finding:
     says = (
         f"The largest gap between stated and found coverage is {gap.max():.1%}, at the "
         f"{worst['nominal']:.0%} interval of {code(worst['parameter'])}. Of {len(found)} Monte "
-        f"Carlo intervals (95 %) {len(off)} miss the stated probability, where chance alone gives "
-        f"about {0.05 * len(found):.1f}."
+        f"Carlo intervals (95 %) {len(off)} {'misses' if len(off) == 1 else 'miss'} the stated "
+        f"probability, where chance alone gives about {0.05 * len(found):.1f}."
     )
     return theme.finding("coverage", figure, "Coverage of intervals by parameter.", says)
 

@@ -64,9 +64,9 @@ class Contrast:
         return f"one unit more of {name}" if step == 1 else f"{step:g} units more of {name}"
 
     def is_constant(self, model: Regression, rows: pd.DataFrame) -> bool:
-        """Whether the line changes by the same at each of some rows."""
+        """Whether the line, before a link, changes by the same at each of some rows."""
         low, high = (
-            np.column_stack([model.design.columns(end)[0], model.design.offset(end)])
+            np.column_stack([model.design.columns(end)[0], model.design.offset_of(end)])
             for end in self.ends(rows)
         )
         moved = high - low
@@ -84,8 +84,14 @@ def predictors(model: Regression) -> list[str]:
 
 
 def response(model: Regression) -> str:
-    """What the response is called, before an offset is taken from it."""
-    return model.label(formula.read(model.formula).response)
+    """What results are of: the response, before an offset is taken from it, or its mean."""
+    if not model.linked:
+        return model.label(formula.read(model.formula).response)
+    name, answers = model.design.response, model.design.answers
+    if model.family == "binomial":
+        success = f" = {answers[1]}" if answers and name == model.words(name) else ""
+        return f"the probability of {model.words(name)}{success}"
+    return f"the {'mean' if model.thresholds else 'expected'} {model.label(name)}"
 
 
 def group_columns(model: Regression) -> list[str]:

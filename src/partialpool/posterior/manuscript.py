@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from partialpool.data.text import in_words, listed, number, rounded
+from partialpool.design.families import LINKS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import sizes
@@ -155,6 +156,8 @@ def methods(fitted: Fitted, result: Mapping[str, Any], findings: Iterable[str]) 
     version = {name: importlib.metadata.version(name) for name in ("arviz", "pymc")}
     version["partialpool"] = _own_version()
     noise = {"gaussian": "Gaussian noise", "student": "noise with Student's t distribution"}
+    if model.linked:
+        noise[model.family] = f"family {model.family} and the {LINKS[model.family]} link"
     known = f" and known standard errors in {model.se}" if model.se else ""
     says = [
         f"The model `{model.formula}` (in lme4's syntax), with {noise[model.family]}{known}, was "

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete
+from partialpool.data.tables import as_frame
 from partialpool.data.text import capital
 from partialpool.design import formula
+from partialpool.fit.exact_fit import n_draws
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts as compared
 from partialpool.posterior import draws
@@ -244,7 +246,7 @@ def _changes(
     if len(wanted) == 1 and len(labels) > 1:
         says = f"With {wanted[0].words(model)}, {response} changes by"
         words = [place.strip() for place in where]
-    same = all(contrast.is_constant(model, model.table) for contrast in wanted)
+    same = not model.linked and all(c.is_constant(model, model.table) for c in wanted)
     if by is not None and len(labels) == 1 and not same:
         says = f"On average over the rows, {response} changes by"
     rows = pd.concat(tables, ignore_index=True)
@@ -265,7 +267,7 @@ def _rows(
     if newdata is None:
         return model.table.reset_index(drop=True)
     read_of = [*model.design.predictors, *(compared.group_columns(model) if groups else ())]
-    table = compared.datagrid(model, newdata) if isinstance(newdata, Mapping) else newdata
+    table = compared.datagrid(model, newdata) if isinstance(newdata, Mapping) else as_frame(newdata)
     require_columns(table.columns, read_of, "newdata")
     require_complete(table, read_of)
     return table.reset_index(drop=True)
@@ -302,7 +304,7 @@ def _cells(
 def _thinned(fitted: Fitted, count: int) -> Fitted:
     """The fit, or fewer of its draws where so many results would not fit into memory."""
     most = MOST // max(count, 1)
-    return fitted if len(fitted.population["sigma"]) <= most else fitted.thinned(max(most, 1))
+    return fitted if n_draws(fitted.population) <= most else fitted.thinned(max(most, 1))
 
 
 def _found(
