@@ -91,7 +91,7 @@ def test_a_sentence_tells_conflict_from_a_strong_prior():
     calm = sensitivity.sentence(table.loc[["d"]])
     assert calm == (
         "Power-scaling sensitivity to the prior is below 0.05 for every parameter; the largest is "
-        "0.040 (d)."
+        "0.040 (**d**)."
     )
 
 
