@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from partialpool.fit.counted_rows import CountedRows
-from partialpool.fit.group_draws import draw_one
+from partialpool.fit.group_draws import draw_effects
 from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES, integrals
 from partialpool.fit.kernels import threads
 
@@ -118,7 +118,7 @@ class GroupIntegral:
         some = self._all if some is None else some
         out = np.empty((L.shape[1], len(L), len(some)))
         for part, data in self._parts(coefficients, L, shape, self.nodes):
-            out[0, part] = draw_one(*data[:12], some, np.uint64(seed), part.start)
+            out[:, part] = draw_effects(*data, some, np.uint64(seed), part.start)
         return out
 
     def adapted(
