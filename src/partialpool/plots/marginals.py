@@ -205,7 +205,8 @@ def against_exact(
     says = (
         f"Over {len(comparison)} parameters and group effects the posterior means differ from the "
         f"{'certified' if fitted.model.linked else 'exact'} ones by at most {means.max():.1f} "
-        f"Monte Carlo errors ({means.idxmax()}), where chance alone gives about {_expected_extreme(len(means)):.1f}. The farthest marginal is "
+        f"Monte Carlo errors ({means.idxmax()}), where chance alone gives about "
+        f"{_expected_extreme(len(means)):.1f}. The farthest marginal is "
         f"that of **{far}**, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations "
         "away."
     )
