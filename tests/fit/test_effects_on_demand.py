@@ -113,3 +113,37 @@ def test_effects_at_rows_are_those_of_the_mixed_equations(bare, model):
         )
         np.testing.assert_allclose(mean[s], expected[0][0] + small[s, rows], atol=2e-3)
         np.testing.assert_allclose(variance[s], expected[1][0], rtol=2e-3)
+
+
+def test_effects_are_asked_for_by_factor_and_level(bare, model):
+    found = bare.effects("a", [41, 0])
+    assert found["x|a"].dims == ("chain", "draw", "a")
+    np.testing.assert_array_equal(found["a"], [41, 0])
+    both = found["x|a"].to_numpy().reshape(2000, 2)
+    np.testing.assert_allclose(both, bare.values["x|a"][:, [41, 0]], rtol=1e-9)
+    assert bare.effects("c").sizes["c"] == 5
+    with pytest.raises(ValueError, match="The level 60 of a was not in the data"):
+        bare.effects("a", [60])
+    with pytest.raises(ValueError, match="choose from a, b, c, not None"):
+        bare.effects()
+
+
+def test_effects_at_rows_of_nested_factors():
+    """Classes in schools, with nothing dense, against Henderson's equations."""
+    rng = np.random.default_rng(6)
+    table = pd.DataFrame({"school": np.repeat(np.arange(45), 12), "class": np.arange(540) // 3})
+    school, pupil_class = rng.normal(0, 0.6, 45), rng.normal(0, 0.5, 180)
+    table["y"] = school[table["school"]] + pupil_class[table["class"]] + rng.normal(0, 0.7, 540)
+    fitted = pp.Model("y ~ 1 + (1 | school) + (1 | class)", table, PRIORS).fit(draws=100, seed=1)
+    design, rows = fitted.model.design, np.array([0, 100, 539])
+    assert fitted.model.eliminated.chain is not None
+    assert exact_fit.interpolated(fitted.model)
+    values = fitted.thinned(8).held
+    effects = exact_fit.given_draws(fitted.model, values)
+    Z, codes = zip(*((g.Z[rows], g.codes[rows]) for g in design.groupings), strict=True)
+    roots = [exact_fit.covariance_root(g, values) for g in design.groupings]
+    beta = exact_fit.coefficients(design, values)
+    expected = mixed_equations.group_part(design, values["sigma"], roots, beta, rows)
+    mean, variance = effects.at_rows(Z, codes)
+    np.testing.assert_allclose(mean, expected[0], atol=2e-3)
+    np.testing.assert_allclose(variance, expected[1], rtol=2e-3)

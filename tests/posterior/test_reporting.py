@@ -93,12 +93,13 @@ def test_density_given_coefficients_is_that_of_the_dense_normal(seed, term, know
         g=[*range(4), *rng.integers(0, 4, 11)], error=rng.uniform(0.2, 2, 15)
     )
     model = pp.Model(f"y ~ x + {term}", table, se="error" if known else None)
-    design, q = model.design, len(model.design.z_names)
+    design, Z, codes = model.design, model.design.only.Z, model.design.only.codes
+    q = Z.shape[1]
     L = np.tril(rng.normal(size=(2, q, q)))
     beta, sigma = rng.normal(size=(2, 2)), rng.uniform(0.3, 2, 2)
     found = exact.log_likelihood_given(model.cross, sigma, L, beta)
     for s in range(2):
-        V = (design.codes[:, None] == design.codes) * (design.Z @ L[s] @ L[s].T @ design.Z.T)
+        V = (codes[:, None] == codes) * (Z @ L[s] @ L[s].T @ Z.T)
         V = V + np.diag(table["error"] ** 2 if known else np.full(15, sigma[s] ** 2))
         expected = stats.multivariate_normal(design.X @ beta[s], V).logpdf(design.y)
         assert found[s] == pytest.approx(expected, rel=1e-9, abs=1e-7)

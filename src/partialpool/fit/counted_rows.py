@@ -1,6 +1,6 @@
 """Rows of binary, counted and ordered responses, brought to two kinds and collapsed.
 
-Four families, two kinds of row (docs/method.md, eq. (40) to (43)): a negative binomial count is a
+Four families, two kinds of row (docs/method.md, eq. (50) to (53)): a negative binomial count is a
 binomial row whose trials hang on the shape, and an ordered answer two binomial rows, one at each
 threshold beside it. Rows of a group that share every column are one row.
 """
@@ -11,13 +11,10 @@ from functools import cached_property
 import numpy as np
 from scipy.special import digamma, gammaln
 
-#: Families of responses whose group effects are integrated numerically, in the order of their kind.
-FAMILIES = ("binomial", "poisson", "negbinomial", "cumulative")
-
 
 @dataclass(frozen=True, eq=False)
 class CountedRows:
-    """Rows sorted by group, those alike collapsed into one (docs/method.md, eq. (40) to (43)).
+    """Rows sorted by group, those alike collapsed into one (docs/method.md, eq. (50) to (53)).
 
     The log likelihood of row i at the linear predictor e is ``y e - m log(1 + exp(e))`` for the
     binomial kind, with ``m = trials + shape count``, and ``y e - exp(e)`` for Poisson's.
@@ -124,7 +121,7 @@ def counted_rows(
     trials: np.ndarray | None = None,
     offset: np.ndarray | None = None,
 ) -> CountedRows:
-    """The rows of a response, checked, brought to their kind, sorted by group and collapsed.
+    """The rows of a response, brought to their kind, sorted by group and collapsed.
 
     Parameters
     ----------
@@ -139,15 +136,9 @@ def counted_rows(
         Of the binomial family; one each where they are not given.
     offset : (N,) array, optional
         Added to the linear predictor.
-
-    Raises
-    ------
-    ValueError
-        Where the responses are not such as the family makes; the sentence says which row.
     """
     y = np.asarray(y, dtype=float)
     trials = np.ones(len(y)) if trials is None else np.asarray(trials, dtype=float)
-    require_responses(family, y, trials)
     offset = np.zeros(len(y)) if offset is None else np.asarray(offset, dtype=float)
     Z = np.zeros((len(y), 1)) if not Z.shape[1] else Z
     none = np.zeros(len(y), dtype=np.int64)
@@ -189,26 +180,6 @@ def counted_rows(
     )
 
 
-def require_responses(family: str, y: np.ndarray, trials: np.ndarray) -> None:
-    """Raise a ValueError where a response is not one that the family makes."""
-    whole = (y >= 0) & (y == np.floor(y)) & np.isfinite(y)
-    if family not in FAMILIES:
-        raise ValueError(f"family: choose from {', '.join(FAMILIES)}, not {family!r}.")
-    if family == "binomial":
-        whole &= (y <= trials) & (trials == np.floor(trials))
-        needed = "a number of successes, whole and between 0 and the number of trials"
-    elif family == "cumulative":
-        whole &= y >= 1
-        needed = "a category, counted 1, 2, ... in their order"
-    else:
-        needed = "a count: 0, 1, 2, ..."
-    if not whole.all():
-        row = int(np.flatnonzero(~whole)[0])
-        raise ValueError(f"The response of row {row + 1} is {y[row]:g}, but must be {needed}.")
-    if family == "cumulative" and (len(y) == 0 or y.max() < 2):
-        raise ValueError("An ordered response needs at least two categories.")
-
-
 def _at_thresholds(
     y: np.ndarray,
     offset: np.ndarray,
@@ -217,7 +188,7 @@ def _at_thresholds(
     codes: np.ndarray,
     n_thresholds: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Each row once for every threshold beside its category (docs/method.md, eq. (42)).
+    """Each row once for every threshold beside its category (docs/method.md, eq. (52)).
 
     It succeeded at the one below and failed at the one above.
     """
@@ -227,47 +198,3 @@ def _at_thresholds(
     columns = -np.eye(n_thresholds)[threshold]
     success = np.repeat([1.0, 0.0], [len(below), len(above)])
     return success, offset[at], np.hstack([X[at], columns]), Z[at], codes[at]
-
-
-def row_log_likelihood(
-    family: str,
-    y: np.ndarray,
-    eta: np.ndarray,
-    *,
-    trials: np.ndarray | None = None,
-    shape: np.ndarray | None = None,
-    thresholds: np.ndarray | None = None,
-) -> np.ndarray:
-    """Log probability of each response given its linear predictor: (S, N).
-
-    Parameters
-    ----------
-    family : str
-    y : (N,) array
-    eta : (S, N) array
-        Offset included.
-    trials : (N,) array, optional
-        Of the binomial family; one each where they are not given.
-    shape : (S,) array, optional
-        Of the negative binomial.
-    thresholds : (S, t) array, optional
-        Of an ordered response.
-    """
-    if family == "binomial":
-        n = np.ones(len(y)) if trials is None else trials
-        choices = gammaln(n + 1) - gammaln(y + 1) - gammaln(n - y + 1)
-        return choices + y * eta - n * np.logaddexp(0, eta)
-    if family == "poisson":
-        return y * eta - np.exp(eta) - gammaln(y + 1)
-    if family == "negbinomial":
-        assert shape is not None
-        k = shape[:, None]
-        ways = gammaln(y + k) - gammaln(k) - gammaln(y + 1)
-        return ways + y * (eta - np.log(k)) - (y + k) * np.logaddexp(0, eta - np.log(k))
-    assert thresholds is not None
-    ends = np.full((len(eta), 1), np.inf)
-    cuts, at = np.hstack([-ends, thresholds, ends]), y.astype(np.int64)
-    low, high = cuts[:, at - 1] - eta, cuts[:, at] - eta
-    with np.errstate(invalid="ignore"):
-        width = np.where(np.isinf(high) | np.isinf(low), np.inf, high - low)
-    return np.log(-np.expm1(-width)) - np.logaddexp(0, low) - np.logaddexp(0, -high)

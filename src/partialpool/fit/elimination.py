@@ -38,7 +38,7 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Solved:
-    """What rows and levels say at one set of ratios.
+    """What rows and levels say at one set of ratios (docs/method.md, eq. (42) and (43)).
 
     Attributes
     ----------
@@ -125,6 +125,13 @@ class Elimination:
     def n_middle(self) -> int:
         """Effects n of the middle factors."""
         return sum(self.levels[f] * self.widths[f] for f in self.middle)
+
+    @property
+    def products(self) -> int:
+        """Products of one evaluation, roughly: by levels, and of a dense system if there is one."""
+        by_level = self.R.size * len(self.E) ** 2
+        by_level += self.R.shape[1] * int((np.diff(self.starts) ** 2).sum())
+        return by_level + len(self.E_middle) ** 3 // 3
 
     @cached_property
     def slices(self) -> dict[int, slice]:
@@ -291,7 +298,8 @@ class Elimination:
         """How ``log|V0|`` and C change with the ratios of the first and the middle factors.
 
         For ``d Lambda_f = Lambda_f D`` with any D (q, q), ``d log|V0| = Σ_ab D_ab t_ab`` and
-        ``d C = Σ_ab D_ab c_ab``; found by factor are t (q, q) and c (q, q, m, m).
+        ``d C = Σ_ab D_ab c_ab``; found by factor are t (q, q) and c (q, q, m, m); docs/method.md,
+        eq. (44).
         """
         effects, spreads = self.effects(solved), self.spreads(solved)
         return {f: _slopes(effects[f], spreads[f].sum(0)) for f in effects}

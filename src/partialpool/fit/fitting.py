@@ -47,11 +47,10 @@ def fit(
     An exact fit that is to be a `reference` for others looks for modes from places of its own, see
     `exact_fit.population_draws`.
     """
-    exact = regression.closed_form or regression.certifiable
-    method = method or ("exact" if exact else "nutpie")
+    method = method or ("exact" if regression.exact else "nutpie")
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r}; choose from {', '.join(METHODS)}.")
-    if method == "exact" and not exact and regression.family != "gaussian":
+    if method == "exact" and not regression.exact and regression.family != "gaussian":
         raise ValueError(
             "method: the exact fit needs Gaussian noise, or a family with a link, one grouping "
             f"factor and {MOST_INTEGRATED} varying coefficients at most; this model's family is "

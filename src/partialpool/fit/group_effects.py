@@ -13,9 +13,10 @@ from itertools import compress
 from typing import Any
 
 import numpy as np
+from scipy.linalg.blas import dtrsm
 
 from partialpool.fit.coordinates import Theta
-from partialpool.fit.elimination import Elimination, Solved
+from partialpool.fit.elimination import Elimination, Solved, one_thread
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.interpolation import Interpolant
 from partialpool.fit.kernels import draw_effects, threads
@@ -120,7 +121,7 @@ class GroupEffects:
             mean += np.einsum("nq,snq->sn", Z[f], b[:, codes[f]])
         for k, place in enumerate(self.interpolant.places()):
             solved = self._solved[k]
-            each = self._effects(solved, None)
+            each = self._effects(solved, False)
             of_columns = sum(
                 np.einsum("nq,nqm->nm", Z[f], b[codes[f]]) for f, (b, _) in each.items()
             )
@@ -142,17 +143,25 @@ class GroupEffects:
         if not rows.n_middle:
             return total
         through = (F @ through)[:, :, 0]
+        inside = {f: Z[f] @ np.linalg.inv(rows.T[f]) for f in rows.middle}
+        if rows.chain is not None:
+            assert isinstance(solved.system, list)
+            large = [solved.ratios[f] for f in (first, *rows.middle)]
+            P = rows.chain.variances(solved.system, large)[1][rows.chain.parents[0][codes[first]]]
+            path = np.hstack([*inside.values()])
+            path -= (through[:, None] @ rows.chain.T[codes[first]])[:, 0]
+            return total + np.einsum("na,nab,nb->n", path, P, path)
         middle = np.zeros((len(total), rows.n_middle))
         for k, part in enumerate(rows.shared_by_column):
             middle -= part[codes[first]].multiply(through[:, [k]]).toarray()
         for f in rows.middle:
-            q, inside = rows.widths[f], Z[f] @ np.linalg.inv(rows.T[f])
+            q = rows.widths[f]
             at = rows.slices[f].start + codes[f][:, None] * q + np.arange(q)
-            middle[np.arange(len(total))[:, None], at] += inside
+            middle[np.arange(len(total))[:, None], at] += inside[f]
             L, own = solved.ratios[f], rows.slices[f]
             middle[:, own] = (middle[:, own].reshape(-1, q) @ L).reshape(len(total), -1)
         with one_thread():
-            half = dtrsm(1.0, solved.U, np.asfortranarray(middle.T), trans_a=1)
+            half = dtrsm(1.0, solved.system, np.asfortranarray(middle.T), trans_a=1)
         return total + (half**2).sum(0)
 
     def _small(self) -> Iterator[tuple[int, np.ndarray]]:

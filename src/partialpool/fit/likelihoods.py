@@ -1,4 +1,4 @@
-"""What the rows say of theta, coefficients and effects integrated out (docs/method.md, eq. (9)).
+"""What the rows say of theta, the rest integrated out (docs/method.md, eq. (9) and (41)).
 
 `OneFactor` has one grouping factor or none; `Reduced` several, or one whose ratios are all that
 matters.

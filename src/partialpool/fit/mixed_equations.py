@@ -237,7 +237,7 @@ def log_density_of_groups(
     width = equations.W[1].shape[1]
     found = np.empty((len(sigma), len(groups)))
     of_block = np.cumsum([len(rows) for rows in groups]) * width // BLOCK
-    blocks = [np.flatnonzero(of_block == b) for b in np.unique(of_block)]
+    blocks = [np.flatnonzero(of_block == b).tolist() for b in np.unique(of_block)]
     for s, given in enumerate(equations.given(sigma, roots, beta)):
         fitted = design.X @ beta[s] + sum(
             W @ mean for W, mean in zip(equations.W, given.means, strict=True)

@@ -2,7 +2,8 @@
 
 A place has, for each varying column of the first and the middle factors, ``asinh(sqrt(n z²) sd /
 sigma)`` with the column's sum of squares in an average level, and the angles ``asin`` of their
-partial correlations; what the rows say is smooth in them, zero included.
+partial correlations; what the rows say is smooth in them, zero included (docs/method.md,
+eq. (46)).
 """
 
 from collections.abc import Callable

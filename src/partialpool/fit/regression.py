@@ -157,8 +157,13 @@ class Regression:
         return prepared(target, start(target))
 
     @property
+    def exact(self) -> bool:
+        """Whether there is an exact fit: in closed form, or with a certified integral."""
+        return self.closed_form or self.certifiable
+
+    @property
     def certifiable(self) -> bool:
-        """Whether the integral over group effects has so few dimensions that it can be certified."""
+        """Whether the integral over a family's group effects has few enough dimensions."""
         few = sum(len(g.z_names) for g in self.design.groupings) <= MOST_INTEGRATED
         return self.linked and len(self.design.groupings) < 2 and few
 

@@ -134,6 +134,7 @@ def prior_and_posterior(fitted: Fitted) -> Finding:
             panel.plot(at, prior_height, **theme.PRIOR)
             contraction[name] = 1 - _middle(draws[name]) / middle
         theme.without_heights(panel, theme.wrapped(called.get(name, name)))
+        panel.locator_params(axis="x", nbins=5)
     area = plt.Rectangle((0, 0), 1, 1, color=theme.PARTIAL, alpha=0.35, label="posterior")
     theme.legend(figure, [area, plt.Line2D([], [], label="prior", **theme.PRIOR)])
     says = "Every prior here is flat, so that there is nothing to compare."

@@ -13,7 +13,7 @@ from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, responses
 from partialpool.posterior.contrasts import contrasts, predictors, response
-from partialpool.posterior.effects import Change, average_changes, ratio
+from partialpool.posterior.effects import Change, average_changes, largest, ratio
 from partialpool.posterior.finding import NORMAL, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_in_words
@@ -209,15 +209,33 @@ def _groups(fitted: Fitted, change: Change) -> str:
     """How groups differ in a change, or in their level where the change is the same for all."""
     says, sign = "", _sign(change.draws)
     word = {1: " higher", -1: " lower", 0: ""}[sign] if change.high is not None else ""
+    alike: list[Grouping] = []
     for grouping in fitted.model.design.groupings:
         if fitted.model.linked:
             says += _linked_range(fitted, grouping)
             continue
         between = change.between[grouping.name]
         if between.mean() < 1e-9 * abs(change.draws).mean():
-            says += _level_spread(fitted, grouping)
+            alike.append(grouping)
         else:
             says += _range(fitted, grouping, change.draws, between, sign or 1) + word
+    if len(alike) > 1:
+        return says + _levels(fitted, alike)
+    return says + "".join(_level_spread(fitted, grouping) for grouping in alike)
+
+
+def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
+    """How the groups of several factors differ in level, those that differ most first."""
+    between = {grouping.name: _between(fitted, grouping) for grouping in groupings}
+    _, probability = largest(between)
+    order = sorted(groupings, key=lambda grouping: -between[grouping.name].mean())
+    words = [groups_in_words(fitted.model, grouping) for grouping in order]
+    sizes = [_figures(fitted.model, between[grouping.name]) for grouping in order]
+    sizes = [size.replace(" (", ", ").removesuffix(")") for size in sizes]
+    doubt = "" if probability > 0.95 else f" with probability {percent(probability)}"
+    says = f"; in level {words[0]} differ most{doubt} (standard deviation {sizes[0]})"
+    for word, size in zip(words[1:], sizes[1:], strict=True):
+        says += f", then {word} ({size})"
     return says
 
 

@@ -86,10 +86,10 @@ def predictions(
     labels, cells = _cells(fitted, table, names, groups, sort=not variables)
     values = averages(_thinned(fitted, len(labels)), table, cells, groups=groups)
     response = compared.response(fitted.model)
-    where = row_names(labels) if len(labels) > 1 else [""]
+    where = row_names(labels, fitted.model) if len(labels) > 1 else [""]
     words = [f"for {name}" if name else "on average" for name in where]
     if names is None and len(labels) == 1:
-        words = [f"for {row_names(labels)[0]}"] if len(labels.columns) else [""]
+        words = [f"for {row_names(labels, fitted.model)[0]}"] if len(labels.columns) else [""]
     says = f"Over the same rows, {response} is" if variables and names else f"{response} is"
     return _found("predictions", says, labels, values, words, rope, hypothesis)
 
@@ -227,7 +227,7 @@ def _changes(
     """The finding of some contrasts."""
     model, table = fitted.model, _rows(fitted, newdata, groups)
     labels, cells = _cells(fitted, table, _names(by), groups)
-    where = [f" for {name}" for name in row_names(labels)] if len(labels) > 1 else [""]
+    where = [f" for {name}" for name in row_names(labels, model)] if len(labels) > 1 else [""]
     thin = _thinned(fitted, len(labels) * len(wanted))
     if not wanted:
         raise ValueError("The model has no predictor whose effect could be shown.")

@@ -55,6 +55,18 @@ def _plain(part: str) -> str:
     return re.sub(r"\[(.*)\]$", r": \1", part)
 
 
+def kind_in_words(model: Regression, grouping: Grouping) -> str:
+    """The groups of a factor by its label, in the plural, or by the name that the formula has."""
+    words = model.words(grouping.name)
+    return plural(words) if words != grouping.name else grouping.name
+
+
+def groups_of(model: Regression, grouping: Grouping) -> str:
+    """The same where a number goes before: "lecturers", or "groups of d" where it has no label."""
+    words = kind_in_words(model, grouping)
+    return words if words != grouping.name else f"groups of {words}"
+
+
 def groups_in_words(model: Regression, grouping: Grouping) -> str:
     """Several groups, by the label of their factor or its own name where that is a word."""
     name = grouping.name
