@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from partialpool.data.text import rounded
 from partialpool.fit import importance, integrated_fit
 from partialpool.fit.group_integral import LIMIT, group_integral
 from partialpool.fit.integrated import certified_at, integrated_posterior, start
@@ -132,9 +133,8 @@ def table(
     formats["error of the integral", ""] = (("error of the integral", ""), "{:.1g}")
     says = sentence(model, found, shown[0])
     if quoted:
-        says += (
-            f" Quoted figures are estimates of other packages{f', from {source}' * bool(source)}."
-        )
+        whence = f", from {source}" if source else ""
+        says += f" Quoted figures are estimates of other packages{whence}."
     return Finding("approximations", says, table=frame, columns=formats)
 
 
@@ -155,3 +155,17 @@ def sentence(model: Regression, found: Sequence[Approximation], name: str) -> st
     says += f". The sampler of the approximation {trusted}; the certificate of its integral"
     says += f" finds an error of {first.error:.2g} in the log likelihood (limit {LIMIT:.0e})."
     return says
+
+
+def headline(model: Regression, found: Sequence[Approximation], name: str) -> str:
+    """The answer in one sentence: a parameter by the first approximation and certified."""
+    exact = next(one for one in found if one.name == CERTIFIED)
+    ours, theirs = exact.draws[name], found[0].draws[name]
+    what = readable(model).get(name, name)
+    notices = "does not notice" if found[0].trusted else "objects"
+    return (
+        f"{what[0].upper()}{what[1:]}: {rounded(float(ours.mean()), float(ours.std()))} (posterior "
+        f"standard deviation {ours.std():.2g}), certified; {found[0].name} says "
+        f"{rounded(float(theirs.mean()), float(theirs.std()))} ({theirs.std():.2g}), and its "
+        f"sampler {notices}."
+    )
