@@ -30,7 +30,8 @@ def residuals(z, *factors, family="gaussian", pit=None):
     rows, one = np.arange(len(z)), np.ones(len(z))
     pit = stats.norm.cdf(z) if pit is None else pit
     left_out = LeftOut(None, pit, 0 * one, one, rows, len(z), 0, 0)
-    return SimpleNamespace(design=design, family=family, label=str, words=str), left_out
+    words = {"label": str, "words": str, "linked": False}
+    return SimpleNamespace(design=design, family=family, **words), left_out
 
 
 def checks_of(z, *factors):
@@ -81,7 +82,8 @@ def test_replications_count_against_the_data_in_the_right_tail():
     """Of replications 1, ..., 100 of one row each, 20 have a largest value of 81 or more."""
     design = SimpleNamespace(y=np.array([81.0, 0.5]), codes=np.array([0, 0]), groupings=())
     replicated = np.column_stack([np.arange(1.0, 101), np.zeros(100)])
-    found = data_fit.figures(replicated, design, np.arange(2))
+    model = SimpleNamespace(design=design, linked=False)
+    found = data_fit.figures(replicated, model, np.arange(2))
     assert found.at["largest value", "above"] == pytest.approx(0.2)
     assert found.at["largest value", "p"] == pytest.approx(0.4)
     assert found.at["largest value", "corrected"] == 1.0

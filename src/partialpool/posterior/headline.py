@@ -108,8 +108,8 @@ def _change(model: Regression, change: Change) -> str:
     sign = _sign(values)
     size = _figures(model, (sign or 1) * values)
     remark = "" if change.constant else ", on average over the rows"
-    if model.linked and model.design.groupings:
-        remark += " in a typical group"
+    if model.linked:
+        remark += _for_typical(model)
     if change.high is None:
         each = _each(model, change.column)
         amount, _, interval = size.partition(" (")
@@ -161,8 +161,7 @@ def _linked_average(fitted: Fitted) -> str:
     model = fitted.model
     values = responses.mean(model, fitted.population, _typical(fitted))
     what = response(model)
-    group = " in a typical group" if model.design.groupings else ""
-    says = f"{what[0].upper()}{what[1:]}{group} is {_figures(model, values)}"
+    says = f"{what[0].upper()}{what[1:]}{_for_typical(model)} is {_figures(model, values)}"
     return says + "".join(_linked_range(fitted, grouping) for grouping in model.design.groupings)
 
 
@@ -179,6 +178,15 @@ def _linked_range(fitted: Fitted, grouping: Grouping) -> str:
         f"; {groups} differ in level, with a standard deviation of {spread}: the middle 90 % from "
         f"{low} to {high}{_unit(model)}{place}"
     )
+
+
+def _for_typical(model: Regression) -> str:
+    """Of which groups an effect is told: of one whose own effects are zero."""
+    names = [model.words(grouping.name) for grouping in model.design.groupings]
+    if len(names) != 1:
+        return " for typical groups" if names else ""
+    word = names[0] if names[0] != model.design.groupings[0].name or len(names[0]) > 2 else "group"
+    return f" for a typical {word}"
 
 
 def _plain_figures(values: np.ndarray) -> str:
