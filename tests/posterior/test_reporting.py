@@ -119,7 +119,7 @@ def test_figures_of_replications_are_those_of_pandas(sleep):
     design, rows = sleep.model.design, np.arange(180)
     found = {
         name: float(function(design.y[rows][None])[0])
-        for name, function in predictions.statistics(design, rows).items()
+        for name, function in predictions.statistics(sleep.model, rows).items()
     }
     groups = SLEEP.groupby("Subject")["Reaction"]
     assert found["smallest value"] == SLEEP["Reaction"].min()

@@ -95,8 +95,11 @@ def data(model: Regression) -> Finding:
     found = theme.finding("data", figure, what, says)
     if len(groupings) < 2:
         return found
-    formats = {"median": ("median rows of a group", "{:g}")}
-    return replace(found, table=_sizes(model), columns=formats)
+    table = _sizes(model)
+    formats = {name: (name, "{:,}") for name in table} | {
+        "median": ("median rows of a group", "{:,g}")
+    }
+    return replace(found, table=table, columns=formats)
 
 
 def _crowded(model: Regression) -> bool:
