@@ -262,6 +262,39 @@ class Elimination:
         with one_thread():
             return dtrsm(1.0, solved.system, np.asfortranarray(z.T)).T
 
+    def line_variances(
+        self, solved: Solved, codes: Sequence[np.ndarray], Z: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """Variances (n,) over sigma² of what effects add to the line at some rows.
+
+        For each factor the rows' levels (n,) and columns (n, q) inside; none may be small.
+        """
+        H, within = self._gain(solved)
+        own, level = Z[self.first] @ solved.ratios[self.first], codes[self.first]
+        found = np.einsum("na,nab,nb->n", own, within[level], own)
+        through = np.einsum("na,nab->nb", own, H[level])
+        if isinstance(solved.system, list):
+            assert self.chain is not None
+            return found + self.chain.line_variances(
+                solved.system,
+                self._chained(solved.ratios),
+                level,
+                np.hstack([Z[f] for f in self.middle]),
+                through,
+            )
+        rest = np.zeros((len(level), self.n_middle))
+        for a, part in enumerate(self.shared_by_column):
+            rest -= part[level].multiply(through[:, [a]]).toarray()
+        for f in self.middle:
+            q, L = self.widths[f], solved.ratios[f]
+            at = self.slices[f].start + codes[f][:, None] * q + np.arange(q)
+            rest[np.arange(len(level))[:, None], at] += Z[f]
+            block = rest[:, self.slices[f]]
+            block[:] = (block.reshape(len(level), -1, q) @ L).reshape(len(level), -1)
+        with one_thread():
+            half = dtrsm(1.0, solved.system, np.asfortranarray(rest.T), trans_a=1)
+        return found + (half**2).sum(0)
+
     def _gain(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         """Of the first factor, all others being given: gains (J, q, q) and variances (J, q, q)."""
         F = self.R @ solved.ratios[self.first]

@@ -41,7 +41,7 @@ class GroupEffects:
         S draws.
     drawn : (S, n) array
         Coefficients and small factors' effects, in the user's units.
-    ratios : Ratios
+    ratios : Ratios, optional
     interpolant : Interpolant, optional
         Over a box that holds the draws; without it every draw is solved for.
     """
@@ -49,7 +49,7 @@ class GroupEffects:
     likelihood: Reduced
     theta: Theta
     drawn: np.ndarray
-    ratios: Ratios
+    ratios: Ratios | None
     interpolant: Interpolant | None
 
     @property
@@ -95,7 +95,7 @@ class GroupEffects:
                 ),
             )
 
-    def _columns(self, some: slice = slice(None)) -> np.ndarray:
+    def columns(self, some: slice = slice(None)) -> np.ndarray:
         """What K is multiplied by (S, m), inside, to leave the large factors' share of y."""
         rows, p = self.rows, len(self.rows.a)
         drawn = self.drawn[some]
@@ -107,6 +107,7 @@ class GroupEffects:
 
     def _variables(self, some: slice = slice(None)) -> np.ndarray:
         theta = Theta(*(part[some] for part in self.theta))
+        assert self.ratios is not None
         return self.ratios.smooth(self.ratios.places(theta))
 
     @property
@@ -117,6 +118,7 @@ class GroupEffects:
     def _solved(self) -> list[Solved]:
         """What the rows say at the interpolant's nodes, roots at those of low degree only."""
         assert self.interpolant is not None
+        assert self.ratios is not None
         found = []
         for node, place in zip(self.interpolant.nodes, self.interpolant.places(), strict=True):
             solved = self.ratios.solved(place)
@@ -148,7 +150,7 @@ class GroupEffects:
 
     def _moments_between_nodes(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         assert self.interpolant is not None
-        rows, x, c = self.rows, self._variables(), self._columns()
+        rows, x, c = self.rows, self._variables(), self.columns()
         S, noise = len(c), self.likelihood.noise(self.theta)
         order = OF_VARIANCES if self._narrow else None
         low = self.interpolant.places(order)
@@ -174,7 +176,7 @@ class GroupEffects:
         return found
 
     def _moments_one_by_one(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        rows, c = self.rows, self._columns() * self.rows.y_scale
+        rows, c = self.rows, self.columns() * self.rows.y_scale
         S, noise = len(c), self.likelihood.noise(self.theta)
         found: dict[int, list[Any]] = {f: [0.0, 0.0, 0.0] for f in (rows.first, *rows.middle)}
         for s in range(S):
@@ -188,7 +190,7 @@ class GroupEffects:
 
     def _middle_draws(self, some: slice, z: np.ndarray) -> np.ndarray:
         """Effects (S, n) of the middle factors, inside, from standard normals z (S, n)."""
-        rows, c = self.rows, self._columns(some)
+        rows, c = self.rows, self.columns(some)
         noise = self.likelihood.noise(self.theta)[some] / rows.y_scale
         out = np.zeros((len(c), rows.n_middle))
         if not rows.n_middle:
@@ -220,7 +222,7 @@ class GroupEffects:
 
     def _first_draws(self, some: slice, middle: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Effects (S, J, q) of the first factor given all others, in the user's units."""
-        rows, c = self.rows, self._columns(some)
+        rows, c = self.rows, self.columns(some)
         at = self.likelihood.columns[rows.first]
         noise = self.likelihood.noise(self.theta)[some] / rows.y_scale
         out = np.ascontiguousarray(self.theta.L[some, at, at])
@@ -262,4 +264,4 @@ def of_draws(posterior: ThetaPosterior, theta: Theta, drawn: np.ndarray) -> Grou
         ratios = likelihood.ratios
         return GroupEffects(ratios.likelihood, theta, drawn, ratios, likelihood.interpolant)
     assert isinstance(likelihood, Reduced)
-    return GroupEffects(likelihood, theta, drawn, Ratios(posterior, likelihood), None)
+    return GroupEffects(likelihood, theta, drawn, None, None)

@@ -88,6 +88,30 @@ class Chain:
         In units of ``Lambda`` (J, q, q), and ``T P Tᵀ`` (J, q, q) of each level of the finest, with
         P the variances of the effects above it.
         """
+        found, P = self._paths(stages, ratios)
+        return found, self.T @ P[self.parents[0]] @ self.T.swapaxes(1, 2)
+
+    def line_variances(
+        self,
+        stages: list[Stage],
+        ratios: Sequence[np.ndarray],
+        levels: np.ndarray,
+        Z: np.ndarray,
+        through: np.ndarray,
+    ) -> np.ndarray:
+        """Variances (n,) over sigma² that effects above the finest add to the line at some rows.
+
+        `levels` (n,) of the finest factor, columns Z (n, s) of those above, and how much of what a
+        level shares with them (n, q) its own effects take away.
+        """
+        own = Z - np.einsum("na,nas->ns", through, self.T[levels])
+        _, P = self._paths(stages, ratios)
+        return np.einsum("na,nab,nb->n", own, P[self.parents[0][levels]], own)
+
+    def _paths(
+        self, stages: list[Stage], ratios: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """The first of `spreads`, and P (J, s, s) for each level of the second factor."""
         P, found = np.empty((1, 0, 0)), []
         for c in reversed(range(len(stages))):
             one, L = stages[c], ratios[c + 1]
@@ -97,8 +121,7 @@ class Chain:
             across = -L @ gain @ P
             top = np.concatenate([L @ found[-1] @ L.T, across], 2)
             P = np.concatenate([top, np.concatenate([across.swapaxes(1, 2), P], 2)], 1)
-        below = P[self.parents[0]]
-        return found[::-1], self.T @ below @ self.T.swapaxes(1, 2)
+        return found[::-1], P
 
     def noise(self, stages: list[Stage], ratios: Sequence[np.ndarray], z: np.ndarray) -> np.ndarray:
         """Normals (S, n) with the effects' variances over sigma², in units of ``Lambda``.
