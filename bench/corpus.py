@@ -147,6 +147,7 @@ def fitted(published: Published) -> Iterator[dict[str, Any]]:
     if verdict.status != "passed":
         found["verdict"] += f": {verdict.sentence}"
     found["kind"] = model.mismatch
+    found["factors"] = len(model.design.groupings)
     yield found
     import in_r
 

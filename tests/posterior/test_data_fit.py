@@ -67,6 +67,8 @@ def test_residuals_of_the_model_miss_each_check_as_rarely_as_stated():
     # P(more than 2 of 120 rows beyond 3 sd), from the binomial distribution
     assert stats.binom.sf(2, 120, 2 * stats.norm.sf(3)) == pytest.approx(0.0044, abs=1e-4)
     assert checks_of(np.zeros(120), codes)["Far rows"]["threshold"] == "≤ 2"
+    assert stats.binom.sf([2, 3], 180, 0.0026998) == pytest.approx([0.0134, 0.0016], abs=1e-3)
+    assert checks_of(np.zeros(180))["Far rows"]["threshold"] == "≤ 3"
 
 
 def test_the_limit_of_the_farthest_row_grows_with_the_rows():
@@ -132,7 +134,7 @@ def test_a_prior_that_the_data_contradict_is_caught():
     """The slope is 2 with a standard error of about 0.17; the prior says 0 ± 0.5."""
     found, missed = verdict(data(np.random.default_rng(6)), {"x": "Normal(0, 0.5)"})
     assert "Prior and data" in missed
-    assert re.search(r"opposite sides: ([^;]+, )?x[,;]", found.sentence)
+    assert re.search(r"opposite sides: ([^;]+, )?slope of x[,;]", found.sentence)
 
 
 def test_status_tells_none_few_and_most():
@@ -205,9 +207,8 @@ def test_the_sentence_on_residuals_is_that_of_the_checks():
     assert stats.bartlett(*parts).pvalue < 0.01
     p = stats.levene(*parts, center="median").pvalue
     assert p > 0.01
-    assert f"could well be the same (Brown and Forsythe's test of these distances, p = {p:.2g}" in (
-        found.sentence
-    )
+    said = "Brown and Forsythe's test of these distances does not reject that groups are as noisy"
+    assert f"{said} alike (p = {p:.2g}, limit 0.01)" in found.sentence
 
 
 def test_the_sentence_on_replications_is_that_of_the_check():
@@ -237,10 +238,10 @@ def test_every_draw_is_replicated_where_that_is_cheap():
 def test_calibration_is_said_with_its_limit_and_no_other_test_marks_points():
     model, left_out = residuals(np.zeros(60), pit=np.linspace(0.005, 0.995, 60))
     found = predictive.pit(model, left_out)
-    assert "gives no reason to doubt it (p = 1, limit 0.01)" in found.sentence
+    assert "test does not reject that (p = 1, limit 0.01)" in found.sentence
     model, left_out = residuals(np.zeros(60), pit=np.linspace(0.005, 0.3, 60))
     found = predictive.pit(model, left_out)
-    assert "speaks against it (p = " in found.sentence
+    assert "test rejects that (p = " in found.sentence
     assert not data_fit.calibration_check(left_out)["passed"]
     assert not [
         c for axes in found.figure.axes for c in axes.collections if len(c.get_offsets()) > 1

@@ -108,7 +108,23 @@ def test_of_many_levels_the_farthest():
     rows = table().assign(y=lambda t: t["y"] + 30 * (t["course"] == "c"))
     said = headline(fit("y ~ course + (1 | pupil)", rows))
     assert said.startswith("Course c against course a: y is ")
+    rows["y"] -= 50 * (rows["course"] == "d")
+    fitted = fit("y ~ course + (1 | pupil)", rows)
+    amount, _ = figures(fitted.values["course[d]"], unit="", sign=-1)
+    said = headline(fitted)
+    assert said.startswith(f"Course d against course a: y is {amount} lower")
     assert "the largest of 4 differences from that level; pupils differ" in said
+
+
+def test_groups_differ_at_the_mean_of_what_varies():
+    """Variance of an intercept and a slope together, at the mean age."""
+    fitted = fit("y ~ 1 + (age | pupil)")
+    values, at = fitted.values, table()["age"].mean()
+    level, slope = values["1|pupil_sigma"], values["age|pupil_sigma"]
+    both = 2 * values["cor(1,age|pupil)"] * level * slope * at
+    between = np.sqrt(level**2 + both + slope**2 * at**2)
+    said = headline(fitted)
+    assert said.endswith(f"pupils differ: {middle(values['Intercept'], between, '')}.")
 
 
 def test_a_sign_that_is_open_has_a_probability():

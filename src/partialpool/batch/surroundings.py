@@ -32,7 +32,9 @@ KERNEL = {
 def environment(root: Path, threads: int | None = None) -> dict[str, str]:
     """Environment of a kernel: compiled code is kept between runs, threads are shared fairly.
 
-    What libraries keep goes into the project, not into the folder of a person.
+    What libraries keep goes into the project, not into the folder of a person; our own compiled
+    kernels stay beside their source, as bytecode does, where that can be written: compiled once
+    for an installation and not anew in every project.
     """
     cache = root / ".cache"
     flags = os.environ.get("PYTENSOR_FLAGS", "")
@@ -40,7 +42,6 @@ def environment(root: Path, threads: int | None = None) -> dict[str, str]:
         flags = ",".join(filter(None, [flags, f"base_compiledir={cache / 'pytensor'}"]))
     env = {
         "MPLCONFIGDIR": str(cache / "matplotlib"),
-        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", str(cache / "numba")),
         "PYTENSOR_FLAGS": flags,
         "PYTHONNOUSERSITE": "1",
         "PYTHONHASHSEED": "0",
@@ -50,6 +51,8 @@ def environment(root: Path, threads: int | None = None) -> dict[str, str]:
     # busy machine for most of the time
     names = ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")
     env |= {f"{name}_NUM_THREADS": "1" for name in names}
+    if "NUMBA_CACHE_DIR" not in os.environ and not os.access(PACKAGE / "fit", os.W_OK):
+        env["NUMBA_CACHE_DIR"] = str(cache / "numba")
     return env | ({"NUMBA_NUM_THREADS": str(threads)} if threads else {})
 
 

@@ -81,8 +81,8 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: Collection[st
         such = f", such as {str(odd.iloc[0])!r} in row {row}" if len(odd) else ""
         if name in response:
             raise ValueError(
-                f"The response {name!r} holds text{such}; it must be numbers. For categories use "
-                "Bambi."
+                f"The response {name!r} holds text{such}; it must be numbers. For two "
+                "categories set `family: binomial`, for ordered ones `family: cumulative`."
             )
         # "3+" beside "0", "1" and "2" is a category; text beside measurements, or once, a mistake
         mistaken = numbers.nunique() > FEW_NUMBERS or len(odd) < RARE * len(values)

@@ -3,7 +3,7 @@
 Columns of all grouping factors stand side by side; correlations are within blocks of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import betaln
 
+from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
 from partialpool.fit.modes import folded
 
@@ -155,6 +156,14 @@ class Coordinates:
         values, _ = self.scale_values(u)
         factors, _ = self.correlation_factors(u)
         return values, factors @ np.swapaxes(factors, 1, 2)
+
+
+def block_eta(design: Design, priors: Mapping[str, Prior], block: tuple[int, ...]) -> float:
+    """Eta of the LKJ prior of a block of columns; one where a column is alone."""
+    for name, (i, _) in zip(design.cor_names, design.correlated_pairs, strict=True):
+        if i in block:
+            return priors[name].arguments[0]
+    return 1.0
 
 
 def _power(prior: Prior) -> float:

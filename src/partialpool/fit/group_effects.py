@@ -3,10 +3,10 @@
 Means and standard deviations are those of the Gaussians given each draw, averaged (Rao &
 Blackwell), so that no noise of their own is added. Through a surrogate the Gaussians' means are
 interpolated between its nodes, their covariances between those of low degree, and nothing is solved
-for a draw (docs/method.md, eq. (49)).
+for a draw.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
@@ -67,23 +67,85 @@ class GroupEffects:
             moments |= self._moments_between_nodes()
         return [moments[f] for f in range(len(self.rows.levels))]
 
-    def draw(self, rng: np.random.Generator, factors: list[int]) -> list[np.ndarray]:
-        """One draw of the effects (S, J, q) of some factors for each draw of theta, jointly."""
+    def draw(
+        self,
+        rng: np.random.Generator,
+        factors: Sequence[int],
+        levels: Sequence[np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """One draw of the effects (S, J, q) of some factors for each draw of theta, jointly.
+
+        Of all levels, or of some of each of the model's factors.
+        """
         rows, S = self.rows, len(self.theta.sigma)
-        found = dict(self._small())
+        if levels is None:
+            levels = [np.arange(n) for n in rows.levels]
+        found = {f: b[:, levels[f]] for f, b in self._small()}
         large = [f for f in factors if f not in found]
         for f in large:
-            found[f] = np.empty((S, rows.levels[f], rows.widths[f]))
+            found[f] = np.empty((S, len(levels[f]), rows.widths[f]))
         for start in range(0, S, BLOCK) if large else ():
             some = slice(start, start + BLOCK)
             z = rng.standard_normal((len(self.drawn[some]), rows.n_middle))
             middle = self._middle_draws(some, z)  # inside
             for f in set(large) & set(rows.middle):
                 b = middle[:, rows.slices[f]].reshape(len(middle), -1, rows.widths[f])
-                found[f][some] = b @ np.linalg.inv(rows.T[f]).T * rows.y_scale
+                found[f][some] = b[:, levels[f]] @ np.linalg.inv(rows.T[f]).T * rows.y_scale
             if rows.first in large:
-                found[rows.first][some] = self._first_draws(some, middle, rng)
+                first = self._first_draws(some, middle, rng)
+                found[rows.first][some] = first[:, levels[rows.first]]
         return [found[f] for f in factors]
+
+    def at_rows(
+        self, Z: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance (S, n) of what the effects add to the line, given each draw of theta.
+
+        The small factors' effects, which were drawn, have no variance.
+
+        Parameters
+        ----------
+        Z : sequence of (n, q) arrays
+            Varying columns of n rows, factor by factor.
+        codes : sequence of (n,) int arrays
+            Their levels.
+        """
+        c, noise = self.columns(), self.likelihood.noise(self.theta)
+        mean, variance = np.zeros((2, len(c), len(codes[0])))
+        for f, b in self._small():
+            mean += np.einsum("nq,snq->sn", Z[f], b[:, codes[f]])
+        if self.interpolant is None:
+            for s in range(len(c)):
+                solved = self.likelihood.solve(self.theta, s)
+                mean[s] += self._of_columns(solved, Z, codes) @ c[s] * self.rows.y_scale
+                variance[s] = noise[s] ** 2 * self._variance_at(solved, Z, codes)
+            return mean, variance
+        x, order = self._variables(), OF_VARIANCES if self._narrow else None
+        weights, near = self.interpolant.cardinals(x), self.interpolant.cardinals(x, order)
+        low = self.interpolant.places(order)
+        for k, place in enumerate(self.interpolant.places()):
+            solved = self._solved[k]
+            of_columns = self._of_columns(solved, Z, codes)
+            mean += (weights[:, [k]] * c) @ of_columns.T * self.rows.y_scale
+            for at in np.flatnonzero((low == place).all(1)):
+                spread = self._variance_at(solved, Z, codes)
+                variance += (noise**2 * near[:, at])[:, None] * spread
+        return mean, variance
+
+    def _of_columns(
+        self, solved: Solved, Z: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """The large factors' part of the line at some rows for each column of K: (n, m)."""
+        found = np.zeros((len(codes[0]), len(self.rows.E)))
+        for f, (b, _) in self._effects(solved, False).items():
+            found += np.einsum("nq,nqm->nm", Z[f], b[codes[f]])
+        return found
+
+    def _variance_at(
+        self, solved: Solved, Z: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """Variance (n,) over sigma² of the same."""
+        return self.rows.line_variances(solved, codes, self.rows.inside(Z))
 
     def _small(self) -> Iterator[tuple[int, np.ndarray]]:
         """Draws (S, J, q) of the small factors' effects: they were made with the coefficients."""
@@ -265,3 +327,12 @@ def of_draws(posterior: ThetaPosterior, theta: Theta, drawn: np.ndarray) -> Grou
         return GroupEffects(ratios.likelihood, theta, drawn, ratios, likelihood.interpolant)
     assert isinstance(likelihood, Reduced)
     return GroupEffects(likelihood, theta, drawn, None, None)
+
+
+def forget(posterior: ThetaPosterior) -> ThetaPosterior:
+    """The same posterior without what its surrogate keeps of each node, a large matrix."""
+    likelihood = posterior.likelihood
+    if not isinstance(likelihood, Interpolated):
+        return posterior
+    vars(likelihood.ratios).pop("_kept", None)  # the interpolant knows these ratios too
+    return replace(posterior, likelihood=replace(likelihood, ratios=replace(likelihood.ratios)))

@@ -19,6 +19,8 @@ from partialpool.fit.reduction import Factor, eliminate
 #: Products that a figure of all draws may cost, fewest draws that it is made of, and what the
 #: equations of a draw cost however few they are.
 WORK, FEWEST, LEAST = 2e11, 100, 1e8
+#: Numbers of the rows by effects that are worked on at a time.
+BLOCK = 2_000_000
 
 
 class Equations:
@@ -28,10 +30,12 @@ class Equations:
     ----------
     design : Design
         With two groupings or more, whose rows are all there.
+    nested : bool
+        Whether factors nested in each other may be eliminated level by level.
     """
 
-    def __init__(self, design: Design) -> None:
-        self.design = design
+    def __init__(self, design: Design, *, nested: bool = True) -> None:
+        self.design, self.nested = design, nested
         self._known: tuple[float, Reduced] | None = None
 
     def effects(
@@ -72,21 +76,22 @@ class Equations:
         if self._known is None or (design.se is not None and self._known[0] != key):
             factors = [Factor(g.codes, g.Z, g.n_levels) for g in design.groupings]
             weights = None if design.se is None else 1 / np.hypot(design.se, key)
-            rows = eliminate(design.y, design.X, factors, weights, small=0)
+            rows = eliminate(design.y, design.X, factors, weights, small=0, nested=self.nested)
             p = len(design.x_names)
             self._known = key, Reduced(rows, InnerPrior(np.zeros(p), np.zeros((p, p)), 0.0))
         return self._known[1]
 
 
-def affordable(design: Design, most: int, rows: int = 0) -> int:
+def affordable(design: Design, most: int, rows: int = 0, *, nested: bool = True) -> int:
     """Draws, `most` at most, at which the equations are solved in reasonable time.
 
-    `rows` are those at which `group_part` is wanted.
+    `rows` are those at which `group_part`, or without `nested` `log_density_of_groups`, is wanted.
     """
     finer = sorted(design.groupings, key=lambda grouping: -grouping.n_levels)
     sizes = [grouping.n_levels * len(grouping.z_names) for grouping in finer]
-    nested = parents([g.codes for g in finer], [g.n_levels for g in finer]) is not None
-    n = 0 if nested else sum(sizes) - max(sizes)
+    n = sum(sizes) - max(sizes)
+    if nested and parents([g.codes for g in finer], [g.n_levels for g in finer]):
+        n = 0
     return int(np.clip(WORK / (n**3 + rows * n**2 + LEAST), FEWEST, most))
 
 
@@ -112,16 +117,57 @@ def group_part(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance (S, n), given y, of what the effects add to the line at some rows (n,)."""
     codes = [grouping.codes[rows] for grouping in design.groupings]
-    mean, variance = np.zeros((2, len(sigma), len(rows)))
-    draws = Equations(design).given(sigma, roots, beta)
+    Z = [grouping.Z[rows] for grouping in design.groupings]
+    draws = Equations(design).effects(sigma, roots, beta)
+    found = [effects.at_rows(Z, codes) for effects in draws]
+    mean, variance = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return mean, variance
+
+
+def log_density_of_groups(
+    design: Design,
+    sigma: np.ndarray,
+    roots: Sequence[np.ndarray],
+    beta: np.ndarray,
+    groups: Sequence[np.ndarray],
+) -> np.ndarray:
+    """Log density of the rows of each group given all other rows, theta and beta: (S, groups).
+
+    ``y_R | y_-R ~ N(y_R - Q⁻¹ u, Q⁻¹)``, where Q are the rows and columns of the group in ``V⁻¹``
+    and u its part of ``V⁻¹ (y - X beta)``.
+
+    Parameters
+    ----------
+    groups : sequence of int arrays
+        Rows of each group.
+    """
+    found = np.empty((len(sigma), len(groups)))
+    sizes = [grouping.n_levels * len(grouping.z_names) for grouping in design.groupings]
+    of_block = np.cumsum([len(rows) for rows in groups]) * (sum(sizes) - max(sizes)) // BLOCK
+    blocks = [np.flatnonzero(of_block == b).tolist() for b in np.unique(of_block)]
+    draws = Equations(design, nested=False).given(sigma, roots, beta)
     for s, (likelihood, solved, weights, noise) in enumerate(draws):
-        reduced = likelihood.rows
-        Z = [g.Z[rows] @ np.linalg.inv(T) for g, T in zip(design.groupings, reduced.T, strict=True)]
+        reduced, line = likelihood.rows, design.X @ beta[s]
+        every = reduced.inside([grouping.Z for grouping in design.groupings])
         for f, effects in reduced.effects(solved).items():
             b = effects @ weights @ solved.ratios[f].T * reduced.y_scale
-            mean[s] += (Z[f] * b[codes[f]]).sum(1)
-        variance[s] = noise**2 * reduced.line_variances(solved, codes, Z)
-    return mean, variance
+            line += (every[f] * b[design.groupings[f].codes]).sum(1)
+        scale = np.hypot(sigma[s], np.zeros(len(line)) if design.se is None else design.se)
+        u = (design.y - line) / scale
+        for block in blocks:
+            rows = np.concatenate([groups[j] for j in block])
+            ends = np.cumsum([len(groups[j]) for j in block])
+            codes = [grouping.codes[rows] for grouping in design.groupings]
+            Z = reduced.inside([grouping.Z[rows] for grouping in design.groupings])
+            covariances = reduced.line_covariances(solved, codes, Z, ends)
+            for j, of_effects in zip(block, covariances, strict=True):
+                own = groups[j]
+                Q = np.eye(len(own)) - noise**2 * of_effects / np.outer(scale[own], scale[own])
+                root = np.linalg.cholesky(Q)
+                half = np.linalg.solve(root, u[own])
+                found[s, j] = np.log(np.diag(root)).sum() - 0.5 * half @ half
+                found[s, j] -= np.log(scale[own]).sum() + 0.5 * len(own) * np.log(2 * np.pi)
+    return found
 
 
 def log_likelihood(

@@ -88,30 +88,13 @@ class Chain:
         In units of ``Lambda`` (J, q, q), and ``T P Tᵀ`` (J, q, q) of each level of the finest, with
         P the variances of the effects above it.
         """
-        found, P = self._paths(stages, ratios)
+        found, P = self.variances(stages, ratios)
         return found, self.T @ P[self.parents[0]] @ self.T.swapaxes(1, 2)
 
-    def line_variances(
-        self,
-        stages: list[Stage],
-        ratios: Sequence[np.ndarray],
-        levels: np.ndarray,
-        Z: np.ndarray,
-        through: np.ndarray,
-    ) -> np.ndarray:
-        """Variances (n,) over sigma² that effects above the finest add to the line at some rows.
-
-        `levels` (n,) of the finest factor, columns Z (n, s) of those above, and how much of what a
-        level shares with them (n, q) its own effects take away.
-        """
-        own = Z - np.einsum("na,nas->ns", through, self.T[levels])
-        _, P = self._paths(stages, ratios)
-        return np.einsum("na,nab,nb->n", own, P[self.parents[0][levels]], own)
-
-    def _paths(
+    def variances(
         self, stages: list[Stage], ratios: Sequence[np.ndarray]
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """The first of `spreads`, and P (J, s, s) for each level of the second factor."""
+        """The first of `spreads`, and P (J, s, s) of each level of the second factor, inside."""
         P, found = np.empty((1, 0, 0)), []
         for c in reversed(range(len(stages))):
             one, L = stages[c], ratios[c + 1]

@@ -60,6 +60,7 @@ def eliminate(
     weights: np.ndarray | None = None,
     *,
     small: int = SMALL,
+    nested: bool = True,
 ) -> Elimination:
     """Reduce rows to what their likelihood needs.
 
@@ -73,6 +74,8 @@ def eliminate(
         One over the known standard deviation of each row's noise; then sigma is one.
     small : int
         Effects up to which a factor, unless it is the largest, is put beside X.
+    nested : bool
+        Whether factors that are nested in each other are eliminated level by level.
 
     Raises
     ------
@@ -85,7 +88,9 @@ def eliminate(
     beside = tuple(f for f in others if f not in middle)
     finer = sorted((first, *middle), key=lambda f: -factors[f].n_levels)
     above = parents([factors[f].codes for f in finer], [factors[f].n_levels for f in finer])
-    if above:  # nested in each other
+    if not nested:
+        above = None
+    if above:
         first, *coarser = finer
         middle = tuple(coarser)
     dense = 0 if above else sum(factors[f].n_effects for f in middle)
@@ -106,16 +111,16 @@ def eliminate(
     codes = factors[first].codes
     N, q = Q.shape
     bounds = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(R)))])
-    order = np.argsort(codes, kind="stable")
-    by_level = [csr_array((Q[order, k], order, bounds), shape=(len(R), N)) for k in range(q)]
+    by_code = np.argsort(codes, kind="stable")
+    by_level = [csr_array((Q[by_code, k], by_code, bounds), shape=(len(R), N)) for k in range(q)]
     G, left = _projected(by_level, Q, codes, K)
     if above:
         wide = np.column_stack([Z[f] * weight[:, None] for f in middle])
         own, rest = _projected(by_level, Q, codes, wide)
-        ends = [0, *np.cumsum([factors[f].n_effects for f in middle])]
+        ends = [0, *np.cumsum([factors[f].n_effects for f in middle]).tolist()]
         middle_rows = _nested(factors, middle, above, own, np.hstack([rest, left]), ends)
     else:
-        middle_rows = _dense(*_middle(factors, Z, middle, weight), Q, order, bounds, left, dense)
+        middle_rows = _dense(*_middle(factors, Z, middle, weight), Q, by_code, bounds, left, dense)
     return Elimination(
         first=first,
         middle=middle,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom, kstest
 
-from partialpool.data.text import code
+from partialpool.data.text import code, percent
 from partialpool.plots import theme
 from partialpool.plots.marginals import ecdf_pit
 from partialpool.posterior.agreement import explained
@@ -72,8 +72,8 @@ def coverage(table: pd.DataFrame) -> Finding:
         panel.hlines(at, rows["low"], rows["high"], color=theme.EXACT, lw=4, alpha=0.7)
         panel.plot(rows["covered"], at, "o", color=theme.PARTIAL, ms=5)
         panel.set_yticks(at, rows["parameter"])
-        panel.set(xlabel=f"held by the {nominal:.0%} interval", ylim=(-0.6, len(rows) - 0.4))
-        panel.xaxis.set_major_formatter("{x:.0%}")
+        panel.set(xlabel=f"held by the {percent(nominal)} interval", ylim=(-0.6, len(rows) - 0.4))
+        panel.xaxis.set_major_formatter(lambda x, _: percent(x))
     off = found[(found["low"] > found["nominal"]) | (found["high"] < found["nominal"])]
     gap = (found["covered"] - found["nominal"]).abs()
     worst = found.loc[gap.idxmax()]
