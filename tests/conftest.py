@@ -61,9 +61,9 @@ class Project:
                         child.kill()
                 process.kill()
 
-    def call(self, *words: str, **options: Any) -> tuple[int, str]:
+    def call(self, *words: str, timeout: int = 300, **options: Any) -> tuple[int, str]:
         process = self.start(*words, **options)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=timeout)
         return process.returncode, output
 
 
