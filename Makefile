@@ -37,7 +37,7 @@ export PYTHONPATH := $(CURDIR)/src$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 PY_BENCH := .venv-bench/bin/python
 
-.PHONY: help report verify test test-faults test-slurm lab lint bench pictures lock release clean
+.PHONY: help report check preview verify test test-faults test-slurm lab lint bench pictures lock release clean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ help: ## list what make can do
 
 report: $(READY) ## run the studies in params/ and write reports/index.html
 	@$(PY) -m partialpool report $(STUDY) $(if $(JOBS),--jobs $(JOBS)) $(if $(SNAKEMAKE_ARGS),-- $(SNAKEMAKE_ARGS))
+
+check: $(READY) ## check studies against their data, without running them (STUDY=name)
+	@$(PY) -m partialpool check $(STUDY)
+
+preview: $(READY) ## run one study, open its page, make it again after each change (STUDY=name)
+	@$(PY) -m partialpool preview $(STUDY)
 
 verify: $(READY) ## do finished runs once more and compare the numbers (STUDY=name)
 	@$(PY) -m partialpool verify $(STUDY)

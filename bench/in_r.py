@@ -64,16 +64,20 @@ def fixed_effects(design: Any) -> tuple[dict[str, float], bool]:
     lmer gets the columns of the design, so that only the estimation differs. Coefficients that it
     drops are left out.
     """
-    import numpy as np
     import pandas as pd
 
-    x, z = ([f"{c}{k}" for k in range(M.shape[1])] for c, M in (("x", design.X), ("z", design.Z)))
-    columns = np.column_stack([design.y, design.X, design.Z, design.codes])
-    groups = [f"(0 + {' + '.join(z[k] for k in block)} | g)" for block in design.blocks]
+    x = [f"x{k}" for k in range(design.X.shape[1])]
+    columns = {"y": design.y} | dict(zip(x, design.X.T, strict=True))
+    terms = ["0", *x]
+    for f, grouping in enumerate(design.groupings):
+        columns[f"g{f}"] = grouping.codes
+        z = [f"z{f}_{k}" for k in range(grouping.Z.shape[1])]
+        columns |= dict(zip(z, grouping.Z.T, strict=True))
+        terms += [f"(0 + {' + '.join(z[k] for k in b)} | g{f})" for b in grouping.blocks]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pd.DataFrame(columns, columns=["y", *x, *z, "g"]).to_csv(folder / "data.csv", index=False)
-        _run("lmer.R", folder, f"y ~ {' + '.join(['0', *x, *groups])}")
+        pd.DataFrame(columns).to_csv(folder / "data.csv", index=False)
+        _run("lmer.R", folder, f"y ~ {' + '.join(terms)}")
         found = pd.read_csv(folder / "fixed.csv").dropna()
     names = dict(zip(x, design.x_names, strict=True))
     estimates = {names[n]: float(v) for n, v in zip(found["name"], found["estimate"], strict=True)}

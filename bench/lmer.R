@@ -5,7 +5,7 @@ if (!nzchar(system.file(package = "lme4"))) stop("there is no R package ", "lme4
 data <- read.csv(file.path(args[1], "data.csv"))
 formula <- as.formula(args[2])
 if (grepl("|", args[2], fixed = TRUE)) {
-  data$g <- factor(data$g)
+  for (name in grep("^g[0-9]+$", names(data), value = TRUE)) data[[name]] <- factor(data[[name]])
   # every row its own group is fine when only slopes vary
   control <- lme4::lmerControl(check.nobs.vs.nlev = "ignore", check.nobs.vs.nRE = "ignore")
   fit <- lme4::lmer(formula, data, control = control)

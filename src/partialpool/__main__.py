@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("name", help="the study's name; it is written to params/NAME.yml")
     new.add_argument("data", help="a CSV or Parquet file, a folder or glob of them, an example set")
     new.add_argument("formula", help='in quotes: "wage ~ experience + (experience | person)"')
-    new.add_argument("--family", default="gaussian", help="of the noise: gaussian or student")
+    new.add_argument("--family", default="gaussian", help="of the response, such as binomial")
     new.add_argument("--se", help="column of known standard errors of the response")
     new.add_argument("--missing", default="refuse", help="rows without a value: refuse or drop")
     eject = commands.add_parser("eject", help="copy a notebook of the package into notebooks/")

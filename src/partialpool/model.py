@@ -1,12 +1,14 @@
 """The door: a model, and a fit of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
+from partialpool.data.tables import as_frame
 from partialpool.fit import fitting
 from partialpool.fit.regression import Regression
 from partialpool.posterior import (
@@ -16,6 +18,7 @@ from partialpool.posterior import (
     marginal_effects,
     overview,
     predictions,
+    varying,
 )
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.predictions import Unseen
@@ -23,19 +26,21 @@ from partialpool.posterior.verdict import Verdicts
 
 
 class Model(Regression):
-    """A hierarchical linear regression: a formula, a table, and a prior for every parameter.
+    """A hierarchical regression: a formula, a table, and a prior for every parameter.
 
     Parameters
     ----------
     formula : str
         Such as ``"Reaction ~ Days + (Days | Subject)"``.
     table : pandas.DataFrame or Parts
-        One row per observation; or a table in parts, from `load`, of which only cross-products and
-        a sample of rows are kept in memory.
+        One row per observation, also as a table of polars or Arrow; or a table in parts, from
+        `load`, of which only cross-products and a sample of rows are kept in memory.
     priors : mapping of str to str, optional
         Such as ``{"sd": "HalfNormal(100)"}``; see `default_priors.resolve` for keys and defaults.
-    family : {"gaussian", "student"}
-        Of the noise. Student's t bends less to outliers; it has no exact posterior.
+    family : str
+        Of the response: ``"gaussian"``, ``"student"`` (noise that bends less to outliers),
+        ``"binomial"`` (0/1, two levels, or successes out of trials), ``"poisson"``,
+        ``"negbinomial"`` (counts that spread more), or ``"cumulative"`` (ordered answers).
     se : str, optional
         Column of known standard errors of the response, as in a meta-analysis. They are all of
         the noise, unless sigma is given a prior: then ``Var(y_i) = se_i² + sigma²`` around the
@@ -187,7 +192,50 @@ class Fit(Fitted):
         >>> len(fit.summary(groups=True))
         22
         """
-        return checks.summarize(self.dataset, None if groups else self.model.parameters)
+        if not groups:
+            return checks.summarize(self.dataset, self.model.parameters)
+        everyone = [np.arange(grouping.n_levels) for grouping in self.model.design.groupings]
+        return checks.summarize(self.with_effects_of(everyone)["posterior"].to_dataset())
+
+    def effects(self, factor: str | None = None, levels: Sequence[Any] | None = None) -> xr.Dataset:
+        """Draws of the effects of a factor's groups, made now where the fit left them out.
+
+        Parameters
+        ----------
+        factor : str, optional
+            Whose groups; the only grouping factor need not be named.
+        levels : sequence, optional
+            Some of its groups; all when not given.
+
+        Returns
+        -------
+        xarray.Dataset
+            A variable for each effect over ``chain``, ``draw`` and the factor.
+
+        Raises
+        ------
+        ValueError
+            For a factor or a level that there is not.
+
+        Examples
+        --------
+        >>> import partialpool as pp
+        >>> model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+        >>> drawn = model.fit(draws=250).effects(levels=[308, 309])
+        >>> dict(drawn["Days|Subject"].sizes)
+        {'chain': 4, 'draw': 250, 'Subject': 2}
+        """
+        design = self.model.design
+        grouping = varying.grouping_of(design, factor)
+        wanted = grouping.levels if levels is None else np.asarray(levels)
+        at = pd.Index(grouping.levels).get_indexer(wanted)
+        if (at < 0).any():
+            level = wanted[at < 0].tolist()[0]
+            raise ValueError(f"The level {level!r} of {grouping.name} was not in the data.")
+        nobody = np.arange(0)
+        of_factors = [at if one is grouping else nobody for one in design.groupings]
+        found = self.with_effects_of(of_factors)["posterior"].to_dataset()[grouping.effects]
+        return found.sel({grouping.dim: wanted})
 
     def predict(
         self,
@@ -216,7 +264,9 @@ class Fit(Fitted):
         -------
         pandas.DataFrame
             The rows, with ``mean`` and ``sd`` of the line, its interval ``lower`` to ``upper``,
-            and that of a new observation, ``observation_lower`` to ``observation_upper``.
+            and that of a new observation, ``observation_lower`` to ``observation_upper``. Of a
+            family with a link these are of the response's mean: a probability, a rate, or the mean
+            answer, with the probability of each; a single answer has no interval.
 
         Raises
         ------
@@ -234,7 +284,9 @@ class Fit(Fitted):
         >>> bool(found["sd"].iloc[1] > found["sd"].iloc[0])  # 999 is a new subject
         True
         """
-        return predictions.predict(self, table, unseen=unseen, probability=probability, seed=seed)
+        return predictions.predict(
+            self, as_frame(table), unseen=unseen, probability=probability, seed=seed
+        )
 
     def loo(self, seed: int = 0) -> leave_one_out.LeftOut:
         """Leave-one-out prediction of the rows; see `leave_one_out.leave_out`."""

@@ -67,9 +67,10 @@ def test_a_setting_says_what_the_notebook_says_of_it():
     assert then.keys() == notebooks.available(REPOSITORY).keys()
     family = then["regression"]["settings"]["properties"]["family"]
     assert family == {
-        "description": "of the noise: gaussian, or student, which bends less to outliers",
+        "description": "of the response: gaussian, student (bends less to outliers), binomial, "
+        "poisson, ...",
         "default": "gaussian",
-        "enum": list(settings.NOISE),
+        "enum": list(settings.RESPONSES),
     }
     predict = then["regression"]["settings"]["properties"]["predict"]
     assert predict["description"].endswith("null: typical ones")

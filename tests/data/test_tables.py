@@ -3,12 +3,14 @@
 import decimal
 import gzip
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import partialpool as pp
+from partialpool.data import reading
 from partialpool.data.tables import EXAMPLES
 
 
@@ -81,8 +83,28 @@ def test_delimiters_decimal_marks_and_encodings(tmp_path, content, encoding):
 
 
 @pytest.mark.parametrize(
+    ("content", "encoding", "words"),
+    [
+        ("g,x\na,1.5\n", "utf-8", None),
+        ("g;x\na;1,5\n", "utf-8", "Read with semicolons between fields, with decimal commas."),
+        ("g\tx\nü\t1.5\n", "cp1252", "tabs between fields, as Windows-1252, for it is not UTF-8."),
+        ('g,x\na,"1,5"\nb,"2"\n', "utf-8", "Read with decimal commas."),
+        ('g,x\n"1,2,3",1.5\n"1,2",2\n', "utf-8", None),  # a list is text, not a number
+    ],
+)
+def test_what_was_guessed_is_said(tmp_path, content, encoding, words):
+    table = pp.load(write(tmp_path / "t.csv", content, encoding))
+    assert table["x"].iloc[0] == 1.5
+    assert (table.attrs.get("read_as") or "").endswith(words or "")
+    assert ("read_as" in table.attrs) == (words is not None)
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
+        ("y;x,z\n1;2,3\n4;5,6\n", "may have commas or semicolons between its fields"),
+        ("y;x\n1,234;2\n12,500;3\n", "1,234, which may be 1234 or 1.234"),
+        ("y;x\n1,5;2.5\n", r"a comma \(1,5\) and with a point \(2.5\)"),
         ("y,x\n1,2,3\n4,5,6\n", "has 3 fields in line 2 and 2 in its header"),
         ("y,x\n1,2\n4\n", "has 1 fields in line 3 and 2 in its header"),
         ("y,x,x\n1,2,3\n", "has several columns 'x'; rename them"),
@@ -103,6 +125,29 @@ def test_damaged_files(tmp_path):
             pp.load(write(tmp_path / "t.csv.gz", content))
     with pytest.raises(ValueError, match=r"t\.parquet cannot be read as Parquet"):
         pp.load(write(tmp_path / "t.parquet", b"PAR1nothing"))
+
+
+def test_tables_of_other_packages():
+    # polars and DuckDB hand out the same stream of Arrow as this does
+    table = pp.load("sleepstudy")
+    arrow = pa.table(table)
+    model = pp.Model("Reaction ~ Days + (Days | Subject)", arrow)
+    same = pp.Model("Reaction ~ Days + (Days | Subject)", table)
+    np.testing.assert_array_equal(model.design.X, same.design.X)
+    fit = model.fit(draws=50)
+    rows = [fit.predict(some).to_numpy() for some in (arrow.slice(0, 4), table.iloc[:4])]
+    np.testing.assert_array_equal(*rows)
+    means = [fit.avg_predictions(newdata=some).table.to_numpy() for some in (arrow, table)]
+    np.testing.assert_array_equal(*means)
+
+
+def test_a_store_that_needs_a_package_names_it(monkeypatch):
+    def missing(source):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(reading.fsspec, "url_to_fs", missing)
+    with pytest.raises(ValueError, match=r's3://a/\*.csv needs .*pip install "partialpool\[s3\]"'):
+        pp.load("s3://a/*.csv")
 
 
 def test_decimals_are_numbers(tmp_path):

@@ -50,6 +50,24 @@ def designs(draw, most=4):
     return rng.normal(2, 3, size=n), X, factors, rng
 
 
+@st.composite
+def chains(draw):
+    """The same of two to four factors, each nested in another; in any order."""
+    depth = draw(st.integers(2, 4))
+    widths = draw(st.lists(st.integers(1, 2), min_size=depth, max_size=depth))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n = int(rng.integers(20, 60))
+    codes = [rng.integers(3, size=n)]
+    while len(codes) < depth:
+        codes.append(codes[-1] * 2 + rng.integers(2, size=n))
+    factors = [
+        Factor(c, columns(n, q, rng), int(c.max()) + 1 + int(rng.integers(2)))
+        for c, q in zip(codes, widths, strict=True)
+    ]
+    X = np.column_stack([np.ones(n), rng.normal(3, 2, size=n)])
+    return rng.normal(2, 3, size=n), X, [factors[k] for k in rng.permutation(depth)], rng
+
+
 def ratios(factors, rng):
     """Lower triangular ratios (q, q) of each factor, some of them zero."""
     found = []

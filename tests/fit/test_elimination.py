@@ -9,7 +9,7 @@ from scipy import stats
 
 import partialpool as pp
 from partialpool.design.priors import Prior, parse
-from partialpool.fit import given_ratios
+from partialpool.fit import given_ratios, reduction
 from partialpool.fit.coordinates import Theta
 from partialpool.fit.likelihoods import Reduced, inner_prior
 from partialpool.fit.reduction import MAX_DENSE, Factor, eliminate
@@ -26,7 +26,7 @@ def theta_of(factors, sigma, roots):
 
 
 @settings(max_examples=150, deadline=None)
-@given(fake.designs(), st.sampled_from([0, 8, 100]), st.booleans())
+@given(st.one_of(fake.designs(), fake.chains()), st.sampled_from([0, 8, 100]), st.booleans())
 def test_density_is_that_of_the_dense_normal(problem, small, weighted):
     """Whatever is first, in the middle or small; also with known standard errors."""
     y, X, factors, rng = problem
@@ -60,7 +60,7 @@ def test_flat_coefficients_are_the_limit_of_wide_ones(problem, small):
 
 
 @settings(max_examples=60, deadline=None)
-@given(fake.designs(), st.sampled_from([0, 8]))
+@given(st.one_of(fake.designs(), fake.chains()), st.sampled_from([0, 8]))
 def test_slopes_are_those_of_differences(problem, small):
     y, X, factors, rng = problem
     rows = eliminate(y, X, factors, small=small)
@@ -80,6 +80,49 @@ def test_slopes_are_those_of_differences(problem, small):
         assert np.abs(gap).max() < 1e-7 * len(y) * (1 + np.abs(D).max()) ** 3
         difference = (ends[0].log_det - ends[1].log_det) / 2e-5
         assert (D * by_det).sum() == pytest.approx(difference, rel=1e-7, abs=1e-7)
+
+
+@settings(max_examples=25, deadline=None)
+@given(fake.chains())
+def test_nested_factors_level_by_level_are_those_of_a_dense_system(problem):
+    """Likelihood, effects, their variances, and those of draws."""
+    y, X, factors, rng = problem
+    rows = eliminate(y, X, factors, small=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reduction, "parents", lambda *_: None)
+        dense = eliminate(y, X, factors, small=0)
+    assert rows.chain is not None
+    assert dense.chain is None
+    ratios = fake.ratios(factors, rng)
+    one, other = rows.solve(ratios), dense.solve(ratios)
+    assert one.log_det == pytest.approx(other.log_det, rel=1e-9, abs=1e-9)
+    np.testing.assert_allclose(one.C, other.C, atol=1e-9 * len(y))
+    means, spreads = rows.effects(one), rows.spreads(one)
+    expected = dense.effects(other), dense.spreads(other)
+    for f, T in enumerate(rows.T):
+        # the order of the first factor's columns depends on which it is
+        L, M = (each.ratios[f] for each in (one, other))
+        L, M = np.linalg.solve(T, L), np.linalg.solve(dense.T[f], M)
+        np.testing.assert_allclose(L @ means[f], M @ expected[0][f], atol=1e-7)
+        np.testing.assert_allclose(L @ spreads[f] @ L.T, M @ expected[1][f] @ M.T, atol=1e-7)
+    # what unit vectors become is a root of the variances
+    root = rows.noise(one, np.eye(rows.n_middle))
+    for f in rows.middle:
+        blocks = root[:, rows.slices[f]].reshape(len(root), -1, rows.widths[f])
+        products = np.einsum("sja,sjb->jab", blocks, blocks)
+        np.testing.assert_allclose(products, spreads[f], atol=1e-9)
+
+
+def test_many_nested_levels_are_no_dense_system():
+    """More levels above the finest factor than a dense system may have."""
+    n = 3 * MAX_DENSE
+    factors = [Factor(np.arange(n) // k, np.ones((n, 1)), -(-n // k)) for k in (1, 2, 6)]
+    rows = eliminate(np.arange(n, dtype=float) % 7, np.ones((n, 1)), factors)
+    assert rows.middle == (1, 2)
+    assert rows.n_middle > MAX_DENSE
+    L = [np.eye(1) * value for value in (0.7, 0.4, 0.9)]
+    V = np.eye(6) + 0.49 * np.eye(6) + 0.16 * np.kron(np.eye(3), np.ones((2, 2))) + 0.81
+    assert rows.solve(L).log_det == pytest.approx(n / 6 * np.linalg.slogdet(V)[1], rel=1e-12)
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)

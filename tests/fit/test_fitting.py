@@ -298,7 +298,7 @@ def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
     }
     uranium = radon.table.groupby("county", sort=False)["uranium"].first()
     uranium.index = uranium.index.astype(str)
-    levels = [str(level) for level in radon.design.levels]
+    levels = [str(level) for level in radon.design.only.levels]
     np.testing.assert_allclose(absorbed["uranium"][1], uranium.loc[levels])
     assert radon.unpooled().design.x_names == ()
     posterior = radon.fit(draws=250, seed=1)

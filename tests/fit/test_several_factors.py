@@ -102,13 +102,6 @@ def test_penicillin_and_pastes_are_lme4s(formula, data, sds):
     assert len(verdict.comparison) == len(verdict.summary)
 
 
-def test_a_reference_has_the_effects_of_several_factors(model, monkeypatch):
-    """They would be dear to draw once the fit's surrogate is gone."""
-    monkeypatch.setattr(fitting, "FEW_EFFECTS", 1)
-    tree = fitting.fit(model, "exact", draws=50, seed=1, reference=True)
-    assert set(model.design.effects) <= set(tree["posterior"])
-
-
 def test_a_compiled_model_serves_other_responses_and_no_other_groups(model):
     """Factors b and c have as many levels, and all priors are alike."""
     other = pp.Model("y ~ x + (x | a) + (1 | c)", model.table.assign(c=model.table["b"]))

@@ -10,6 +10,7 @@ import partialpool as pp
 from partialpool.plots import groups, marginals, predictive, varying
 from partialpool.posterior import comparison, leave_one_out, overview, predictions
 from partialpool.posterior.fitted import POOLING
+from partialpool.posterior.varying import own_means
 from partialpool.simulation import simulate
 
 
@@ -50,7 +51,7 @@ def test_every_plot_has_words(radon):
         predictive.statistics_check(model, replicated, rows),
         predictive.pit(model, held),
         predictive.residuals(model, held),
-        predictive.predictions(model, predicted, predictions.row_names(wanted)),
+        predictive.predictions(model, predicted, predictions.row_names(wanted, model)),
         predictive.sensitivities(radon),
     ]
     assert len({found.name for found in results}) == len(results)
@@ -182,13 +183,31 @@ def test_groups_that_cannot_estimate_a_slope_are_named(alone, words):
     )
     fit = pp.Model("y ~ x + (x | group)", table).fit(seed=0, draws=200)
     names = ", ".join(str(level) for level in fit.model.design.groupings[0].levels[:alone])
-    said = f"Too uncertain alone, and left out: x of {words} ({names})."
+    said = f"Too uncertain alone, and left out: intercept and slope of x of {words} ({names})."
     assert said in varying.shrinkage(fit).sentence
     assert said in comparison.coefficients(fit.ways).sentence
     found = groups.group_lines(fit)
     assert f"of the {12 - alone} panels with an unpooled line" in found.sentence
-    assert f"The other {alone} cannot" in found.sentence
+    other = "other cannot tell its" if alone == 1 else "others cannot tell their"
+    assert f"The {other} own line" in found.sentence
     assert sorted(len(axes.lines) for axes in found.figure.axes) == [2] * alone + [3] * (12 - alone)
+
+
+def test_lines_without_pooling_are_least_squares_to_rounding():
+    """In the panels and along the axis of the shrinkage, whatever the number of draws."""
+    table = pp.load("sleepstudy")
+    fit = pp.Model("Reaction ~ Days + (Days | Subject)", table).fit(seed=0, draws=100)
+    lines = [np.polyfit(g["Days"], g["Reaction"], 1) for _, g in table.groupby("Subject")]
+    for axes, line in zip(groups.group_lines(fit).figure.axes, lines, strict=True):
+        x, y = axes.lines[1].get_data()
+        np.testing.assert_allclose(y, np.polyval(line, x), rtol=1e-6)
+    found = varying.shrinkage(fit)
+    for axes, own in zip(found.figure.axes, np.array(lines).T[::-1], strict=True):
+        at = axes.collections[1].get_offsets()[:, 0]
+        np.testing.assert_allclose(at, own, rtol=1e-6)
+    assert f"from {np.std(lines, axis=0)[1]:.3g} to" in found.sentence
+    assert "of the **intercept** over" in found.sentence
+    assert "of the **slope of Days** over" in found.sentence
 
 
 def test_a_group_whose_rows_lie_close_together_is_too_uncertain():
@@ -199,7 +218,7 @@ def test_a_group_whose_rows_lie_close_together_is_too_uncertain():
     fit = pp.Model("y ~ x + (x | group)", table).fit(seed=0, draws=200)
     label = table["group"].iloc[0]
     said = varying.shrinkage(fit).sentence
-    assert f"Too uncertain alone, and left out: x of 1 group of group ({label})." in said
+    assert f"left out: intercept and slope of x of 1 group of group ({label})." in said
 
 
 def test_a_predictor_of_the_group_is_no_difference_between_groups(radon):
@@ -209,7 +228,7 @@ def test_a_predictor_of_the_group_is_no_difference_between_groups(radon):
     """
     (grouping,) = radon.model.design.groupings
     found = varying.forest(radon).sentence
-    assert "**Intercept** of county, uranium included goes from" in found
+    assert "The **intercept** of county, uranium included goes from" in found
     deviation = radon.values["1|county"]
     low, high = np.quantile(deviation, [0.05, 0.95], axis=0)
     apart = int(((low > 0) | (high < 0)).sum())
@@ -218,12 +237,12 @@ def test_a_predictor_of_the_group_is_no_difference_between_groups(radon):
     total = radon.values["Intercept"][:, None] + deviation
     uranium = radon.model.table.groupby(grouping.codes)["uranium"].first().to_numpy()
     line = radon.values["uranium"].mean() * uranium + radon.values["Intercept"].mean()
-    own = radon.ways["none"].values["1|county"].mean(0) - line
+    own = own_means(radon.ways["none"], grouping, 0) - line
     before, after = own.std(), deviation.mean(0).std()
     assert after < 0.2 * before
     said = varying.shrinkage(radon).sentence
     assert f"from {before:.3g} to {after:.3g}" in said
-    assert "**Intercept** less that of the line with uranium" in said
+    assert "**intercept** less that of the line with uranium" in said
     assert total.mean(0).std() == pytest.approx(after, rel=1e-9)
 
 
@@ -238,7 +257,7 @@ def legends(figure):
 
 def test_every_mark_has_a_name(radon):
     sleep = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(seed=0)
-    assert "90% interval of that mean" in legends(varying.forest(sleep).figure)
+    assert "90 % interval of that mean" in legends(varying.forest(sleep).figure)
     assert {"what the line with uranium says", "mean of the groups"} <= legends(
         varying.forest(radon).figure
     )

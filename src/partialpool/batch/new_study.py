@@ -7,10 +7,10 @@ import yaml
 
 from partialpool.batch import schema, study_file
 from partialpool.batch.runs import data_files, data_path
-from partialpool.batch.study_data import described
 from partialpool.data.paths import find_root, seen_from, write
 from partialpool.data.tables import load
 from partialpool.fit.regression import Regression
+from partialpool.posterior.names import sizes
 
 TEMPLATE = """\
 {schema}
@@ -22,7 +22,7 @@ about: null               # Markdown, with sources; no title, question or text n
 settings:
   data: {data}
   formula: {formula}
-  family: {family}        # of the noise: gaussian, or student, which bends less to outliers
+  family: {family}        # gaussian, student (bends less to outliers), binomial, poisson, ...
   se: {se}                # column of known standard errors of the response, as in a meta-analysis
   missing: {missing}         # rows without a value: refuse, or drop and count them
   # Coefficients take Normal or Flat; standard deviations (.._sigma) and sigma take HalfNormal,
@@ -69,8 +69,8 @@ def new_study(
         A path, seen from the current folder or from the project's, or whatever `load` takes.
     formula : str
         Such as ``"log(wage) ~ experience + (experience | person)"``.
-    family : {"gaussian", "student"}
-        Of the noise.
+    family : str
+        Of the response: gaussian, student, binomial, poisson, negbinomial or cumulative.
     se : str, optional
         Column of known standard errors of the response.
     missing : {"refuse", "drop"}
@@ -106,7 +106,7 @@ def new_study(
     model = Regression(formula, table, family=family, se=se, missing=missing)
     design = model.design
     remarks = [
-        f"{described(design)}.",
+        f"{sizes(design)}.",
         model.dropped,
         model.unidentified,
         *(

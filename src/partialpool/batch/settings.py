@@ -10,7 +10,8 @@ from typing import Any
 from partialpool.batch.notebooks import RESERVED
 from partialpool.batch.runs import PATHS, data_files, data_path
 from partialpool.data.text import closest
-from partialpool.design.priors import METHODS, MISSING, NOISE, PARAMETRIZATIONS, parse
+from partialpool.design.families import LINKS, RESPONSES
+from partialpool.design.priors import METHODS, MISSING, PARAMETRIZATIONS, parse
 
 #: What a setting must be, by the type of the notebook's default. Numbers: see `_number`.
 TYPES: tuple[tuple[type | tuple[type, ...], str, str], ...] = (
@@ -26,7 +27,7 @@ LONG = 80
 CHOICES = {
     "method": METHODS,
     "parametrization": PARAMETRIZATIONS,
-    "family": NOISE,
+    "family": RESPONSES,
     "missing": MISSING,
 }
 #: Settings that give a column, or a level of it, words.
@@ -113,6 +114,10 @@ def validate(settings: Mapping[str, Any]) -> None:
         raise ValueError(
             "family: Student's t has no exact fit and no marginal form; leave method and "
             "parametrization out, or choose nutpie or nuts."
+        )
+    if settings.get("family") in LINKS and form == "marginal":
+        raise ValueError(
+            f"parametrization: `family: {settings['family']}` has no marginal form; leave it out."
         )
     for name in WORDS:
         for text in itertools.chain(*(settings.get(name) or {}).items()):

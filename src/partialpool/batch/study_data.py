@@ -13,7 +13,6 @@ from typing import Any
 from partialpool.batch import notebooks, study_file
 from partialpool.batch.runs import Run, data_path
 from partialpool.data.paths import shown
-from partialpool.data.text import listed
 
 #: Settings that say what is read and predicted.
 OWN = ("data", "formula", "predict", "sample_rows")
@@ -72,12 +71,6 @@ def look(runs: Iterable[Run]) -> tuple[list[str], dict[Path, str]]:
     return list(dict.fromkeys(done.values())), wrong
 
 
-def described(design: Any) -> str:
-    """How many rows and groups a design has, in words."""
-    groups = [f"{grouping.n_levels:,} groups of {grouping.name}" for grouping in design.groupings]
-    return f"{design.n_rows:,} rows" + (f" in {listed(groups)}" if groups else "")
-
-
 def _settings(run: Run) -> dict[str, Any] | None:
     """The settings of a regression, those of the notebook included; None if it is none."""
     cells = notebooks.read_notebook(run.notebook)
@@ -104,6 +97,7 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
     from partialpool.data.columns import standard_errors
     from partialpool.data.tables import load
     from partialpool.fit.regression import Regression
+    from partialpool.posterior.names import sizes
     from partialpool.posterior.predictions import chosen_rows
     from partialpool.simulation.methods import data_set
 
@@ -125,4 +119,4 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
             model.design.rows(rows)
             if model.se is not None:
                 standard_errors(rows, model.se)
-    return described(model.design)
+    return " ".join(filter(None, [sizes(model.design), model.table.attrs.get("read_as")]))

@@ -1,38 +1,28 @@
-"""Reading files: CSV as people write it, and the parts of a table, streamed in batches.
+"""Reading the parts of a table, streamed in batches.
 
 A part is a Parquet or CSV file, on this machine or wherever fsspec reaches; it is never whole in
 memory.
 """
 
-import codecs
 import contextlib
-import csv
-import gzip
 import hashlib
-import io
 import posixpath
-import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import fsspec
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, open_csv
 
 from partialpool.data import paths
+from partialpool.data.csv_files import dialect, require_names
 
-#: What may stand between fields of a CSV file.
-DELIMITERS = ",;\t|"
-#: Rows from which the decimal mark is told.
-ROWS = 1000
+#: Scheme of an object store's addresses -> the extra of this package that reaches it.
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
 #: Rows worked on at a time: few enough to stay in a processor's own cache.
 BATCH = 1 << 16
 #: Row groups of up to this many rows are read whole, which is twice as fast as in batches.
@@ -43,81 +33,6 @@ PIECE = 4_000_000
 ENDINGS = (".parquet", ".csv", ".csv.gz")
 #: What a store may say of a file that changes whenever its content does.
 VERSIONS = ("mtime", "created", "ETag", "etag", "LastModified", "last_modified", "generation")
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file, compressed or not.
-
-    UTF-8 and, by its mark, UTF-16; anything else is taken for Windows-1252, which R and Excel
-    write. Fields are separated by whichever of comma, semicolon, tab and bar is most in the header.
-
-    Raises
-    ------
-    ValueError
-        With one sentence that names the file, what is wrong with it, and the remedy.
-    """
-    text = _text(path)
-    if not text.strip():
-        raise ValueError(f"{path} is empty.")
-    delimiter, decimal = dialect(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        header = next(row for row in reader if row)
-        require_names(header, str(path))
-        for row in reader:
-            if row and len(row) != len(header):
-                raise ValueError(
-                    f"{path} has {len(row)} fields in line {reader.line_num} and {len(header)} in "
-                    "its header. Give each row as many, text with a delimiter in quotes, and a "
-                    "column of row names its own name."
-                )
-        return pd.read_csv(
-            io.StringIO(text), sep=delimiter, decimal=decimal, index_col=False, low_memory=False
-        )
-    except (csv.Error, pd.errors.ParserError) as error:
-        raise ValueError(
-            f"{path} cannot be read as CSV ({str(error).strip()}); look for a quote that is not "
-            "closed."
-        ) from None
-
-
-def dialect(text: str) -> tuple[str, str]:
-    """Delimiter and decimal mark of the beginning of a file."""
-    lines = [line for line in islice(io.StringIO(text), ROWS) if line.strip()]
-    header = re.sub(r'"[^"]*"', "", lines[0]) if lines else ""
-    delimiter = max(DELIMITERS, key=header.count)
-    fields = [field for line in lines[1:] for field in line.rstrip("\r\n").split(delimiter)]
-    commas = any(re.fullmatch(r'"?[+-]?\d+,\d+([eE][+-]?\d+)?"?', field) for field in fields)
-    points = any(re.fullmatch(r'"?[+-]?\d*\.\d+([eE][+-]?\d+)?"?', field) for field in fields)
-    return delimiter, "," if delimiter != "," and commas and not points else "."
-
-
-def require_names(names: list[str], file: str) -> None:
-    """Raise a ValueError for a name that two columns have."""
-    twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
-    if twice:
-        raise ValueError(f"{file} has several columns {twice[0]!r}; rename them.")
-
-
-def _text(path: Path) -> str:
-    raw = path.read_bytes()
-    if path.suffix.lower() == ".gz":
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, OSError, zlib.error):
-            raise ValueError(
-                f"{path} is damaged or not compressed by gzip; get it once more."
-            ) from None
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif b"\0" in raw:
-        raise ValueError(f"{path} is no text: it has bytes of zero. Save it as CSV in UTF-8.")
-    else:
-        encoding = "utf-8-sig"
-    try:
-        return raw.decode(encoding)
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", errors="replace")
 
 
 @dataclass(frozen=True)
@@ -182,7 +97,13 @@ def find(source: str) -> list[Part]:
     ValueError
         If they are not all of one kind.
     """
-    filesystem, path = fsspec.url_to_fs(source)
+    try:
+        filesystem, path = fsspec.url_to_fs(source)
+    except ImportError as error:  # of the package that reaches this kind of store
+        scheme = source.partition("://")[0]
+        extra = EXTRAS.get(scheme)
+        remedy = f'pip install "partialpool[{extra}]"' if extra else "install it"
+        raise ValueError(f"{source} needs another package ({error}): {remedy}.") from None
     if isinstance(filesystem, LocalFileSystem):
         found = paths.files(path)
     else:
@@ -312,7 +233,8 @@ def _csv(
     packed = part.path.lower().endswith(".gz")
     with part.open() as again:
         head = (pa.CompressedInputStream(again, "gzip") if packed else again).read(1 << 16)
-    delimiter, decimal = dialect(head.decode("utf-8", errors="replace"))
+    whole = head[: head.rfind(b"\n") + 1] or head
+    delimiter, decimal = dialect(whole.decode("utf-8", errors="replace"), f"The part {part.name}")
     return open_csv(
         pa.CompressedInputStream(file, "gzip") if packed else file,
         parse_options=ParseOptions(delimiter=delimiter),

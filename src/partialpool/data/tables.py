@@ -2,12 +2,14 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from partialpool.data import paths, reading
+from partialpool.data.csv_files import read_csv
 from partialpool.data.parts import SAMPLE, Parts
 from partialpool.data.text import closest
 
@@ -79,6 +81,17 @@ def load(source: str | Path, *, sample_rows: int = SAMPLE, seed: int = 0) -> pd.
     return table
 
 
+def as_frame(table: Any) -> Any:
+    """A table of polars, Arrow, DuckDB or whatever else hands out Arrow's stream, as pandas'.
+
+    Anything else comes back as it is. (The Arrow PyCapsule interface:
+    ``__arrow_c_stream__``.)
+    """
+    if isinstance(table, pd.DataFrame) or not hasattr(table, "__arrow_c_stream__"):
+        return table
+    return reading.plain(pa.table(table)).to_pandas()
+
+
 def table_digest(table: pd.DataFrame) -> str:
     """SHA-256 of a table's column names and values, for tables that are no file."""
     digest = hashlib.sha256("\0".join(map(str, table.columns)).encode())
@@ -105,7 +118,7 @@ def _from_file(path: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"There is no file {path}.")
     name = path.name.lower()
     if name.endswith((".csv", ".csv.gz")):
-        return reading.read_csv(path)
+        return read_csv(path)
     if not name.endswith(".parquet"):
         raise ValueError(f"{path} is neither CSV (.csv, .csv.gz) nor Parquet (.parquet).")
     try:

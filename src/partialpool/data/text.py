@@ -124,6 +124,31 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     return re.sub(r"\*\*(.+?)\*\*", lambda found: f"**{names.get(found[1], found[1])}**", text)
 
 
+def in_words(name: str, names: Mapping[str, str]) -> str:
+    """Words for one name of a parameter or of an element of it; itself where there are none.
+
+    Examples
+    --------
+    >>> names = {"x|g": "slope of x of g", "x": "slope of x"}
+    >>> in_words("x", names), in_words("x|g[308]", names), in_words("z", names)
+    ('slope of x', 'slope of x of g 308', 'z')
+    """
+    return renamed(f"**{name}**", names).removeprefix("**").removesuffix("**")
+
+
+def capital(text: str) -> str:
+    """Words as a sentence begins, after what marks them as bold.
+
+    Examples
+    --------
+    >>> capital("**slope of x** is 2"), capital("10 %")
+    ('**Slope of x** is 2', '10 %')
+    """
+    start = re.match(r"\W*", text)
+    at = start.end() if start else 0
+    return text[:at] + text[at : at + 1].upper() + text[at + 1 :]
+
+
 def plural(noun: str) -> str:
     """Several of what a noun names.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from partialpool.data.text import closest, safe
+from partialpool.design.families import LINKS, OWN, thresholds
 from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import FAMILIES, KINDS, Prior, parse
 from partialpool.design.totals import CONSTANT, Totals, products
@@ -24,18 +25,28 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
     Where standard errors of y are known they are all of the noise: sigma is fixed at zero until it
     is given a prior. The degrees of freedom of Student's t have ``Gamma(2, 0.1)`` (Juárez & Steel
     2010). Of a table in parts, spreads are those of the sample of rows.
+
+    A family with a link has the same on the link's scale with s(y) = 1, as rstanarm has: 2.5 in
+    log odds or logarithms is a wide effect of one standard deviation. The intercept is about the
+    link of the response's overall mean, an offset taken into account; thresholds between ordered
+    answers share the intercept's width, about zero. The shape of `negbinomial` has
+    ``Exponential(0.1)``: rstanarm's family, with a mean of ten rather than one, so that counts that
+    are nearly Poisson are as likely as counts that spread much more.
     """
     X, _, y = design.totals
-    scale = spread(design.y) or float(y.sd[0])
+    scale = 1.0 if family in LINKS else spread(design.y) or float(y.sd[0])
     x_size = _sizes(design, design.x_names, design.X, X)
     wide = 2.5 * scale / x_size
     slopes = np.array([name != "Intercept" for name in design.x_names], dtype=bool)
+    shift = (wide[slopes] * X.mean[slopes]) ** 2
+    width = _round(float(np.sqrt((2.5 * scale) ** 2 + shift.sum())))
     result: dict[str, Prior] = {}
+    if family == "cumulative":
+        result |= dict.fromkeys(thresholds(len(design.answers)), Prior("Normal", (0.0, width)))
     for name, sd in zip(design.x_names, wide, strict=True):
         if name == "Intercept":
-            shift = (wide[slopes] * X.mean[slopes]) ** 2
-            width = float(np.sqrt((2.5 * scale) ** 2 + shift.sum()))
-            result[name] = Prior("Normal", (_round(np.median(design.y)), _round(width)))
+            middle = linked_mean(design) if family in LINKS else np.median(design.y)
+            result[name] = Prior("Normal", (_round(middle), width))
         else:
             result[name] = Prior("Normal", (0.0, _round(sd)))
     for grouping in design.groupings:
@@ -45,12 +56,24 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
             result[name] = Prior("HalfNormal", (_round(2.5 * scale / size),))
     for name in design.cor_names:
         result[name] = Prior("LKJ", (2.0,))
-    result["sigma"] = (
-        Prior("HalfStudentT", (4.0, _round(scale))) if design.se is None else Prior("Fixed", (0.0,))
-    )
-    if family == "student":
-        result["nu"] = Prior("Gamma", (2.0, 0.1))
-    return result
+    own = {
+        "sigma": Prior("HalfStudentT", (4.0, _round(scale))),
+        "nu": Prior("Gamma", (2.0, 0.1)),
+        "shape": Prior("Exponential", (0.1,)),
+    }
+    if design.se is not None:
+        own["sigma"] = Prior("Fixed", (0.0,))
+    return result | {name: own[name] for name in OWN.get(family, ())}
+
+
+def linked_mean(design: Design) -> float:
+    """Log odds of a success, or logarithm of the rate, in all rows; offsets taken into account."""
+    successes = design.y.sum()
+    added = np.zeros(len(design.y)) if design.offset is None else design.offset
+    if design.trials is None:
+        return float(np.log(successes) - np.log(np.exp(added).sum()))
+    share = successes / design.trials.sum()
+    return float(np.log(share / (1 - share)) - added @ design.trials / design.trials.sum())
 
 
 def spread(values: np.ndarray) -> float:
@@ -103,9 +126,9 @@ def resolve(
         Keys are parameter names (``"Days"``, ``"1|Subject_sigma"``, ``"sigma"``) or kinds:
         ``"coefficients"``, ``"sd"`` (all group standard deviations), ``"cor"``, or those of one
         grouping factor: ``"sd|Subject"``, ``"cor|Subject"``. A name wins over a kind, and a
-        factor's over all.
-    family : {"gaussian", "student"}
-        Of the noise; Student's t has the degrees of freedom ``nu``.
+        factor's over all. The thresholds of ordered answers share one prior, ``"thresholds"``.
+    family : str
+        Of the response, see `families`; Student's t has the degrees of freedom ``nu``.
 
     Raises
     ------
@@ -129,6 +152,9 @@ def resolve(
         for kind, names in (("sd", grouping.sd_names), ("cor", grouping.cor_names)):
             key = f"{kind}|{safe(grouping.name)}"
             members[key], kinds[key] = names, kind
+    if cuts := [*thresholds(len(design.answers))] if family == "cumulative" else []:
+        members["thresholds"] = cuts
+        kinds |= dict.fromkeys(cuts, "thresholds")
     members |= {name: [name] for name in result}
     # from all of a kind to the single parameter: what comes later wins
     order = {key: place for place, key in enumerate(members)}
@@ -147,11 +173,13 @@ def resolve(
                 f"{', '.join(fitting)}."
             )
         result |= dict.fromkeys(members[key], prior)
-    if design.se is None and result["sigma"] == Prior("Fixed", (0.0,)):
+    if design.se is None and result.get("sigma") == Prior("Fixed", (0.0,)):
         raise ValueError(
             "The prior of 'sigma' leaves the data without noise; it must be positive unless there "
             "are known standard errors (`se`)."
         )
+    if len({result[name] for name in cuts}) > 1:
+        raise ValueError("The thresholds share one prior; give it as 'thresholds'.")
     for grouping in design.groupings:
         for block in grouping.blocks:
             if len({result[name] for name in _block_cors(grouping, block)}) > 1:

@@ -6,6 +6,7 @@ import numpy as np
 
 from partialpool.design.covariances import alike
 from partialpool.design.explained import Explained, Span
+from partialpool.design.families import LINKS, OWN
 from partialpool.design.matrices import Design, Grouping
 from partialpool.design.totals import products
 
@@ -15,27 +16,35 @@ LEAST = 10
 KINDS = {
     "binary": (
         "has only two values",
-        "Its mean is a share between them, which a line can leave; logistic regression fits it",
+        "Its mean is a share between them, which a line can leave; `family: binomial` fits it",
     ),
     "ordinal": (
         "has {n} whole numbers from {low:.0f} to {high:.0f}, as ordered answers do",
-        "Distances between answers are taken at face value; ordinal regression fits them",
+        "Distances between answers are taken at face value; `family: cumulative` does not take "
+        "them so",
     ),
     "count": (
         "has whole numbers from {low:.0f} up, a quarter of them below 20, as counts do",
-        "Small counts spread less than large ones; Poisson or negative-binomial regression fits",
+        "Small counts spread less than large ones; `family: poisson` or `family: negbinomial` "
+        "fits them",
     ),
 }
 
 
-def require_estimable(design: Design) -> None:
+def require_estimable(design: Design, family: str = "gaussian") -> None:
     """Raise a ValueError that names the column and the remedy."""
     n, p = design.n_rows, len(design.x_names)
-    if "sigma" in design.x_names:
+    if "sigma" in design.x_names and family not in LINKS:
         raise ValueError(
             "A predictor cannot be called 'sigma', the name of the residual standard deviation; "
             "rename the column."
         )
+    for name in OWN.get(family, ()):
+        if name in design.x_names:
+            raise ValueError(
+                f"A predictor cannot be called {name!r}, the name of a parameter of `family: "
+                f"{family}`; rename the column."
+            )
     for grouping in design.groupings:
         if grouping.n_levels < 2:
             raise ValueError(
@@ -64,9 +73,32 @@ def require_estimable(design: Design) -> None:
             f"The predictor {dependent!r} is a linear combination of the "
             "ones before it (collinear); leave one of them out."
         )
+    if family in LINKS:
+        _require_answers(design, family)
+        return
     if y_constant:
         raise ValueError(f"The response {design.response!r} is constant ({design.y[0]:g}).")
     require_noise(design)
+
+
+def _require_answers(design: Design, family: str) -> None:
+    """Raise a ValueError for a response of one kind of answer, and for a second intercept."""
+    if not design.y.any():
+        raise ValueError(
+            f"The response {design.response!r} is zero in every row; there is nothing to estimate."
+        )
+    if design.trials is not None and (design.y == design.trials).all():
+        raise ValueError(
+            f"The response {design.response!r} is a success in every trial; there is nothing to "
+            "estimate."
+        )
+    if family == "cumulative" and design.x_names:
+        whole = np.column_stack([np.ones(len(design.X)), design.X])
+        if np.linalg.matrix_rank(whole / np.linalg.norm(whole, axis=0)) < whole.shape[1]:
+            raise ValueError(
+                "With `family: cumulative` the thresholds are the intercepts, and the predictors "
+                "add up to another; leave '0 +' out of the formula."
+            )
 
 
 def require_noise(design: Design) -> None:
@@ -81,7 +113,7 @@ def require_noise(design: Design) -> None:
     if len(design.groupings) > 1:
         _require_noise_of_several(design)
         return
-    explained, q = Explained(design), len(design.z_names)
+    explained, q = Explained(design), len(design.only.z_names)
     population = range(len(design.x_names))
     for z in ([], [*range(q)]):
         rank, left = explained.by(z, population)
@@ -133,9 +165,9 @@ def _exact(design: Design, z: list[int]) -> bool:
         return True
     rows = np.column_stack([design.X, design.y])
     if z:
-        for j in range(design.n_groups):
-            here = design.codes == j
-            Z = design.Z[here]
+        for j in range(design.only.n_levels):
+            here = design.only.codes == j
+            Z = design.only.Z[here]
             rows[here] -= Z @ np.linalg.lstsq(Z, rows[here], rcond=None)[0]
     left = rows[:, -1]
     if design.X.shape[1]:
@@ -149,14 +181,26 @@ def _rounding(design: Design) -> float:
     return float(1e-10 * np.std(design.y) + 1e-14 * np.abs(design.y).max())
 
 
-def unidentified(design: Design) -> str:
+def unidentified(design: Design, family: str = "gaussian") -> str:
     """Say so where no figure of the data tells effects from the noise, or from other effects.
 
     The data say of the effects and the noise what these add to the variances and covariances of
     the rows: ``sigma² I`` and, for each entry of each Sigma, a matrix that follows from Z and the
     groups. Where these matrices depend on each other, only the priors tell their factors apart.
+    Of families without noise, a single 0/1 or ordered answer says nothing of its own effect; counts
+    do, and effects of their own are the usual way to let them spread more (Harrison 2014).
     """
+    if family in LINKS and (
+        family != "cumulative" and (design.trials is None or design.trials.max() > 1)
+    ):
+        return ""
     for grouping in design.groupings:
+        if _like_noise(grouping) and family in LINKS:
+            return (
+                f"Every row is a group of its own in {grouping.name!r}, and one answer tells "
+                "nothing of the spread between groups; only the prior does: give several rows for "
+                "each group, or leave the group term out."
+            )
         if _like_noise(grouping):
             return (
                 f"Every row is a group of its own in {grouping.name!r}, so that the data cannot "
@@ -246,4 +290,4 @@ def kind_sentence(y: np.ndarray, name: str) -> str:
         return ""
     what, remedy = KINDS[kind]
     said = what.format(n=len(np.unique(y)), low=np.min(y), high=np.max(y))
-    return f"The response {name} {said}. {remedy}, for instance with Bambi."
+    return f"The response {name} {said}. {remedy}."

@@ -206,7 +206,7 @@ def response(matrices: Any, formula: str) -> np.ndarray:
     if matrices.response.kind != "numeric" or y.ndim != 1:
         raise ValueError(
             f"The response of {formula!r} is {matrices.response.kind}; it must be one numeric "
-            "column. For categories, or successes out of trials, use Bambi."
+            "column. For two categories, or successes out of trials, set `family: binomial`."
         )
     return y.astype(float)
 

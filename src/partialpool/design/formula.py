@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from formulae import model_description
@@ -23,7 +24,7 @@ UNSUPPORTED = {
     ".": "'.' for all other columns is not supported; write the columns out",
     "offset": "offset() is a term of its own; add it: '+ offset(x)'",
     "weights": "weights() is not supported; give standard errors (`se`) instead",
-    "cbind": "several responses are not supported; for counts of successes and failures use Bambi",
+    "cbind": "several responses are not supported; cbind(successes, failures) is a response alone",
 }
 #: R's words -> those of `evaluation`.
 TRANSLATED = {"as.factor": "factor", "TRUE": "True", "FALSE": "False"}
@@ -60,11 +61,14 @@ class Formula:
     response, population : str
         As formulae reads them; a response that is `arithmetic` only inside ``I()``.
     offsets : tuple of str
-        What is taken from the response, row by row, before anything is estimated.
+        What is added to the line, row by row, before anything is estimated.
     terms : tuple of GroupTerm
         In the order written, ``(x | a/b)`` as ``(x | a)`` and ``(x | a:b)``.
     arithmetic : bool
         Whether the response is an expression such as ``a / b``, which means what it says.
+    trials : str
+        Of how many trials the response counts the successes, ``n`` in ``y | trials(n)`` and
+        ``a + b`` in ``cbind(a, b)``; empty without.
     """
 
     text: str
@@ -73,6 +77,7 @@ class Formula:
     offsets: tuple[str, ...]
     terms: tuple[GroupTerm, ...]
     arithmetic: bool
+    trials: str = ""
 
     @property
     def answer(self) -> str:
@@ -88,14 +93,15 @@ class Formula:
         """The same formula without the group terms of some `factors`."""
         offsets = [f"offset({offset})" for offset in self.offsets]
         kept = [str(term) for term in self.terms if term.columns not in factors]
-        return f"{self.response} ~ {' + '.join([self.population, *offsets, *kept])}"
+        trials = f" | trials({self.trials})" if self.trials else ""
+        return f"{self.response}{trials} ~ {' + '.join([self.population, *offsets, *kept])}"
 
     @property
-    def predictors(self) -> set[str]:
+    def predictors(self) -> frozenset[str]:
         """Names of the columns on the right-hand side, grouping factors left out."""
         offsets = [f"I({offset})" for offset in self.offsets]
         parts = [self.population, *offsets, *(term.expression for term in self.terms)]
-        return set().union(*(variables(part, self.text) for part in parts))
+        return frozenset().union(*(variables(part, self.text) for part in parts))
 
     @property
     def factors(self) -> tuple[tuple[str, ...], ...]:
@@ -115,6 +121,11 @@ def read(formula: str) -> Formula:
     """
     if not isinstance(formula, str):
         raise TypeError(f"The formula is a {type(formula).__name__}; write it as text.")
+    return _read(formula)
+
+
+@lru_cache
+def _read(formula: str) -> Formula:
     tokens = _tokens(formula)
     kinds = [token.kind for token in tokens]
     words = [token.lexeme for token in tokens]
@@ -161,10 +172,10 @@ def read(formula: str) -> Formula:
         i += 1
     if common and common[0] == "+":
         common = common[1:]
-    response, population = " ".join(words[:tilde]), " ".join(common) or "1"
-    if words[:2] == ["cbind", "("]:
-        raise ValueError(f"In {formula!r}, {UNSUPPORTED['cbind']}.")
-    for part in (population, *(f"I({offset})" for offset in offsets)):
+    response, trials = _successes(words[:tilde], kinds[:tilde], formula)
+    population = " ".join(common) or "1"
+    arithmetic_parts = [*offsets, trials] if trials else offsets
+    for part in (population, *(f"I({text})" for text in arithmetic_parts)):
         _parsed(part, formula)
     for term in terms:
         _parsed(term.expression, formula)
@@ -175,7 +186,32 @@ def read(formula: str) -> Formula:
         for term in terms
     ]
     arithmetic = isinstance(_parsed(response, formula, response=True), Binary | Unary | Grouping)
-    return Formula(formula, response, population, tuple(offsets), tuple(terms), arithmetic)
+    return Formula(formula, response, population, tuple(offsets), tuple(terms), arithmetic, trials)
+
+
+def _successes(words: list[str], kinds: list[str], formula: str) -> tuple[str, str]:
+    """The response without its trials, and these: brms's ``y | trials(n)`` and R's ``cbind``."""
+    if words[:2] == ["cbind", "("] and _closing(kinds, 1) == len(words) - 1:
+        depth = [
+            kinds[: i + 1].count("LEFT_PAREN") - kinds[:i].count("RIGHT_PAREN")
+            for i in range(len(kinds))
+        ]
+        commas = [i for i, kind in enumerate(kinds) if kind == "COMMA" and depth[i] == 1]
+        if len(commas) != 1:
+            raise ValueError(
+                f"In {formula!r}, cbind() takes two columns: cbind(successes, failures)."
+            )
+        hits, misses = " ".join(words[2 : commas[0]]), " ".join(words[commas[0] + 1 : -1])
+        return hits, f"({hits}) + ({misses})"
+    if "PIPE" not in kinds:
+        return " ".join(words), ""
+    bar = kinds.index("PIPE")
+    if words[bar + 1 : bar + 3] != ["trials", "("] or _closing(kinds, bar + 2) != len(words) - 1:
+        raise ValueError(
+            f"In {formula!r}, only trials() can follow '|' in the response: "
+            "'successes | trials(n) ~ predictors'."
+        )
+    return " ".join(words[:bar]), " ".join(words[bar + 3 : -1])
 
 
 def require_no_constant(columns: Iterable[str], formula: str) -> None:
@@ -188,7 +224,8 @@ def require_no_constant(columns: Iterable[str], formula: str) -> None:
             )
 
 
-def variables(part: str, formula: str) -> set[str]:
+@lru_cache
+def variables(part: str, formula: str) -> frozenset[str]:
     """Names of the columns that a part of a formula reads."""
     try:
         names = model_description(part).var_names
@@ -200,13 +237,15 @@ def variables(part: str, formula: str) -> set[str]:
                 f"In {formula!r}, the number {name} is no term; write arithmetic inside I(), such "
                 "as I(2 * x)."
             )
-    return {str(name) for name in names if name} - {*CONSTANTS}  # "" for literals
+    return frozenset(str(name) for name in names if name) - {*CONSTANTS}  # "" for literals
 
 
 def used_columns(formula: str, se: str | None = None) -> list[str]:
     """Sorted names of all columns that a model reads, those of grouping factors too."""
     found = read(formula)
     used = variables(found.answer, formula) | found.predictors
+    if found.trials:
+        used |= variables(f"I({found.trials})", formula)
     used |= {name for term in found.terms for name in term.columns}
     return sorted(used | ({se} if se else set()))
 

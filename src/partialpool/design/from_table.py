@@ -14,8 +14,9 @@ from partialpool.data.columns import (
     standard_errors,
 )
 from partialpool.data.text import safe
-from partialpool.design import evaluation, nesting
+from partialpool.design import evaluation, nesting, responses
 from partialpool.design.estimable import require_estimable
+from partialpool.design.families import LINKS
 from partialpool.design.formula import (
     Formula,
     read,
@@ -28,11 +29,18 @@ from partialpool.design.matrices import Design, Grouping
 #: More effects than this, and their correlations, no data of groups tell apart.
 MOST_VARYING = 20
 #: Names in a dataset of draws that a dimension of groups cannot take.
-RESERVED = ("chain", "draw", "sample", "sigma", "nu")
+RESERVED = ("chain", "draw", "sample", "sigma", "nu", "shape")
+#: Column in which the response stands while the predictors of a family with a link are evaluated.
+ANSWER = "response__"
 
 
 def build(
-    formula: str, table: pd.DataFrame, *, se: str | None = None, estimable: bool = True
+    formula: str,
+    table: pd.DataFrame,
+    *,
+    se: str | None = None,
+    family: str = "gaussian",
+    estimable: bool = True,
 ) -> Design:
     """Evaluate a formula on a table.
 
@@ -44,6 +52,8 @@ def build(
         One row per observation.
     se : str, optional
         Column of known standard errors of the response.
+    family : str
+        Of the response, see `families`.
     estimable : bool
         Whether to insist that the table tells the coefficients apart.
 
@@ -58,7 +68,10 @@ def build(
     """
     found = read(formula)
     if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"The table is a {type(table).__name__}; give a pandas DataFrame.")
+        raise TypeError(
+            f"The table is a {type(table).__name__}; give a DataFrame of pandas or polars, or an "
+            "Arrow table."
+        )
     if not len(table):
         raise ValueError("The table has no rows.")
     require_no_constant(table.columns, formula)
@@ -66,22 +79,38 @@ def build(
     require_columns(table.columns, used)
     varies = set().union(*(variables(term.expression, formula) for term in found.terms))
     right, left = found.predictors, variables(found.answer, formula)
-    require_kinds(table, sorted(right | left), left)
+    responses.require_noise_takes(found, family)
+    require_kinds(table, sorted(right | left), left if family not in LINKS else set())
     require_complete(table, used)
     predictors = sorted(right, key=lambda name: (name not in varies, formula.find(name)))
 
-    matrices = evaluation.evaluate(f"{found.answer} ~ {found.population}", table, formula)
+    offset, added, trials = evaluation.offsets(found, table), None, None
+    answers: tuple[str, ...] = ()
+    if family in LINKS:
+        told = responses.evaluate(found, table, family)
+        y, answer, trials, answers = told.y, told.name, told.trials, told.answers
+        table = table.assign(**{ANSWER: y})
+        matrices = evaluation.evaluate(f"{ANSWER} ~ {found.population}", table, formula)
+        if offset:
+            added = evaluation.columns(offset, len(table)).sum(axis=1)
+            require_finite(added[:, None], [" + ".join(found.offsets)], formula)
+    else:
+        matrices = evaluation.evaluate(f"{found.answer} ~ {found.population}", table, formula)
+        y = evaluation.response(matrices, formula)
+        answer = matrices.response.name
+        answer = answer[2:-1] if found.arithmetic else answer
+        if offset:
+            y = y - evaluation.columns(offset, len(table)).sum(axis=1)
+            answer = " - ".join([answer, *found.offsets])
+        require_finite(y[:, None], [answer], formula)
     population = () if matrices.common is None else (matrices.common,)
-    y, offset = evaluation.response(matrices, formula), evaluation.offsets(found, table)
-    answer = matrices.response.name
-    answer = answer[2:-1] if found.arithmetic else answer
-    if offset:
-        y = y - evaluation.columns(offset, len(table)).sum(axis=1)
-        answer = " - ".join([answer, *found.offsets])
     X = evaluation.columns(population, len(table))
     x_names = tuple(name for matrix in population for name in evaluation.labels(matrix))
-    require_finite(y[:, None], [answer], formula)
     require_finite(X, x_names, formula)
+    kept = None
+    if family == "cumulative":  # whose thresholds are its intercepts
+        kept = np.array([name != "Intercept" for name in x_names], dtype=bool)
+        X, x_names = X[:, kept], tuple(name for name in x_names if name != "Intercept")
     varying = [evaluation.evaluate(term.expression, table, formula).common for term in found.terms]
     groupings = tuple(
         _grouping(found, columns, varying, table, x_names) for columns in found.factors
@@ -99,22 +128,27 @@ def build(
             for term, made in zip(found.terms, varying, strict=True)
         ),
     ]
+    trials_of = f" | trials({found.trials})" if found.trials else ""
     design = Design(
         formula=formula,
         response=safe(answer),
-        written=f"{answer} ~ {' + '.join(written)}",
+        written=f"{answer}{trials_of} ~ {' + '.join(written)}",
         y=y,
         X=X,
         x_names=x_names,
         groupings=groupings,
         predictors=tuple(predictors),
         se=None if se is None else standard_errors(table, se),
+        trials=trials,
+        offset=added,
+        answers=answers,
         nesting=nesting.sentence(groupings, table),
         _common=population,
         _offset=offset,
+        _kept=kept,
     )
     if estimable:
-        require_estimable(design)
+        require_estimable(design, family)
     return design
 
 
@@ -183,7 +217,8 @@ def complete_rows(
     names = used_columns(formula, se)
     require_columns(table.columns, names)
     bad = incomplete(table, names)
-    kept = table[~bad.any(axis=1)].reset_index(drop=True)
+    whole = ~np.any([*bad.values()], axis=0)
+    kept = table[whole].reset_index(drop=True)
     if kept.empty:
         raise ValueError(f"No row has a value in each of the columns {', '.join(names)}.")
-    return kept, {name: int(n) for name, n in bad.sum().items() if n}
+    return kept, {name: int(own.sum()) for name, own in bad.items() if own.any()}

@@ -118,7 +118,8 @@ class Design:
     written : str
         The formula as it was read: every term of the population, and the group terms.
     y : (N,) array
-        The response, less the offset.
+        The response, less the offset; for a family with a link the counts, or places of answers,
+        see `responses.Response`.
     X : (N, p) array
         Population columns; may have p = 0.
     x_names : tuple of str
@@ -131,6 +132,12 @@ class Design:
         By group, of all rows, where the rows here are only a sample of them.
     se : (N,) array, optional
         Known standard errors of y.
+    trials : (N,) array, optional
+        Of how many trials y counts the successes, for `binomial`; 1 for a 0/1 response.
+    offset : (N,) array, optional
+        What the formula's offsets add to the line of a family with a link.
+    answers : tuple of str
+        Labels of failure and success, or of ordered answers; empty where they are numbers alone.
     nesting : str
         A sentence where labels of one factor seem to start anew in every group of another, which
         the formula does not say; see `nesting.sentence`.
@@ -146,6 +153,9 @@ class Design:
     predictors: tuple[str, ...]
     moments: Moments | None = field(default=None, repr=False)
     se: np.ndarray | None = field(default=None, repr=False)
+    trials: np.ndarray | None = field(default=None, repr=False)
+    offset: np.ndarray | None = field(default=None, repr=False)
+    answers: tuple[str, ...] = ()
     nesting: str = ""
     _common: tuple[Any, ...] = field(default=(), repr=False)
     _offset: tuple[Any, ...] = field(default=(), repr=False)
@@ -232,25 +242,6 @@ class Design:
             (), nobody, (), (), everybody, np.array(["all"]), "", _counts=np.array([self.n_rows])
         )
 
-    # What follows speaks of the only grouping, and is for code that does not know several yet.
-    factors = property(lambda self: self.only.columns)
-    group = property(lambda self: self.only.name)
-    Z = property(lambda self: self.only.Z)
-    z_names = property(lambda self: self.only.z_names)
-    codes = property(lambda self: self.only.codes)
-    levels = property(lambda self: self.only.levels)
-    n_groups = property(lambda self: self.only.n_levels)
-    counts = property(lambda self: self.only.counts)
-    group_dim = property(lambda self: self.only.dim)
-
-    def effect(self, k: int) -> str:
-        """Name of the effects of column `k` of the only grouping."""
-        return self.only.effect(k)
-
-    def labels(self, table: pd.DataFrame) -> pd.Series:
-        """Group of each of some rows, by the levels of the only grouping."""
-        return self.only.labels(table)
-
     def of_rows(self, rows: np.ndarray) -> "Design":
         """The design of some of its rows; columns and levels stay."""
         return replace(
@@ -258,6 +249,8 @@ class Design:
             y=self.y[rows],
             X=self.X[rows],
             se=None if self.se is None else self.se[rows],
+            trials=None if self.trials is None else self.trials[rows],
+            offset=None if self.offset is None else self.offset[rows],
             groupings=tuple(
                 replace(grouping, Z=grouping.Z[rows], codes=grouping.codes[rows])
                 for grouping in self.groupings
@@ -279,7 +272,9 @@ class Design:
             X=self.X[:, kept],
             x_names=tuple(name for name in self.x_names if name not in absorbed),
             groupings=tuple(alone if g is grouping else g for g in self.groupings),
-            _kept=kept,
+            _kept=kept
+            if self._kept is None
+            else np.isin(np.arange(len(self._kept)), np.flatnonzero(self._kept)[kept]),
         )
 
     def absorbed(self, grouping: Grouping | None = None) -> dict[int, tuple[int, np.ndarray]]:
@@ -321,8 +316,8 @@ class Design:
         require_columns(table.columns, sorted(str(n) for n in needed - {*CONSTANTS} if n))
         return self._population(table), [grouping.rows(table) for grouping in self.groupings]
 
-    def offset(self, table: pd.DataFrame) -> np.ndarray:
-        """What the formula's offsets take from the response of some rows: (n,)."""
+    def offset_of(self, table: pd.DataFrame) -> np.ndarray:
+        """What the formula's offsets add to the line at some rows: (n,)."""
         return evaluation.columns(self._offset, len(table), table).sum(axis=1)
 
     def columns(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -15,8 +15,6 @@ import numpy as np
 
 from partialpool.data.text import closest
 
-#: Families of the noise.
-NOISE = ("gaussian", "student")
 #: What to do with rows that lack a value.
 MISSING = ("refuse", "drop")
 #: Method -> the parametrization it uses when none is asked for.
@@ -44,6 +42,8 @@ KINDS = {
     "sd": "scale",
     "sigma": "scale",
     "nu": "scale",
+    "shape": "scale",
+    "thresholds": "coefficient",
     "cor": "correlation",
 }
 

@@ -51,7 +51,7 @@ def propriety(design: Design, priors: dict[str, Prior]) -> Propriety:
         If there is no posterior: one sentence that names the prior and the remedy.
     """
     flat = [k for k, name in enumerate(design.x_names) if not priors[name].proper]
-    tails = {name: _tail(priors[name]) for name in [*design.sd_names, "sigma"]}
+    tails = {name: tail(priors[name]) for name in [*design.sd_names, "sigma"]}
     # one that falls faster than r^-3 by itself can be left out of every S
     heavy = [name for name, a in tails.items() if a <= 3]
     if not heavy:
@@ -74,7 +74,7 @@ def propriety(design: Design, priors: dict[str, Prior]) -> Propriety:
     return Propriety(*without)
 
 
-def _tail(prior: Prior) -> float:
+def tail(prior: Prior) -> float:
     """The power a of a scale's prior, which falls as ``r^-a``."""
     if prior.family == "HalfFlat":
         return 0.0

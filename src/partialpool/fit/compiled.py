@@ -27,12 +27,14 @@ def sample(regression: Regression, draws: int, seed: int) -> xr.DataTree:
 
     design, priors = regression.design, regression.priors
     groups = tuple((g.dim, g.z_names, g.blocks, g.n_levels) for g in design.groupings)
-    key = (design.X.shape, groups, design.x_names, tuple(map(str, priors.values())))
+    data = pymc_models.row_data(regression)
+    shapes = tuple((name, value.shape) for name, value in data.items())
+    key = (regression.family, shapes, groups, design.x_names, tuple(map(str, priors.values())))
     if key not in COMPILED:
         model = pymc_models.build(regression, "noncentered")
         COMPILED[key] = nutpie.compile_pymc_model(model)
     return nutpie.sample(
-        COMPILED[key].with_data(**pymc_models.row_data(design)),
+        COMPILED[key].with_data(**data),
         draws=-(-draws // 4),
         tune=500,
         chains=4,

@@ -3,7 +3,7 @@
 Columns of all grouping factors stand side by side; correlations are within blocks of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import betaln
 
+from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
 from partialpool.fit.modes import folded
 
@@ -50,7 +51,7 @@ class Coordinates:
     widths: np.ndarray
     eta: tuple[float, ...]
 
-    @property
+    @cached_property
     def free(self) -> list[int]:
         """Indices of the scales that are not fixed: one coordinate each, before correlations."""
         return [k for k, prior in enumerate(self.scales) if not prior.fixed]
@@ -149,17 +150,20 @@ class Coordinates:
         sds, partial = values[:, 1:], np.tanh(u[:, len(self.free) :])
         return Theta(values[:, 0], sds, partial, sds[:, :, None] * factors), log_prior + log_cor
 
-    def covariance_factor(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sigma (S,), L (S, q, q), and the log prior with Jacobian (S,)."""
-        theta, log_prior = self.theta(u)
-        return theta.sigma, theta.L, log_prior
-
     def parameters(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations (S, 1 + q), sigma first, and correlation matrices (S, q, q)."""
         u = folded(u, self.mirrors)
         values, _ = self.scale_values(u)
         factors, _ = self.correlation_factors(u)
         return values, factors @ np.swapaxes(factors, 1, 2)
+
+
+def block_eta(design: Design, priors: Mapping[str, Prior], block: tuple[int, ...]) -> float:
+    """Eta of the LKJ prior of a block of columns; one where a column is alone."""
+    for name, (i, _) in zip(design.cor_names, design.correlated_pairs, strict=True):
+        if i in block:
+            return priors[name].arguments[0]
+    return 1.0
 
 
 def _power(prior: Prior) -> float:

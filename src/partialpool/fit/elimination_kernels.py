@@ -12,7 +12,7 @@ from partialpool.fit.kernels import FAST
 
 
 @numba.njit(cache=True)
-def touched(codes, order, bounds, effects):
+def touched(order, bounds, effects):
     """Compressed rows: which of the `effects` (N, k) the rows of each level have, -1 for none."""
     J = len(bounds) - 1
     k = effects.shape[1]
@@ -71,7 +71,7 @@ def shared_products(Q, order, bounds, effects, values, starts, cols, n):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _level(R, L, V, work):
+def level_factor(R, L, V, work):
     """Lower Cholesky factor of ``V = I + R L Lᵀ Rᵀ``, and the log of its determinant."""
     q = len(R)
     for i in range(q):
@@ -110,7 +110,7 @@ def assemble(R, G, shared, starts, cols, L, A, B, C):
         most = max(most, starts[j + 1] - starts[j])
     left, right = np.empty((q, most)), np.empty((q, m))
     for j in range(J):
-        log_det += _level(R[j], L, V, work)
+        log_det += level_factor(R[j], L, V, work)
         begin, end = starts[j], starts[j + 1]
         width = end - begin
         at = cols[begin:end]

@@ -13,7 +13,7 @@ import numpy as np
 
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
-from partialpool.fit.coordinates import Coordinates, prior_sizes
+from partialpool.fit.coordinates import Coordinates, block_eta, prior_sizes
 from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.elimination import Elimination
 from partialpool.fit.kernels import LANES, WORTH_THREADS, draw_effects, sum_effects, threads
@@ -63,7 +63,7 @@ def theta_posterior(
     """The posterior of theta for a design under resolved priors."""
     scales = (priors["sigma"], *(priors[name] for name in design.sd_names))
     coefficients = [priors[name] for name in design.x_names]
-    eta = tuple(_eta(design, priors, block) for block in design.blocks)
+    eta = tuple(block_eta(design, priors, block) for block in design.blocks)
     if isinstance(rows, Elimination):
         return of_factors(rows, coefficients, scales, design.blocks, eta)
     return ThetaPosterior(
@@ -109,13 +109,6 @@ def of_factors(
         eta=tuple(eta),
         likelihood=Reduced(rows, inner_prior(coefficients, rows)),
     )
-
-
-def _eta(design: Design, priors: dict[str, Prior], block: tuple[int, ...]) -> float:
-    for name, (i, _) in zip(design.cor_names, design.correlated_pairs, strict=True):
-        if i in block:
-            return priors[name].arguments[0]
-    return 1.0
 
 
 def _resolution(design: Design, cross: CrossProducts) -> np.ndarray:

@@ -12,10 +12,19 @@ import pandas as pd
 
 from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import Prior
-from partialpool.fit import exact, exploration, group_effects, importance, mixed_equations
+from partialpool.fit import (
+    exact,
+    exploration,
+    group_effects,
+    importance,
+    integrated_fit,
+    mixed_equations,
+)
+from partialpool.fit.coordinates import Theta
 from partialpool.fit.exploration import Explored
 from partialpool.fit.reduction import Factor, eliminate
 from partialpool.fit.regression import Regression
+from partialpool.fit.surrogate import Interpolated
 
 #: Key of the stream of the group effects, spawned from the fit's seed.
 EFFECT_STREAM = 2
@@ -76,13 +85,20 @@ def drawn(
 
 
 @cache
-def warm_up(several: bool = False) -> float:
+def warm_up(several: bool = False, linked: bool = False) -> float:
     """Compile, or load, what an exact fit runs, once in a process; return the seconds it took.
 
     So the time of a fit is that of the fit, whether it is the first one or not. With `several`,
-    what takes more than one grouping factor.
+    what takes more than one grouping factor; with `linked`, a family with a link.
     """
     begun = time.perf_counter()
+    if linked:
+        table = pd.DataFrame({"y": [0, 1, 1, 0, 1, 0], "g": [0, 0, 1, 1, 2, 2]})
+        small = Regression("y ~ 1 + (1 | g)", table, family="binomial")
+        found = integrated_fit.explore(small, 10, np.random.default_rng(0))
+        values = integrated_fit.drawn(small, found.posterior, found.sample.u[found.at])
+        effect_draws(small, values, np.random.default_rng(0))
+        return time.perf_counter() - begun
     if several:
         _few_rows_of_two_factors()
         return time.perf_counter() - begun
@@ -113,35 +129,63 @@ def _few_rows_of_two_factors() -> None:
 
 
 def of_several(
-    design: Design, explored: Explored, at: np.ndarray, seed: int, *, draw: bool
+    regression: Regression, explored: Explored, at: np.ndarray, seed: int, *, draw: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Effects of the groups of several factors at points `at` (S,) of a sample.
 
     Returns
     -------
     dict
-        Name -> draws (S, J); empty unless they are to be drawn.
+        Name -> draws (S, J); of small factors only, unless all are to be drawn.
     dict
         Name -> posterior means and standard deviations (2, J), which have no Monte Carlo error
         beyond that of theta.
     """
+    design = regression.design
     theta, _ = explored.posterior.theta(explored.sample.u[at])
     effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[at])
-    moments = {
-        name: np.stack([figure[:, k] for figure in found])
-        for grouping, found in zip(design.groupings, effects.moments(), strict=True)
+    figures = _by_name(design, [np.stack(found) for found in effects.moments()])
+    factors = range(len(design.groupings)) if draw else effects.rows.small
+    regression.sampled = group_effects.forget(explored.posterior)
+    found = dict(zip(factors, effects.draw(_effect_stream(seed), factors), strict=True))
+    return _by_name(design, [found.get(f) for f in range(len(design.groupings))]), figures
+
+
+def draws_of_several(
+    regression: Regression, total: int, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], importance.Sample]:
+    """Draws (total,) of every parameter of several factors and (total, J) of all effects."""
+    explored = explore(regression, total, rng)
+    at, design = importance.resample(explored.sample, rng), regression.design
+    theta, _ = explored.posterior.theta(explored.sample.u[at])
+    effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[at])
+    each = effects.draw(rng, range(len(design.groupings)))
+    return drawn(design, explored, at)[0] | _by_name(design, each), explored.sample
+
+
+def moments(regression: Regression, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Posterior means and standard deviations (2, J) of the only factor's effects, by name.
+
+    They are averages over draws of all else of what the effects are given those, `exact`.
+    """
+    design, flat = regression.design, {name: v.reshape(-1) for name, v in values.items()}
+    root, beta = covariance_root(design, flat), coefficients(design, flat)
+    found = exact.effect_moments(regression.cross, flat["sigma"], root, beta)
+    return _by_name(design, [np.stack(found)])
+
+
+def _by_name(design: Design, found: Sequence[np.ndarray | None]) -> dict[str, np.ndarray]:
+    """Effects (..., J, q) of each grouping, or None, by their names: (..., J)."""
+    return {
+        name: effects[..., k]
+        for grouping, effects in zip(design.groupings, found, strict=True)
+        if effects is not None
         for k, name in enumerate(grouping.effects)
     }
-    if not draw:
-        return {}, moments
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EFFECT_STREAM,)))
-    each = effects.draw(rng, [*range(len(design.groupings))])
-    draws = {
-        name: found[:, :, k]
-        for grouping, found in zip(design.groupings, each, strict=True)
-        for k, name in enumerate(grouping.effects)
-    }
-    return draws, moments
+
+
+def _effect_stream(seed: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EFFECT_STREAM,)))
 
 
 def with_effects(
@@ -154,9 +198,8 @@ def with_effects(
 
     Of all groups, or of some of each grouping.
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(EFFECT_STREAM,)))
-    effects = effect_draws(regression, values, rng, groups)
-    shape = values["sigma"].shape
+    effects = effect_draws(regression, values, _effect_stream(seed), groups)
+    shape = next(iter(values.values())).shape
     return values | {name: b.reshape(*shape, -1) for name, b in effects.items()}
 
 
@@ -172,14 +215,48 @@ def effect_draws(
     beta = coefficients(design, flat)
     roots = [covariance_root(grouping, flat) for grouping in design.groupings]
     found: list[np.ndarray] = []
-    if len(roots) == 1:
+    if roots and regression.certifiable:
+        seed = int(rng.integers(2**63))
+        place = integrated_fit.as_values(regression, flat, roots[0])
+        some = None if groups is None else np.asarray(groups[0])
+        found = [integrated_fit.effect_draws(regression, place, seed, some)]
+    elif len(roots) == 1:
         cross = regression.cross if groups is None else regression.cross.of(groups[0])
         found = [exact.conditional_effects(cross, flat["sigma"], roots[0], beta, rng)]
+    elif roots and (effects := given_draws(regression, flat)) is not None:
+        return _by_name(design, effects.draw(rng, range(len(roots)), groups))
     elif roots:
         found = mixed_equations.effect_draws(design, flat["sigma"], roots, beta, rng)
         if groups is not None:
             found = [b[:, :, some] for b, some in zip(found, groups, strict=True)]
     return dict(zip(design.effects, (one for b in found for one in b), strict=True))
+
+
+def interpolated(regression: Regression) -> bool:
+    """Whether a fit of several factors went through a surrogate, which serves its draws too."""
+    sampled = regression.sampled
+    return sampled is not None and isinstance(sampled.likelihood, Interpolated)
+
+
+def given_draws(
+    regression: Regression, values: Mapping[str, np.ndarray]
+) -> group_effects.GroupEffects | None:
+    """The effects of several factors given draws (S,) of the population and of small factors.
+
+    None where the draws hold no small factor's effects, or nothing is eliminated.
+    """
+    if not regression.closed_form:
+        return None
+    design, S = regression.design, len(values["sigma"])
+    small = [design.groupings[f] for f in regression.eliminated.small]
+    if not {name for grouping in small for name in grouping.effects} <= values.keys():
+        return None
+    each = [
+        np.stack([values[n].reshape(S, -1) for n in g.effects], -1).reshape(S, -1) for g in small
+    ]
+    drawn = np.hstack([coefficients(design, values), *each])
+    posterior = group_effects.forget(regression.sampled or regression.theta_posterior)
+    return group_effects.of_draws(posterior, _theta(design, values), drawn)
 
 
 def prior_effects(
@@ -197,7 +274,12 @@ def prior_effects(
 def coefficients(design: Design, values: Mapping[str, np.ndarray]) -> np.ndarray:
     """Draws of the population's coefficients side by side: (S, p)."""
     columns = [values[name] for name in design.x_names]
-    return np.stack(columns, -1) if columns else np.empty((len(values["sigma"]), 0))
+    return np.stack(columns, -1) if columns else np.empty((n_draws(values), 0))
+
+
+def n_draws(values: Mapping[str, np.ndarray]) -> int:
+    """Number of draws S."""
+    return len(next(iter(values.values())))
 
 
 def covariance_root(of: Design | Grouping, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -207,10 +289,27 @@ def covariance_root(of: Design | Grouping, values: Mapping[str, np.ndarray]) -> 
     """
     q = len(of.sd_names)
     sds = np.stack([values[name] for name in of.sd_names], -1) if q else np.empty((0, 0))
-    correlation = np.tile(np.eye(q), (len(values["sigma"]), 1, 1))
+    root = _correlation_root(of, values)
+    return sds[:, :, None] * root if q else root
+
+
+def _correlation_root(of: Design | Grouping, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    q = len(of.sd_names)
+    correlation = np.tile(np.eye(q), (n_draws(values), 1, 1))
     for name, (i, j) in zip(of.cor_names, of.correlated_pairs, strict=True):
         correlation[:, i, j] = correlation[:, j, i] = values[name]
-    return sds[:, :, None] * _semidefinite_root(correlation) if q else correlation
+    return _semidefinite_root(correlation)
+
+
+def _theta(design: Design, values: Mapping[str, np.ndarray]) -> Theta:
+    """Theta of draws (S,) of every parameter."""
+    root = _correlation_root(design, values)
+    sds = np.stack([values[name] for name in design.sd_names], -1)
+    partial = np.zeros((len(root), len(design.correlated_pairs)))
+    for at, (j, i) in enumerate(design.correlated_pairs):
+        left = 1 - (root[:, i, :j] ** 2).sum(-1)
+        partial[:, at] = root[:, i, j] / np.sqrt(np.maximum(left, 1e-300))
+    return Theta(values["sigma"], sds, partial, sds[:, :, None] * root)
 
 
 def _semidefinite_root(correlation: np.ndarray) -> np.ndarray:

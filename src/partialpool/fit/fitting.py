@@ -8,17 +8,23 @@ import numpy as np
 import xarray as xr
 
 from partialpool.data.tables import table_digest
+from partialpool.design.families import OWN
 from partialpool.design.matrices import Design
 from partialpool.design.priors import METHODS
-from partialpool.fit import centring, importance, pymc_fit
-from partialpool.fit.exact_fit import drawn, explore, of_several, warm_up, with_effects
-from partialpool.fit.regression import Regression
+from partialpool.fit import centring, importance, integrated_fit, pymc_fit
+from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_up, with_effects
+from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.regression import MOST_INTEGRATED, Regression
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
 FIT_STREAM, REFERENCE_STREAM = 1, 3
-#: Largest number of group effects drawn with a fit (draws x groups x columns), 8 bytes each, and
-#: with one that is there to be compared with.
-MAX_EFFECTS, FEW_EFFECTS = 100_000_000, 10_000_000
+#: Most group effects that are drawn with a fit (draws x groups x columns), 8 bytes each; more are
+#: drawn when they are asked for.
+MAX_EFFECTS = 8_000_000
+#: What is said of a fit of a family with a link that PyMC samples row by row.
+NOT_CERTIFIED = "sampled row by row, which is not certified"
+#: What is said of one whose group effects are integrated out.
+CERTIFIED = "certified"
 #: Draws of every variable by name, statistics of the sampler, and attributes of the fit.
 Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]
 
@@ -39,26 +45,27 @@ def fit(
     """Draw from the posterior of a regression; `Model.fit` explains most arguments.
 
     An exact fit that is to be a `reference` for others looks for modes from places of its own, see
-    `exact_fit.population_draws`, and leaves out group effects of one factor from `FEW_EFFECTS` on.
+    `exact_fit.population_draws`.
     """
-    gaussian = regression.family == "gaussian"
-    method = method or ("exact" if regression.closed_form else "nutpie")
+    method = method or ("exact" if regression.exact else "nutpie")
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r}; choose from {', '.join(METHODS)}.")
-    if method == "exact" and not gaussian:
+    if method == "exact" and not regression.exact and regression.family != "gaussian":
         raise ValueError(
-            f"method: the exact fit needs Gaussian noise, and this model's is {regression.family}; "
-            "choose nutpie or nuts."
+            "method: the exact fit needs Gaussian noise, or a family with a link, one grouping "
+            f"factor and {MOST_INTEGRATED} varying coefficients at most; this model's family is "
+            f"{regression.family}; choose nutpie or nuts."
         )
     if method == "exact" and parametrization is not None:
         raise ValueError("The exact fit has no parametrization; leave it out.")
     form = parametrization or METHODS[method] or ""
     several = len(regression.design.groupings) > 1
-    loading = warm_up(several) if method == "exact" else 0.0
+    loading = warm_up(several, regression.linked) if method == "exact" else 0.0
     begun = time.perf_counter()
     sizes: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
     if method == "exact":
-        variables, stats, attrs = _exact(regression, draws, chains, seed, reference)
+        draw = _certified if regression.linked else _exact
+        variables, stats, attrs = draw(regression, draws, chains, seed, reference)
     else:
         options = sizes | {"tune": tune, "start": start, "progress": progress}
         forms: str | list[str] = form
@@ -66,6 +73,8 @@ def fit(
         if parametrization is None and form == "marginal" and not regression.integrates:
             forms, words = _forms(regression)
             form, route = "", f"PyMC; {words}".rstrip("; ")
+            if regression.linked:
+                route = f"{route}; {NOT_CERTIFIED}"
             options |= {"accept": pymc_fit.ACCEPT}
         variables, stats = pymc_fit.sample(regression, method, forms, **options)
         attrs = {"route": route}
@@ -86,11 +95,11 @@ def fit(
 def _forms(regression: Regression) -> tuple[str | list[str], str]:
     """The form of each varying coefficient, and why.
 
-    As the exact posterior with Gaussian noise says; where there is none, non-centred but for
-    effects of a fixed standard deviation, which have no funnel.
+    As the exact posterior with Gaussian noise says; where there is none, and for a family with a
+    link, non-centred but for effects of a fixed standard deviation, which have no funnel.
     """
-    gaussian, sds = regression.gaussian(), regression.design.sd_names
-    if gaussian.closed_form:
+    sds = regression.design.sd_names
+    if not regression.linked and (gaussian := regression.gaussian()).closed_form:
         chosen = centring.choose(regression, fit(gaussian))
         return list(chosen["form"]) or "centered", centring.sentence(chosen)
     priors = [regression.priors[name] for name in sds]
@@ -98,17 +107,57 @@ def _forms(regression: Regression) -> tuple[str | list[str], str]:
     return ["centered" if fixed else "noncentered" for fixed in held], "noncentered"
 
 
-def _exact(regression: Regression, draws: int, chains: int, seed: int, reference: bool) -> Drawn:
+def _certified(
+    regression: Regression, draws: int, chains: int, seed: int, reference: bool
+) -> Drawn:
+    """A family with a link: group effects integrated out, with a certificate of the integral."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
-    explored = explore(regression, draws * chains, rng, scattered=reference)
-    sample, design = explored.sample, regression.design
-    if not sample.trusted:
-        return _nuts_instead(regression, sample, draws, chains, seed)
-    at = importance.resample(sample, rng)
-    values, lp = drawn(design, explored, at)
+    found = integrated_fit.explore(regression, draws * chains, rng, scattered=reference)
+    sample = found.sample
+    if not found.certified:
+        return _nuts_instead(regression, _not_certified(found.error), draws, chains, seed)
+    attrs: dict[str, Any] = {"tune": 0} | found.attributes
+    if sample.trusted:
+        u, lp = sample.u[found.at], sample.log_density[found.at]
+        stats = {"lp": lp.reshape(chains, draws)}
+        attrs |= {"route": f"{CERTIFIED}; importance sampling, then draws by rejection"}
+        attrs |= _of_sample(regression, sample)
+    else:
+        drawn_u, stats = integrated_fit.nuts(
+            regression.integrated, draws=draws, tune=1000, chains=chains, seed=seed
+        )
+        u = drawn_u.reshape(draws * chains, -1)
+        some = rng.choice(len(u), min(len(u), 200), replace=False)
+        error = float(found.posterior.certificate(u[some]).max())
+        if error > LIMIT:
+            return _nuts_instead(regression, _not_certified(error), draws, chains, seed)
+        attrs |= {"method": "nutpie", "parametrization": "marginal", "tune": 1000}
+        attrs |= {"integral_error_max": error}
+        attrs |= {"route": f"{CERTIFIED}; NUTS without the effects: {_not_trusted(sample)}"}
+    values = integrated_fit.drawn(regression, found.posterior, u)
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
-    attrs: dict[str, Any] = explored.attributes | {
-        "tune": 0,
+    if 0 < len(u) * n_effects(regression.design) <= MAX_EFFECTS:
+        values = with_effects(regression, values, seed)
+    return values, stats, attrs
+
+
+def _not_certified(error: float) -> str:
+    return (
+        f"{NOT_CERTIFIED}: the integral over group effects has an error of {error:.1g}, more than "
+        f"the {LIMIT:.0e} allowed"
+    )
+
+
+def _not_trusted(sample: importance.Sample) -> str:
+    return (
+        f"importance sampling was not trusted after {sample.stages} stages "
+        f"(Pareto k {sample.khat:.2f}, {sample.effective:.0f} effective draws)"
+    )
+
+
+def _of_sample(regression: Regression, sample: importance.Sample) -> dict[str, Any]:
+    """What a sample says of itself."""
+    attrs: dict[str, Any] = {
         "pareto_khat": sample.khat,
         "effective_draws": sample.effective,
         "inflation": sample.inflation,
@@ -121,31 +170,37 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, reference
             "log_evidence": sample.log_evidence,
             "log_evidence_se": sample.log_evidence_se,
         }
+    return attrs
+
+
+def _exact(regression: Regression, draws: int, chains: int, seed: int, reference: bool) -> Drawn:
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
+    explored = explore(regression, draws * chains, rng, scattered=reference)
+    sample, design = explored.sample, regression.design
+    if not sample.trusted:
+        return _nuts_instead(regression, _not_trusted(sample), draws, chains, seed)
+    at = importance.resample(sample, rng)
+    values, lp = drawn(design, explored, at)
+    values = {name: value.reshape(chains, draws) for name, value in values.items()}
+    attrs: dict[str, Any] = explored.attributes | {"tune": 0} | _of_sample(regression, sample)
     stats = {"lp": lp.reshape(chains, draws)}
-    effects = draws * chains * n_effects(design)
-    several = len(design.groupings) > 1
-    # those of several factors are dear to draw later, when the surrogate is gone
-    few = 0 < effects <= (FEW_EFFECTS if reference and not several else MAX_EFFECTS)
-    if several:
-        found, attrs["moments"] = of_several(design, explored, at, seed, draw=few)
+    few = draws * chains * n_effects(design) <= MAX_EFFECTS
+    if len(design.groupings) > 1:
+        found, attrs["moments"] = of_several(regression, explored, at, seed, draw=few)
         values |= {name: b.reshape(chains, draws, -1) for name, b in found.items()}
     elif few:
         values = with_effects(regression, values, seed)
+    else:
+        attrs["moments"] = moments(regression, values)
     return values, stats, attrs
 
 
-def _nuts_instead(
-    regression: Regression, sample: importance.Sample, draws: int, chains: int, seed: int
-) -> Drawn:
-    """The sturdier route: NUTS on the marginal model, which has the same posterior."""
+def _nuts_instead(regression: Regression, reason: str, draws: int, chains: int, seed: int) -> Drawn:
+    """The sturdier route: NUTS on PyMC's model, marginal where effects integrate out."""
     form = "marginal" if regression.integrates else "noncentered"
     made = {"method": "nutpie", "parametrization": form, "tune": 1000}
     variables, stats = pymc_fit.sample(
         regression, "nutpie", form, draws=draws, tune=1000, chains=chains, seed=seed
-    )
-    reason = (
-        f"importance sampling was not trusted after {sample.stages} stages "
-        f"(Pareto k {sample.khat:.2f}, {sample.effective:.0f} effective draws)"
     )
     return variables, stats, made | {"route": f"NUTS on the {form} model: {reason}"}
 
@@ -169,8 +224,9 @@ def _tree(
 ) -> xr.DataTree:
     design = regression.design
     dims = {name: (grouping.dim,) for grouping in design.groupings for name in grouping.effects}
-    order = [n for n in dict.fromkeys([*regression.parameters, "sigma", *dims]) if n in variables]
-    chains, draws = variables["sigma"].shape
+    own = OWN.get(regression.family, ())
+    order = [n for n in dict.fromkeys([*regression.parameters, *own, *dims]) if n in variables]
+    chains, draws = variables[order[0]].shape[:2]
     coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
     posterior = xr.Dataset(
         {name: (("chain", "draw", *dims.get(name, ())), variables[name]) for name in order},
@@ -186,12 +242,13 @@ def _tree(
     )
     observed = xr.Dataset({design.response: (("row",), design.y)})
     groups = {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
-    if moments := attrs.pop("moments", None):
+    if figures := attrs.pop("moments", None):
         groups["group_effects"] = xr.Dataset(
-            {name: (("figure", *dims[name]), figures) for name, figures in moments.items()},
+            {name: (("figure", *dims[name]), both) for name, both in figures.items()},
             {"figure": ["mean", "sd"]} | {g.dim: g.levels for g in design.groupings},
         )
     tree = xr.DataTree.from_dict(groups)
-    held = "draws" if dims.keys() <= variables.keys() else "left out"
+    left_out = [g.name for g in design.groupings if not set(g.effects) <= variables.keys()]
+    held = f"draws of {', '.join(left_out)} left out" if left_out else "draws"
     tree.attrs = attrs | ({"group_effects": held} if dims else {})
     return tree

@@ -2,13 +2,15 @@
 
 With the ratios of all factors but the small ones given, sigma and the small factors cost a matrix
 of m = p + (effects of small factors) + 1 columns, at any value, zero too: their effects are
-coefficients with a prior of their own (docs/method.md).
+coefficients with a prior of their own (docs/method.md, eq. (41)).
 """
+
+from functools import cache
 
 import numba
 import numpy as np
 
-from partialpool.fit.kernels import collect, posterior_beta
+from partialpool.fit.kernels import AT_ONCE, collect, posterior_beta, scratch
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -81,19 +83,20 @@ def log_likelihood(sigma, log_det, packed, L, small, n_rows, mean, precision, z)
     """
     S, m = len(sigma), len(mean) + 1
     out = np.empty(S)
-    for s in numba.prange(S):
+    for start in numba.prange((S + AT_ONCE - 1) // AT_ONCE):
         C, F, work = np.empty((m, m)), np.empty((m, m)), np.empty(m)
-        at = 0
-        for c in range(m):
-            for d in range(c + 1):
-                C[c, d] = packed[s, at]
-                C[d, c] = packed[s, at]
-                at += 1
-        own = z[s] if len(z) else work[:0]
-        half = 0.5 * log_det[s]
-        out[s] = _density(C, half, sigma[s], L[s], small, n_rows, mean, precision, F, work, own)
-        if F[m - 1, m - 1] == 0.0:  # an interpolated C that is not definite
-            out[s] = np.nan
+        for s in range(start * AT_ONCE, min(S, (start + 1) * AT_ONCE)):
+            at = 0
+            for c in range(m):
+                for d in range(c + 1):
+                    C[c, d] = packed[s, at]
+                    C[d, c] = packed[s, at]
+                    at += 1
+            own = z[s] if len(z) else work[:0]
+            half = 0.5 * log_det[s]
+            out[s] = _density(C, half, sigma[s], L[s], small, n_rows, mean, precision, F, work, own)
+            if F[m - 1, m - 1] == 0.0:  # an interpolated C that is not definite
+                out[s] = np.nan
     return out
 
 
@@ -105,14 +108,21 @@ def log_likelihood_directly(sigma, ratio, R, G, E, L, small, n_rows, mean, preci
     """
     S, m = len(sigma), len(mean) + 1
     out = np.empty(S)
-    for s in numba.prange(S):
+    for start in numba.prange((S + AT_ONCE - 1) // AT_ONCE):
         C, F, work = np.empty((m, m)), np.empty((m, m)), np.empty(m)
-        half = collect(R, G, E, ratio[s], 1.0, C)
-        own = z[s] if len(z) else work[:0]
-        out[s] = _density(C, half, sigma[s], L[s], small, n_rows, mean, precision, F, work, own)
+        room = scratch(len(R), m)
+        for s in range(start * AT_ONCE, min(S, (start + 1) * AT_ONCE)):
+            half = collect(R, G, E, ratio[s], 1.0, C, room)
+            own = z[s] if len(z) else work[:0]
+            out[s] = _density(C, half, sigma[s], L[s], small, n_rows, mean, precision, F, work, own)
     return out
 
 
 def packed(C: np.ndarray) -> np.ndarray:
     """The lower triangle of C (..., m, m), row by row."""
-    return C[(..., *np.tril_indices(C.shape[-1]))]
+    return C[(..., *_triangle(C.shape[-1]))]
+
+
+@cache
+def _triangle(m: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.tril_indices(m)

@@ -6,17 +6,16 @@ interpolated between its nodes, their covariances between those of low degree, a
 for a draw.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
 from typing import Any
 
 import numpy as np
-from scipy.linalg.blas import dtrsm
 
 from partialpool.fit.coordinates import Theta
-from partialpool.fit.elimination import Elimination, Solved, one_thread
+from partialpool.fit.elimination import Elimination, Solved
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.interpolation import Interpolant
 from partialpool.fit.kernels import draw_effects, threads
@@ -42,7 +41,7 @@ class GroupEffects:
         S draws.
     drawn : (S, n) array
         Coefficients and small factors' effects, in the user's units.
-    ratios : Ratios
+    ratios : Ratios, optional
     interpolant : Interpolant, optional
         Over a box that holds the draws; without it every draw is solved for.
     """
@@ -50,7 +49,7 @@ class GroupEffects:
     likelihood: Reduced
     theta: Theta
     drawn: np.ndarray
-    ratios: Ratios
+    ratios: Ratios | None
     interpolant: Interpolant | None
 
     @property
@@ -68,23 +67,85 @@ class GroupEffects:
             moments |= self._moments_between_nodes()
         return [moments[f] for f in range(len(self.rows.levels))]
 
-    def draw(self, rng: np.random.Generator, factors: list[int]) -> list[np.ndarray]:
-        """One draw of the effects (S, J, q) of some factors for each draw of theta, jointly."""
+    def draw(
+        self,
+        rng: np.random.Generator,
+        factors: Sequence[int],
+        levels: Sequence[np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """One draw of the effects (S, J, q) of some factors for each draw of theta, jointly.
+
+        Of all levels, or of some of each of the model's factors.
+        """
         rows, S = self.rows, len(self.theta.sigma)
-        found = dict(self._small())
+        if levels is None:
+            levels = [np.arange(n) for n in rows.levels]
+        found = {f: b[:, levels[f]] for f, b in self._small()}
         large = [f for f in factors if f not in found]
         for f in large:
-            found[f] = np.empty((S, rows.levels[f], rows.widths[f]))
+            found[f] = np.empty((S, len(levels[f]), rows.widths[f]))
         for start in range(0, S, BLOCK) if large else ():
             some = slice(start, start + BLOCK)
             z = rng.standard_normal((len(self.drawn[some]), rows.n_middle))
             middle = self._middle_draws(some, z)  # inside
             for f in set(large) & set(rows.middle):
                 b = middle[:, rows.slices[f]].reshape(len(middle), -1, rows.widths[f])
-                found[f][some] = b @ np.linalg.inv(rows.T[f]).T * rows.y_scale
+                found[f][some] = b[:, levels[f]] @ np.linalg.inv(rows.T[f]).T * rows.y_scale
             if rows.first in large:
-                found[rows.first][some] = self._first_draws(some, middle, rng)
+                first = self._first_draws(some, middle, rng)
+                found[rows.first][some] = first[:, levels[rows.first]]
         return [found[f] for f in factors]
+
+    def at_rows(
+        self, Z: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance (S, n) of what the effects add to the line, given each draw of theta.
+
+        The small factors' effects, which were drawn, have no variance.
+
+        Parameters
+        ----------
+        Z : sequence of (n, q) arrays
+            Varying columns of n rows, factor by factor.
+        codes : sequence of (n,) int arrays
+            Their levels.
+        """
+        c, noise = self.columns(), self.likelihood.noise(self.theta)
+        mean, variance = np.zeros((2, len(c), len(codes[0])))
+        for f, b in self._small():
+            mean += np.einsum("nq,snq->sn", Z[f], b[:, codes[f]])
+        if self.interpolant is None:
+            for s in range(len(c)):
+                solved = self.likelihood.solve(self.theta, s)
+                mean[s] += self._of_columns(solved, Z, codes) @ c[s] * self.rows.y_scale
+                variance[s] = noise[s] ** 2 * self._variance_at(solved, Z, codes)
+            return mean, variance
+        x, order = self._variables(), OF_VARIANCES if self._narrow else None
+        weights, near = self.interpolant.cardinals(x), self.interpolant.cardinals(x, order)
+        low = self.interpolant.places(order)
+        for k, place in enumerate(self.interpolant.places()):
+            solved = self._solved[k]
+            of_columns = self._of_columns(solved, Z, codes)
+            mean += (weights[:, [k]] * c) @ of_columns.T * self.rows.y_scale
+            for at in np.flatnonzero((low == place).all(1)):
+                spread = self._variance_at(solved, Z, codes)
+                variance += (noise**2 * near[:, at])[:, None] * spread
+        return mean, variance
+
+    def _of_columns(
+        self, solved: Solved, Z: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """The large factors' part of the line at some rows for each column of K: (n, m)."""
+        found = np.zeros((len(codes[0]), len(self.rows.E)))
+        for f, (b, _) in self._effects(solved, False).items():
+            found += np.einsum("nq,nqm->nm", Z[f], b[codes[f]])
+        return found
+
+    def _variance_at(
+        self, solved: Solved, Z: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """Variance (n,) over sigma² of the same."""
+        return self.rows.line_variances(solved, codes, self.rows.inside(Z))
 
     def _small(self) -> Iterator[tuple[int, np.ndarray]]:
         """Draws (S, J, q) of the small factors' effects: they were made with the coefficients."""
@@ -96,7 +157,7 @@ class GroupEffects:
                 ),
             )
 
-    def _columns(self, some: slice = slice(None)) -> np.ndarray:
+    def columns(self, some: slice = slice(None)) -> np.ndarray:
         """What K is multiplied by (S, m), inside, to leave the large factors' share of y."""
         rows, p = self.rows, len(self.rows.a)
         drawn = self.drawn[some]
@@ -108,6 +169,7 @@ class GroupEffects:
 
     def _variables(self, some: slice = slice(None)) -> np.ndarray:
         theta = Theta(*(part[some] for part in self.theta))
+        assert self.ratios is not None
         return self.ratios.smooth(self.ratios.places(theta))
 
     @property
@@ -118,11 +180,12 @@ class GroupEffects:
     def _solved(self) -> list[Solved]:
         """What the rows say at the interpolant's nodes, roots at those of low degree only."""
         assert self.interpolant is not None
+        assert self.ratios is not None
         found = []
         for node, place in zip(self.interpolant.nodes, self.interpolant.places(), strict=True):
             solved = self.ratios.solved(place)
             high = self._narrow and sum(node) > OF_VARIANCES
-            found.append(replace(solved, U=solved.U[:0, :0]) if high else solved)
+            found.append(replace(solved, system=[]) if high else solved)
         return found
 
     @cached_property
@@ -130,28 +193,18 @@ class GroupEffects:
         return [self.rows.middle_effects(solved) for solved in self._solved]
 
     def _effects(
-        self, solved: Solved, P: np.ndarray | None
-    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        self, solved: Solved, spread: bool
+    ) -> dict[int, tuple[np.ndarray, np.ndarray | None]]:
         """By factor: effects (J, q, m) for each column of K, and variances (J, q) over sigma².
 
-        Effects in units of y inside, variances where P, that of the middle factors, is given.
+        Effects in units of y inside, variances if they are wanted.
         """
-        rows = self.rows
-        m = len(rows.E)
+        within = self.rows.spreads(solved) if spread else {}
         found = {}
-        effects, within = rows.first_effects(solved, np.empty((0, 0)) if P is None else P)
-        L = self._user_ratio(solved, rows.first)
-        found[rows.first] = L @ effects, np.einsum("ab,jbc,ac->ja", L, within, L)
-        for f in rows.middle:
-            q, at = rows.widths[f], rows.slices[f]
+        for f, effects in self.rows.effects(solved).items():
             L = self._user_ratio(solved, f)
-            variance = np.empty((rows.levels[f], q))
-            if P is not None:
-                back = np.linalg.inv(rows.T[f])
-                index = np.arange(at.start, at.stop).reshape(-1, q)
-                blocks = P[index[:, :, None], index[:, None, :]]
-                variance = np.einsum("ab,jbc,ac->ja", back, blocks, back)
-            found[f] = L @ solved.V[at].reshape(-1, q, m), variance
+            own = np.einsum("ab,jbc,ac->ja", L, within[f], L) if spread else None
+            found[f] = L @ effects, own
         return found
 
     def _user_ratio(self, solved: Solved, f: int) -> np.ndarray:
@@ -159,7 +212,7 @@ class GroupEffects:
 
     def _moments_between_nodes(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         assert self.interpolant is not None
-        rows, x, c = self.rows, self._variables(), self._columns()
+        rows, x, c = self.rows, self._variables(), self.columns()
         S, noise = len(c), self.likelihood.noise(self.theta)
         order = OF_VARIANCES if self._narrow else None
         low = self.interpolant.places(order)
@@ -168,10 +221,9 @@ class GroupEffects:
         variances: dict[int, Any] = dict.fromkeys(means, 0.0)
         for place, solved in zip(self.interpolant.places(), self._solved, strict=True):
             near = np.flatnonzero((low == place).all(1))
-            P = rows.variances(solved, rows.precisions(solved)) if len(near) else None
-            for f, (effects, variance) in self._effects(solved, P).items():
+            for f, (effects, variance) in self._effects(solved, len(near) > 0).items():
                 means[f].append(effects)
-                if len(near):
+                if variance is not None:
                     variances[f] = variances[f] + share[near[0]] * variance
         # weights of nodes times columns: all that the draws have to do with the means
         weights = self.interpolant.cardinals(x)[:, :, None] * c[:, None]
@@ -186,14 +238,12 @@ class GroupEffects:
         return found
 
     def _moments_one_by_one(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        rows, c = self.rows, self._columns() * self.rows.y_scale
+        rows, c = self.rows, self.columns() * self.rows.y_scale
         S, noise = len(c), self.likelihood.noise(self.theta)
         found: dict[int, list[Any]] = {f: [0.0, 0.0, 0.0] for f in (rows.first, *rows.middle)}
         for s in range(S):
             solved = self.likelihood.solve(self.theta, s)
-            inverse = rows.precisions(solved)
-            P = rows.variances(solved, inverse) if rows.n_middle else inverse
-            for f, (effects, variance) in self._effects(solved, P).items():
+            for f, (effects, variance) in self._effects(solved, True).items():
                 gap = effects @ c[s] - found[f][0]
                 found[f][0] = found[f][0] + gap / (s + 1)
                 found[f][1] = found[f][1] + gap**2 * s / (s + 1)
@@ -202,7 +252,7 @@ class GroupEffects:
 
     def _middle_draws(self, some: slice, z: np.ndarray) -> np.ndarray:
         """Effects (S, n) of the middle factors, inside, from standard normals z (S, n)."""
-        rows, c = self.rows, self._columns(some)
+        rows, c = self.rows, self.columns(some)
         noise = self.likelihood.noise(self.theta)[some] / rows.y_scale
         out = np.zeros((len(c), rows.n_middle))
         if not rows.n_middle:
@@ -224,7 +274,7 @@ class GroupEffects:
                 out += (noise * near[:, k])[:, None] * _scattered(rows, solved, z)
             return out
         # near zero a root is smooth but for the ratio that it is a multiple of
-        v = sum(weights[:, [k]] * _unit(solved, z) for k, solved in enumerate(self._solved))
+        v = sum(weights[:, [k]] * rows.noise(solved, z) for k, solved in enumerate(self._solved))
         for f in rows.middle:
             at, q = rows.slices[f], self.likelihood.columns[f]
             L = rows.T[f] @ self.theta.L[some, q, q] / rows.y_scale
@@ -234,7 +284,7 @@ class GroupEffects:
 
     def _first_draws(self, some: slice, middle: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Effects (S, J, q) of the first factor given all others, in the user's units."""
-        rows, c = self.rows, self._columns(some)
+        rows, c = self.rows, self.columns(some)
         at = self.likelihood.columns[rows.first]
         noise = self.likelihood.noise(self.theta)[some] / rows.y_scale
         out = np.ascontiguousarray(self.theta.L[some, at, at])
@@ -252,15 +302,9 @@ class GroupEffects:
         return b[:, :, 0].swapaxes(1, 2)
 
 
-def _unit(solved: Solved, z: np.ndarray) -> np.ndarray:
-    """``U⁻¹ z`` (S, n) for standard normals z (S, n)."""
-    with one_thread():
-        return dtrsm(1.0, solved.U, np.asfortranarray(z.T)).T
-
-
 def _scattered(rows: Elimination, solved: Solved, z: np.ndarray) -> np.ndarray:
-    """``Lambda U⁻¹ z`` (S, n): noise of the middle effects over sigma, from standard normals z."""
-    v = _unit(solved, z)
+    """Noise (S, n) of the middle effects over sigma, inside, from standard normals z."""
+    v = rows.noise(solved, z)
     for f in rows.middle:
         at, L = rows.slices[f], solved.ratios[f]
         v[:, at] = (v[:, at].reshape(len(v), -1, len(L)) @ L.T).reshape(len(v), -1)
@@ -282,4 +326,13 @@ def of_draws(posterior: ThetaPosterior, theta: Theta, drawn: np.ndarray) -> Grou
         ratios = likelihood.ratios
         return GroupEffects(ratios.likelihood, theta, drawn, ratios, likelihood.interpolant)
     assert isinstance(likelihood, Reduced)
-    return GroupEffects(likelihood, theta, drawn, Ratios(posterior, likelihood), None)
+    return GroupEffects(likelihood, theta, drawn, None, None)
+
+
+def forget(posterior: ThetaPosterior) -> ThetaPosterior:
+    """The same posterior without what its surrogate keeps of each node, a large matrix."""
+    likelihood = posterior.likelihood
+    if not isinstance(likelihood, Interpolated):
+        return posterior
+    vars(likelihood.ratios).pop("_kept", None)  # the interpolant knows these ratios too
+    return replace(posterior, likelihood=replace(likelihood, ratios=replace(likelihood.ratios)))

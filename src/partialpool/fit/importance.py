@@ -164,6 +164,52 @@ def sample(
     return replace(best, u=folded(best.u, mirrors))
 
 
+def refine(
+    log_density: LogDensity,
+    mode: np.ndarray,
+    root: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    effective: int = 4000,
+    mirrors: np.ndarray | None = None,
+) -> Sample:
+    """The same from one mode (d,) and a root (d, d) of the inverse curvature, in three stages.
+
+    For a density with one mode and many coordinates, where kernels near the normal waste less than
+    `sample`'s: mean and covariance are those of the stage before, drawn towards the mode's by the
+    number of coordinates over that of effective draws (docs/method.md, eq. (60)).
+    """
+    d = len(mode)
+    mirrors = np.empty((0, d)) if mirrors is None else mirrors
+
+    def draw(u: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return log_density(u), np.empty((len(u), 0))
+
+    def near_normal(mean: np.ndarray, covariance: np.ndarray) -> Proposal:
+        shape = mean[None], covariance[None], np.ones(1)
+        return around(*shape, (1.02, 1.4), (0.9, 0.1), (30.0, 4.0))
+
+    first = root @ root.T
+    cloud = _weigh(draw, near_normal(mode, first), mirrors, rng, 1000 + 50 * d)
+    for n in (1000 + 100 * d, max(effective, 1000)):
+        before, share = _evidence(cloud.log_w), _effective(cloud.log_w)
+        share = share / (share + 2 * d)
+        w = np.exp(cloud.log_w - _log_sum(cloud.log_w))
+        mean = w @ cloud.u
+        covariance = (cloud.u - mean).T @ ((cloud.u - mean) * w[:, None])
+        mean, covariance = (
+            share * own + (1 - share) * old for own, old in ((mean, mode), (covariance, first))
+        )
+        proposal = near_normal(mean, covariance)
+        cloud = _weigh(draw, proposal, mirrors, rng, n)
+    needed = _enough(cloud.log_w, effective)
+    if needed > len(cloud.u):
+        more = _weigh(draw, proposal, mirrors, rng, min(needed, 4 * len(cloud.u)) - len(cloud.u))
+        cloud = _together(cloud, more)
+    result = _judge(cloud, before, 3, effective)
+    return replace(result, u=folded(result.u, mirrors))
+
+
 def resample(sample: Sample, rng: np.random.Generator) -> np.ndarray:
     """Indices of as many points as are wanted, each within one of its expected count."""
     order = rng.permutation(len(sample.u))

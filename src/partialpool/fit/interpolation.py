@@ -3,13 +3,14 @@
 Each variable has a Leja sequence, whose every point is the worst place of those before it; nodes
 are combinations of these whose degrees lie below a plane, one for each polynomial. A richer set of
 polynomials needs the new nodes alone (Chkifa, Cohen & Schwab 2014, "High-dimensional adaptive
-sparse polynomial interpolation").
+sparse polynomial interpolation"; docs/method.md, eq. (47)).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
+import numba
 import numpy as np
 
 #: Standard deviations from the middle to the end of a box, as the weight of its middle has it.
@@ -107,17 +108,40 @@ class Interpolant:
     def _basis(self, x: np.ndarray) -> np.ndarray:
         """Newton's polynomials (S, n) at points (S, D), each one at its own node."""
         t = 2 * (x - self.low) / (self.high - self.low) - 1
-        out = np.ones((len(x), len(self.nodes)))
+        points = np.array(
+            [self._points(i)[: self.degrees.max(initial=0) + 1] for i in range(len(self.low))]
+        )
         index = np.array(self.nodes).reshape(len(self.nodes), -1)
-        for i in range(index.shape[1]):
-            points = self._points(i)
-            alone = np.ones((len(x), self.degrees[i] + 1))
-            for k in range(1, alone.shape[1]):
-                alone[:, k] = alone[:, k - 1] * (t[:, i] - points[k - 1])
-                alone[:, k] *= np.prod(points[k - 1] - points[: k - 1])
-                alone[:, k] /= np.prod(points[k] - points[:k])
-            out *= alone[:, index[:, i]]
-        return out
+        return _newton(t, points.reshape(index.shape[1], -1), index)
+
+
+@numba.njit(cache=True)
+def _newton(t, points, index):
+    """Products (S, n) of Newton's polynomials in each variable (S, D), degrees `index` (n, D).
+
+    That of degree k is one at ``points[i, k]`` and zero at those before it.
+    """
+    S, D = t.shape
+    n, most = len(index), points.shape[1]
+    scale = np.ones((D, most))
+    for i in range(D):
+        for k in range(most):
+            for j in range(k):
+                scale[i, k] /= points[i, k] - points[i, j]
+    out = np.empty((S, n))
+    alone = np.empty((D, most))
+    for s in range(S):
+        for i in range(D):
+            product = 1.0
+            for k in range(most):
+                alone[i, k] = product * scale[i, k]
+                product *= t[s, i] - points[i, k]
+        for node in range(n):
+            value = 1.0
+            for i in range(D):
+                value *= alone[i, index[node, i]]
+            out[s, node] = value
+    return out
 
 
 def lower_set(degrees: np.ndarray) -> list[tuple[int, ...]]:

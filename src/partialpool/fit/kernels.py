@@ -15,6 +15,8 @@ import numpy as np
 WORTH_THREADS = 1_000_000
 #: Groups in a chunk: few enough that the scratch arrays stay in the first-level cache.
 LANES = 64
+#: Values of theta that a thread takes at a time.
+AT_ONCE = 32
 #: Sums over groups may be taken in any order; infinities and NaN keep their meaning.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
@@ -92,14 +94,18 @@ def _factor_two(R, G, L, sigma, start, stop, U, D, H):
             left[g] = below[g] - ratio[g] * above[g]
 
 
+@numba.njit(cache=True)
+def scratch(q, m):
+    """Room for `collect`: made once for many values of theta, which takes less time each."""
+    square = np.empty((q, q, LANES))
+    return square, np.empty_like(square), np.empty((q, LANES)), np.empty((q, m, LANES))
+
+
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def collect(R, G, E, L, sigma, C):
+def collect(R, G, E, L, sigma, C, room):
     """Fill C (docs/method.md, eq. (7)); return ½ Σ_j log|V_j|."""
     q, m, J = G.shape
-    A = np.empty((q, q, LANES))
-    U = np.empty((q, q, LANES))
-    D = np.empty((q, LANES))
-    H = np.empty((q, m, LANES))
+    A, U, D, H = room
     for c in range(m):
         for d in range(c, m):
             C[c, d] = E[c, d] / (sigma * sigma)
@@ -170,21 +176,22 @@ def log_likelihood(sigma, L, R, G, E, n_rows, mean, precision, beta):
     S = len(sigma)
     q, m, J = G.shape
     out = np.empty(S)
-    for s in numba.prange(S):
-        C = np.empty((m, m))
-        F = np.empty((m, m))
-        half_log_det = collect(R, G, E, L[s], sigma[s], C)
-        posterior_beta(C, mean, precision, F)
-        value = -(n_rows - J * q) * np.log(sigma[s]) - half_log_det - 0.5 * F[m - 1, m - 1] ** 2
-        for c in range(m - 1):
-            value -= np.log(F[c, c])
-        out[s] = value
-        if len(beta):
-            for c in range(m - 2, -1, -1):  # solve F_ppᵀ beta = F_yp + z
-                value = F[m - 1, c] + beta[s, c]
-                for d in range(c + 1, m - 1):
-                    value -= F[d, c] * beta[s, d]
-                beta[s, c] = value / F[c, c]
+    for start in numba.prange((S + AT_ONCE - 1) // AT_ONCE):
+        C, F, room = np.empty((m, m)), np.empty((m, m)), scratch(q, m)
+        for s in range(start * AT_ONCE, min(S, (start + 1) * AT_ONCE)):
+            half_log_det = collect(R, G, E, L[s], sigma[s], C, room)
+            posterior_beta(C, mean, precision, F)
+            value = -(n_rows - J * q) * np.log(sigma[s]) - half_log_det
+            value -= 0.5 * F[m - 1, m - 1] ** 2
+            for c in range(m - 1):
+                value -= np.log(F[c, c])
+            out[s] = value
+            if len(beta):
+                for c in range(m - 2, -1, -1):  # solve F_ppᵀ beta = F_yp + z
+                    value = F[m - 1, c] + beta[s, c]
+                    for d in range(c + 1, m - 1):
+                        value -= F[d, c] * beta[s, d]
+                    beta[s, c] = value / F[c, c]
     return out
 
 

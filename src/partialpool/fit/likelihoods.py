@@ -1,4 +1,4 @@
-"""What the rows say of theta, coefficients and effects integrated out (docs/method.md, eq. (9)).
+"""What the rows say of theta, the rest integrated out (docs/method.md, eq. (9) and (41)).
 
 `OneFactor` has one grouping factor or none; `Reduced` several, or one whose ratios are all that
 matters.
@@ -164,10 +164,13 @@ class Reduced:
         """Values (S,); z (S, n), unless it is empty, turns from normals into draws, inside."""
         rows = self.rows
         if rows.n_middle:
-            solved = [self.solve(theta, s) for s in range(len(theta.sigma))]
-            log_det = np.array([each.log_det for each in solved])
-            C = given_ratios.packed(np.stack([each.C for each in solved]))
-            return self.given(theta, log_det, C, z)
+            # one after the other: each has a matrix of all middle effects
+            said = [
+                (solved.log_det, solved.C)
+                for solved in (self.solve(theta, s) for s in range(len(theta.sigma)))
+            ]
+            log_det, C = (np.array(part) for part in zip(*said, strict=True))
+            return self.given(theta, log_det, given_ratios.packed(C), z)
         at = self.columns[rows.first]
         ratio = rows.T[rows.first] @ theta.L[:, at, at] / self.noise(theta)[:, None, None]
         with threads(len(ratio) * rows.levels[rows.first]):

@@ -14,7 +14,7 @@ import numpy as np
 FINE, WIDE = 1e-4, 0.02
 #: Least curvature: a spread of at most 2 where the density has none.
 MIN_BEND = 0.25
-#: Decrement of Newton's method at which it ends, and the most steps it takes.
+#: Decrement of Newton's method (twice the height that is left) at which it ends, and most steps.
 CLOSE, MAX_STEPS = 0.05, 50
 #: Squared distance, by the curvature, below which two paths or modes are one.
 SAME_PATH, SAME_MODE = 0.5, 1.0
@@ -24,11 +24,15 @@ NEGLIGIBLE, MAX_MODES = 12.0, 8
 
 @dataclass(frozen=True)
 class Modes:
-    """Places (K, d), the best first, inverse curvatures (K, d, d), and log masses (K,)."""
+    """Places (K, d), the most massive first, with what is known of each.
+
+    Inverse curvatures (K, d, d), log masses (K,), and values of the log density (K,).
+    """
 
     places: np.ndarray
     covariances: np.ndarray
     log_masses: np.ndarray
+    values: np.ndarray
 
 
 def folded(u: np.ndarray, mirrors: np.ndarray) -> np.ndarray:
@@ -41,7 +45,10 @@ def folded(u: np.ndarray, mirrors: np.ndarray) -> np.ndarray:
 
 
 def find_modes(
-    log_density: Callable[[np.ndarray], np.ndarray], starts: np.ndarray, mirrors: np.ndarray
+    log_density: Callable[[np.ndarray], np.ndarray],
+    starts: np.ndarray,
+    mirrors: np.ndarray,
+    close: float = CLOSE,
 ) -> Modes:
     """Climb from every start (K, d) at once; paths that meet go on as one.
 
@@ -51,36 +58,40 @@ def find_modes(
     d = starts.shape[1]
     pairs = np.triu_indices(d, 1)
     unit, both = np.eye(d), np.eye(d)[pairs[0]] + np.eye(d)[pairs[1]]
-    stencil = np.vstack([FINE * unit, -FINE * unit, WIDE * unit, -WIDE * unit])
+    stencil = np.vstack([np.zeros((1, d)), FINE * unit, -FINE * unit, WIDE * unit, -WIDE * unit])
     stencil = np.vstack([stencil, WIDE * both, -WIDE * both])
     lengths = 0.5 ** np.arange(-1, 6)[:, None]
-    places, values = folded(starts, mirrors), log_density(starts)
+    places = folded(starts, mirrors)
     ends: list[tuple[np.ndarray, ...]] = []  # places, values and roots where paths ended
     for step in range(MAX_STEPS):
-        heights = log_density((places[:, None] + stencil).reshape(-1, d))
-        gradient, curvature = _derivatives(values, heights.reshape(len(places), -1), d, pairs)
+        heights = log_density((places[:, None] + stencil).reshape(-1, d)).reshape(len(places), -1)
+        values, heights = heights[:, 0], heights[:, 1:]
+        gradient, curvature = _derivatives(values, heights, d, pairs)
         bends, vectors = np.linalg.eigh(curvature)
         bends = np.maximum(np.abs(bends), MIN_BEND)
         keep = _apart(places, values, vectors * np.sqrt(bends)[:, None], SAME_PATH)
         places, values, gradient = places[keep], values[keep], gradient[keep]
         bends, vectors = bends[keep], vectors[keep]
         along = np.einsum("kij,ki->kj", vectors, gradient)
-        steps = np.einsum("kij,kj->ki", vectors, np.clip(along / bends, -1.0, 1.0))
-        tried = places[:, None] + lengths * steps[:, None]
-        heights = log_density(tried.reshape(-1, d)).reshape(len(places), -1)
-        ended = ((along**2 / bends).sum(1) < CLOSE) | ~(heights.max(1) > values)
-        ended |= step == MAX_STEPS - 1
+        ended = ((along**2 / bends).sum(1) < close) | (step == MAX_STEPS - 1)
+        if not ended.all():
+            steps = np.einsum("kij,kj->ki", vectors, np.clip(along / bends, -1.0, 1.0))
+            tried = places[:, None] + lengths * steps[:, None]
+            heights = np.full(tried.shape[:2], -np.inf)
+            heights[~ended] = log_density(tried[~ended].reshape(-1, d)).reshape(-1, len(lengths))
+            ended |= ~(heights.max(1) > values)
         ends.append((places[ended], values[ended], (vectors / np.sqrt(bends)[:, None])[ended]))
         if ended.all():
             break
         best = tried[np.arange(len(places)), heights.argmax(1)]
-        places, values = folded(best[~ended], mirrors), heights.max(1)[~ended]
+        places = folded(best[~ended], mirrors)
     places, values, roots = (np.concatenate(each) for each in zip(*ends, strict=True))
     masses = values + np.linalg.slogdet(roots)[1]
     keep = _apart(places, values, np.linalg.inv(roots).transpose(0, 2, 1), SAME_MODE)
     keep = keep[masses[keep] > masses.max() - NEGLIGIBLE]
     keep = keep[np.argsort(-masses[keep])][:MAX_MODES]
-    return Modes(places[keep], roots[keep] @ roots[keep].transpose(0, 2, 1), masses[keep])
+    covariances = roots[keep] @ roots[keep].transpose(0, 2, 1)
+    return Modes(places[keep], covariances, masses[keep], values[keep])
 
 
 def _derivatives(

@@ -16,7 +16,8 @@ NU = 4.0
 class Proposal:
     """Mixture of Student t kernels: centres (M, d), scales (M,), weights (M,).
 
-    Kernel m has the shape ``roots[group[m]]`` (K, d, d), one group for each mode.
+    Kernel m has the shape ``roots[group[m]]`` (K, d, d), one group for each mode, and `nus[m]`
+    degrees of freedom, whole numbers; `NU` where they are not given.
     """
 
     centres: np.ndarray
@@ -24,12 +25,19 @@ class Proposal:
     weights: np.ndarray
     roots: np.ndarray
     group: np.ndarray
+    nus: np.ndarray | None = None
+
+    @property
+    def degrees(self) -> np.ndarray:
+        """Degrees of freedom (M,) of each kernel."""
+        return np.full(len(self.scales), NU) if self.nus is None else self.nus
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws (n, d), independent, and the groups (n,) of their kernels."""
         d = self.centres.shape[1]
         at = rng.choice(len(self.weights), n, p=self.weights / self.weights.sum())
-        t = rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(NU, n) / NU)[:, None]
+        nu = self.degrees[at]
+        t = rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(nu) / nu)[:, None]
         for k, root in enumerate(self.roots):
             mine = self.group[at] == k
             t[mine] = t[mine] @ root.T
@@ -38,16 +46,18 @@ class Proposal:
     def log_density(self, u: np.ndarray) -> np.ndarray:
         """Log density at points (n, d): shape (n,)."""
         d = u.shape[1]
-        constant = gammaln((NU + d) / 2) - gammaln(NU / 2) - d / 2 * np.log(NU * np.pi)
-        total = np.full(len(u), -np.inf)
+        total, degrees = np.full(len(u), -np.inf), self.degrees
         for k, root in enumerate(self.roots):
-            mine, inverse = self.group == k, np.linalg.inv(root).T
-            with threads(len(u) * mine.sum()):
-                value = _mixture(
-                    u @ inverse, self.centres[mine] @ inverse, self.scales[mine], self.weights[mine]
-                )
-            total = np.logaddexp(total, value - np.linalg.slogdet(root)[1])
-        return constant + total
+            inverse = np.linalg.inv(root).T
+            log_root = np.linalg.slogdet(root)[1]
+            for nu in np.unique(degrees[self.group == k]):
+                mine = (self.group == k) & (degrees == nu)
+                constant = gammaln((nu + d) / 2) - gammaln(nu / 2) - d / 2 * np.log(nu * np.pi)
+                centres, scales = self.centres[mine] @ inverse, self.scales[mine]
+                with threads(len(u) * mine.sum()):
+                    value = _mixture(u @ inverse, centres, scales, self.weights[mine], int(nu))
+                total = np.logaddexp(total, constant + value - log_root)
+        return total
 
 
 def around(
@@ -56,8 +66,9 @@ def around(
     shares: np.ndarray,
     scales: tuple[float, ...],
     weights: tuple[float, ...],
+    nus: tuple[float, ...] | None = None,
 ) -> Proposal:
-    """Student kernels of several widths at each of some centres (K, d)."""
+    """Student kernels of several widths, and tails, at each of some centres (K, d)."""
     K, each = len(centres), len(scales)
     return Proposal(
         np.repeat(centres, each, 0),
@@ -65,15 +76,16 @@ def around(
         np.outer(shares, weights).reshape(-1),
         np.linalg.cholesky(covariances),
         np.repeat(np.arange(K), each),
+        None if nus is None else np.tile(nus, K),
     )
 
 
 @numba.njit(cache=True, error_model="numpy", parallel=True)
-def _mixture(u, centres, scales, weights):
+def _mixture(u, centres, scales, weights, nu):
     """Log of a mixture of standard t kernels, without the constant they share."""
     n, d = u.shape
     out = np.empty(n)
-    power = int(NU) + d
+    power = nu + d
     log_height = np.log(weights) - d * np.log(scales)
     height = np.exp(log_height - log_height.max())
     for i in numba.prange(n):
@@ -83,7 +95,7 @@ def _mixture(u, centres, scales, weights):
             for c in range(d):
                 z = (u[i, c] - centres[m, c]) / scales[m]
                 distance += z * z
-            base = 1 / (1 + distance / NU)
+            base = 1 / (1 + distance / nu)
             value = height[m]
             for _ in range(power // 2):  # base ** (power / 2), without the slow pow
                 value *= base

@@ -6,6 +6,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from partialpool.design.families import OWN
 from partialpool.fit.exact_fit import with_effects
 from partialpool.fit.regression import Regression
 
@@ -57,7 +58,8 @@ def sample(
             sampler = "pymc" if method == "nuts" else "nutpie"
             common |= {"nuts_sampler": sampler, "target_accept": accept}
             tree = pm.sample(quiet=not progress, **common)
-    wanted = {"sigma", *regression.parameters, *design.effects}
+    own = OWN.get(regression.family, ())
+    wanted = {*own, *regression.parameters, *design.effects}
     posterior = tree["posterior"].to_dataset()
     variables = {str(name): value.to_numpy() for name, value in posterior.items() if name in wanted}
     stats = {

@@ -12,11 +12,15 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from partialpool.design.families import OWN
 from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import PARAMETRIZATIONS, Prior
 from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.marginal import MarginalLogLikelihood
 from partialpool.fit.regression import Regression
+
+#: All thresholds together, as PyMC has them; draws have each by its own name.
+THRESHOLDS = "thresholds__"
 
 
 def build(regression: Regression, parametrization: str | Sequence[str]) -> pm.Model:
@@ -25,7 +29,7 @@ def build(regression: Regression, parametrization: str | Sequence[str]) -> pm.Mo
     Parameters
     ----------
     regression : Regression
-        With a prior of ``nu`` the noise has Student's t distribution.
+        Its family says what the rows are given their line.
     parametrization : {"centered", "noncentered", "marginal"} or a sequence of the first two
         For all coefficients that vary, those of all groupings side by side, or for each of them.
     """
@@ -45,17 +49,16 @@ def build(regression: Regression, parametrization: str | Sequence[str]) -> pm.Mo
     coords = {grouping.dim: grouping.levels for grouping in design.groupings}
     with pm.Model(coords=coords) as model:
         beta = [_variable(name, priors[name]) for name in design.x_names]
-        sigma = _variable("sigma", priors["sigma"])
+        own = {name: _variable(name, priors[name]) for name in OWN.get(regression.family, ())}
         L = _covariance_factor(design, priors)
         if "marginal" in forms:
-            _marginal_likelihood(regression.cross, beta, sigma, L)
+            _marginal_likelihood(regression.cross, beta, own["sigma"], L)
         else:
             if len(forms) == 1:
                 forms *= len(design.effects)
             centered = [form == "centered" for form in forms]
             effects = _effects(design, dict(zip(design.x_names, beta, strict=True)), L, centered)
-            nu = _variable("nu", priors["nu"]) if "nu" in priors else None
-            _row_likelihood(design, beta, sigma, effects, nu)
+            _row_likelihood(regression, beta, own, effects)
     return model
 
 
@@ -159,31 +162,70 @@ def _around(design: Design, grouping: Grouping, column: int) -> str:
 
 
 def _row_likelihood(
-    design: Design,
+    regression: Regression,
     beta: list[pt.TensorVariable],
-    sigma: pt.TensorVariable,
+    own: dict[str, pt.TensorVariable],
     effects: list[pt.TensorVariable],
-    nu: pt.TensorVariable | None,
 ) -> None:
+    """The rows given their line; `own` are the parameters that the family has beside it."""
     # Arrays enter as data, so that compiled code can be reused for other data of the same shape.
-    data = {name: pm.Data(name, value) for name, value in row_data(design).items()}
+    design = regression.design
+    data = {name: pm.Data(name, value) for name, value in row_data(regression).items()}
     X, Z, codes, y = (data[f"data_{name}"] for name in ("X", "Z", "codes", "y"))
     mean = sum((b * X[:, k] for k, b in enumerate(beta)), start=pt.zeros(()))
     of = [f for f, grouping in enumerate(design.groupings) for _ in grouping.z_names]
     mean = mean + sum(effect[codes[:, of[k]]] * Z[:, k] for k, effect in enumerate(effects))
-    scale = sigma if design.se is None else pt.sqrt(sigma**2 + data["data_se"] ** 2)
-    name = f"{design.response} (observed)"
-    if nu is None:
-        pm.Normal(name, mean, scale, observed=y)
+    if design.offset is not None:
+        mean = mean + data["data_offset"]
+    if regression.linked:
+        mean = mean + pt.zeros(y.shape)  # of thresholds alone the line has no column
+    name, family = f"{design.response} (observed)", regression.family
+    if family == "binomial":
+        if "data_trials" in data:
+            pm.Binomial(name, n=data["data_trials"], logit_p=mean, observed=y)
+        else:
+            pm.Bernoulli(name, logit_p=mean, observed=y)
+    elif family == "poisson":
+        pm.Poisson(name, pt.exp(mean), observed=y)
+    elif family == "negbinomial":
+        pm.NegativeBinomial(name, mu=pt.exp(mean), alpha=own["shape"], observed=y)
+    elif family == "cumulative":
+        cuts = _thresholds(regression)
+        pm.OrderedLogistic(name, eta=mean, cutpoints=cuts, compute_p=False, observed=y)
     else:
-        pm.StudentT(name, nu, mu=mean, sigma=scale, observed=y)
+        sigma = own["sigma"]
+        scale = sigma if design.se is None else pt.sqrt(sigma**2 + data["data_se"] ** 2)
+        if family == "student":
+            pm.StudentT(name, own["nu"], mu=mean, sigma=scale, observed=y)
+        else:
+            pm.Normal(name, mean, scale, observed=y)
 
 
-def row_data(design: Design) -> dict[str, np.ndarray]:
+def _thresholds(regression: Regression) -> pt.TensorVariable:
+    """The ordered thresholds; their density is the product of their prior's, where in order.
+
+    Draws of them are those of independent values put in order.
+    """
+    prior, K = regression.priors[regression.thresholds[0]], len(regression.thresholds)
+    cuts = getattr(pm, prior.family)(
+        THRESHOLDS,
+        **prior.keywords,
+        shape=K,
+        transform=pm.distributions.transforms.ordered,
+        initval=np.linspace(-1, 1, K) if K > 1 else np.zeros(1),
+    )
+    for k, name in enumerate(regression.thresholds):
+        pm.Deterministic(name, cuts[k])
+    return cuts
+
+
+def row_data(regression: Regression) -> dict[str, np.ndarray]:
     """Data nodes of a model over rows: their names and values.
 
-    Columns that vary are side by side (N, Q), and so are the codes of the groupings (N, F).
+    Columns that vary are side by side (N, Q), and so are the codes of the groupings (N, F); counts
+    are whole numbers, and PyMC has the first of ordered answers at zero.
     """
+    design = regression.design
     n = len(design.y)
     Z = [np.empty((n, 0)), *(grouping.Z for grouping in design.groupings)]
     codes = [np.empty((n, 0), dtype=np.int64), *(g.codes[:, None] for g in design.groupings)]
@@ -193,7 +235,13 @@ def row_data(design: Design) -> dict[str, np.ndarray]:
         "data_codes": np.hstack(codes),
         "data_y": design.y,
     }
-    return data if design.se is None else data | {"data_se": design.se}
+    if regression.linked:
+        first = 1 if regression.thresholds else 0
+        data["data_y"] = (design.y - first).astype(np.int64)
+    others = {"se": design.se, "offset": design.offset}
+    if design.trials is not None and (design.trials > 1).any():
+        others["trials"] = design.trials.astype(np.int64)
+    return data | {f"data_{name}": v for name, v in others.items() if v is not None}
 
 
 def _marginal_likelihood(

@@ -2,7 +2,8 @@
 
 A place has, for each varying column of the first and the middle factors, ``asinh(sqrt(n z²) sd /
 sigma)`` with the column's sum of squares in an average level, and the angles ``asin`` of their
-partial correlations; what the rows say is smooth in them, zero included.
+partial correlations; what the rows say is smooth in them, zero included (docs/method.md,
+eq. (46)).
 """
 
 from collections.abc import Callable
@@ -14,11 +15,14 @@ import numpy as np
 from partialpool.fit import given_ratios
 from partialpool.fit.coordinates import Coordinates, Theta
 from partialpool.fit.elimination import Solved
+from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.likelihoods import Reduced
-from partialpool.fit.modes import MIN_BEND, find_modes
+from partialpool.fit.modes import CLOSE, MIN_BEND, find_modes
 
 #: Fall of the log density from the mode to the end of the box, and between which it is near enough.
 FALL, LEAST, MOST = 12.0, 9.0, 18.0
+#: How near the best, by Newton's decrement, is near enough for that.
+ROUGHLY = 1.0
 #: Least size of a place's coordinate that is tried, and the largest angle.
 NEAR_ZERO, RIGHT_ANGLE = 1e-3, np.pi / 2 - 1e-3
 #: Effects of the middle factors up to which what rows say at a node is kept, 8 KEPT² bytes each.
@@ -132,11 +136,8 @@ class Ratios:
     def slopes(self, place: np.ndarray, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         """Slopes of ``log|V0|`` (D,) and of packed C (D, k) along the coordinates of a place.
 
-        Those of sizes are taken where they are not zero. Without middle factors differences cost
-        less.
+        Those of sizes are taken where they are not zero.
         """
-        if not self.likelihood.rows.n_middle:
-            return self._differences(place)
         _, root = self.roots(place)
         back, found = np.linalg.inv(root), self.likelihood.rows.slopes(solved)
         turns = []
@@ -156,14 +157,6 @@ class Ratios:
                 total += np.einsum("ab,abcd->cd", own, c)
             by_C.append(given_ratios.packed(total))
         return by_det, np.array(by_C)
-
-    def _differences(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        by_det, by_C = [], []
-        for step in STEP * np.eye(self.dimension):
-            up, down = self.solve(place + step), self.solve(place - step)
-            by_det.append((up.log_det - down.log_det) / (2 * STEP))
-            by_C.append(given_ratios.packed(up.C - down.C) / (2 * STEP))
-        return np.array(by_det), np.array(by_C)
 
 
 @dataclass
@@ -222,16 +215,18 @@ class Profile:
 
         return value
 
-    def best(self, place: np.ndarray, start: np.ndarray) -> tuple[float, np.ndarray, Solved]:
+    def best(
+        self, place: np.ndarray, start: np.ndarray, close: float = CLOSE
+    ) -> tuple[float, np.ndarray, Solved]:
         """Its value, where sigma and small factors are best (n,), and what the rows say there."""
         self.evaluations += 1
         solved = self.ratios.solve(place)
         value = self.density(place, solved)
-        w = start[None]
         if len(start):
-            found = find_modes(value, w, np.empty((0, len(start)))).places
-            w = found[:1] if len(found) else w  # none where the prior has no mass
-        return float(value(w)[0]), w[0], solved
+            found = find_modes(value, start[None], np.empty((0, len(start))), close)
+            if len(found.places):  # none where the prior has no mass
+                return float(found.values[0]), found.places[0], solved
+        return float(value(start[None])[0]), start, solved
 
     def gradient(
         self, place: np.ndarray, w: np.ndarray, solved: Solved
@@ -258,9 +253,30 @@ def _nothing(likelihood: Reduced) -> np.ndarray:
 
 
 def climb(
+    profile: Profile, target: ThetaPosterior, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """The mode from coordinates (d,): place (D,), sigma and small factors (n,), value, spreads.
+
+    By Newton's method in all coordinates, whose differences are taken at many thetas in one call.
+    """
+
+    def counted(u: np.ndarray) -> np.ndarray:
+        profile.evaluations += len(u)
+        return target(u)
+
+    found = find_modes(counted, start[None], target.mirrors)
+    mode, step = found.places[0], STEP * np.eye(len(start))
+    ends = [profile.ratios.places(target.theta(mode + way)[0]) for way in (step, -step)]
+    turn = (ends[0] - ends[1]) / (2 * STEP)
+    spreads = np.sqrt(np.einsum("id,ij,jd->d", turn, found.covariances[0], turn))
+    place = profile.ratios.places(target.theta(mode[None])[0])[0]
+    return _within(profile, place), mode[profile.others], float(found.values[0]), spreads
+
+
+def ascend(
     profile: Profile, place: np.ndarray, w: np.ndarray, most: int = 30
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
-    """The mode from a place: place (D,), sigma and small factors (n,), value, spreads (D,).
+    """The same from a place, where each set of ratios is dear.
 
     A quasi-Newton method (BFGS) on exact slopes; the first curvature is that which the effective
     numbers of levels suggest.
@@ -332,7 +348,7 @@ def box(
                 moved = place.copy()
                 moved[i] += way * distance
                 moved[i] = max(moved[i], NEAR_ZERO) if size else moved[i]
-                fall = max(value - profile.best(moved, w)[0], 1e-3)
+                fall = max(value - profile.best(moved, w, ROUGHLY)[0], 1e-3)
                 if LEAST <= fall <= MOST or (fall < LEAST and distance == room):
                     break
                 near, far = (distance, far) if fall < FALL else (near, distance)

@@ -1,7 +1,11 @@
-"""From the rows of several grouping factors to what their likelihood needs, in one pass."""
+"""From the rows of several grouping factors to what their likelihood needs, in one pass.
+
+The matrices are those of docs/method.md, eq. (40), (42) and (45).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -10,11 +14,14 @@ from partialpool.design.priors import Prior
 from partialpool.fit import elimination_kernels as kernels
 from partialpool.fit.crossproducts import CrossProducts, centred, triangular
 from partialpool.fit.elimination import Elimination
+from partialpool.fit.nested import Chain, parents
 
 #: Effects of a factor up to which it is small: columns beside X.
 SMALL = 40
 #: Effects of the middle factors together above which their dense system takes too long.
 MAX_DENSE = 5000
+#: What is left to do where the exact fit would take too long.
+WAY_OUT = "method nutpie with parametrization noncentered"
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ def eliminate(
     weights: np.ndarray | None = None,
     *,
     small: int = SMALL,
+    nested: bool = True,
 ) -> Elimination:
     """Reduce rows to what their likelihood needs.
 
@@ -66,22 +74,32 @@ def eliminate(
         One over the known standard deviation of each row's noise; then sigma is one.
     small : int
         Effects up to which a factor, unless it is the largest, is put beside X.
+    nested : bool
+        Whether factors that are nested in each other are eliminated level by level.
 
     Raises
     ------
     ValueError
         Where the middle factors have more than `MAX_DENSE` effects.
     """
-    order = sorted(range(len(factors)), key=lambda f: -factors[f].n_effects)
-    first, others = order[0], sorted(order[1:])
+    by_size = sorted(range(len(factors)), key=lambda f: -factors[f].n_effects)
+    first, others = by_size[0], sorted(by_size[1:])
     middle = tuple(f for f in others if factors[f].n_effects > small)
-    dense = sum(factors[f].n_effects for f in middle)
-    if dense > MAX_DENSE:
+    beside = tuple(f for f in others if f not in middle)
+    finer = sorted((first, *middle), key=lambda f: -factors[f].n_levels)
+    above = parents([factors[f].codes for f in finer], [factors[f].n_levels for f in finer])
+    if not nested:
+        above = None
+    if above:
+        first, *coarser = finer
+        middle = tuple(coarser)
+    dense = 0 if above else sum(factors[f].n_effects for f in middle)
+    large = [factors[f].n_effects for f in middle if factors[f].n_effects > SMALL]
+    if dense and sum(large) > MAX_DENSE:
         raise ValueError(
             f"The exact fit takes factors beside the largest one with up to {MAX_DENSE:,} effects "
-            f"together, and these have {dense:,}; choose method nutpie with the marginal model."
+            f"together, unless all are nested, and these have {sum(large):,}; choose {WAY_OUT}."
         )
-    beside = tuple(f for f in others if f not in middle)
     weight = np.ones(len(y)) if weights is None else weights
     X, A, a, y, y_scale = _standardized(X, y)
     Z, T = zip(*(_scaled(factor.Z) for factor in factors), strict=True)
@@ -93,23 +111,16 @@ def eliminate(
     codes = factors[first].codes
     N, q = Q.shape
     bounds = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(R)))])
-    rows = np.argsort(codes, kind="stable")
-    by_level = [csr_array((Q[rows, k], rows, bounds), shape=(len(R), N)) for k in range(q)]
-    G = np.stack([part @ K for part in by_level], 1)
-    left = K.copy()
-    for k in range(q):
-        left -= Q[:, [k]] * G[codes, k]
-    effects, values = _middle(factors, Z, middle, weight)
-    starts, cols = kernels.touched(codes, rows, bounds, effects)
-    shared, E_middle = kernels.shared_products(
-        Q, rows, bounds, effects, values, starts, cols, dense
-    )
-    mixed = np.zeros((dense, K.shape[1]))
-    for k in range(effects.shape[1]):
-        used = effects[:, k] >= 0
-        at = np.arange(used.sum() + 1)
-        picked = csr_array((values[used, k], effects[used, k], at), shape=(used.sum(), dense))
-        mixed += picked.T @ left[used]
+    by_code = np.argsort(codes, kind="stable")
+    by_level = [csr_array((Q[by_code, k], by_code, bounds), shape=(len(R), N)) for k in range(q)]
+    G, left = _projected(by_level, Q, codes, K)
+    if above:
+        wide = np.column_stack([Z[f] * weight[:, None] for f in middle])
+        own, rest = _projected(by_level, Q, codes, wide)
+        ends = [0, *np.cumsum([factors[f].n_effects for f in middle]).tolist()]
+        middle_rows = _nested(factors, middle, above, own, np.hstack([rest, left]), ends)
+    else:
+        middle_rows = _dense(*_middle(factors, Z, middle, weight), Q, by_code, bounds, left, dense)
     return Elimination(
         first=first,
         middle=middle,
@@ -119,11 +130,7 @@ def eliminate(
         R=R,
         G=G,
         E=left.T @ left,
-        E_middle=E_middle,
-        E_mixed=np.ascontiguousarray(mixed.T),
-        starts=starts,
-        cols=cols,
-        shared=shared,
+        **middle_rows,
         squares=tuple((f.Z**2).sum(0) / f.n_levels for f in factors),
         T=T,
         A=A,
@@ -249,6 +256,78 @@ def _orthonormal(
             Q[:, k] -= R[factor.codes, c, k] * Q[:, c]
         Q[:, k] *= inverse[factor.codes, k]
     return R, Q
+
+
+def _projected(
+    by_level: Sequence[csr_array], Q: np.ndarray, codes: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """``Q_jᵀ`` times some columns (N, k): (J, q, k), and what is left of them."""
+    G = np.stack([part @ columns for part in by_level], 1)
+    left = columns.copy()
+    for k in range(Q.shape[1]):
+        left -= Q[:, [k]] * G[codes, k]
+    return G, left
+
+
+def _dense(
+    effects: np.ndarray,
+    values: np.ndarray,
+    Q: np.ndarray,
+    order: np.ndarray,
+    bounds: np.ndarray,
+    left: np.ndarray,
+    n: int,
+) -> dict[str, Any]:
+    """What an `Elimination` has of n middle effects in a dense system; `left` (N, m) of K."""
+    starts, cols = kernels.touched(order, bounds, effects)
+    shared, E_middle = kernels.shared_products(Q, order, bounds, effects, values, starts, cols, n)
+    mixed = np.zeros((n, left.shape[1]))
+    for k in range(effects.shape[1]):
+        used = effects[:, k] >= 0
+        at = np.arange(used.sum() + 1)
+        picked = csr_array((values[used, k], effects[used, k], at), shape=(used.sum(), n))
+        mixed += picked.T @ left[used]
+    return {
+        "E_middle": E_middle,
+        "E_mixed": np.ascontiguousarray(mixed.T),
+        "starts": starts,
+        "cols": cols,
+        "shared": shared,
+    }
+
+
+def _nested(
+    factors: Sequence[Factor],
+    middle: tuple[int, ...],
+    above: tuple[np.ndarray, ...],
+    T: np.ndarray,
+    left: np.ndarray,
+    ends: Sequence[int],
+) -> dict[str, Any]:
+    """The same of middle factors in which the first one is nested, and so on.
+
+    `T` (J, q, s) is what the first factor's levels share with their columns, `left` (N, s + m) what
+    the levels leave of these and of K, and `ends` where the effects of each begin and end.
+    """
+    J, q, s = T.shape
+    second = factors[middle[0]]
+    products = np.empty((second.n_levels, s, left.shape[1]))
+    for a, b in np.ndindex(products.shape[1:]):
+        products[:, a, b] = np.bincount(
+            second.codes, left[:, a] * left[:, b], minlength=second.n_levels
+        )
+    cols, level = [], np.arange(J)
+    for f, parent, begin in zip(middle, above, ends, strict=False):
+        level = parent[level]
+        cols.append(begin + level[:, None] * factors[f].q + np.arange(factors[f].q))
+    return {
+        "E_middle": np.empty((0, 0)),
+        "E_mixed": np.empty((left.shape[1] - s, 0)),
+        "starts": np.arange(J + 1) * s,
+        "cols": np.hstack(cols).ravel(),
+        "shared": T.swapaxes(1, 2).reshape(-1, q),
+        "chain": Chain(above, tuple(factors[f].n_levels for f in middle), T, products),
+    }
 
 
 def _middle(

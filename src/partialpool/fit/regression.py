@@ -10,26 +10,34 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.parts import Parts
+from partialpool.data.tables import as_frame
 from partialpool.data.text import closest
-from partialpool.design import evaluation, from_parts
+from partialpool.design import evaluation, from_parts, separation
 from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import kind_sentence, unidentified
+from partialpool.design.families import LINKS, OWN, RESPONSES, thresholds
 from partialpool.design.formula import read
 from partialpool.design.from_table import build, complete_rows
 from partialpool.design.matrices import Design, Grouping
-from partialpool.design.priors import MISSING, NOISE, Prior
+from partialpool.design.priors import MISSING, Prior
 from partialpool.design.propriety import propriety
 from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 from partialpool.fit.elimination import Elimination
+from partialpool.fit.integrated import Prepared, integrated_posterior, prepared, start
 from partialpool.fit.reduction import Factor, eliminate, noise_weights
 
-#: Width of the prior of a group on its own, in spreads of the response.
-ALONE = 1e4
+#: Width of the prior of a group on its own, in spreads of the response; and in log odds or
+#: logarithms, where more would let groups of one kind of answer run away.
+ALONE, ALONE_LINKED = 1e4, 10.0
+#: Varying coefficients that are integrated out of a family with a link.
+MOST_INTEGRATED = 2
+#: How far that width may vary, relative to itself, where it may not be fixed.
+TIGHT = 0.01
 
 
 class Regression:
-    """A hierarchical linear regression: a formula, a table, and a prior for every parameter.
+    """A hierarchical regression: a formula, a table, and a prior for every parameter.
 
     `Model`, which adds the verbs, explains the arguments.
 
@@ -51,7 +59,11 @@ class Regression:
         A sentence where the response is of a kind that this noise cannot make; else empty.
     unidentified : str
         A sentence where only the priors tell the noise from the group effects; else empty.
+    sampled : ThetaPosterior, optional
+        What the last exact fit of several factors sampled, by which effects are drawn later.
     """
+
+    sampled: exact.ThetaPosterior | None = None
 
     def __init__(
         self,
@@ -67,10 +79,22 @@ class Regression:
     ) -> None:
         if missing not in MISSING:
             raise ValueError(f"missing: choose from {', '.join(MISSING)}, not {missing!r}.")
-        if family not in NOISE:
-            raise ValueError(f"family: choose from {', '.join(NOISE)}, not {family!r}.")
+        if family not in RESPONSES:
+            raise ValueError(
+                f"family: choose from {', '.join(RESPONSES)}, not "
+                f"{family!r}{closest(str(family), RESPONSES) or '.'}"
+            )
+        if se and family in LINKS:
+            raise ValueError(
+                f"se: known standard errors are of noise about a line, which `family: {family}` "
+                "does not have; leave se out."
+            )
         if isinstance(table, Parts) and (se or family != "gaussian"):
-            raise ValueError("Data in parts take Gaussian noise without known standard errors.")
+            raise ValueError(
+                "Data in parts take Gaussian noise without known standard errors; for another "
+                "family read the table whole."
+            )
+        table = as_frame(table)
         self.formula, self.family, self.se = formula, family, se
         self.labels, self.units = dict(labels or {}), dict(units or {})
         self.dropped = ""
@@ -84,14 +108,19 @@ class Regression:
         if isinstance(table, Parts):
             self.design, self.table = from_parts.build(formula, table)
         else:
-            self.design, self.table = build(formula, table, se=se), table
+            self.design, self.table = build(formula, table, se=se, family=family), table
         _require_known(self)
         self.priors: dict[str, Prior] = resolve(self.design, priors, family)
-        self.propriety = propriety(self.design, self.priors)
+        if family in LINKS:
+            self.propriety = separation.propriety(self.design, self.priors, family)
+        else:
+            self.propriety = propriety(self.design, self.priors)
         self.mismatch = ""
         if family == "gaussian" and se is None:
             self.mismatch = kind_sentence(*self._observed())
-        self.unidentified = unidentified(self.design) if not self.priors["sigma"].fixed else ""
+        self.unidentified = ""
+        if not ("sigma" in self.priors and self.priors["sigma"].fixed):
+            self.unidentified = unidentified(self.design, family)
 
     def _observed(self) -> tuple[np.ndarray, str]:
         """The response and its name before an offset is taken from it."""
@@ -121,17 +150,54 @@ class Regression:
         rows = self.eliminated if len(self.design.groupings) > 1 else self.cross
         return exact.theta_posterior(self.design, rows, self.priors)
 
+    @cached_property
+    def integrated(self) -> Prepared:
+        """The posterior of a family with a link, group effects integrated out, and its mode."""
+        target = integrated_posterior(self.family, self.design, self.priors, self.thresholds)
+        return prepared(target, start(target))
+
+    @property
+    def exact(self) -> bool:
+        """Whether there is an exact fit: in closed form, or with a certified integral."""
+        return self.closed_form or self.certifiable
+
+    @property
+    def certifiable(self) -> bool:
+        """Whether the integral over a family's group effects has few enough dimensions."""
+        few = sum(len(g.z_names) for g in self.design.groupings) <= MOST_INTEGRATED
+        return self.linked and len(self.design.groupings) < 2 and few
+
     @property
     def integrates(self) -> bool:
         """Whether group effects integrate out of the rows once and for all: the marginal model."""
-        fixed = self.se is None or self.priors["sigma"].fixed
-        return self.family == "gaussian" and len(self.design.groupings) < 2 and fixed
+        return self.family == "gaussian" and len(self.design.groupings) < 2 and self._known_noise
 
     @property
     def closed_form(self) -> bool:
         """Whether effects and coefficients have a closed form given theta: the exact posterior."""
-        fixed = self.se is None or self.priors["sigma"].fixed
-        return self.family == "gaussian" and (len(self.design.groupings) < 2 or fixed)
+        one = len(self.design.groupings) < 2
+        return self.family == "gaussian" and (one or self._known_noise)
+
+    @property
+    def linked(self) -> bool:
+        """Whether the line is of the response's mean through a link, and there is no sigma."""
+        return self.family in LINKS
+
+    @property
+    def spreads(self) -> bool:
+        """Whether a response can spread more than its mean says: any but single answers."""
+        trials = self.design.trials
+        return self.family != "cumulative" and (trials is None or bool((trials > 1).any()))
+
+    @property
+    def thresholds(self) -> tuple[str, ...]:
+        """Names of the thresholds between ordered answers; empty for other families."""
+        return thresholds(len(self.design.answers)) if self.family == "cumulative" else ()
+
+    @property
+    def _known_noise(self) -> bool:
+        """Whether the noise is of one scale, or of known scales alone."""
+        return self.se is None or self.priors["sigma"].fixed
 
     @property
     def proper(self) -> bool:
@@ -142,8 +208,9 @@ class Regression:
     def parameters(self) -> list[str]:
         """Names of the parameters that are not group effects, in the order they are shown."""
         design = self.design
-        noise = [n for n in ("sigma", "nu") if n in self.priors and not self.priors[n].fixed]
-        return [*design.x_names, *design.sd_names, *design.cor_names, *noise]
+        own = [name for name in OWN.get(self.family, ()) if not self.priors[name].fixed]
+        coefficients = [*self.thresholds, *design.x_names]
+        return [*coefficients, *design.sd_names, *design.cor_names, *own]
 
     def words(self, column: str, level: Any = None) -> str:
         """What sentences call a column, or a level of it: its label, or else its own name."""
@@ -172,7 +239,7 @@ class Regression:
 
     def pooled(self) -> "Regression":
         """Complete pooling: the same regression without its group terms."""
-        kept = {*self.design.x_names, "sigma", "nu"}
+        kept = {*self.design.x_names, *self.thresholds, *OWN.get(self.family, ())}
         given = {name: str(prior) for name, prior in self.priors.items() if name in kept}
         formula = read(self.formula).without_groups
         other = Regression(formula, self.source, given, family=self.family, se=self.se)
@@ -185,13 +252,15 @@ class Regression:
         Of one grouping, which need not be given where it is the only one; the effects of others
         stay partially pooled. Its effects carry the whole coefficient, under a prior so wide that
         it says nothing (docs/method.md, eq. (34)): `ALONE` times the spread of the response for a
-        usual value of the column. What a group cannot estimate keeps that width. Slopes that do
-        not vary, and the noise, stay common to all groups, with their priors.
+        usual value of the column, `ALONE_LINKED` for a family with a link. What a group cannot
+        estimate keeps that width. Slopes that do not vary, and the noise, stay common to all
+        groups, with their priors.
         """
         design = self.design
         grouping = grouping or design.only
         other = self.with_design(design.without_population(grouping))
-        parameters = [*other.design.x_names, *design.sd_names, *design.cor_names, "sigma", "nu"]
+        own = (*self.thresholds, *OWN.get(self.family, ()))
+        parameters = [*other.design.x_names, *design.sd_names, *design.cor_names, *own]
         alone = {*grouping.sd_names, *grouping.cor_names}
         other.priors = {
             name: self.priors[name]
@@ -201,8 +270,17 @@ class Regression:
         _, Z, y = design.totals
         for name, size in zip(design.sd_names, Z.rms, strict=True):
             if name in alone:
-                other.priors[name] = Prior("Fixed", (ALONE * float(y.sd[0] / size),))
+                width = ALONE_LINKED / size if self.linked else ALONE * float(y.sd[0] / size)
+                # a ratio that is free can be interpolated, where the equations are dense
+                tight = Prior("Gamma", (TIGHT**-2, TIGHT**-2 / width))
+                other.priors[name] = tight if self._dense else Prior("Fixed", (float(width),))
         return other
+
+    @property
+    def _dense(self) -> bool:
+        """Whether an exact fit solves dense equations of the middle factors."""
+        several = len(self.design.groupings) > 1 and self.closed_form
+        return several and self.eliminated.n_middle > 0
 
     def with_response(self, y: np.ndarray) -> "Regression":
         """The same regression and priors for another response, such as a simulated one."""
@@ -213,7 +291,7 @@ class Regression:
     def with_design(self, design: Design) -> "Regression":
         """The same regression and priors for other rows or columns."""
         other = copy(self)
-        for name in ("cross", "eliminated", "theta_posterior"):
+        for name in ("cross", "eliminated", "theta_posterior", "sampled", "integrated"):
             vars(other).pop(name, None)
         other.design = design
         return other

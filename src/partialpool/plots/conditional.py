@@ -15,15 +15,16 @@ from partialpool.posterior.contrasts import (
     datagrid,
     group_columns,
     is_numeric,
+    level_in_words,
     levels,
     predictors,
     response,
-    text,
 )
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.predictions import line
+from partialpool.posterior.responses import mean
 
 #: Most predictors with a panel, levels of one that are shown, and groups behind them.
 MAX_PANELS, MAX_LEVELS, MAX_GROUPS = 6, 12, 30
@@ -98,11 +99,13 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
             axes.errorbar(
                 at, middle, errors, color=theme.PARTIAL, fmt=marker, ms=5, label=called, zorder=3
             )
-            way = ", ".join(f"{m:.3g} ({text(v)})" for m, v in zip(middle, values, strict=True))
+            levels = [level_in_words(model, column, value) for value in values]
+            way = ", ".join(f"{m:.3g} ({v})" for m, v in zip(middle, levels, strict=True))
         for_level = f" for {model.label(partner)} {called}" if partner else ""
         says.append(f"{way}{for_level}")
     if not numeric:
-        axes.set_xticks(place, [text(value) for value in values], rotation=30 * (len(values) > 4))
+        ticks = [level_in_words(model, column, value) for value in values]
+        axes.set_xticks(place, ticks, rotation=30 * (len(values) > 4))
         axes.set_xlim(-0.5, len(values) - 0.5)
     if partner:
         axes.legend(title=model.label(partner), title_fontsize=8, fontsize=8)
@@ -149,13 +152,13 @@ def _groups(axes: Axes, fitted: Fitted, column: str) -> int:
     if column in own:
         some = some if numeric else some[some[column].isin(values)]  # of very many levels, a few
         places = some[column] if numeric else some[column].map(list(values).index)
-        middle = line(thin, some).mean(0)
+        middle = mean(thin.model, thin.values, line(thin, some)).mean(0)
         jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(some)) * (not numeric)
         axes.scatter(places + jitter, middle, s=10, color=theme.DATA, alpha=0.6, linewidths=0)
         return len(some)
     table = some.loc[np.repeat(some.index, len(values))].reset_index(drop=True)
     table[column] = np.tile(values, len(some))
-    middle = line(thin, table).mean(0).reshape(len(some), -1)
+    middle = mean(thin.model, thin.values, line(thin, table)).mean(0).reshape(len(some), -1)
     places = values if numeric else np.arange(len(values))
     axes.plot(places, middle.T, color=theme.DATA, lw=0.8, alpha=0.6)
     return len(some)

@@ -134,6 +134,7 @@ def prior_and_posterior(fitted: Fitted) -> Finding:
             panel.plot(at, prior_height, **theme.PRIOR)
             contraction[name] = 1 - _middle(draws[name]) / middle
         theme.without_heights(panel, theme.wrapped(called.get(name, name)))
+        panel.locator_params(axis="x", nbins=5)
     area = plt.Rectangle((0, 0), 1, 1, color=theme.PARTIAL, alpha=0.35, label="posterior")
     theme.legend(figure, [area, plt.Line2D([], [], label="prior", **theme.PRIOR)])
     says = "Every prior here is flat, so that there is nothing to compare."
@@ -193,6 +194,8 @@ def against_exact(
         says = "For this model there is no exact posterior to hold the fit against."
         if fitted.model.family == "student":
             says = "With Student's t there is no exact posterior; see *Robustness* below."
+        if fitted.model.linked:
+            says = _certified(fitted)
         return Finding("against_exact", says)
     names = list(names or fitted.model.parameters)
     figure = _beside(fitted, reference, names, ("this fit", "exact"), truth)
@@ -202,15 +205,24 @@ def against_exact(
     means, far = comparison["z"].abs(), shown["wasserstein"].idxmax()
     says = (
         f"Over {len(comparison)} parameters and group effects the posterior means differ from the "
-        f"exact ones by at most {means.max():.1f} Monte Carlo errors ({means.idxmax()}), where "
-        f"chance alone gives about {_expected_extreme(len(means)):.1f}. The farthest marginal is "
-        f"that of **{far}**, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations "
-        "away."
+        f"{'certified' if fitted.model.linked else 'exact'} ones by at most {means.max():.1f} "
+        f"Monte Carlo errors ({means.idxmax()}), where chance alone gives about "
+        f"{_expected_extreme(len(means)):.1f}. The farthest marginal is that of **{far}**, "
+        f"{shown.loc[far, 'wasserstein']:.3f} posterior standard deviations away."
     )
     what = f"Densities of {', '.join(names)}: this fit over the exact posterior."
     found = theme.finding("against_exact", figure, what, says)
     called = readable(fitted.model)
     return replace(found, table=shown, columns=checks.HEADINGS, names=called)
+
+
+def _certified(fitted: Fitted) -> str:
+    """Whether a fit of a family with a link is certified, in words."""
+    return (
+        f"With `family: {fitted.model.family}` and these groups there is no certified posterior to "
+        f"hold the fit against: {fitted.attrs['route']}. R-hat, effective draws and divergences, "
+        "among the checks, are all that vouches for these draws."
+    )
 
 
 def _expected_extreme(n: int) -> float:

@@ -12,16 +12,17 @@ from scipy import stats
 
 from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
-from partialpool.plots import theme
+from partialpool.plots import discrete, theme
 from partialpool.plots.groups import spread
 from partialpool.plots.marginals import density, ecdf_pit
 from partialpool.posterior import data_fit, sensitivity
+from partialpool.posterior.contrasts import response
 from partialpool.posterior.data_fit import FAR
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import LeftOut
-from partialpool.posterior.names import readable
+from partialpool.posterior.names import groups_of, readable
 from partialpool.posterior.predictions import replicate_prior, statistics
 
 #: Replicated data sets that are drawn.
@@ -43,6 +44,8 @@ def prior_check(model: Regression, rows: np.ndarray, rng: np.random.Generator) -
     replicated = replicate_prior(model, rows, rng)
     if replicated is None:
         return Finding("prior_check", "One of the priors is flat; nothing can be drawn from it.")
+    if model.linked:
+        return discrete.prior_check(model, replicated, rows)
     y, shown = model.design.y[rows], replicated[:SHOWN]
     shown = shown[np.argsort(np.median(shown, axis=1))]
     low, high = interval(shown, axis=1)
@@ -87,6 +90,8 @@ def _width(ratio: float, position: float) -> str:
 
 def densities(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding:
     """Density of the response at rows (n,) and of replications (S, n) of it."""
+    if model.linked:
+        return discrete.bars(model, replicated, rows)
     y, name = model.design.y[rows], model.design.response
     figure, axes = plt.subplots(figsize=(8, 3.2))
     thin: dict[str, Any] = {"color": theme.PARTIAL, "lw": 0.7, "alpha": 0.35}
@@ -107,7 +112,7 @@ def densities(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Fi
 
 def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding:
     """Histograms of figures of replications (S, n), with those of the data at rows (n,)."""
-    found = statistics(model.design, rows)
+    found = statistics(model, rows)
     y = model.design.y[rows][None]
     figure, panels = theme.panels(len(found), 4, (2.4, 2.0))
     for panel, (name, statistic) in zip(panels, found.items(), strict=True):
@@ -117,7 +122,7 @@ def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray
         panel.axvline(float(statistic(y)[0]), color=theme.INK, lw=2, label="the data")
         theme.without_heights(panel, name)
     theme.legend(figure)
-    table = data_fit.figures(replicated, model.design, rows)
+    table = data_fit.figures(replicated, model, rows)
     check = data_fit.statistics_check(table)
     words = "; ".join(f"{name} {above:.1%}" for name, above in table["above"].items())
     worst = table["corrected"].idxmin()
@@ -138,6 +143,8 @@ def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray
 
 def pit(model: Regression, left_out: LeftOut) -> Finding:
     """ArviZ's ECDF difference of the leave-one-out probability integral transform."""
+    if model.linked and not model.spreads:
+        return discrete.reliability(model, left_out)
     name, n = model.design.response, len(left_out.pit)
     hidden = dict.fromkeys(("title", "xlabel", "ylabel", "p_value_text"), False)
     figure, (axes,), _ = ecdf_pit(
@@ -147,13 +154,18 @@ def pit(model: Regression, left_out: LeftOut) -> Finding:
     axes.set_ylabel("ECDF minus uniform")
     check = data_fit.calibration_check(left_out)
     tails = np.mean((left_out.pit < 0.05) | (left_out.pit > 0.95))
-    word = "gives no reason to doubt it" if check["passed"] else "speaks against it"
+    word = "does not reject that" if check["passed"] else "rejects that"
     says = (
         f"If the predictions are calibrated the {n:,} probabilities are uniform; a "
         f"Kolmogorov–Smirnov test {word} (p = {check['value']:.2g}, limit {data_fit.LEVEL:g}). "
         f"{tails:.0%} of the rows fall outside their 90 % predictive interval. The band holds the "
         "whole curve of a calibrated model with probability 99 % or more."
     )
+    if model.linked:
+        says += (
+            " Of a count there is a step rather than a point: a random place on it is taken (Dunn "
+            "& Smyth 1996)."
+        )
     return theme.finding("pit", figure, "Calibration curve of leave-one-out predictions.", says)
 
 
@@ -161,14 +173,15 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
     """Standardized leave-one-out residuals, against the prediction and by each factor's groups."""
     groupings = model.design.groupings
     z = data_fit.normal_residuals(model, left_out)
-    width = max(2, 1 + len(groupings))
-    figure, (left, *others) = plt.subplots(1, width, figsize=(5 * width, 3.4), sharey=True)
+    figure, (left, *others) = theme.panels(max(2, 1 + len(groupings)), 2, (5, 3.4), sharey=True)
     left.scatter(left_out.mean, z, s=12, **theme.dots(len(z)))
     gaussian = model.family == "gaussian"
     what = "residual in predictive sd" if gaussian else "residual as a standard normal quantile"
-    left.set(xlabel=f"predicted {model.label(model.design.response)}", ylabel=what)
+    left.set(xlabel=f"predicted: {response(model)}", ylabel=what)
+    if not model.linked:
+        left.set_xlabel(f"predicted {model.label(model.design.response)}")
     for axes, grouping in zip(others, groupings, strict=False):
-        _by_group(axes, z, grouping, left_out.rows)
+        _by_group(axes, z, model, grouping, left_out.rows)
     if not groupings:
         others[0].scatter(left_out.rows, z, s=12, **theme.dots(len(z)))
         others[0].set_xlabel("rows")
@@ -177,12 +190,15 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
         for end in (-FAR, FAR):
             axes.axhline(end, color=theme.INK, lw=0.6, ls=":")
     says = [_far_in_words(model, left_out, z)]
-    says += [_noise_in_words(model, left_out, grouping) for grouping in groupings]
+    if not model.linked or model.spreads:
+        says += [_noise_in_words(model, left_out, grouping) for grouping in groupings]
     what = "Residuals against predictions and by group."
     return theme.finding("residuals", figure, what, " ".join(filter(None, says)))
 
 
-def _by_group(axes: Axes, z: np.ndarray, grouping: Grouping, rows: np.ndarray) -> None:
+def _by_group(
+    axes: Axes, z: np.ndarray, model: Regression, grouping: Grouping, rows: np.ndarray
+) -> None:
     """Residuals (n,) of rows (n,), a column for each group, sorted by their means."""
     codes = grouping.codes[rows]
     means = pd.Series(z).groupby(codes).mean().sort_values()
@@ -192,7 +208,7 @@ def _by_group(axes: Axes, z: np.ndarray, grouping: Grouping, rows: np.ndarray) -
     mark: dict[str, Any] = {"color": theme.PARTIAL, "marker": "_", "label": "mean of the group"}
     axes.scatter(range(len(order)), means[order], s=40, **mark)
     of = "" if len(order) == len(means) else f"{len(order)} of "
-    axes.set(xticks=[], xlabel=f"{of}{len(means)} groups of {grouping.name}, sorted")
+    axes.set(xticks=[], xlabel=f"{of}{len(means)} {groups_of(model, grouping)}, sorted")
     axes.legend(loc="upper left")
 
 
@@ -220,12 +236,13 @@ def _noise_in_words(model: Regression, left_out: LeftOut, grouping: Grouping) ->
         return ""
     found = data_fit.spreads(model, left_out, grouping)
     away = pd.Series({grouping.levels[code]: values.mean() for code, values in found.items()})
-    same = "could well be" if data_fit.noise_check(p, "group")["passed"] else "is hardly"
+    called = model.words(grouping.name)
+    word = "does not reject" if data_fit.noise_check(p, "group")["passed"] else "rejects"
     return (
-        f"Residuals lie farthest from their group's median in {grouping.name} {away.idxmax()} "
-        f"({away.max():.2f} on average) and closest in {away.idxmin()} ({away.min():.2f}); the "
-        f"groups' noise {same} the same (Brown and Forsythe's test of these distances, "
-        f"p = {p:.2g}, limit {data_fit.LEVEL:g})."
+        f"Residuals lie farthest from their group's median in {called} {away.idxmax()} "
+        f"({away.max():.2f} on average) and closest in {away.idxmin()} ({away.min():.2f}); Brown "
+        f"and Forsythe's test of these distances {word} that groups are as noisy alike "
+        f"(p = {p:.2g}, limit {data_fit.LEVEL:g})."
     )
 
 
@@ -244,14 +261,23 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
     places = np.arange(len(table))[::-1]
     for kind, label, color, width in (
         ("observation_", "a new observation", theme.DATA, 1.5),
-        ("", "the line", theme.PARTIAL, 4),
+        ("", "the mean" if model.linked else "the line", theme.PARTIAL, 4),
     ):
+        if f"{kind}lower" not in table or (kind and model.design.trials is not None):
+            continue  # one answer, or a number of successes beside a probability
         ends = table[f"{kind}lower"], table[f"{kind}upper"]
         axes.hlines(places, *ends, color=color, lw=width, label=label)
     axes.scatter(table["mean"], places, color=theme.INK, s=18, zorder=3)
     axes.set_yticks(places, names)
-    axes.set_xlabel(model.label(model.design.response))
+    axes.set_xlabel(response(model))
     theme.legend(figure)
+    if model.linked:
+        return theme.finding(
+            "predictions",
+            figure,
+            f"Predictions for {len(table)} rows with intervals.",
+            discrete.predictions_in_words(model, table, names),
+        )
     wide = (table["observation_upper"] - table["observation_lower"]).to_numpy()
     share = ((table["upper"] - table["lower"]) / wide) ** 2
     surest, least = int(wide.argmin()), int(wide.argmax())

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom, kstest
 
-from partialpool.data.text import code
+from partialpool.data.text import code, percent
 from partialpool.plots import theme
 from partialpool.plots.marginals import ecdf_pit
 from partialpool.posterior.agreement import explained
@@ -34,9 +34,9 @@ def rank_histograms(table: pd.DataFrame) -> Finding:
     p = calibration.uniformity(table)
     total = bins * len(names)
     says = (
-        f"Of {total} bars {outside} lie outside their 99 % band, where chance alone gives about "
-        f"{0.01 * total:.0f}. The smallest p-value of a uniform distribution is {p.min():.3f} "
-        f"({code(p.idxmin())}), of {len(p)}."
+        f"Of {total} bars {outside} {'lies' if outside == 1 else 'lie'} outside their 99 % band, "
+        f"where chance alone gives about {0.01 * total:.0f}. The smallest p-value of a uniform "
+        f"distribution is {p.min():.3f} ({code(p.idxmin())}), of {len(p)}."
     )
     what = f"Histograms of the ranks of {', '.join(names)} over {n:,} data sets."
     return theme.finding("ranks", figure, what, says)
@@ -72,16 +72,16 @@ def coverage(table: pd.DataFrame) -> Finding:
         panel.hlines(at, rows["low"], rows["high"], color=theme.EXACT, lw=4, alpha=0.7)
         panel.plot(rows["covered"], at, "o", color=theme.PARTIAL, ms=5)
         panel.set_yticks(at, rows["parameter"])
-        panel.set(xlabel=f"held by the {nominal:.0%} interval", ylim=(-0.6, len(rows) - 0.4))
-        panel.xaxis.set_major_formatter("{x:.0%}")
+        panel.set(xlabel=f"held by the {percent(nominal)} interval", ylim=(-0.6, len(rows) - 0.4))
+        panel.xaxis.set_major_formatter(lambda x, _: percent(x))
     off = found[(found["low"] > found["nominal"]) | (found["high"] < found["nominal"])]
     gap = (found["covered"] - found["nominal"]).abs()
     worst = found.loc[gap.idxmax()]
     says = (
         f"The largest gap between stated and found coverage is {gap.max():.1%}, at the "
         f"{worst['nominal']:.0%} interval of {code(worst['parameter'])}. Of {len(found)} Monte "
-        f"Carlo intervals (95 %) {len(off)} miss the stated probability, where chance alone gives "
-        f"about {0.05 * len(found):.1f}."
+        f"Carlo intervals (95 %) {len(off)} {'misses' if len(off) == 1 else 'miss'} the stated "
+        f"probability, where chance alone gives about {0.05 * len(found):.1f}."
     )
     return theme.finding("coverage", figure, "Coverage of intervals by parameter.", says)
 

@@ -101,7 +101,9 @@ def require_comparable(models: Mapping[str, Regression]) -> None:
 
 def observed(model: Regression) -> np.ndarray:
     """The response (N,), what offsets take from it given back."""
-    return model.design.y + model.design.offset(model.table)
+    if model.linked:
+        return model.design.y
+    return model.design.y + model.design.offset_of(model.table)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
-from partialpool.posterior import draws, predictions
+from partialpool.fit.exact_fit import n_draws
+from partialpool.posterior import draws, predictions, responses
 from partialpool.posterior.fitted import Fitted
 
 #: Most numbers in a group of rows, 4 bytes each.
@@ -41,12 +41,11 @@ def groups(fitted: Fitted) -> dict[str, xr.Dataset]:
         return xr.Dataset({design.response: variable}, kept, attrs | more)
 
     some = fitted.thinned(max(1, NUMBERS // len(rows)))
-    mean, sd = (by(design, some.values, rows) for by in (draws.line, draws.noise))
-    student = "nu" in some.values
-    noise = stats.t(some.values["nu"][:, None], mean, sd) if student else stats.norm(mean, sd)
-    log = over(noise.logpdf(design.y[rows]), some.dataset, thinned=_every(fitted, some))
+    line = draws.line(design, some.values, rows)
+    density = responses.Rows(model, some.values, line, rows).log_density()
+    log = over(density, some.dataset, thinned=_every(fitted, some))
     few = fitted.thinned(DRAWS)
-    new = predictions.respond(design, few.values, rows, rng)
+    new = responses.respond(model, few.values, rows, rng)
     found = {
         "log_likelihood": log,
         "posterior_predictive": over(new, few.dataset, thinned=_every(fitted, few)),
@@ -62,9 +61,9 @@ def groups(fitted: Fitted) -> dict[str, xr.Dataset]:
             for name, value in prior.items()
             if value.size <= NUMBERS
         },
-        {"chain": [0], "draw": np.arange(len(prior["sigma"])), **_levels(fitted)},
+        {"chain": [0], "draw": np.arange(n_draws(prior)), **_levels(fitted)},
     )
-    new = predictions.respond(design, prior, rows, rng)
+    new = responses.respond(model, prior, rows, rng)
     return found | {"prior_predictive": over(new, found["prior"])}
 
 

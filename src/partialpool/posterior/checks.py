@@ -3,7 +3,7 @@
 The diagnostics are ArviZ's; here they get thresholds, plain words, and one word for the whole.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import arviz_stats as azs
@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from partialpool.data.text import in_words
+from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
+from partialpool.fit.surrogate import EDGE, FRESH, MAX_EDGE, MAX_ERROR
 from partialpool.posterior.agreement import FALSE_ALARM, explained
 from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
 from partialpool.posterior.finding import ESTIMATE, Finding
@@ -37,6 +40,12 @@ MEANING = {
     "Energy (BFMI)": "how well momentum refreshes explore the energy; limit of Betancourt (2017)",
     "Pareto k̂": "tail of the importance weights of the exact fit; limit of Vehtari et al. (2024)",
     "Effective draws": "importance sampling's own count for the exact fit; as many as of chains",
+    "Integral": "error of the log likelihood by the integral over group effects, K nodes against "
+    "2K + 1 at the draws, largest of them summed over groups",
+    "Surrogate": "root mean square error of the log density that was sampled, at fresh posterior "
+    f"draws ({FRESH}) where it was computed in full; the limit is a convention",
+    "Surrogate's edge": f"largest share of draws in the outer {EDGE:.0%} of a coordinate's range, "
+    "beyond which nothing is sampled; the limit, 2 of 4,000, is a convention",
     "Evidence twice": "two proposals agree on the evidence, difference in standard errors; chance "
     "alone is above the limit once in 16,000 fits",
 }
@@ -115,12 +124,23 @@ def how_fitted(fitted: Fitted) -> str:
     """By which method, how fast, and the evidence: Markdown."""
     attrs = fitted.attrs
     says = f"Drawn by **{attrs['method']}** ({attrs['route']}) in {attrs['fit_seconds']:.2f} s. "
+    if "surrogate_error" in attrs:
+        says += (
+            f"The surrogate, from {attrs['surrogate_nodes']} nodes, is within "
+            f"{attrs['surrogate_error_max']:.1g} of the log density at {FRESH} fresh draws. "
+        )
     if attrs.get("loading_seconds", 0) > 1:
         says += f"Before that, compiling or loading code took {attrs['loading_seconds']:.0f} s. "
     if "log_evidence" in attrs:
         says += (
             f"The log evidence is {attrs['log_evidence']:.3f} with Monte Carlo error "
             f"{attrs['log_evidence_se']:.3f}. "
+        )
+    if "integral_error_max" in attrs:
+        says += (
+            f"Group effects are integrated out numerically with {attrs['nodes_mean']:.0f} nodes a "
+            f"group on average; the log likelihood is right to {attrs['integral_error_max']:.1g} "
+            f"(more than {LIMIT:.0e} is not called certified). "
         )
     return says + "Intervals from 5 % to 95 % are equal-tailed."
 
@@ -130,7 +150,8 @@ def check(fitted: Fitted) -> Verdict:
     reference = fitted.reference
     groups = [some_groups(grouping.n_levels) for grouping in fitted.model.design.groupings]
     against = None if reference is None else reference.with_effects_of(groups)
-    found = verdict(fitted.with_effects_of(groups), against)
+    names = readable(fitted.model)
+    found = verdict(fitted.with_effects_of(groups), against, names)
     return replace(found, checks=found.checks + missed("Identified", fitted.model.unidentified))
 
 
@@ -180,7 +201,11 @@ def _is_exact(tree: xr.DataTree) -> bool:
     return tree.attrs.get("method") == "exact"
 
 
-def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Verdict:
+def verdict(
+    posterior: xr.DataTree,
+    reference: xr.DataTree | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Verdict:
     """Check a fit.
 
     Parameters
@@ -189,7 +214,10 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
         From `Model.fit`.
     reference : xarray.DataTree, optional
         A fit of the same model to hold it against; the exact one, where there is one.
+    names : mapping, optional
+        Words for the short names of parameters.
     """
+    called = names or {}
     table = summarize(checked(posterior["posterior"].to_dataset()))
     moving = table[table["sd"] != 0]
     rhat, bulk, tail = (moving[name] for name in ("rhat", "ess_bulk", "ess_tail"))
@@ -214,8 +242,15 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
             ("Effective draws", attrs["effective_draws"], "≥", MIN_ESS, ""),
             ("Evidence twice", abs(attrs["evidence_gap"]), "≤", MAX_GAP, ""),
         ]
+    if "integral_error_max" in attrs:
+        found.append(("Integral", attrs["integral_error_max"], "≤", LIMIT, ""))
+    if "surrogate_error" in attrs:
+        found += [
+            ("Surrogate", attrs["surrogate_error"], "≤", MAX_ERROR, ""),
+            ("Surrogate's edge", attrs["surrogate_edge_share"], "≤", MAX_EDGE, ""),
+        ]
     checks = [
-        one(name, value, sense, limit, MEANING[name].format(at))
+        one(name, value, sense, limit, MEANING[name].format(in_words(at, called)))
         for name, value, sense, limit, at in found
     ]
     if reference is None:
@@ -226,12 +261,12 @@ def verdict(posterior: xr.DataTree, reference: xr.DataTree | None = None) -> Ver
     name, what = ("Exact", "exact") if _is_exact(reference) else ("Reference", "reference's")
     means = (
         f"largest difference from the {what} posterior means in Monte Carlo errors, at "
-        f"{z.idxmax()}; chance passes the limit for {len(z):,} means once in "
+        f"{in_words(z.idxmax(), called)}; chance passes the limit for {len(z):,} means once in "
         f"{1 / FALSE_ALARM:,.0f} fits"
     )
     marginals = (
         f"largest Wasserstein distance from the {what} marginals in posterior standard "
-        f"deviations, at {far.idxmax()}; the limit, a tenth, is a convention"
+        f"deviations, at {in_words(far.idxmax(), called)}; the limit, a tenth, is a convention"
     )
     checks += [
         one(f"{name}: means", z.max(), "≤", limit, means),

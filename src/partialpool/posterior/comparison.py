@@ -10,8 +10,8 @@ from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
-from partialpool.posterior.names import readable
-from partialpool.posterior.varying import estimable, own_means, too_uncertain
+from partialpool.posterior.names import of_coefficient, readable
+from partialpool.posterior.varying import estimable, too_uncertain
 
 #: Difference of log evidences that is worth more than a bare mention (Kass & Raftery 1995).
 MENTION = 1.0
@@ -36,20 +36,21 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
     design, columns, says = model.design, {}, [_evidence(ways)]
     groupings = {unpooled_key(design, grouping): grouping for grouping in design.groupings}
     for way, fitted in ways.items():
-        known = [name for name in _compared(model) if name in fitted.dataset]
+        common = [name for name in _compared(model) if name in fitted.dataset]
         figures = pd.DataFrame(columns=["mean", "sd"], dtype=float)
-        if known:
-            figures = checks.summarize(fitted.dataset, known)[["mean", "sd"]]
+        if common:
+            figures = checks.summarize(fitted.dataset, common)[["mean", "sd"]]
         if grouping := groupings.get(way):
-            mixed = design.absorbed(grouping)
+            mixed, known = design.absorbed(grouping), {}
             for k, name in enumerate(grouping.z_names):
                 if sum(at == k for at, _ in mixed.values()) <= 1:
                     able = estimable(fitted, grouping, k)
-                    says.append(too_uncertain(name, grouping, able))
-                    means = own_means(fitted, grouping, k)[able]
+                    known[of_coefficient(model, draws.coefficient(name))] = able
+                    means = fitted.figures(grouping)[0][able, k]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
-        columns[way_name(way), "mean"] = figures["mean"]
-        columns[way_name(way), "sd over groups" if grouping else "sd"] = figures["sd"]
+            says.append(too_uncertain(grouping, known))
+        columns[way_name(model, way), "mean"] = figures["mean"]
+        columns[way_name(model, way), "sd over groups" if grouping else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
     formats = {column: (column, ESTIMATE) for column in table.columns}
     sentence = " ".join(filter(None, says))
@@ -58,7 +59,8 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
 
 def _compared(model: Regression) -> list[str]:
     """Parameters that all ways have."""
-    return [*model.design.x_names, *(n for n in ("sigma", "nu") if n in model.parameters)]
+    grouped = {*model.design.sd_names, *model.design.cor_names}
+    return [name for name in model.parameters if name not in grouped]
 
 
 def _evidence(ways: Mapping[str, Fitted]) -> str:
@@ -67,7 +69,7 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     No pooling has no evidence: its prior is so wide as to say nothing.
     """
     partial = ways["partial"]
-    if not partial.model.closed_form:
+    if not partial.model.closed_form and "log_evidence" not in partial.attrs:
         return (
             "Sampled fits have no log evidence, by which the ways to pool would be compared; "
             "leave-one-out prediction compares them."
@@ -83,9 +85,10 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
         return "With a flat prior there is no log evidence by which to compare the ways to pool."
     best, other = sorted(evidence, key=evidence.__getitem__, reverse=True)
     gap = evidence[best] - evidence[other]
+    called = {way: way_name(partial.model, way) for way in evidence}
     says = (
-        f"The log evidence is highest for **{way_name(best)}** ({evidence[best]:.1f}), {gap:.1f} "
-        f"below it for {way_name(other)}"
+        f"The log evidence is highest for **{called[best]}** ({evidence[best]:.1f}), {gap:.1f} "
+        f"below it for {called[other]}"
     )
     if gap < MENTION:
         says += f"; a difference below {MENTION:g} is no reason to prefer either"
@@ -118,6 +121,7 @@ def lightest(fitted: Fitted) -> Finding:
     columns = dict.fromkeys([*parts, *design.predictors])
     table = fitted.model.table.iloc[order][list(columns)]
     table = table.assign(**{design.response: design.y[order], "weight": weight[order]})
+    table.index = order + 1  # rows are counted from one wherever they are named
     says = "The rows that count least; one on the line has weight 1."
     return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.3f}")})
 
@@ -141,10 +145,16 @@ def noise_in_words(fitted: Fitted) -> str:
     says = ""
     if "nu" in model.parameters:
         nu = ours.loc["nu"]
-        tail = "far from" if nu["q95"] < 10 else "close to" if nu["q05"] > 20 else "perhaps not"
+        tail = (
+            "far from Gaussian (the interval ends below 10)"
+            if nu["q95"] < 10
+            else "close to Gaussian (the interval begins above 20)"
+            if nu["q05"] > 20
+            else "perhaps not Gaussian (the interval neither ends below 10 nor begins above 20)"
+        )
         says = (
             f"The degrees of freedom are {nu['mean']:.1f} (90 % interval {nu['q05']:.1f} to "
-            f"{nu['q95']:.1f}): the noise is {tail} Gaussian. "
+            f"{nu['q95']:.1f}): the noise is {tail}. "
         )
     if not moved:
         return says

@@ -55,14 +55,18 @@ class Contrast:
         """Say what is changed."""
         name = model.label(self.column)
         if not self.moves:
-            return f"{name} {text(self.high)} instead of {text(self.low)}"
+            high, low = (
+                level_in_words(model, self.column, value) for value in (self.high, self.low)
+            )
+            named = "" if model.has_label(self.column, self.high) else f"{name} "
+            return f"{named}{high} instead of {low}"
         step = (self.high - self.low) / self.width
         return f"one unit more of {name}" if step == 1 else f"{step:g} units more of {name}"
 
     def is_constant(self, model: Regression, rows: pd.DataFrame) -> bool:
-        """Whether the line changes by the same at each of some rows."""
+        """Whether the line, before a link, changes by the same at each of some rows."""
         low, high = (
-            np.column_stack([model.design.columns(end)[0], model.design.offset(end)])
+            np.column_stack([model.design.columns(end)[0], model.design.offset_of(end)])
             for end in self.ends(rows)
         )
         moved = high - low
@@ -80,8 +84,14 @@ def predictors(model: Regression) -> list[str]:
 
 
 def response(model: Regression) -> str:
-    """What the response is called, before an offset is taken from it."""
-    return model.label(formula.read(model.formula).response)
+    """What results are of: the response, before an offset is taken from it, or its mean."""
+    if not model.linked:
+        return model.label(formula.read(model.formula).response)
+    name, answers = model.design.response, model.design.answers
+    if model.family == "binomial":
+        success = f" = {answers[1]}" if answers and name == model.words(name) else ""
+        return f"the probability of {model.words(name)}{success}"
+    return f"the {'mean' if model.thresholds else 'expected'} {model.label(name)}"
 
 
 def group_columns(model: Regression) -> list[str]:
@@ -116,6 +126,11 @@ def levels(model: Regression, column: str) -> list[Any]:
 def text(value: Any) -> str:
     """A value of a column in words: a number that is not whole with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def level_in_words(model: Regression, column: str, value: Any) -> str:
+    """A value of a column by its label, where the study gives it one."""
+    return model.words(column, value) if model.has_label(column, value) else text(value)
 
 
 def reference(model: Regression, column: str) -> Any:

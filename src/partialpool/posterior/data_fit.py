@@ -4,17 +4,21 @@ A fit can be computed perfectly and be one of a model that does not suit the dat
 has a threshold, and the sentence on a page is made from the same check, so that the two agree.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from partialpool.data.text import in_words
+from partialpool.design.families import RESPONSES
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, predictions, sensitivity
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import LeftOut
+from partialpool.posterior.names import readable
 from partialpool.posterior.verdict import DataVerdict, missed, one
 
 #: Probability with which data from the model itself miss each check that is a test.
@@ -28,11 +32,16 @@ FAR = 3.0
 #: Fewest rows of a group whose noise is compared with that of the others.
 MIN_ROWS = 5
 #: What residuals are measured in, by the family of the noise.
-UNITS = {"gaussian": "predictive standard deviations", "student": "standard normal quantiles"}
+UNITS = dict.fromkeys(RESPONSES, "standard normal quantiles")
+UNITS["gaussian"] = "predictive standard deviations"
 #: What rows farther away than the noise allows say of it.
 HEAVIER = {
     "gaussian": 'try "family: student", which bends less to outliers',
     "student": "the tails are heavier than those of Student's t",
+    "poisson": 'try "family: negbinomial", which lets counts spread more',
+    "negbinomial": "the counts' tails are heavier than the model's",
+    "binomial": "look for groups or predictors that are not in the model",
+    "cumulative": "look for groups or predictors that are not in the model",
 }
 
 
@@ -62,16 +71,17 @@ def check(
         stream = np.random.SeedSequence(seed, spawn_key=(11,))
         replicated = predictions.replicate(fitted, rows, np.random.default_rng(stream))
     found = [
-        statistics_check(figures(replicated, fitted.model.design, rows)),
+        statistics_check(figures(replicated, fitted.model, rows)),
         *residual_checks(fitted.model, left_out),
         calibration_check(left_out),
         *missed("Response", fitted.model.mismatch),
-        conflict_check(sensitivity.power_scaling(fitted)),
+        *missed("Labels of groups", fitted.model.design.nesting),
+        conflict_check(sensitivity.power_scaling(fitted), readable(fitted.model)),
     ]
     return DataVerdict(found)
 
 
-def figures(replicated: np.ndarray, design: Design, rows: np.ndarray) -> pd.DataFrame:
+def figures(replicated: np.ndarray, model: Regression, rows: np.ndarray) -> pd.DataFrame:
     """How replications (S, n) of rows (n,) show the figures that the data show.
 
     Returns
@@ -81,10 +91,14 @@ def figures(replicated: np.ndarray, design: Design, rows: np.ndarray) -> pd.Data
         above the data; ``p``, the two-sided tail probability; and ``corrected`` for as many
         figures as there are (Bonferroni).
     """
-    y = design.y[rows][None]
-    found = predictions.statistics(design, rows)
-    above = pd.Series({name: float(np.mean(f(replicated) >= f(y)[0])) for name, f in found.items()})
-    p = 2 * np.minimum(above, 1 - above)
+    y = model.design.y[rows][None]
+    found = predictions.statistics(model, rows)
+    drawn = {name: (f(replicated), f(y)[0]) for name, f in found.items()}
+    above = pd.Series({name: float(np.mean(new >= old)) for name, (new, old) in drawn.items()})
+    below = 1 - above
+    if model.linked:  # whose figures tie with the data's
+        below = pd.Series({name: float(np.mean(new <= old)) for name, (new, old) in drawn.items()})
+    p = (2 * np.minimum(above, below)).clip(upper=1.0)
     return pd.DataFrame({"above": above, "p": p, "corrected": (p * len(p)).clip(upper=1.0)})
 
 
@@ -103,9 +117,9 @@ def statistics_check(found: pd.DataFrame) -> dict[str, Any]:
 def normal_residuals(model: Regression, left_out: LeftOut) -> np.ndarray:
     """Leave-one-out residuals (n,) that are standard normal under the model.
 
-    With Gaussian noise these are distances in predictive standard deviations; with other noise
+    With Gaussian noise these are distances in predictive standard deviations; for another family
     the normal quantiles of the rows' predictive probabilities (Dunn & Smyth 1996), for a row that
-    Student's t lets lie far is not far.
+    Student's t lets lie far is not far; of counts and answers these are randomized.
     """
     if model.family == "gaussian":
         return left_out.residuals(model.design.y)
@@ -136,6 +150,8 @@ def residual_checks(model: Regression, left_out: LeftOut) -> list[dict[str, Any]
         one("Farthest row", np.abs(z[worst]), "≤", limit, away, f"look at the row; {heavier}"),
         one("Far rows", far, "≤", most, beyond, heavier),
     ]
+    if model.linked and not model.spreads:
+        return found
     return found + [
         noise_check(p, grouping.name if len(design.groupings) > 1 else "group")
         for grouping in design.groupings
@@ -182,9 +198,11 @@ def calibration_check(left_out: LeftOut) -> dict[str, Any]:
     return one("Calibration", p, "≥", LEVEL, meaning, remedy)
 
 
-def conflict_check(sensitivities: pd.DataFrame) -> dict[str, Any]:
+def conflict_check(
+    sensitivities: pd.DataFrame, called: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Whether prior and data pull a parameter apart."""
-    names = sensitivity.conflicts(sensitivities)
+    names = [in_words(name, called or {}) for name in sensitivity.conflicts(sensitivities)]
     which = f": {', '.join(names)}" if names else ""
     meaning = f"parameters that prior and data pull to opposite sides{which}; none should be"
     remedy = "say why the prior is meant, or widen it"

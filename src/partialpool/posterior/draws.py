@@ -10,8 +10,10 @@ import numpy as np
 import xarray as xr
 from scipy.stats import wasserstein_distance
 
+from partialpool.design.families import thresholds
 from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
+from partialpool.fit.exact_fit import n_draws
 
 #: Most rows of the data at which lines are drawn; of more, a random sample.
 MAX_ROWS = 10_000
@@ -120,8 +122,10 @@ def some_rows(design: Design, most: int = MAX_ROWS, seed: int = 0) -> np.ndarray
 
 
 def line(design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """The regression line ``X beta + Z b`` at rows (n,) of the data: (S, n)."""
+    """The line ``X beta + Z b`` at rows (n,) of the data, an offset of a link added: (S, n)."""
     total = population_line(design, values, design.X[rows])
+    if design.offset is not None:
+        total += design.offset[rows]
     for grouping in design.groupings:
         for name, z in zip(grouping.effects, grouping.Z[rows].T, strict=True):
             total += values[name][:, grouping.codes[rows]] * z
@@ -130,7 +134,7 @@ def line(design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray) -> 
 
 def population_line(design: Design, values: Mapping[str, np.ndarray], X: np.ndarray) -> np.ndarray:
     """The population's part of the line, ``X beta``, at rows X (n, p): (S, n)."""
-    total = np.zeros((len(values["sigma"]), len(X)))
+    total = np.zeros((n_draws(values), len(X)))
     for k, name in enumerate(design.x_names):
         total += values[name][:, None] * X[:, k]
     return total
@@ -163,10 +167,14 @@ def from_prior(
     ValueError
         For a flat prior, from which one cannot draw.
     """
+    own = [name for name in ("sigma", "shape") if name in priors]
     truth = {
-        name: float(priors[name].sample(rng))
-        for name in [*design.x_names, "sigma", *design.sd_names]
+        name: float(priors[name].sample(rng)) for name in [*design.x_names, *own, *design.sd_names]
     }
+    cuts = [name for name in thresholds(len(design.answers)) if name in priors]
+    if cuts:  # the density of those in order is that of independent ones put in order
+        sample = np.sort(priors[cuts[0]].sample(rng, len(cuts)))
+        truth |= dict(zip(cuts, map(float, sample), strict=True))
     cors = dict(zip(design.correlated_pairs, design.cor_names, strict=True))
     for block in design.blocks:
         L = np.zeros((len(block), len(block)))

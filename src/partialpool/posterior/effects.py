@@ -6,20 +6,23 @@ of age for the reference sex. What averages over the rows is in `marginal_effect
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import arviz_stats as azs
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from partialpool.design.families import LINKS
+from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root
-from partialpool.posterior import contrasts, draws, marginal_effects
+from partialpool.fit.regression import Regression
+from partialpool.posterior import contrasts, draws, marginal_effects, responses
 from partialpool.posterior.averages import change
 from partialpool.posterior.checks import HEADINGS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import readable
+from partialpool.posterior.names import groups_of, readable
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = Non
                 }
                 if roots
                 else {},
-                contrast.is_constant(model, rows),
+                not model.linked and contrast.is_constant(model, rows),
             )
         )
     return found
@@ -134,10 +137,14 @@ def directions(fitted: Fitted) -> Finding:
     Returns
     -------
     Finding
-        Columns ``mean``, ``q05``, ``q95`` and ``positive``, the probability of a positive value.
+        Columns ``mean``, ``q05``, ``q95`` and ``positive``, the probability of a positive value;
+        with a link also ``ratio``, ``ratio_q05`` and ``ratio_q95``: odds or rate ratios.
     """
     beta = {name: fitted.population[name] for name in fitted.model.design.x_names}
     table = _averages(beta).assign(positive=[(value > 0).mean() for value in beta.values()])
+    if fitted.model.linked:
+        for figure, point in (("ratio", 0.5), ("ratio_q05", 0.05), ("ratio_q95", 0.95)):
+            table[figure] = [np.exp(np.quantile(value, point)) for value in beta.values()]
     parts = []
     for name, row in table.drop("Intercept", errors="ignore").iterrows():
         share = max(row["positive"], 1 - row["positive"])
@@ -145,8 +152,31 @@ def directions(fitted: Fitted) -> Finding:
         probability = "more than 99.9 %" if share > 0.999 else f"{share:.1%}"
         parts.append(f"**{name}** is {sign} with probability {probability}")
     says = "; ".join(parts) or "There is no coefficient beside the intercept"
-    names = readable(fitted.model)
-    return Finding("directions", f"{says}.", table=table, columns=HEADINGS, names=names)
+    names, columns = readable(fitted.model), HEADINGS
+    if fitted.model.linked and beta:
+        kind = ratio(fitted.model)
+        says += f". Coefficients are {kind.scale}; e to their power is {kind.article} {kind.name}"
+        columns = HEADINGS | {
+            "ratio": (f"{kind.name}, median", "{:.3g}"),
+            "ratio_q05": (f"{kind.name}, 5 %", "{:.3g}"),
+            "ratio_q95": (f"{kind.name}, 95 %", "{:.3g}"),
+        }
+    return Finding("directions", f"{says}.", table=table, columns=columns, names=names)
+
+
+class Ratio(NamedTuple):
+    """What a coefficient is, and e to its power."""
+
+    scale: str
+    name: str
+    article: str
+
+
+def ratio(model: Regression) -> Ratio:
+    """How coefficients of a family with a link are read."""
+    if LINKS[model.family] == "logit":
+        return Ratio("in log odds", "odds ratio", "an")
+    return Ratio("in logarithms", "rate ratio", "a")
 
 
 def _averages(named: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -169,6 +199,8 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         Columns ``mean``, ``q05``, ``q95``.
     """
     design, values = fitted.model.design, fitted.thinned(1000).values
+    if fitted.model.linked:
+        return _linked_variance(fitted.model, values, rows)
     y, line = design.y[rows], draws.line(design, values, rows)
     whole = _r2(y, line)
     shares = {"R² by population and groups": whole}
@@ -177,10 +209,7 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         alone = _r2(y, draws.population_line(design, values, design.X[rows]))
         shares["R² by the population's part alone"] = alone
         says += f", what all groups share {np.mean(alone):.0%} alone"
-    between = {}
-    for grouping in design.groupings:
-        L, Z = covariance_root(grouping, values), grouping.Z[rows]
-        between[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+    between = between_groups(design, values, rows)
     left = sum(between.values()) + ((y - line) ** 2).mean(1)
     share = {name: part / left for name, part in between.items()}
     if len(share) == 1:
@@ -191,18 +220,69 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
             "between groups"
         )
     elif share:
-        shares |= {f"share of the remaining variance by {n}": part for n, part in share.items()}
-        says += f"; of the variance that the population's part leaves, {_parts(share)}"
+        words = fitted.model.words
+        for name, part in share.items():
+            shares[f"share of the remaining variance by {words(name)}"] = part
+        called = {g.name: groups_of(fitted.model, g) for g in design.groupings}
+        says += f"; of the variance that the population's part leaves, {_parts(share, called)}"
+        says += f": **{words(largest(share)[0])}** has the largest part with probability "
+        says += f"{largest(share)[1]:.1%}"
     columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
 
 
-def _parts(share: Mapping[str, np.ndarray]) -> str:
-    """What share (S,) each factor has, the largest first, and how sure it is that it is that."""
+def between_groups(
+    design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Variance (S,) between the groups of each factor: ``z' Sigma z``, mean over rows (n,)."""
+    found = {}
+    for grouping in design.groupings:
+        L, Z = covariance_root(grouping, values), grouping.Z[rows]
+        found[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+    return found
+
+
+def _linked_variance(
+    model: Regression, values: Mapping[str, np.ndarray], rows: np.ndarray
+) -> Finding:
+    """Bayesian R² of a family with a link, and where its variance lies on the link's scale.
+
+    R² is the variance of the rows' means over that and their own variance, which the family says
+    (Gelman et al. 2019). A logistic line leaves ``pi²/3`` on the scale of log odds, so that the
+    share between groups there is that of a latent response (Nakagawa & Schielzeth 2010); of counts
+    there is no such share.
+    """
+    design = model.design
+    line = draws.line(design, values, rows)
+    middle, sd = responses.Rows(model, values, line, rows).moments()
+    between = middle.var(1)
+    shares = {"R² by population and groups": between / (between + (sd**2).mean(1))}
+    whole = shares["R² by population and groups"].mean()
+    says = f"The means of the rows are {whole:.0%} of the response's variance"
+    if design.groupings and LINKS[model.family] == "logit":
+        parts = between_groups(design, values, rows)
+        left = sum(parts.values()) + np.pi**2 / 3
+        share = {name: part / left for name, part in parts.items()}
+        shares |= {f"share of the latent variance by {n}": part for n, part in share.items()}
+        called = {g.name: groups_of(model, g) for g in design.groupings}
+        says += (
+            "; of the latent variance that the population's part leaves, in log odds with π²/3 "
+            f"for a single answer, {_parts(share, called)}"
+        )
+    columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
+    return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
+
+
+def _parts(share: Mapping[str, np.ndarray], called: Mapping[str, str]) -> str:
+    """What share (S,) each factor has, the largest first."""
     order = sorted(share, key=lambda name: -share[name].mean())
-    says = [f"{share[name].mean():.0%} lies between groups of {name}" for name in order]
-    largest = np.mean(share[order[0]] >= np.max([share[name] for name in order], axis=0))
-    return f"{', '.join(says)}: **{order[0]}** has the largest part with probability {largest:.1%}"
+    return ", ".join(f"{share[name].mean():.0%} lies between {called[name]}" for name in order)
+
+
+def largest(share: Mapping[str, np.ndarray]) -> tuple[str, float]:
+    """The factor of the largest part (S,), and the probability that it is the largest."""
+    name = max(share, key=lambda name: share[name].mean())
+    return name, float(np.mean(share[name] >= np.max([*share.values()], axis=0)))
 
 
 def _r2(y: np.ndarray, line: np.ndarray) -> np.ndarray:

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
 
 from partialpool.data.paths import KEEP
-from partialpool.data.text import renamed, rounded, typeset
+from partialpool.data.text import capital, renamed, rounded, typeset
 
 #: Stands for a value that there is not.
 NOTHING = "–"
@@ -29,7 +30,7 @@ SENTENCE = 30
 #: Format of a figure of a parameter: to two digits of the row's standard deviation.
 ESTIMATE = "estimate"
 #: Standard normal quantile of an interval from 5 % to 95 %.
-NORMAL = 1.6449
+NORMAL = NormalDist().inv_cdf(0.95)
 #: Above this many rows a table is kept as CSV only: nobody prints it.
 PRINTED = 500
 #: How figures are saved: without the time, so that the same figure is the same file.
@@ -258,7 +259,9 @@ class Finding:
         """
         pieces = re.split(r"(`[^`]+`|\$\$.+?\$\$)", self.sentence, flags=re.DOTALL)
         pieces[::2] = [html.escape(self._words(piece), quote=False) for piece in pieces[::2]]
-        return "".join(pieces)
+        text = "".join(pieces)
+        # a name that begins the sentence has become words
+        return text if text[:4] == self.sentence[:4] else capital(text)
 
     def _words(self, piece: str) -> str:
         """A piece of the sentence in which formulas stand in single dollars."""

@@ -10,11 +10,12 @@ import xarray as xr
 
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit import fitting
-from partialpool.fit.exact_fit import with_effects
+from partialpool.fit.exact_fit import moments, with_effects
 from partialpool.fit.regression import Regression
+from partialpool.posterior.names import kind_in_words
 
 #: Most group effects drawn on demand, 8 bytes each.
-MAX_EFFECTS = 40_000_000
+MAX_EFFECTS = 8_000_000
 #: The three ways to pool, as they are called in every figure and table.
 POOLING = {"complete": "complete pooling", "none": "no pooling", "partial": "partial pooling"}
 
@@ -62,11 +63,15 @@ class Fitted:
         Effects that the fit left out, because the groups are very many, are drawn now, given the
         rest; of fewer draws where memory would not hold them.
         """
-        dataset, complete = self.dataset, self._has_effects
-        if not complete:
-            dataset = thinned(dataset, max(1, MAX_EFFECTS // fitting.n_effects(self.model.design)))
-        values = _arrays(dataset)
-        return values if complete else with_effects(self.model, values, self.seed)
+        if self._has_effects:
+            return self.held
+        most = max(1, MAX_EFFECTS // fitting.n_effects(self.model.design))
+        return with_effects(self.model, self.thinned(most).held, self.seed)
+
+    @cached_property
+    def held(self) -> dict[str, np.ndarray]:
+        """Those of `values` that the posterior holds: (S,), or (S, J)."""
+        return _arrays(self.dataset)
 
     @property
     def _has_effects(self) -> bool:
@@ -91,6 +96,25 @@ class Fitted:
             kept = kept.assign({name: (dims, drawn[name]) for name in grouping.effects})
         tree["posterior"] = xr.DataTree(kept)
         return tree
+
+    def figures(self, grouping: Grouping) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior means (J, q) and standard deviations (J, q) of a factor's effects.
+
+        Averages over draws of all else of what the effects are given those, without Monte Carlo
+        error of their own (Rao & Blackwell), where the fit has them or has one factor and Gaussian
+        noise; else those of the draws.
+        """
+        names = grouping.effects
+        if "group_effects" in self.posterior:
+            known = self.posterior["group_effects"].to_dataset()
+            mean, sd = np.stack([known[name].to_numpy() for name in names], -1)
+        elif self.model.family == "gaussian" and len(self.model.design.groupings) == 1:
+            own = moments(self.model, self.population)
+            mean, sd = np.stack([own[name] for name in names], -1)
+        else:
+            drawn = [self.values[name] for name in names]
+            mean, sd = (np.stack([f(b, 0) for b in drawn], -1) for f in (np.mean, np.std))
+        return mean, sd
 
     @cached_property
     def population(self) -> dict[str, np.ndarray]:
@@ -120,9 +144,10 @@ class Fitted:
     def reference(self) -> "Fitted | None":
         """The exact fit to hold this one against, from another stream and other starting places.
 
-        None where there is none, as with noise that is not Gaussian.
+        None where there is none, as with Student's t, or of several factors with a link; nor where
+        the integral over group effects cannot be certified.
         """
-        if not self.model.closed_form:
+        if not (self.model.closed_form or self.model.certifiable):
             return None
         return Fitted.of(self.model, seed=fitting.another_seed(self.seed), reference=True)
 
@@ -151,10 +176,11 @@ def unpooled_key(design: Design, grouping: Grouping) -> str:
     return "none" if len(design.groupings) < 2 else f"none:{grouping.name}"
 
 
-def way_name(way: str) -> str:
-    """What figures and tables call a way to pool, by its key in `Fitted.ways`."""
+def way_name(model: Regression, way: str) -> str:
+    """What figures and tables call a way to pool a model, by its key in `Fitted.ways`."""
     kind, _, factor = way.partition(":")
-    return POOLING[kind] + (f" of {factor}" if factor else "")
+    of = [kind_in_words(model, one) for one in model.design.groupings if one.name == factor]
+    return " of ".join([POOLING[kind], *of])
 
 
 def _arrays(dataset: xr.Dataset) -> dict[str, np.ndarray]:

@@ -11,15 +11,12 @@ from partialpool.design.formula import read
 from partialpool.design.matrices import Grouping
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
-from partialpool.posterior import draws, leave_one_out
-from partialpool.posterior.contrasts import predictors
-from partialpool.posterior.effects import Change, average_changes
-from partialpool.posterior.finding import Finding
+from partialpool.posterior import draws, leave_one_out, responses
+from partialpool.posterior.contrasts import contrasts, predictors, response
+from partialpool.posterior.effects import Change, average_changes, largest, ratio
+from partialpool.posterior.finding import NORMAL, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_in_words
-
-#: Standard normal quantiles between which the middle 90 % of groups lie: plus and minus this.
-MIDDLE = 1.6449
 
 
 def headline(fitted: Fitted, noise: Finding | None = None) -> str:
@@ -37,7 +34,9 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
         Plain text. An effect has its posterior mean and 90 % equal-tailed interval, and where
         that includes zero the probability of its sign. The range of groups is that of their
         middle 90 %, ends averaged over the draws; where they differ in their level alone, it is
-        the standard deviation between them at the mean of the predictors.
+        the standard deviation between them at the mean of the predictors. With a link, effects
+        are on the response's scale for a group whose effects are zero, with the odds or rate ratio
+        where one coefficient says it.
     """
     model = fitted.model
     columns, crossed = predictors(model), _crossed(model)
@@ -45,7 +44,7 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
         says = _interaction(fitted, *crossed)
     elif columns:
         changes = _few(average_changes(fitted, columns[0]))
-        says = "; ".join(_change(model, change) for change in changes)
+        says = "; ".join(_change(model, change) + _ratio(fitted, change) for change in changes)
         says += _largest(fitted, columns[0]) + _groups(fitted, changes[0])
     else:
         says = _average(fitted)
@@ -109,6 +108,8 @@ def _change(model: Regression, change: Change) -> str:
     sign = _sign(values)
     size = _figures(model, (sign or 1) * values)
     remark = "" if change.constant else ", on average over the rows"
+    if model.linked:
+        remark += _for_typical(model)
     if change.high is None:
         each = _each(model, change.column)
         amount, _, interval = size.partition(" (")
@@ -125,9 +126,81 @@ def _change(model: Regression, change: Change) -> str:
     return f"{against}: {response} is {says} ({interval}{remark}"
 
 
+def _ratio(fitted: Fitted, change: Change) -> str:
+    """The odds or rate ratio of a change, where the line changes by the same in every row."""
+    model = fitted.model
+    if not model.linked:
+        return ""
+    for contrast in contrasts(model, [change.column], slope=True):
+        levels = (None, None) if contrast.moves else (contrast.low, contrast.high)
+        if levels == (change.low, change.high) and contrast.is_constant(model, model.table):
+            low, high = contrast.ends(model.table.head(1))
+            step = model.design.columns(high)[0] - model.design.columns(low)[0]
+            line = draws.population_line(model.design, fitted.population, step)[:, 0]
+            values = np.exp((line + _offsets(model, low, high)) / contrast.width)
+            ends = [float(value) for value in np.quantile(values, [0.5, 0.05, 0.95])]
+            middle, least, most = (rounded(end, float(values.std())) for end in ends)
+            return f", {ratio(model).name} {middle} ({least} to {most})"
+    return ""
+
+
+def _offsets(model: Regression, low: pd.DataFrame, high: pd.DataFrame) -> float:
+    """What offsets change between two rows."""
+    return float((model.design.offset_of(high) - model.design.offset_of(low))[0])
+
+
+def _typical(fitted: Fitted) -> np.ndarray:
+    """The line (S,) of a typical group at the mean of the predictors, offsets included."""
+    design = fitted.model.design
+    at_mean = draws.population_line(design, fitted.population, design.X.mean(0)[None])[:, 0]
+    return at_mean + (0.0 if design.offset is None else design.offset.mean())
+
+
+def _linked_average(fitted: Fitted) -> str:
+    """The mean response of a typical group, where there are no predictors."""
+    model = fitted.model
+    values = responses.mean(model, fitted.population, _typical(fitted))
+    what = response(model)
+    says = f"{what[0].upper()}{what[1:]}{_for_typical(model)} is {_figures(model, values)}"
+    return says + "".join(_linked_range(fitted, grouping) for grouping in model.design.groupings)
+
+
+def _linked_range(fitted: Fitted, grouping: Grouping) -> str:
+    """How groups differ in level: on the link's scale, and their middle 90 % on the response's."""
+    model, between, line = fitted.model, _between(fitted, grouping), _typical(fitted)
+    ends = [responses.mean(model, fitted.population, line + k * between) for k in (-NORMAL, NORMAL)]
+    low, high = (rounded(float(end.mean()), float(end.std())) for end in ends)
+    groups, place = groups_in_words(model, grouping), ""
+    if predictors(model):
+        place = ", at the mean of the predictors"
+    spread = f"{_plain_figures(between)} {ratio(model).scale}"
+    return (
+        f"; {groups} differ in level, with a standard deviation of {spread}: the middle 90 % from "
+        f"{low} to {high}{_unit(model)}{place}"
+    )
+
+
+def _for_typical(model: Regression) -> str:
+    """Of which groups an effect is told: of one whose own effects are zero."""
+    names = [model.words(grouping.name) for grouping in model.design.groupings]
+    if len(names) != 1:
+        return " for typical groups" if names else ""
+    word = names[0] if names[0] != model.design.groupings[0].name or len(names[0]) > 2 else "group"
+    return f" for a typical {word}"
+
+
+def _plain_figures(values: np.ndarray) -> str:
+    """Mean and 90 % interval, without a unit."""
+    sd, (low, high) = float(values.std()), draws.interval(values)
+    mean, low_, high_ = (rounded(float(value), sd) for value in (values.mean(), low, high))
+    return f"{mean} (90 % interval {low_} to {high_})"
+
+
 def _average(fitted: Fitted) -> str:
     """The population's mean, in a model without predictors."""
     model, design = fitted.model, fitted.model.design
+    if model.linked:
+        return _linked_average(fitted)
     if "Intercept" not in design.x_names:
         differ = "".join(_level_spread(fitted, grouping) for grouping in design.groupings)
         return f"The model has no average of {_response(model)}{differ}"
@@ -135,6 +208,8 @@ def _average(fitted: Fitted) -> str:
     name = model.words(design.response)
     average = name if name.startswith(("average ", "mean ")) else f"average {name}"
     says = f"The {average} is {_figures(model, values)}"
+    if len(design.groupings) > 1:
+        return says + _levels(fitted, [*design.groupings])
     for grouping in design.groupings:
         says += _range(fitted, grouping, values, _between(fitted, grouping), 1)
     return says
@@ -144,12 +219,39 @@ def _groups(fitted: Fitted, change: Change) -> str:
     """How groups differ in a change, or in their level where the change is the same for all."""
     says, sign = "", _sign(change.draws)
     word = {1: " higher", -1: " lower", 0: ""}[sign] if change.high is not None else ""
+    alike: list[Grouping] = []
     for grouping in fitted.model.design.groupings:
+        if fitted.model.linked:
+            says += _linked_range(fitted, grouping)
+            continue
         between = change.between[grouping.name]
         if between.mean() < 1e-9 * abs(change.draws).mean():
-            says += _level_spread(fitted, grouping)
+            alike.append(grouping)
         else:
             says += _range(fitted, grouping, change.draws, between, sign or 1) + word
+    if len(alike) > 1:
+        return says + _levels(fitted, alike)
+    return says + "".join(_level_spread(fitted, grouping) for grouping in alike)
+
+
+def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
+    """How the groups of several factors differ in level, those that differ most first."""
+    model, between = fitted.model, {g.name: _between(fitted, g) for g in groupings}
+    _, probability = largest(between)
+    order = sorted(groupings, key=lambda grouping: -between[grouping.name].mean())
+    words = [groups_in_words(model, grouping) for grouping in order]
+    sizes = [_figures(model, between[grouping.name]) for grouping in order]
+    sizes = [size.replace(" (", ", ").removesuffix(")") for size in sizes]
+    everyone = len(groupings) == len(model.design.groupings)
+    if model.family == "gaussian" and model.se is None and everyone:
+        left = fitted.population["sigma"] ** 2 + sum(sd**2 for sd in between.values())
+        parts = [float((between[grouping.name] ** 2 / left).mean()) for grouping in order]
+        sizes = [f"{size}; {percent(part)}" for size, part in zip(sizes, parts, strict=True)]
+        sizes[0] += " of the variance that the population leaves"
+    doubt = "" if probability > 0.95 else f" with probability {percent(probability)}"
+    says = f"; in level {words[0]} differ most{doubt} (standard deviation {sizes[0]})"
+    for word, size in zip(words[1:], sizes[1:], strict=True):
+        says += f", then {word} ({size})"
     return says
 
 
@@ -163,7 +265,7 @@ def _range(
     fitted: Fitted, grouping: Grouping, values: np.ndarray, between: np.ndarray, sign: int
 ) -> str:
     """The range of the middle 90 % of groups."""
-    ends = sorted(sign * float((values + k * between).mean()) for k in (-MIDDLE, MIDDLE))
+    ends = sorted(sign * float((values + k * between).mean()) for k in (-NORMAL, NORMAL))
     low, high = (rounded(end, float(between.mean())) for end in ends)
     unit = _unit(fitted.model)
     groups = groups_in_words(fitted.model, grouping)
@@ -225,10 +327,14 @@ def _level(model: Regression, column: str, level: Any) -> str:
 
 def _response(model: Regression) -> str:
     """The response with an article, where it has a label rather than a column's name."""
+    if model.linked:
+        return response(model)
     name, words = model.design.response, model.words(model.design.response)
     return words if name == words or words.startswith("the ") else f"the {words}"
 
 
 def _unit(model: Regression) -> str:
     unit = model.units.get(model.design.response)
+    if model.family == "binomial":  # a probability has none
+        return ""
     return f" {unit}" if unit else ""

@@ -1,7 +1,8 @@
 """Leave-one-group-out prediction: how well a model predicts a group that it has not seen.
 
 Of such a group nothing is known but the population it comes from, so its effects are integrated
-out: docs/method.md, eq. (38) and (39).
+out: docs/method.md, eq. (38) and (39). With several factors a level of one is left out with all its
+rows; the effects of the others are integrated out given the rows that are left.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from partialpool.design.matrices import Design
+from partialpool.fit import mixed_equations
 from partialpool.fit.exact_fit import coefficients, covariance_root
-from partialpool.posterior import draws
+from partialpool.posterior import draws, leave_one_out
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import add_up, psis
 
@@ -54,32 +56,43 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
     ----------
     fitted : Fitted
     codes : (N,) int array, optional
-        Group of each row; the model's own when not given. Of a model without groups, rows are
-        independent given its parameters, whatever groups are left out.
+        Group of each row; the model's own, or those of its first factor, when not given. Of a
+        model without groups, rows are independent given its parameters, whatever groups are left
+        out; of one with several factors any rows may be left out together.
     seed : int
         Of the sample of groups where there are more than `MAX_GROUPS`, and of fits without one.
 
     Raises
     ------
     ValueError
-        Where the noise is not Gaussian, rows are a sample, or the model has other groups.
+        Where the noise is not Gaussian, rows are a sample, the model has other groups, or several
+        factors of very many.
     """
     model, design = fitted.model, fitted.model.design
-    if len(design.groupings) > 1:
-        raise ValueError("it has several grouping factors, whose groups share rows")
-    codes = design.only.codes if codes is None else codes
+    several, most = len(design.groupings) > 1, DRAWS
+    if codes is None:
+        codes = design.groupings[0].codes if several else design.only.codes
     if model.family != "gaussian":
-        raise ValueError("with Student's t the effects of a new group do not integrate out")
+        family = "Student's t" if model.family == "student" else f"`family: {model.family}`"
+        raise ValueError(f"with {family} there is no closed form for rows of a group together")
     if design.moments is not None:
         raise ValueError("of a table in parts only a sample of the rows is kept")
-    if design.groupings and not np.array_equal(codes, design.only.codes):
+    if not several and design.groupings and not np.array_equal(codes, design.only.codes):
         raise ValueError(f"its groups are those of {design.only.name}")
     present = np.unique(codes)
     left = present
     if len(present) > MAX_GROUPS:
         rng = np.random.default_rng(seed)
         left = np.sort(rng.choice(present, MAX_GROUPS, replace=False))
-    thin = fitted.thinned(DRAWS)
+    if several:
+        n = int(np.isin(codes, left).sum())
+        most = mixed_equations.affordable(design, leave_one_out.DRAWS, n, nested=False)
+        if most == mixed_equations.FEWEST:
+            raise ValueError(
+                "its factors are too many-levelled: the effects that are left would have to be "
+                f"integrated out of {n:,} rows anew for each group and draw"
+            )
+    thin = fitted.thinned(most)
     log = log_likelihood(design, thin.population, codes, left)
     elpd = psis(thin.with_densities(log_likelihood=log))
     bad = np.flatnonzero(np.asarray(elpd.pareto_k) > elpd.good_k)
@@ -95,7 +108,8 @@ def log_density_without(fitted: Fitted, codes: np.ndarray, group: int, seed: int
     """Log density of a group's rows by a fit of all others."""
     model, design = fitted.model, fitted.model.design
     others = model.with_design(design.of_rows(codes != group))
-    values = Fitted.of(others, seed=seed).population
+    most = DRAWS if len(design.groupings) < 2 else leave_one_out.DRAWS
+    values = Fitted.of(others, seed=seed).thinned(most).population
     log = log_likelihood(design, values, codes, np.array([group]))[:, 0]
     return float(np.logaddexp.reduce(log) - np.log(len(log)))
 
@@ -104,6 +118,8 @@ def log_likelihood(
     design: Design, values: dict[str, np.ndarray], codes: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
     """Log density of the rows of each group, its effects integrated out: (S, groups).
+
+    With several factors given all other rows, which know of the other factors' effects.
 
     Parameters
     ----------
@@ -118,8 +134,14 @@ def log_likelihood(
     rows = np.flatnonzero(np.isin(codes, groups))
     rows = rows[np.argsort(codes[rows], kind="stable")]
     starts = np.searchsorted(codes[rows], groups)
+    beta = coefficients(design, values)
+    if len(design.groupings) > 1:
+        roots = [covariance_root(grouping, values) for grouping in design.groupings]
+        return mixed_equations.log_density_of_groups(
+            design, values["sigma"], roots, beta, np.split(rows, starts[1:])
+        )
     S, q = len(values["sigma"]), design.only.Z.shape[1]
-    beta, L = coefficients(design, values), covariance_root(design, values)
+    L = covariance_root(design, values)
     found = np.empty((S, len(groups)))
     size = max(1, CHUNK // (len(rows) * max(q, 1) ** 2))
     for first in range(0, S, size):

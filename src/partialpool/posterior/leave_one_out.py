@@ -18,11 +18,12 @@ from arviz_stats.utils import ELPDDataLOO
 from scipy import special, stats
 
 from partialpool.fit import mixed_equations
-from partialpool.fit.exact_fit import coefficients, covariance_root
+from partialpool.fit.exact_fit import coefficients, covariance_root, given_draws, interpolated
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted, way_name
+from partialpool.posterior.responses import Rows, observed
 
 #: Most rows that are left out in turn; of more, a random sample.
 MAX_ROWS = 2000
@@ -38,6 +39,8 @@ FEW_DRAWS_LIMIT = 0.7
 LOST = 100.0
 #: Numbers in a scratch array.
 CHUNK = 10_000_000
+#: Key of the stream that spreads discrete responses over their probability.
+STREAM = 13
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ class LeftOut:
     elpd : arviz_stats.ELPDData
         ArviZ's estimate of the expected log predictive density, with Pareto k by row.
     pit : (n,) array
-        Probability that a prediction for the row, made without it, is at most the row.
+        Probability that a prediction for the row, made without it, is at most the row; of counts
+        and answers a random share of the row's own probability is taken, see `Rows.below`.
     mean, sd : (n,) arrays
-        Of that prediction.
+        Of that prediction, on the scale of `responses.observed`.
     rows : (n,) int array
         The rows that were left out.
     of : int
@@ -88,23 +92,27 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     model, design = fitted.model, fitted.model.design
     rows = draws.some_rows(design, MAX_ROWS, seed)
     y, most = design.y[rows], DRAWS
-    if model.family == "gaussian" and len(design.groupings) > 1:
+    if model.family == "gaussian" and len(design.groupings) > 1 and not interpolated(model):
         most = mixed_equations.affordable(design, DRAWS, len(rows))
     thin = fitted.thinned(most)
     if model.family == "gaussian":
-        mean, sd = _without(model, thin.population, rows)
+        mean, sd = _without(model, thin.held, rows)
         noise = stats.norm(mean, sd)
+        log, below = noise.logpdf(y), noise.cdf(y)
     else:
         values = thin.values
-        mean, sd = draws.line(design, values, rows), draws.noise(design, values, rows)
-        noise = stats.t(values["nu"][:, None], mean, sd)
-    elpd = psis(thin.with_densities(log_likelihood=noise.logpdf(y)))
+        told = Rows(model, values, draws.line(design, values, rows), rows)
+        mean, sd = told.moments()
+        stream = np.random.SeedSequence(seed, spawn_key=(STREAM,))
+        log, below = told.log_density(), told.below(np.random.default_rng(stream))
+        y = observed(model, rows)
+    elpd = psis(thin.with_densities(log_likelihood=log))
     weights = np.exp(elpd.log_weights.transpose("chain", "draw", "row").to_numpy())
     weights = weights.reshape(-1, len(rows))
     weights /= weights.sum(0)
     predicted = (weights * mean).sum(0)
     variance = (weights * (sd**2 + (mean - predicted) ** 2)).sum(0)
-    pit = (weights * noise.cdf(y)).sum(0)
+    pit = (weights * below).sum(0)
     bad = np.flatnonzero(elpd.pareto_k > elpd.good_k)
     if not model.closed_form or len(bad) > MAX_REFITS or design.moments is not None:
         bad = bad[:0]
@@ -181,6 +189,9 @@ def _without(
         return y - left, noise
     if len(design.groupings) == 1:
         mean, variance = _group_part(model, sigma, beta, covariance_root(design, values), rows)
+    elif interpolated(model) and (effects := given_draws(model, values)) is not None:
+        Z, codes = zip(*((g.Z[rows], g.codes[rows]) for g in design.groupings), strict=True)
+        mean, variance = effects.at_rows(Z, codes)
     else:
         roots = [covariance_root(grouping, values) for grouping in design.groupings]
         mean, variance = mixed_equations.group_part(design, sigma, roots, beta, rows)
@@ -218,7 +229,8 @@ def _group_part(
 
 def pooling(ways: Mapping[str, Fitted], seed: int = 0) -> dict[str, LeftOut]:
     """Leave-one-out prediction of each way to pool, under its name for readers."""
-    return {way_name(way): leave_out(fitted, seed) for way, fitted in ways.items()}
+    model = ways["partial"].model
+    return {way_name(model, way): leave_out(fitted, seed) for way, fitted in ways.items()}
 
 
 def comparison(left_out: Mapping[str, LeftOut]) -> Finding:

@@ -10,9 +10,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from partialpool.data.text import listed, number, renamed, rounded
+from partialpool.data.text import in_words, listed, number, rounded
+from partialpool.design.families import LINKS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import sizes
 
 #: Above this many parameters, those of single groups have no LaTeX command.
 COMMANDS = 200
@@ -149,17 +151,17 @@ def methods(fitted: Fitted, result: Mapping[str, Any], findings: Iterable[str]) 
     findings : iterable of str
         Names of what the page shows, for what there is to cite.
     """
-    model, attrs, design = fitted.model, fitted.attrs, fitted.model.design
+    model, attrs = fitted.model, fitted.attrs
     sampled = attrs["method"] != "exact"
     version = {name: importlib.metadata.version(name) for name in ("arviz", "pymc")}
     version["partialpool"] = _own_version()
-    groups = "".join(f" in {g.n_levels:,} groups of {g.name}" for g in design.groupings[:1])
-    groups += "".join(f" and {g.n_levels:,} of {g.name}" for g in design.groupings[1:])
     noise = {"gaussian": "Gaussian noise", "student": "noise with Student's t distribution"}
+    if model.linked:
+        noise[model.family] = f"family {model.family} and the {LINKS[model.family]} link"
     known = f" and known standard errors in {model.se}" if model.se else ""
     says = [
         f"The model `{model.formula}` (in lme4's syntax), with {noise[model.family]}{known}, was "
-        f"fitted to {design.n_rows:,} rows{groups} with partialpool {version['partialpool']}.",
+        f"fitted to {sizes(model.design)} with partialpool {version['partialpool']}.",
         f"Priors: {attrs['priors']}.",
         _drawn(attrs, version["pymc"]),
     ]
@@ -213,7 +215,7 @@ def _results(result: Mapping[str, Any]) -> str:
         mean, low, high = (figures.get(key) for key in ("mean", "q05", "q95"))
         if None not in (mean, low, high):
             ends = [rounded(value, figures.get("sd")) for value in (mean, low, high)]
-            what = renamed(f"**{name}**", result["names"]).replace("**", "")
+            what = in_words(name, result["names"])
             parts.append(f"{what} {ends[0]} ({ends[1]} to {ends[2]})")
     headline = [result["headline"]] if result["headline"] else []
     each = [f"Posterior means with 90 % equal-tailed intervals: {listed(parts)}."] if parts else []

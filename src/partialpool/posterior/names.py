@@ -1,9 +1,10 @@
 """Readable names: what the page calls a parameter that has a short name in files."""
 
 import re
+from itertools import pairwise
 
-from partialpool.data.text import plural
-from partialpool.design.matrices import Grouping
+from partialpool.data.text import listed, plural
+from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import coefficient
 
@@ -14,10 +15,10 @@ def readable(model: Regression) -> dict[str, str]:
     Such as ``{"Days|Subject_sigma": "sd of the slope of Days between subjects"}``. The short names
     are those of the posterior and of ``summary.json``.
     """
-    names = {name: _coefficient(model, name) for name in model.design.x_names}
+    names = {name: of_coefficient(model, name) for name in model.design.x_names}
     for grouping in model.design.groupings:
         groups = groups_in_words(model, grouping)
-        varying = [_coefficient(model, coefficient(name)) for name in grouping.z_names]
+        varying = [of_coefficient(model, coefficient(name)) for name in grouping.z_names]
         for what, effect, sd in zip(varying, grouping.effects, grouping.sd_names, strict=True):
             names[effect] = f"{what} of {model.words(grouping.name)}"
             names[sd] = f"sd of the {what} between {groups}"
@@ -25,10 +26,19 @@ def readable(model: Regression) -> dict[str, str]:
             names[name] = f"correlation of {varying[i]} and {varying[j]} between {groups}"
     names["sigma"] = "sd of the noise" if model.family == "gaussian" else "scale of the noise"
     names["nu"] = "degrees of freedom of the noise"
+    names["shape"] = "shape of the counts' extra spread"
+    for name, pair in zip(model.thresholds, pairwise(model.design.answers), strict=False):
+        names[name] = f"threshold between {pair[0]} and {pair[1]}"
     return {name: what for name, what in names.items() if name != what}
 
 
-def _coefficient(model: Regression, name: str) -> str:
+def sizes(design: Design) -> str:
+    """How many rows a design has, in how many groups of each factor."""
+    groups = [f"{grouping.n_levels:,} groups of {grouping.name}" for grouping in design.groupings]
+    return f"{design.n_rows:,} rows" + (f" in {listed(groups)}" if groups else "")
+
+
+def of_coefficient(model: Regression, name: str) -> str:
     """A coefficient: "slope of Days", "sex: M", "interaction of age and sex: M"."""
     if name == "Intercept":
         return "intercept"
@@ -43,6 +53,18 @@ def _coefficient(model: Regression, name: str) -> str:
 
 def _plain(part: str) -> str:
     return re.sub(r"\[(.*)\]$", r": \1", part)
+
+
+def kind_in_words(model: Regression, grouping: Grouping) -> str:
+    """The groups of a factor by its label, in the plural, or by the name that the formula has."""
+    words = model.words(grouping.name)
+    return plural(words) if words != grouping.name else grouping.name
+
+
+def groups_of(model: Regression, grouping: Grouping) -> str:
+    """The same where a number goes before: "lecturers", or "groups of d" where it has no label."""
+    words = kind_in_words(model, grouping)
+    return words if words != grouping.name else f"groups of {words}"
 
 
 def groups_in_words(model: Regression, grouping: Grouping) -> str:

@@ -6,13 +6,15 @@ import pandas as pd
 
 from partialpool.data.text import code, listed
 from partialpool.design.default_priors import resolve
-from partialpool.design.formula import used_columns
+from partialpool.design.families import LINKS
+from partialpool.design.formula import read, used_columns, variables
 from partialpool.design.matrices import Design, Grouping
+from partialpool.design.priors import Prior
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import coefficient
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import readable
+from partialpool.posterior.names import readable, sizes
 from partialpool.posterior.predictions import group_columns
 
 NOISE = {
@@ -47,13 +49,42 @@ NOISE = {
 }
 
 
+#: The same of families with a link: their law in mathematics, the line in it, and words.
+LINKED = {
+    "binomial": (
+        r"y_i &\sim \text{{Binomial}}(n_i, p_i) \\ \text{{logit}}\, p_i &= {line}",
+        "the number of successes {response} in {trials} trials has a binomial distribution, and "
+        "the log odds of a success are a sum",
+    ),
+    "binary": (
+        r"y_i &\sim \text{{Bernoulli}}(p_i) \\ \text{{logit}}\, p_i &= {line}",
+        "{response} is a success or not, and the log odds of a success are a sum",
+    ),
+    "poisson": (
+        r"y_i &\sim \text{{Poisson}}(\mu_i) \\ \log \mu_i &= {line}",
+        "the count {response} has a Poisson distribution, and the logarithm of its mean is a sum",
+    ),
+    "negbinomial": (
+        r"y_i &\sim \text{{NegBinomial}}(\mu_i, \phi) \\ \log \mu_i &= {line}",
+        "the count {response} has a negative binomial distribution, whose variance is "
+        r"$\mu + \mu^2 / \phi$ with `shape` $\phi$, and the logarithm of its mean $\mu$ is a sum",
+    ),
+    "cumulative": (
+        r"\text{{logit}}\, P(y_i \le k) &= c_k - ({line})",
+        "the log odds of an answer {response} up to the k-th are the k-th threshold less a sum, so "
+        "that a larger sum makes later answers likelier; the sum is one",
+    ),
+}
+
+
 def columns(model: Regression) -> Finding:
     """A row for each column that the model reads: its role, kind, range and missing values.
 
     Of data in parts the figures are those of the sample of rows.
     """
     design, table = model.design, model.table
-    groups = group_columns(design)
+    groups, trials = group_columns(design), read(design.formula).trials
+    response = variables(read(design.formula).answer, design.formula)
     rows = {}
     for name in used_columns(design.formula, model.se):
         values = table[name]
@@ -64,6 +95,8 @@ def columns(model: Regression) -> Finding:
             if name == model.se
             else "predictor"
             if name in design.predictors
+            else "trials"
+            if trials and name not in response
             else "response"
         )
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
@@ -77,7 +110,14 @@ def columns(model: Regression) -> Finding:
             "range": f"{values.min():.4g} to {values.max():.4g}" if figures else _levels(values),
             "missing": str(model.lacking.get(name, 0)),
         }
-    order = ("response", "predictor", "predictor, of the group", "standard error", "group")
+    order = (
+        "response",
+        "trials",
+        "predictor",
+        "predictor, of the group",
+        "standard error",
+        "group",
+    )
     found = pd.DataFrame.from_dict(rows, orient="index")
     found = found.sort_values("role", key=lambda r: r.map(order.index), kind="stable")
     return Finding("columns", table=found)
@@ -86,20 +126,27 @@ def columns(model: Regression) -> Finding:
 def priors(model: Regression) -> Finding:
     """The formula with its rows and groups, and the prior of every parameter."""
     design = model.design
-    sizes = [f"{g.n_levels:,} groups of {g.name}" for g in design.groupings]
-    groups = f" in {' and '.join(sizes)}" if sizes else ""
     known = f"; standard errors in {model.se}" if model.se else ""
     noise = "; noise with Student's t distribution" if model.family == "student" else ""
-    says = f"`{model.formula}`: {design.n_rows:,} rows{groups}{known}{noise}. Read as "
+    if model.linked:
+        noise = f"; family {model.family} with the {LINKS[model.family]} link{_answers(model)}"
+    says = f"`{model.formula}`: {sizes(design)}{known}{noise}. Read as "
     says += f"`{design.written}`."
-    # fixed at zero: noise that a model with known standard errors does not have
-    given = {n: str(p) for n, p in model.priors.items() if not (p.fixed and p.arguments[0] == 0)}
+    given = {name: str(prior) for name, prior in _priors(model).items()}
     table = pd.DataFrame({"parameter": list(given), "prior": list(given.values())})
     if any(prior.startswith("Normal(") for prior in given.values()):
         says += " The second number of a Normal prior is a standard deviation."
-    remarks = [r for r in (model.dropped, model.unidentified, model.mismatch, design.nesting) if r]
+    read_as = model.table.attrs.get("read_as", "")
+    remarks = [
+        r for r in (read_as, model.dropped, model.unidentified, model.mismatch, design.nesting) if r
+    ]
     words = " ".join([says, *remarks])
     return Finding("priors", words, table=table, index=False, names=readable(model))
+
+
+def _priors(model: Regression) -> dict[str, Prior]:
+    """The priors, but for that of noise which a model with known standard errors does not have."""
+    return {n: p for n, p in model.priors.items() if not (p.fixed and p.arguments[0] == 0)}
 
 
 def _constant_in_groups(design: Design, values: pd.Series) -> bool:
@@ -125,15 +172,20 @@ def _in_order(level: str) -> list[tuple[bool, int, str]]:
 def equations(regression: Regression) -> Finding:
     """The model of a row in mathematics, then in words."""
     design = regression.design
-    known = regression.se is not None
-    noise, words = NOISE[
-        regression.family == "student", known, known and not regression.priors["sigma"].fixed
-    ]
     names = ", ".join(map(code, design.x_names)) or "none"
     says = [
         f"{code(design.response)} is a sum over the population's columns ({names}), each with one "
         "coefficient for all rows"
     ]
+    if regression.linked:
+        binary = regression.family == "binomial" and not regression.spreads
+        law, words = LINKED["binary" if binary else regression.family]
+        trials = code(read(regression.formula).trials)
+        told = words.format(response=code(design.response), trials=trials)
+        says = [f"{told} over the population's columns ({names})"]
+        if design.offset is not None:
+            says[0] += ", with an offset whose coefficient is one,"
+        says[0] += " each with one coefficient for all rows"
     line, effects = r"\mathbf{x}_i^\top \boldsymbol{\beta}", ""
     several = len(design.groupings) > 1
     for number, grouping in enumerate(design.groupings, 1):
@@ -151,14 +203,31 @@ def equations(regression: Regression) -> Finding:
             f"{matrices} are standard deviations, whose names end in `_sigma`, and set how "
             "strongly groups are pooled"
         )
-    says.append(f"the noise of a row is {words.format(se=code(regression.se))}")
+    if regression.linked:
+        if design.offset is not None:
+            line += r" + o_i"
+        rows = law.format(line=line) + effects
+    else:
+        known = regression.se is not None
+        noise, words = NOISE[
+            regression.family == "student", known, known and not regression.priors["sigma"].fixed
+        ]
+        says.append(f"the noise of a row is {words.format(se=code(regression.se))}")
+        rows = rf"y_i &= {line} + e_i \\ e_i &\sim {noise}{effects}"
     return Finding(
         "model",
-        "$$\n\\begin{aligned}\n"
-        rf"y_i &= {line} + e_i \\ e_i &\sim {noise}{effects}"
-        "\n\\end{aligned}\n$$\n\n"
-        f"In words: {'; '.join(says)}.",
+        "$$\n\\begin{aligned}\n" + rows + f"\n\\end{{aligned}}\n$$\n\nIn words: {'; '.join(says)}.",
     )
+
+
+def _answers(model: Regression) -> str:
+    """Which answer counts as a success, or the order of answers."""
+    answers = model.design.answers
+    if not answers:
+        return ""
+    if model.thresholds:
+        return f"; answers in the order {', '.join(map(code, answers))}"
+    return f"; {code(answers[1])} is the success"
 
 
 def _deviations(grouping: Grouping) -> str:
@@ -229,12 +298,13 @@ def guideline(fitted: Fitted) -> Finding:
 def _priors_in_words(model: Regression) -> list[str]:
     """Where the priors come from, and what is left to say of those that were set."""
     defaults = resolve(model.design, None, model.family)
-    given = [n for n, prior in model.priors.items() if n not in defaults or defaults[n] != prior]
+    priors = _priors(model)
+    given = [n for n, prior in priors.items() if n not in defaults or defaults[n] != prior]
     called = readable(model)
     # a bar would end a cell of the table
     names = [called.get(name, name).replace("|", r"\|") for name in given]
     words = [f"you set {listed(names)}: say why"] if given else []
-    if len(given) < len(model.priors):
+    if len(given) < len(priors):
         words.append(f"{'the others' if given else 'all'} are defaults, scaled to the data")
     return words
 

@@ -1,5 +1,6 @@
 """What a model predicts: chosen rows, of groups old and new, and data like those it has seen."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,19 +12,23 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete, standard_errors
 from partialpool.data.tables import load
-from partialpool.design.formula import read
+from partialpool.design import evaluation
+from partialpool.design.formula import read, variables
 from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root, prior_effects
 from partialpool.fit.regression import Regression
-from partialpool.posterior import draws
+from partialpool.posterior import draws, responses
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.responses import respond
 
 UNSEEN = ("refuse", "population")
 #: Fewest replicated data sets, and the values in all up to which there is one for each draw.
 REPLICATIONS, REPLICATED = 400, 4_000_000
 #: What to do with levels that were not in the data; for all factors alike, or factor by factor.
 Unseen = str | Mapping[str, str]
+#: Names of groups made up to be new.
+NEW = r"new( \d+)?"
 #: Draws from the prior: a data set each.
 PRIOR_SETS = 200
 
@@ -49,7 +54,7 @@ def line(
             )
         of_new.append(labels)
     rng = np.random.default_rng([seed, 0])
-    total = draws.population_line(design, values, X) + design.offset(table)
+    total = draws.population_line(design, values, X) + design.offset_of(table)
     for grouping, (Z, codes), labels in zip(design.groupings, of_groups, of_new, strict=True):
         new = codes < 0
         for name, z in zip(grouping.effects, Z[~new].T, strict=True):
@@ -83,17 +88,40 @@ def predict(
     seed: int = 0,
 ) -> pd.DataFrame:
     """Predict rows: the line, and a new observation around it; `Fit.predict` explains."""
-    scale = fitted.values["sigma"][:, None]
-    if fitted.model.se is not None:
-        scale = np.hypot(scale, standard_errors(table, fitted.model.se))
+    model, rng = fitted.model, np.random.default_rng([seed, 1])
     total = line(fitted, table, unseen=unseen, seed=seed)
-    unit = draws.standard_noise(fitted.values, total.shape, np.random.default_rng([seed, 1]))
-    observed = total + scale * unit
+    if model.linked:
+        trials = _trials(model, table)
+        observed = responses.new(model, fitted.values, total, trials, rng)
+        linked, total = total, responses.mean(model, fitted.values, total)
+    else:
+        scale = fitted.values["sigma"][:, None]
+        if model.se is not None:
+            scale = np.hypot(scale, standard_errors(table, model.se))
+        observed = total + scale * draws.standard_noise(fitted.values, total.shape, rng)
     tails = [(1 - probability) / 2, (1 + probability) / 2]
     found = table.assign(mean=total.mean(axis=0), sd=total.std(axis=0, ddof=1))
-    for kind, values in {"": total, "observation_": observed}.items():
+    kinds = {"": total, "observation_": observed}
+    if model.linked and not model.spreads:
+        del kinds["observation_"]  # a single answer, of which the mean says all
+    for kind, values in kinds.items():
         found[f"{kind}lower"], found[f"{kind}upper"] = np.quantile(values, tails, axis=0)
+    if model.thresholds:
+        shares = responses.probabilities(model, fitted.values, linked).mean(axis=1)
+        for name, share in zip(model.design.answers, shares, strict=True):
+            found[f"P({name})"] = share
     return found
+
+
+def _trials(model: Regression, table: pd.DataFrame) -> np.ndarray | None:
+    """Numbers of trials (n,) of some rows; one where the model has none."""
+    text = read(model.formula).trials
+    if model.design.trials is None or not text:
+        return None
+    if text.isdecimal():
+        return np.full(len(table), float(text))
+    made = evaluation.evaluate(f"I({text}) ~ 1", table, model.formula).response
+    return np.asarray(made.design_matrix, dtype=float)
 
 
 def chosen_rows(
@@ -122,7 +150,10 @@ def chosen_rows(
         For a column that is missing, and for missing values.
     """
     design = model.design
-    others = {*read(design.formula).predictors, *([model.se] if model.se else [])}
+    found = read(design.formula)
+    others = {*found.predictors, *([model.se] if model.se else [])}
+    if found.trials:
+        others |= variables(f"I({found.trials})", design.formula)
     factors = group_columns(design)
     needed = [*factors, *sorted(others - {*factors})]
     if wanted is None:
@@ -182,25 +213,40 @@ def main_predictor(model: Regression) -> str | None:
     return None
 
 
-def row_names(rows: pd.DataFrame) -> list[str]:
-    """What to call each row: its values, those that all rows share left out."""
+def row_names(rows: pd.DataFrame, model: Regression | None = None) -> list[str]:
+    """What to call each row: its values, those that all rows share left out.
+
+    A group that the data of the `model` do not have is said to be a new one.
+    """
     varying = [c for c in rows.columns if len(rows[c].unique()) > 1] or list(rows.columns)
+    factors = [] if model is None else group_columns(model.design)
+    known = {c: set(model.table[c].astype(str)) for c in factors if model is not None}
+
+    def name(column: str, value: Any) -> str:
+        if column in known and str(value) not in known[column]:
+            called = "" if re.fullmatch(NEW, str(value)) else f" ({value})"
+            return f"a new {model.words(column) if model else column}{called}"
+        if model is not None and model.has_label(column, value):
+            return model.words(column, value)
+        words = model.words(column) if model is not None and column in known else column
+        return f"{words} {value:.4g}" if isinstance(value, float) else f"{words} {value}"
+
     return [
-        ", ".join(
-            f"{c} {value:.4g}" if isinstance(value, float) else f"{c} {value}"
-            for c, value in zip(varying, row, strict=True)
-        )
+        ", ".join(name(c, value) for c, value in zip(varying, row, strict=True))
         for row in rows[varying].itertuples(index=False)
     ]
 
 
-def finding(predicted: pd.DataFrame, output: str | None = None) -> Finding:
-    """Predictions as a table; ``predictions.csv`` in the folder `output`, where there is one."""
+def finding(predicted: pd.DataFrame, output: str | None = None, *, what: str = "line") -> Finding:
+    """Predictions as a table; ``predictions.csv`` in the folder `output`, where there is one.
+
+    `what` is predicted: the line, or the mean that a family with a link makes of it.
+    """
     headings = {
-        "mean": "line",
-        "sd": "sd of the line",
-        "lower": "line, lower",
-        "upper": "line, upper",
+        "mean": what,
+        "sd": f"sd of the {what}",
+        "lower": f"{what}, lower",
+        "upper": f"{what}, upper",
         "observation_lower": "new observation, lower",
         "observation_upper": "new observation, upper",
     }
@@ -218,7 +264,7 @@ def finding(predicted: pd.DataFrame, output: str | None = None) -> Finding:
 def replicate(fitted: Fitted, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """New responses at rows of the data, in the groups that they are in: (replications, n)."""
     some = fitted.thinned(max(REPLICATIONS, REPLICATED // len(rows)))
-    return respond(fitted.model.design, some.values, rows, rng)
+    return respond(fitted.model, some.values, rows, rng)
 
 
 def replicate_prior(
@@ -226,7 +272,7 @@ def replicate_prior(
 ) -> np.ndarray | None:
     """Responses at rows of the data that the priors alone imply; None if one of them is flat."""
     values = prior_values(model, rng)
-    return None if values is None else respond(model.design, values, rows, rng)
+    return None if values is None else respond(model, values, rows, rng)
 
 
 def prior_values(model: Regression, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
@@ -241,21 +287,17 @@ def prior_values(model: Regression, rng: np.random.Generator) -> dict[str, np.nd
     return values | prior_effects(design, values, rng)
 
 
-def respond(
-    design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """New responses (S, n) at rows (n,) of the data, one of each draw of the parameters."""
-    line = draws.line(design, values, rows)
-    unit = draws.standard_noise(values, line.shape, rng)
-    return line + draws.noise(design, values, rows) * unit
-
-
-def statistics(design: Design, rows: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def statistics(
+    model: Regression, rows: np.ndarray
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Figures by which replications are held against the data: name -> function of (S, n)."""
+    design = model.design
     found: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "smallest value": lambda y: y.min(1),
         "largest value": lambda y: y.max(1),
     }
+    if model.linked:
+        found = _of_counts(model, rows)
     several = len(design.groupings) > 1
     for grouping in design.groupings:
         codes = grouping.codes[rows]
@@ -263,13 +305,37 @@ def statistics(design: Design, rows: np.ndarray) -> dict[str, Callable[[np.ndarr
         if len(counts) > 1 and counts.max() > 1:
             of = f" of {grouping.name}" if several else ""
             found[f"sd of group means{of}"] = partial(_sd_of_means, codes)
-            found[f"largest sd within a group{of}"] = partial(_largest_sd, codes)
-    if len(found) > 2:
+            if not model.linked or model.spreads:
+                found[f"largest sd within a group{of}"] = partial(_largest_sd, codes)
+    if len(found) > 2 or model.linked:
         return found
     return found | {
         "standard deviation": lambda y: y.std(1),
         "mean absolute deviation": lambda y: np.abs(y - y.mean(1)[:, None]).mean(1),
     }
+
+
+def _of_counts(
+    model: Regression, rows: np.ndarray
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Figures of successes, counts or answers."""
+    if model.thresholds:
+        last = len(model.design.answers)
+        return {
+            "share of the first answer": lambda y: (y == 1).mean(1),
+            "share of the last answer": lambda y: (y == last).mean(1),
+        }
+    if model.design.trials is None:
+        return {
+            "share of zeros": lambda y: (y == 0).mean(1),
+            "largest value": lambda y: y.max(1),
+            "standard deviation": lambda y: y.std(1),
+        }
+    trials = model.design.trials[rows]
+    found: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "share of successes": lambda y: y.sum(1) / trials.sum()
+    }
+    return found | ({"sd of shares": lambda y: (y / trials).std(1)} if model.spreads else {})
 
 
 def _sd_of_means(codes: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -6,11 +6,10 @@ import warnings
 import arviz_stats as azs
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from partialpool.fit import exact, mixed_equations
-from partialpool.fit.exact_fit import coefficients, covariance_root
-from partialpool.posterior import draws
+from partialpool.fit import exact, integrated_fit, mixed_equations
+from partialpool.fit.exact_fit import coefficients, covariance_root, n_draws
+from partialpool.posterior import responses
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 
@@ -30,7 +29,8 @@ def power_scaling(fitted: Fitted) -> pd.DataFrame:
     """ArviZ's `psense_summary` of every parameter that is no group effect, and where it is pulled.
 
     The likelihood that is scaled is that of the rows with the group effects integrated out where
-    the noise is Gaussian, and given the effects elsewhere; the prior that of the parameters.
+    the noise is Gaussian or the integral is certified, and given the effects elsewhere; the prior
+    that of the parameters.
 
     A sensitivity is a distance and has no sign: a parameter may follow both because they agree. Of
     a conflict is spoken here where they move its mean to opposite sides.
@@ -76,7 +76,7 @@ def _shift(values: np.ndarray, log: np.ndarray) -> float:
 def _log_prior(fitted: Fitted) -> np.ndarray:
     """Log prior density of every draw, up to a constant: (S,)."""
     model, design, values = fitted.model, fitted.model.design, fitted.population
-    total = np.zeros(len(values["sigma"]))
+    total = np.zeros(n_draws(values))
     for name in model.parameters:
         if name not in design.cor_names:
             total += model.priors[name].logpdf(values[name])
@@ -95,11 +95,12 @@ def _log_prior(fitted: Fitted) -> np.ndarray:
 
 def _log_likelihood(fitted: Fitted) -> np.ndarray:
     model, design = fitted.model, fitted.model.design
+    if model.certifiable:
+        values = fitted.population
+        place = integrated_fit.as_values(model, values, covariance_root(design, values))
+        return integrated_fit.log_likelihood(model, place).sum(1)
     if model.family != "gaussian":
-        values = fitted.values
-        rows = np.arange(len(design.y))
-        line, scale = draws.line(design, values, rows), draws.noise(design, values, rows)
-        return stats.t(values["nu"][:, None], line, scale).logpdf(design.y).sum(1)
+        return responses.summed(model, fitted.values, np.arange(len(design.y)))
     values = fitted.population
     sigma, beta = values["sigma"], coefficients(design, values)
     if len(design.groupings) > 1:
@@ -147,5 +148,5 @@ def sentence(table: pd.DataFrame) -> str:
         )
     return (
         f"Power-scaling sensitivity to the prior is below {THRESHOLD:g} for every parameter; the "
-        f"largest is {table['prior'].max():.3f} ({table['prior'].idxmax()})."
+        f"largest is {table['prior'].max():.3f} (**{table['prior'].idxmax()}**)."
     )

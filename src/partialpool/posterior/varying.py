@@ -1,17 +1,20 @@
 """The coefficients of each group, beside what the population's line says of the group."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from partialpool.data.text import listed
 from partialpool.design.matrices import Design, Grouping
-from partialpool.fit.exact import effect_moments
-from partialpool.fit.exact_fit import coefficients, covariance_root
+from partialpool.fit.exact_fit import n_draws
 from partialpool.posterior import draws
 from partialpool.posterior.fitted import Fitted, unpooled_key
+from partialpool.posterior.names import of_coefficient
 
-#: Share of the width of the prior of no pooling from which on a group's own estimate is that prior.
-PRIOR = 0.1
+#: Share of the width of the prior of no pooling from which on a group's own estimate is that prior;
+#: of a family with a link, whose width is of the order of what groups can tell.
+PRIOR, PRIOR_LINKED = 0.1, 0.4
 #: Own estimates that are so many times as uncertain as the median group's are left out.
 UNCERTAIN = 5
 
@@ -23,7 +26,7 @@ class Varying:
     Attributes
     ----------
     name : str
-        Of the coefficient, such as ``Intercept``.
+        Of the coefficient in words, such as ``intercept`` or ``slope of Days``.
     explained : tuple of str
         Predictors of the group, or their products with a varying column, that the line takes in:
         no group on its own can tell them from its own coefficient (`Design.absorbed`).
@@ -32,12 +35,20 @@ class Varying:
         other factors by which the coefficient varies.
     deviation : (S, J) array
         How far the group is from there: its effect.
+    mean : (J,) array
+        Posterior mean of the effect; see `Fitted.figures`.
     """
 
     name: str
     explained: tuple[str, ...]
     line: np.ndarray
     deviation: np.ndarray
+    mean: np.ndarray
+
+    @property
+    def middle(self) -> np.ndarray:
+        """Posterior mean (J,) of the group's coefficient."""
+        return self.line.mean(0) + self.mean
 
     @property
     def total(self) -> np.ndarray:
@@ -70,10 +81,10 @@ def alone(fitted: Fitted, grouping: Grouping) -> Fitted:
 def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
     """The coefficients that vary by the groups of a factor, column by column of its Z."""
     design, values = fitted.model.design, fitted.values
-    absorbed = design.absorbed(grouping)
+    absorbed, (means, _) = design.absorbed(grouping), fitted.figures(grouping)
     found = []
     for k, z_name in enumerate(grouping.z_names):
-        line = np.zeros((len(values["sigma"]), 1))
+        line = np.zeros((n_draws(values), 1))
         explained = []
         for column, (at, factor) in absorbed.items():
             if at == k:
@@ -85,35 +96,23 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
             if other.name != grouping.name and z_name in other.z_names:
                 effect = values[other.effect(other.z_names.index(z_name))]
                 line = line + effect.mean(1, keepdims=True)
-        name = draws.coefficient(z_name)
-        found.append(Varying(name, tuple(explained), line, values[grouping.effect(k)]))
+        name = of_coefficient(fitted.model, draws.coefficient(z_name))
+        deviation = values[grouping.effect(k)]
+        found.append(Varying(name, tuple(explained), line, deviation, means[:, k]))
     return found
 
 
 def estimable(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
     """Which groups (J,) know coefficient k of those of a factor well enough on their own.
 
-    Of the others, some have only the prior of no pooling, ten thousand times as wide as the data;
-    some rows so few or so close together that their estimate is more than `UNCERTAIN` times as
-    uncertain as that of the median group that has one.
+    Of the others, some have only the prior of no pooling, ten thousand times as wide as the data
+    (`ALONE_LINKED` with a link); some rows so few or so close together that their estimate is more
+    than `UNCERTAIN` times as uncertain as that of the median group that has one.
     """
-    width = none.model.priors[grouping.sd_names[k]].arguments[0]
-    sd = none.values[grouping.effect(k)].std(0)
-    known = sd < PRIOR * width
+    width = none.values[grouping.sd_names[k]].mean()
+    sd = none.figures(grouping)[1][:, k]
+    known = sd < (PRIOR_LINKED if none.model.linked else PRIOR) * width
     return known & (sd <= UNCERTAIN * np.median(sd[known])) if known.any() else known
-
-
-def own_means(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
-    """Posterior means (J,) of coefficient k of the groups of a factor on their own.
-
-    Where the noise is Gaussian and the factor the only one they are averages of the means given
-    each draw of the rest (Rao & Blackwell), which are least squares, without error of their own.
-    """
-    model, values = none.model, none.values
-    if model.family != "gaussian" or len(model.design.groupings) > 1:
-        return values[grouping.effect(k)].mean(0)
-    root, beta = covariance_root(model.design, values), coefficients(model.design, values)
-    return effect_moments(model.cross, values["sigma"], root, beta)[0][:, k]
 
 
 def named(grouping: Grouping, some: np.ndarray, most: int = 4) -> str:
@@ -123,13 +122,22 @@ def named(grouping: Grouping, some: np.ndarray, most: int = 4) -> str:
     return ", ".join(labels[:most]) + more
 
 
-def too_uncertain(z_name: str, grouping: Grouping, known: np.ndarray) -> str:
-    """Of which groups a coefficient is left out as not `estimable`; empty where of none."""
-    out = int((~known).sum())
-    if not out:
-        return ""
-    groups = f"{out:,} {'group' if out == 1 else 'groups'} of {grouping.name}"
-    return (
-        f"Too uncertain alone, and left out: {draws.coefficient(z_name)} of {groups} "
-        f"({named(grouping, ~known)})."
-    )
+def too_uncertain(grouping: Grouping, known: Mapping[str, np.ndarray]) -> str:
+    """Of which groups coefficients are left out as not `estimable`; empty where of none.
+
+    Parameters
+    ----------
+    grouping : Grouping
+    known : mapping of str to (J,) bool array
+        Words for a coefficient -> the groups that know theirs.
+    """
+    alike: dict[bytes, list[str]] = {}
+    for name, able in known.items():
+        if not able.all():
+            alike.setdefault(able.tobytes(), []).append(name)
+    parts = []
+    for names in alike.values():
+        out = ~known[names[0]]
+        groups = f"{out.sum():,} {'group' if out.sum() == 1 else 'groups'} of {grouping.name}"
+        parts.append(f"{listed(names)} of {groups} ({named(grouping, out)})")
+    return f"Too uncertain alone, and left out: {'; '.join(parts)}." if parts else ""

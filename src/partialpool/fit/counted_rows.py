@@ -1,0 +1,200 @@
+"""Rows of binary, counted and ordered responses, brought to two kinds and collapsed.
+
+Four families, two kinds of row (docs/method.md, eq. (50) to (53)): a negative binomial count is a
+binomial row whose trials hang on the shape, and an ordered answer two binomial rows, one at each
+threshold beside it. Rows of a group that share every column are one row.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import digamma, gammaln
+
+
+@dataclass(frozen=True, eq=False)
+class CountedRows:
+    """Rows sorted by group, those alike collapsed into one (docs/method.md, eq. (50) to (53)).
+
+    The log likelihood of row i at the linear predictor e is ``y e - m log(1 + exp(e))`` for the
+    binomial kind, with ``m = trials + shape count``, and ``y e - exp(e)`` for Poisson's.
+
+    Attributes
+    ----------
+    family : str
+    y : (n,) array
+        Successes, or counts.
+    trials, count : (n,) int array
+        What m is made of; `count` is zero but for the negative binomial.
+    offset : (n,) array
+    X : (n, p + t) array
+        Columns of the coefficients, then of the t thresholds of an ordered response.
+    Z : (n, q) array
+        Columns whose coefficients vary; one of zeros where none does.
+    start : (J + 1,) int array
+        First row of each group, and the end.
+    n_thresholds : int
+    constant : float
+        What the rows' log likelihoods have in common, whatever the parameters.
+    histogram : tuple of arrays
+        Distinct responses, and how many rows have each: counts of the negative binomial, categories
+        of an ordered response.
+    """
+
+    family: str
+    y: np.ndarray
+    trials: np.ndarray
+    count: np.ndarray
+    offset: np.ndarray
+    X: np.ndarray
+    Z: np.ndarray
+    start: np.ndarray
+    n_thresholds: int
+    constant: float
+    histogram: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def poisson(self) -> bool:
+        """Whether the rows are of Poisson's kind."""
+        return self.family == "poisson"
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups J."""
+        return len(self.start) - 1
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Group (n,) of each row."""
+        return np.repeat(np.arange(self.n_groups), np.diff(self.start))
+
+    @cached_property
+    def common(self) -> bool:
+        """Whether one coefficient varies, and its column is one number in each group."""
+        first = self.Z[self.start[self.groups]]
+        return self.Z.shape[1] == 1 and bool((first == self.Z).all())
+
+    def constants(self, shape: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        """What is added to the log likelihoods of the rows: (S,).
+
+        Parameters
+        ----------
+        shape : (S,) array
+            Of the negative binomial; else not used.
+        coefficients : (S, p + t) array
+            The thresholds are their last ones.
+        """
+        values, rows = self.histogram
+        if self.family == "negbinomial":
+            each = gammaln(values + shape[:, None]) - gammaln(shape)[:, None]
+            return self.constant + each @ rows
+        if self.family == "cumulative":
+            gaps = np.diff(coefficients[:, -self.n_thresholds :], axis=1)
+            with np.errstate(divide="ignore"):
+                return self.constant + np.log(-np.expm1(-gaps)) @ rows[1:-1]
+        return np.full(len(coefficients), self.constant)
+
+    def constants_gradient(
+        self, shape: np.ndarray, coefficients: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives of `constants` by the shape (S,) and by the coefficients (S, p + t)."""
+        values, rows = self.histogram
+        by_shape, by_coefficients = np.zeros(len(coefficients)), np.zeros_like(coefficients)
+        if self.family == "negbinomial":
+            by_shape = (digamma(values + shape[:, None]) - digamma(shape)[:, None]) @ rows
+        if self.family == "cumulative" and self.n_thresholds > 1:
+            gaps = np.diff(coefficients[:, -self.n_thresholds :], axis=1)
+            by_gap = rows[1:-1] / np.expm1(gaps)
+            by_coefficients[:, -self.n_thresholds + 1 :] += by_gap
+            by_coefficients[:, -self.n_thresholds : -1] -= by_gap
+        return by_shape, by_coefficients
+
+
+def counted_rows(
+    family: str,
+    y: np.ndarray,
+    X: np.ndarray,
+    Z: np.ndarray,
+    codes: np.ndarray,
+    n_groups: int,
+    *,
+    trials: np.ndarray | None = None,
+    offset: np.ndarray | None = None,
+) -> CountedRows:
+    """The rows of a response, brought to their kind, sorted by group and collapsed.
+
+    Parameters
+    ----------
+    family : {"binomial", "poisson", "negbinomial", "cumulative"}
+    y : (N,) array
+        Successes, counts, or categories 1, 2, ... of an ordered response.
+    X, Z : (N, p) and (N, q) arrays
+    codes : (N,) int array
+        Group of each row.
+    n_groups : int
+    trials : (N,) array, optional
+        Of the binomial family; one each where they are not given.
+    offset : (N,) array, optional
+        Added to the linear predictor.
+    """
+    y = np.asarray(y, dtype=float)
+    trials = np.ones(len(y)) if trials is None else np.asarray(trials, dtype=float)
+    offset = np.zeros(len(y)) if offset is None else np.asarray(offset, dtype=float)
+    Z = np.zeros((len(y), 1)) if not Z.shape[1] else Z
+    none = np.zeros(len(y), dtype=np.int64)
+    constant, n_thresholds, count = 0.0, 0, none
+    values, rows = np.unique(y, return_counts=True)
+    if family == "binomial":
+        m = trials.astype(np.int64)
+        constant = float((gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1)).sum())
+    elif family == "poisson":
+        # a weight exp(offset) of the rate, so that rows with other offsets are alike too
+        constant, m = float((y * offset - gammaln(y + 1)).sum()), none
+    elif family == "negbinomial":
+        constant, m, count = -float(gammaln(y + 1).sum()), y.astype(np.int64), none + 1
+    else:
+        values, n_thresholds = np.arange(1, int(y.max()) + 1), int(y.max()) - 1
+        rows = np.bincount(y.astype(np.int64), minlength=len(values) + 1)[1:]
+        y, offset, X, Z, codes = _at_thresholds(y, offset, X, Z, codes, n_thresholds)
+        m, count = np.ones(len(y), dtype=np.int64), np.zeros(len(y), dtype=np.int64)
+    weight = np.exp(offset) if family == "poisson" else np.zeros(len(y))
+    key = np.column_stack([codes, X, Z, 0 * offset if family == "poisson" else offset])
+    unique, into = np.unique(key, axis=0, return_inverse=True)
+    total = [np.bincount(into.reshape(-1), v, len(unique)) for v in (y, m, count, weight)]
+    groups, p = unique[:, 0].astype(np.int64), X.shape[1]
+    offset = np.log(total[3]) if family == "poisson" else unique[:, -1]
+    if family == "poisson":
+        constant -= float((total[0] * offset).sum())
+    return CountedRows(
+        family=family,
+        y=total[0],
+        trials=total[1].astype(np.int64),
+        count=total[2].astype(np.int64),
+        offset=offset,
+        X=np.ascontiguousarray(unique[:, 1 : 1 + p]),
+        Z=np.ascontiguousarray(unique[:, 1 + p : -1]),
+        start=np.searchsorted(groups, np.arange(n_groups + 1)),
+        n_thresholds=n_thresholds,
+        constant=constant,
+        histogram=(values, rows.astype(float)),
+    )
+
+
+def _at_thresholds(
+    y: np.ndarray,
+    offset: np.ndarray,
+    X: np.ndarray,
+    Z: np.ndarray,
+    codes: np.ndarray,
+    n_thresholds: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Each row once for every threshold beside its category (docs/method.md, eq. (52)).
+
+    It succeeded at the one below and failed at the one above.
+    """
+    below, above = np.flatnonzero(y > 1), np.flatnonzero(y <= n_thresholds)
+    at = np.concatenate([below, above])
+    threshold = np.concatenate([y[below] - 2, y[above] - 1]).astype(np.int64)
+    columns = -np.eye(n_thresholds)[threshold]
+    success = np.repeat([1.0, 0.0], [len(below), len(above)])
+    return success, offset[at], np.hstack([X[at], columns]), Z[at], codes[at]

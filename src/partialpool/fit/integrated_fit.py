@@ -1,0 +1,196 @@
+"""The certified fit of families with a link: draws of all parameters, and of the group effects.
+
+Importance sampling from the mode, or with adapted kernels where that wastes too much, or else NUTS
+on the same density; what is drawn is judged by the certificate of the integral in it
+(docs/method.md, eq. (58) to (60)).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from partialpool.fit import importance
+from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.integrated import (
+    IntegratedPosterior,
+    Prepared,
+    Values,
+    certified_at,
+    integrated_posterior,
+    prepared,
+    start,
+)
+from partialpool.fit.modes import folded
+from partialpool.fit.regression import Regression
+
+#: Effective share from which on the sample from the mode is taken as it is.
+GOOD_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class IntegratedSample:
+    """Weighted draws of everything but the group effects, and how far they can be trusted.
+
+    Attributes
+    ----------
+    posterior : IntegratedPosterior
+    sample : importance.Sample
+    at : (S,) int array
+        Draws of the sample that are kept.
+    error : float
+        Of the log likelihood, by the certificate.
+    """
+
+    posterior: IntegratedPosterior
+    sample: importance.Sample
+    at: np.ndarray
+    error: float
+
+    @property
+    def certified(self) -> bool:
+        """Whether the integral is as good as exact at the draws."""
+        return self.error <= LIMIT
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a fit says of them."""
+        return {
+            "integral_error_max": self.error,
+            "nodes_max": int(self.posterior.integral.nodes.max()),
+            "nodes_mean": float(self.posterior.integral.nodes.mean()),
+        }
+
+
+def explore(
+    regression: Regression, total: int, rng: np.random.Generator, *, scattered: bool = False
+) -> IntegratedSample:
+    """A weighted sample of everything but the group effects, and its certificate.
+
+    Parameters
+    ----------
+    regression : Regression
+    total : int
+        Number of draws that are wanted.
+    rng : numpy.random.Generator
+    scattered : bool
+        Whether the mode is looked for from a random place, as a second fit does that shall see what
+        the first one may have missed.
+    """
+    posterior, mode, root = _from_elsewhere(regression, rng) if scattered else regression.integrated
+    options: dict[str, Any] = {"effective": total, "mirrors": posterior.mirrors}
+    sample = importance.refine(posterior, mode, root, rng, **options)
+    if not sample.trusted or sample.effective < GOOD_SHARE * len(sample.u):
+        sample = importance.sample(posterior, mode[None], rng, **options)
+    at = importance.resample(sample, rng)
+    errors = posterior.certificate(sample.u[certified_at(sample.log_weights, at)])
+    return IntegratedSample(posterior, sample, at, float(errors.max()))
+
+
+def _from_elsewhere(regression: Regression, rng: np.random.Generator) -> Prepared:
+    target = integrated_posterior(
+        regression.family, regression.design, regression.priors, regression.thresholds
+    )
+    first, (_, _, root) = start(target), regression.integrated
+    return prepared(target, first + 2 * root @ rng.standard_normal(len(first)))
+
+
+def drawn(
+    regression: Regression, posterior: IntegratedPosterior, u: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every parameter but the group effects by name, at coordinates (S, d)."""
+    design = regression.design
+    values = posterior.values(u)
+    names = [*design.x_names, *regression.thresholds]
+    found = dict(zip(names, values.coefficients.T, strict=True))
+    found |= dict(zip(design.sd_names, values.sds.T, strict=False))
+    _, correlations = posterior.scales.parameters(u[:, : posterior.scales.dimension])
+    for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
+        found[name] = correlations[:, i, j]
+    if "shape" in regression.priors:
+        found["shape"] = values.shape
+    return found
+
+
+def as_values(regression: Regression, values: Mapping[str, np.ndarray], L: np.ndarray) -> Values:
+    """Draws (S,) by name, and roots L (S, q, q) of the effects' covariance, side by side."""
+    design = regression.design
+    names = [*design.x_names, *regression.thresholds]
+    columns = [values[name] for name in names]
+    coefficients = np.stack(columns, -1) if columns else np.empty((len(L), 0))
+    sds = np.stack([values[name] for name in design.sd_names], -1) if design.sd_names else L[:, 0]
+    L = L if design.sd_names else np.ones((len(L), 1, 1))
+    return Values(values.get("shape", np.ones(len(L))), sds, L, coefficients)
+
+
+def log_likelihood(regression: Regression, values: Values) -> np.ndarray:
+    """Log likelihood (S, J) of the rows of each group, its effects integrated out.
+
+    With what all rows have in common shared out evenly (docs/method.md, eq. (54)).
+    """
+    integral = regression.integrated.posterior.integral
+    place = values.coefficients, values.L, values.shape
+    constants = integral.rows.constants(values.shape, values.coefficients)
+    return integral.log_integrals(*place) + constants[:, None] / integral.rows.n_groups
+
+
+def effect_draws(
+    regression: Regression, values: Values, seed: int, some: np.ndarray | None = None
+) -> np.ndarray:
+    """One exact draw of the group effects for each draw of the rest: (q, S, J), or of some groups.
+
+    Which a group gets does not hang on the others (docs/method.md, eq. (61)).
+    """
+    integral = regression.integrated.posterior.integral
+    return integral.draw(values.coefficients, values.L, values.shape, seed, some)
+
+
+def effect_moments(regression: Regression, values: Values) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means (J, q) and standard deviations (J, q) of the group effects.
+
+    From the integrals given each draw (Rao & Blackwell), so without noise of their own.
+    """
+    integral = regression.integrated.posterior.integral
+    mean, square = np.zeros(integral.near.shape), np.zeros(integral.near.shape)
+    for _, one, two in integral.moments(values.coefficients, values.L, values.shape):
+        mean += one.sum(0)
+        square += np.diagonal(two, axis1=2, axis2=3).sum(0)
+    mean, square = mean / len(values.L), square / len(values.L)
+    return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+
+def nuts(
+    target: Prepared, *, draws: int, tune: int, chains: int, seed: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """NUTS by nutpie on the density itself: coordinates (chains, draws, d), and statistics."""
+    import nutpie
+    from nutpie.compiled_pyfunc import from_pyfunc
+
+    posterior, mode, root = target
+    d = len(mode)
+
+    def density(v: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = posterior.gradient((mode + root @ v)[None])
+        return float(value[0]), root.T @ slope[0]
+
+    compiled = from_pyfunc(
+        d,
+        lambda: density,
+        lambda *_: lambda v: {"v": v},
+        [np.dtype(float)],
+        [(d,)],
+        ["v"],
+        make_initial_point_fn=lambda seed: np.random.default_rng(seed).normal(size=d),
+    )
+    tree = nutpie.sample(
+        compiled, draws=draws, tune=tune, chains=chains, seed=seed, cores=1, progress_bar=False
+    )
+    v = tree["posterior"]["v"].to_numpy()
+    u = folded((mode + v @ root.T).reshape(-1, d), posterior.mirrors)
+    stats = {
+        str(name): value.to_numpy()
+        for name, value in tree["sample_stats"].to_dataset().items()
+        if value.dims == ("chain", "draw") and value.dtype.kind in "fiub"
+    }
+    return u.reshape(chains, draws, d), stats

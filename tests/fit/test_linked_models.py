@@ -1,0 +1,91 @@
+"""Families with a link in PyMC: densities against SciPy's, and a posterior against quadrature."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pytensor.compile.mode import Mode
+from scipy import stats
+from scipy.special import expit
+
+import partialpool as pp
+from partialpool.fit import pymc_models
+
+RNG = np.random.default_rng(4)
+N = 24
+COUNTS = RNG.poisson(3, N)
+TABLE = pd.DataFrame(
+    {
+        "g": np.repeat([*"abcd"], 6),
+        "x": RNG.normal(size=N),
+        "log_e": RNG.normal(size=N),
+        "y": COUNTS,
+        "n": COUNTS + RNG.integers(1, 5, N),
+        "hit": (COUNTS > 2).astype(int),
+        "answer": np.clip(COUNTS, 1, 4),
+    }
+)
+CUTS = np.array([-1.0, 0.3, 1.5])
+
+
+def ordered(y, line):
+    edges = np.concatenate([[-np.inf], CUTS, [np.inf]])
+    return np.log(expit(edges[y] - line) - expit(edges[y - 1] - line))
+
+
+DENSITIES = {
+    "hit": ("binomial", lambda t, line: stats.bernoulli.logpmf(t.hit, expit(line))),
+    "y | trials(n)": ("binomial", lambda t, line: stats.binom.logpmf(t.y, t.n, expit(line))),
+    "y": ("poisson", lambda t, line: stats.poisson.logpmf(t.y, np.exp(line))),
+    "1 * y": ("negbinomial", lambda t, line: stats.nbinom.logpmf(t.y, 3, 3 / (3 + np.exp(line)))),
+    "answer": ("cumulative", lambda t, line: ordered(t.answer.to_numpy(), line)),
+}
+
+
+@pytest.mark.parametrize("response", DENSITIES)
+def test_rows_have_the_density_of_their_family(response):
+    family, density = DENSITIES[response]
+    formula = f"{response} ~ x + (x | g) + offset(log_e)"
+    model = pp.Model(formula, TABLE, family=family)
+    built = pymc_models.build(model, "noncentered")
+    observed = built.observed_RVs[0]
+    z = RNG.normal(size=(2, 4))
+    values = {"x": 0.4, "Intercept": -0.2, "shape": 3.0, pymc_models.THRESHOLDS: CUTS}
+    values |= {"1|g_offset": z[0], "x|g_offset": z[1], "1|g_sigma": 0.7, "x|g_sigma": 0.3}
+    values |= {"cor(1,x|g)_partial": 0.7}
+    given = {
+        built.rvs_to_values[rv]: built.rvs_to_transforms[rv]
+        .forward(np.asarray(values[rv.name]), *rv.owner.inputs)
+        .eval(mode=Mode(linker="py"))
+        if built.rvs_to_transforms[rv]
+        else np.asarray(values[rv.name])
+        for rv in built.free_RVs
+    }
+    logp = built.compile_logp(observed, sum=False, mode=Mode(linker="py", optimizer=None))
+    got = logp({variable.name: value for variable, value in given.items()})[0]
+    cor = 2 * 0.7 - 1
+    effects = 0.7 * z[0], 0.3 * (cor * z[0] + np.sqrt(1 - cor**2) * z[1])
+    code = model.design.only.codes
+    line = 0.4 * TABLE.x + TABLE.log_e + effects[0][code] + effects[1][code] * TABLE.x
+    line = (line if family == "cumulative" else line - 0.2).to_numpy()
+    np.testing.assert_allclose(got, density(TABLE, line), rtol=1e-10)
+
+
+def test_without_groups_a_posterior_is_that_of_quadrature():
+    priors = {"Intercept": "Normal(0, 2)", "x": "Normal(0, 1)"}
+    model = pp.Model("y | trials(n) ~ x", TABLE, priors, family="binomial")
+    fit = model.fit(draws=500, tune=300, seed=1)
+    assert fit.attrs["method"] == "nutpie"
+    assert "not certified" in fit.attrs["route"]
+    a, b = np.meshgrid(np.linspace(-2, 4, 201), np.linspace(-3, 3, 201), indexing="ij")
+    line = a[..., None] + b[..., None] * TABLE.x.to_numpy()
+    log = stats.binom.logpmf(TABLE.y, TABLE.n, expit(line)).sum(-1)
+    log += stats.norm.logpdf(a, 0, 2) + stats.norm.logpdf(b, 0, 1)
+    weight = np.exp(log - log.max())
+    weight /= weight.sum()
+    found = fit.summary()
+    for name, value in (("Intercept", a), ("x", b)):
+        mean = (weight * value).sum()
+        sd = np.sqrt((weight * (value - mean) ** 2).sum())
+        error = sd / np.sqrt(found.loc[name, "ess_bulk"])
+        assert abs(found.loc[name, "mean"] - mean) < 4 * error
+        assert abs(found.loc[name, "sd"] / sd - 1) < 0.15
