@@ -40,8 +40,9 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
     middle = float(ours[0])
     figure, axes = plt.subplots(figsize=(8, 3.0))
     counts = LINKS[model.family] == "log"
-    ends = (0, 1) if model.design.trials is not None else (drawn.min(), drawn.max())
-    bins = np.linspace(*ends, 26)
+    shares = model.design.trials is not None
+    low_end, high_end = (0.0, 1.0) if shares else (float(drawn.min()), float(drawn.max()))
+    bins = np.linspace(low_end, high_end, 26)
     if counts:  # from less than one to more than anybody believes
         axes.set_xscale("log")
         bins = np.geomspace(1 / len(rows), max(drawn.max(), 2.0), 26)

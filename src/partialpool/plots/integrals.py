@@ -1,6 +1,7 @@
 """Picture of posteriors that differ in the integral over group effects alone."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 
@@ -52,7 +53,7 @@ def marginals(
         plt.Line2D([], [], color=theme.PARTIAL, lw=3, label="another integral, or sampled"),
     ]
     if quoted:
-        style = {"color": theme.INK, "marker": "x", "ls": ""}
+        style: dict[str, Any] = {"color": theme.INK, "marker": "x", "ls": ""}
         marks.append(plt.Line2D([], [], label="quoted estimate", **style))
     theme.legend(figure, marks)
     says = (
