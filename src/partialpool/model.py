@@ -192,7 +192,10 @@ class Fit(Fitted):
         >>> len(fit.summary(groups=True))
         22
         """
-        return checks.summarize(self.dataset, None if groups else self.model.parameters)
+        if not groups:
+            return checks.summarize(self.dataset, self.model.parameters)
+        everyone = [np.arange(grouping.n_levels) for grouping in self.model.design.groupings]
+        return checks.summarize(self.with_effects_of(everyone)["posterior"].to_dataset())
 
     def effects(self, factor: str | None = None, levels: Sequence[Any] | None = None) -> xr.Dataset:
         """Draws of the effects of a factor's groups, made now where the fit left them out.

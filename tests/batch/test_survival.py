@@ -10,12 +10,12 @@ import nbformat
 import psutil
 import pytest
 
-from conftest import leftovers, marks
+from conftest import PATIENCE, leftovers, marks
 from partialpool.batch import batch, execute, study_file, summary_file, surroundings
 from partialpool.report import index
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -77,7 +77,7 @@ def test_interrupted_then_killed_then_two_at_once(project):
     [(done, before)] = marks(project).items()
     assert "gate-none" in done
     os.kill(interrupted.pid, signal.SIGINT)
-    output, _ = interrupted.communicate(timeout=60)
+    output, _ = interrupted.communicate(timeout=PATIENCE)
     assert interrupted.returncode == 130
     assert "What finished is kept" in output
     assert processes(project) == []
@@ -100,9 +100,9 @@ def test_interrupted_then_killed_then_two_at_once(project):
     second = project.start("report")
     assert f"(process {first.pid})" in second.stdout.readline()
     gate.touch()
-    assert "1 run to do" in first.communicate(timeout=60)[0]
+    assert "1 run to do" in first.communicate(timeout=PATIENCE)[0]
     assert first.returncode == 0
-    output, _ = second.communicate(timeout=60)
+    output, _ = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0
     assert "2 runs up to date, nothing to do." in output
     assert marks(project)[done] == before
@@ -119,7 +119,7 @@ def test_a_termination_is_as_clean_as_an_interruption(project, command):
     wait_for(lambda: any(run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb")))
     wait_for(lambda: any("ipykernel" in p for p in processes(project)))
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     wait_for(lambda: not processes(project))
     assert leftovers(project) == []

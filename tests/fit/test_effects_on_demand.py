@@ -9,6 +9,7 @@ import pytest
 import partialpool as pp
 from partialpool.design.priors import Prior
 from partialpool.fit import exact_fit, fitting, importance, mixed_equations
+from partialpool.posterior import checks
 
 PRIORS = {"coefficients": "Normal(0, 10)", "sd": "HalfNormal(1)", "sigma": "HalfNormal(1)"}
 
@@ -77,6 +78,8 @@ def test_theta_is_found_again_from_its_parameters(model):
 
 def test_no_pooling_of_a_dense_factor_is_that_of_a_fixed_width(model):
     """Through a surrogate instead of one dense system for every point; 50 means agree."""
+    # without c, whose few levels make all means of b uncertain together
+    model = pp.Model("y ~ x + (x | a) + (1 | b)", model.table, PRIORS)
     grouping = model.design.groupings[1]
     tight = model.unpooled(grouping)
     (name,) = grouping.sd_names
@@ -147,4 +150,26 @@ def test_effects_at_rows_of_nested_factors():
     expected = mixed_equations.group_part(design, values["sigma"], roots, beta, rows)
     mean, variance = effects.at_rows(Z, codes)
     np.testing.assert_allclose(mean, expected[0], atol=2e-3)
-    np.testing.assert_allclose(variance, expected[1], rtol=2e-3)
+    np.testing.assert_allclose(variance, expected[1], rtol=1e-2)
+
+
+def test_the_certificate_of_a_surrogate_is_part_of_the_verdict(bare):
+    found = {check["name"]: check for check in checks.verdict(bare.posterior).checks}
+    for name, attr in (
+        ("Surrogate", "surrogate_error"),
+        ("Surrogate's edge", "surrogate_edge_share"),
+    ):
+        assert found[name]["value"] == bare.attrs[attr]
+        assert found[name]["passed"]
+    assert "fresh draws" in checks.how_fitted(bare)
+    bad = bare.posterior.copy()
+    bad.attrs = bare.attrs | {"surrogate_error": 0.1}
+    assert checks.verdict(bad).status == "failed"
+
+
+def test_a_summary_of_groups_has_those_that_were_left_out(bare):
+    table = bare.summary(groups=True)
+    assert len(table) == len(bare.model.parameters) + 60 * 2 + 50 + 5
+    mean, sd = bare.posterior["group_effects"]["1|b"].to_numpy()
+    rows = table.filter(like="1|b[", axis=0)
+    assert np.abs((rows["mean"] - mean) / sd).max() < 4.5 / np.sqrt(2000)

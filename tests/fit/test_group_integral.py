@@ -201,3 +201,24 @@ def test_effects_are_drawn_from_their_density(family):
     # a group's draws do not hang on which others are drawn, nor on how many draws are asked for
     some = integral.draw(*(np.repeat(part, 9, axis=0) for part in at), seed=5, some=np.array([3]))
     assert some[0, :, 0] == pytest.approx(b[:9, 3])
+
+
+def test_two_effects_are_drawn_from_their_density():
+    made, beta, thresholds, L, shape = problem("binomial", 2, 7, size=1.5)
+    integral, at = integral_of("binomial", made, beta, thresholds, L, shape)
+    n = 6000
+    b = integral.draw(*(np.repeat(part, n, axis=0) for part in at), seed=2)
+    ((_, mean, square),) = integral.moments(*at)
+    w = np.linspace(-9, 9, 361)
+    grid = np.stack(np.meshgrid(w, w, indexing="ij"), -1).reshape(-1, 2)
+    for j in range(4):
+        sd = np.sqrt(np.diag(square[0, j]) - mean[0, j] ** 2)
+        assert (b[:, :, j].mean(1) - mean[0, j]) / sd * np.sqrt(n) == pytest.approx(0, abs=4)
+        product = (b[0, :, j] * b[1, :, j]).mean()
+        assert product == pytest.approx(square[0, j, 0, 1], abs=0.1 * sd.prod())
+        mine = made["codes"] == j
+        eta = (made["X"] @ beta + made["offset"])[mine] + grid @ L.T @ made["Z"][mine].T
+        each = log_density("binomial", made, eta, mine, None, None).sum(1) - (grid**2).sum(1) / 2
+        first = np.exp(each - each.max()).reshape(361, 361).sum(1)  # of the first effect
+        middle = (np.cumsum(first) - first / 2) / first.sum()
+        assert stats.kstest(np.interp(b[0, :, j], L[0, 0] * w, middle), "uniform").pvalue > 1e-3

@@ -241,6 +241,10 @@ def test_levels_are_called_by_their_labels():
     model = pp.Model("y ~ floor + (1 | g)", table, labels=labels)
     fit = model.fit(draws=25, seed=1)
     assert "first floor instead of basement" in fit.avg_comparisons().sentence
+    assert fit.avg_comparisons().sentence.startswith("y changes by")
+    model.labels["y"] = "dust"
+    assert fit.avg_comparisons().sentence.startswith("Dust changes by")
+    assert fit.avg_predictions().sentence.startswith("Dust is")
     assert " for basement; " in fit.avg_predictions(variables="floor").sentence
     by = conditional.conditional_effects(fit)
     assert [tick.get_text() for tick in by.figure.axes[0].get_xticklabels()] == [

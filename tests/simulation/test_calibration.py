@@ -47,6 +47,28 @@ def test_the_exact_fit_is_calibrated(kind):
     assert not missed(many(PLANS[kind], seed=1))
 
 
+def test_a_rank_is_one_of_as_many_as_draws_and_one_more():
+    """Among S draws a truth has S + 1 places, 0 to S: docs/method.md, eq. (35)."""
+
+    def fit(below):
+        def made(model, rng, draws):
+            values = {name: np.full(draws, -1e9 if below else 1e9) for name in model.parameters}
+            effects = np.full((1, draws, len(model.design.levels)), -1e9 if below else 1e9)
+            return values, effects, True
+
+        return made
+
+    plan = replace(PLANS["origin"], draws=9)
+    last, first = (
+        many_fits.run_batch(plan, 1, 0, 20, fit(below))["rank"].to_numpy()
+        for below in (True, False)
+    )
+    assert ((last > 0.9) & (last < 1)).all()
+    assert ((first > 0) & (first < 0.1)).all()
+    # uniform within the place
+    assert stats.kstest(first * 10, "uniform").pvalue > 0.001
+
+
 def test_a_wrong_prior_scale_is_found_out():
     """Group effects fitted as if the scale of their prior were half of what it is."""
 

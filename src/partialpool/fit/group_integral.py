@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from partialpool.fit import group_draws, group_kernels
 from partialpool.fit.counted_rows import CountedRows
-from partialpool.fit.group_draws import draw_one as compiled_draw
 from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES
-from partialpool.fit.group_kernels import integrals as compiled
 from partialpool.fit.kernels import threads
 
 #: Nodes that are tried along each axis of a group's lattice.
@@ -22,9 +21,9 @@ AIM, LIMIT = 1e-6, 1e-4
 #: Numbers in an array of values by rows or groups that is made at a time.
 AT_A_TIME = 1_000_000
 
-#: Their type in numba knows no arguments.
-integrals: Any = compiled
-draw_one: Any = compiled_draw
+#: Their types in numba know no arguments.
+integrals: Any = group_kernels.integrals
+draw_effects: Any = group_draws.draw_effects
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +123,7 @@ class GroupIntegral:
         some = self._all if some is None else some
         out = np.empty((L.shape[1], len(L), len(some)))
         for part, data in self._parts(coefficients, L, shape, self.nodes):
-            out[0, part] = draw_one(*data[:12], some, np.uint64(seed), part.start)
+            out[:, part] = draw_effects(*data, some, np.uint64(seed), part.start)
         return out
 
     def adapted(

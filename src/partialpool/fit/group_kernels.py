@@ -159,7 +159,7 @@ def place(number, middle, q, centre, axes, eta, y, G, at, along, delta):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def _residuals(poisson, common, eta, y, m, delta, chance, t, power, residual, tilted):
+def residuals(poisson, common, eta, y, m, delta, chance, t, power, residual, tilted):
     """Add expected residuals over a line's nodes, and those times the nodes' places k = -r .. r."""
     K = len(chance)
     r = K // 2
@@ -292,7 +292,7 @@ def integrals(
                         continue
                     left[:n] = 0.0
                     leaning[:n] = 0.0
-                    _residuals(
+                    residuals(
                         poisson, common, at[:n], y[a:b], m, delta[:n], weight, work[2], work[4],
                         left, leaning,
                     )  # fmt: skip

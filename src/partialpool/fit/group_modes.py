@@ -18,70 +18,84 @@ def spacing(K):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def peak(poisson, common, eta, exp_eta, m, g, linear, quad, x):
+    """Mode and curvature of ``linear x - quad x² / 2`` and what rows (n,) with ``eta + g x`` lack.
+
+    Newton's method from x; where the curvature may change on the way the step is log(1 + b) / b of
+    it, with b the largest change of a linear predictor: no step is too long (Sun & Tran-Dinh 2019).
+    """
+    n = len(g)
+    curvature = quad
+    for _ in range(MAX_STEPS):
+        slope, curvature, largest = linear - quad * x, quad, 0.0
+        factor = np.exp(g[0] * x) if common and n else 1.0
+        for i in range(n):
+            t = exp_eta[i] * factor if common else np.exp(eta[i] + g[i] * x)
+            if poisson:
+                mean = bend = min(t, 1e100)
+            else:
+                p = 1 / (1 + t)
+                mean = m[i] * (1 - p)
+                bend = mean * p
+            slope -= g[i] * mean
+            curvature += g[i] * g[i] * bend
+            largest = max(largest, abs(g[i]))
+        step = slope / curvature
+        change = largest * abs(step)
+        x += step * (np.log1p(change) / change if change > 0.5 else 1.0)
+        if not slope * step > CLOSE:
+            break
+    return x, curvature
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 def mode(poisson, common, eta, exp_eta, y, m, G, w, C):
     """Move w (q,) to the mode; C becomes a lower triangular root of the inverse curvature.
 
-    Newton's method; where the curvature may change on the way the step is log(1 + b) / b of it,
-    with b the largest change of a linear predictor: no step is too long (Sun & Tran-Dinh 2019).
+    By `peak`, or its steps in two dimensions.
     """
     n, q = G.shape
+    if q == 1:
+        linear = 0.0
+        for i in range(n):
+            linear += y[i] * G[i, 0]
+        w[0], curvature = peak(
+            poisson, common, eta, exp_eta, m, G[:, 0], linear, 1.0, w[0]
+        )  # fmt: skip
+        C[0, 0] = 1 / np.sqrt(curvature)
+        return
+    h00, h01, h11 = 1.0, 0.0, 1.0
     for _ in range(MAX_STEPS):
-        s0, h00 = -w[0], 1.0
-        s1, h11, h01 = 0.0, 1.0, 0.0
-        largest = 0.0
-        if q == 1:
-            factor = np.exp(G[0, 0] * w[0]) if common and n else 1.0
-            for i in range(n):
-                g = G[i, 0]
-                t = exp_eta[i] * factor if common else np.exp(eta[i] + g * w[0])
-                if poisson:
-                    mean = bend = min(t, 1e100)
-                else:
-                    p = 1 / (1 + t)
-                    mean = m[i] * (1 - p)
-                    bend = mean * p
-                s0 += g * (y[i] - mean)
-                h00 += g * g * bend
-                largest = max(largest, abs(g))
-            d0, d1 = s0 / h00, 0.0
-        else:
-            s1 = -w[1]
-            for i in range(n):
-                a, b = G[i, 0], G[i, 1]
-                t = np.exp(eta[i] + a * w[0] + b * w[1])
-                if poisson:
-                    mean = bend = min(t, 1e100)
-                else:
-                    p = 1 / (1 + t)
-                    mean = m[i] * (1 - p)
-                    bend = mean * p
-                s0 += a * (y[i] - mean)
-                s1 += b * (y[i] - mean)
-                h00 += a * a * bend
-                h01 += a * b * bend
-                h11 += b * b * bend
-            det = h00 * h11 - h01 * h01
-            d0, d1 = (h11 * s0 - h01 * s1) / det, (h00 * s1 - h01 * s0) / det
-        if q == 1:
-            change = largest * abs(d0)
-        else:
-            change = 0.0
-            for i in range(n):
-                change = max(change, abs(G[i, 0] * d0 + G[i, 1] * d1))
-        decrement = s0 * d0 + s1 * d1
+        s0, s1, h00, h01, h11 = -w[0], -w[1], 1.0, 0.0, 1.0
+        for i in range(n):
+            a, b = G[i, 0], G[i, 1]
+            t = np.exp(eta[i] + a * w[0] + b * w[1])
+            if poisson:
+                mean = bend = min(t, 1e100)
+            else:
+                p = 1 / (1 + t)
+                mean = m[i] * (1 - p)
+                bend = mean * p
+            s0 += a * (y[i] - mean)
+            s1 += b * (y[i] - mean)
+            h00 += a * a * bend
+            h01 += a * b * bend
+            h11 += b * b * bend
+        det = h00 * h11 - h01 * h01
+        d0, d1 = (h11 * s0 - h01 * s1) / det, (h00 * s1 - h01 * s0) / det
+        change = 0.0
+        for i in range(n):
+            change = max(change, abs(G[i, 0] * d0 + G[i, 1] * d1))
         shorter = np.log1p(change) / change if change > 0.5 else 1.0
         w[0] += shorter * d0
-        if q == 2:
-            w[1] += shorter * d1
-        if not decrement > CLOSE:
+        w[1] += shorter * d1
+        if not s0 * d0 + s1 * d1 > CLOSE:
             break
-    C[0, 0] = 1 / np.sqrt(h00)
-    if q == 2:
-        det = h00 * h11 - h01 * h01
-        C[0, 0] = np.sqrt(h11 / det)
-        C[1, 0] = -h01 / det / C[0, 0]
-        C[0, 1] = 0.0
-        C[1, 1] = 1 / np.sqrt(h11)
+    det = h00 * h11 - h01 * h01
+    C[0, 0] = np.sqrt(h11 / det)
+    C[1, 0] = -h01 / det / C[0, 0]
+    C[0, 1] = 0.0
+    C[1, 1] = 1 / np.sqrt(h11)
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -31,7 +31,7 @@ from partialpool.fit.reduction import Factor, eliminate, noise_weights
 #: logarithms, where more would let groups of one kind of answer run away.
 ALONE, ALONE_LINKED = 1e4, 10.0
 #: Varying coefficients that are integrated out of a family with a link.
-MOST_INTEGRATED = 1
+MOST_INTEGRATED = 2
 #: How far that width may vary, relative to itself, where it may not be fixed.
 TIGHT = 0.01
 

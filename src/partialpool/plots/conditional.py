@@ -99,8 +99,8 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
             axes.errorbar(
                 at, middle, errors, color=theme.PARTIAL, fmt=marker, ms=5, label=called, zorder=3
             )
-            called = [level_in_words(model, column, value) for value in values]
-            way = ", ".join(f"{m:.3g} ({v})" for m, v in zip(middle, called, strict=True))
+            levels = [level_in_words(model, column, value) for value in values]
+            way = ", ".join(f"{m:.3g} ({v})" for m, v in zip(middle, levels, strict=True))
         for_level = f" for {model.label(partner)} {called}" if partner else ""
         says.append(f"{way}{for_level}")
     if not numeric:

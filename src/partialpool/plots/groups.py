@@ -95,8 +95,11 @@ def data(model: Regression) -> Finding:
     found = theme.finding("data", figure, what, says)
     if len(groupings) < 2:
         return found
-    formats = {"median": ("median rows of a group", "{:g}")}
-    return replace(found, table=_sizes(model), columns=formats)
+    table = _sizes(model)
+    formats = {name: (name, "{:,}") for name in table} | {
+        "median": ("median rows of a group", "{:,g}")
+    }
+    return replace(found, table=table, columns=formats)
 
 
 def _crowded(model: Regression) -> bool:
@@ -255,7 +258,9 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         averaged |= {g.name for g in design.groupings} - {*alike}
         # many rows at the same place are one dot
         dots = np.unique(np.column_stack([table.loc[mine, name], y[mine]]), axis=0)
-        panel.scatter(*dots.T, s=9, color=theme.DATA, linewidths=0, rasterized=len(dots) > 2000)
+        panel.scatter(
+            dots[:, 0], dots[:, 1], s=9, color=theme.DATA, linewidths=0, rasterized=len(dots) > 2000
+        )
         drawn = _mean(fitted, new, alike)
         lines = {"complete": _mean(fitted.ways["complete"], new, alike).mean(0)}
         if known[j]:

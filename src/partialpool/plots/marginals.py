@@ -207,8 +207,8 @@ def against_exact(
         f"Over {len(comparison)} parameters and group effects the posterior means differ from the "
         f"{'certified' if fitted.model.linked else 'exact'} ones by at most {means.max():.1f} "
         f"Monte Carlo errors ({means.idxmax()}), where chance alone gives about "
-        f"{_expected_extreme(len(means)):.1f}. The farthest marginal is that of **{far}**, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations "
-        "away."
+        f"{_expected_extreme(len(means)):.1f}. The farthest marginal is that of **{far}**, "
+        f"{shown.loc[far, 'wasserstein']:.3f} posterior standard deviations away."
     )
     what = f"Densities of {', '.join(names)}: this fit over the exact posterior."
     found = theme.finding("against_exact", figure, what, says)

@@ -25,8 +25,8 @@ from partialpool.posterior.varying import (
 
 #: Most groups that get a row of their own in a forest.
 MAX_ROWS = 70
-#: More groups than this are no vector graphics.
-MANY = 300
+#: Most groups that get a dot.
+MANY = 400
 
 
 def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
@@ -60,7 +60,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     alike: dict[str, np.ndarray] = {}
     figure, panels = theme.panels(len(partial), len(partial), (4.6, 3.6))
     sentences, called = [], groups_of(fitted.model, grouping)
-    many = {"rasterized": grouping.n_levels > MANY}
+    few = False
     for k, (panel, ours, own) in enumerate(zip(panels, partial, separate, strict=True)):
         values, y, x, less = ours.total, ours.middle, own.middle, ""
         if ours.explained:
@@ -77,11 +77,13 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         if known.sum() < 2:
             sentences.append(f"no two groups know their **{ours.name}** on their own")
             continue
-        pale = {"color": theme.PARTIAL, "alpha": 0.3} | many
-        panel.vlines(x[known], low[known], high[known], **pale)
-        sizes = 12 + 60 * grouping.counts[known] / grouping.counts.max()
-        style: dict[str, Any] = {"color": theme.PARTIAL, "alpha": 0.85, "linewidths": 0} | many
-        panel.scatter(x[known], y[known], s=sizes, label="a group, sized by its rows", **style)
+        some = np.flatnonzero(known)
+        some = np.sort(spread(some[np.argsort(x[some], kind="stable")], MANY))
+        few = few or len(some) < known.sum()
+        panel.vlines(x[some], low[some], high[some], color=theme.PARTIAL, alpha=0.3)
+        sizes = 12 + 60 * grouping.counts[some] / grouping.counts.max()
+        style: dict[str, Any] = {"color": theme.PARTIAL, "alpha": 0.85, "linewidths": 0}
+        panel.scatter(x[some], y[some], s=sizes, label="a group, sized by its rows", **style)
         ends = np.array([x[known].min(), x[known].max()])
         panel.plot(ends, ends, color=theme.NONE, lw=1.4, label="no pooling")
         before, after = np.std(x[known]), np.std(y[known])
@@ -91,6 +93,8 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         )
     theme.legend(figure)
     says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of the groups' means)."
+    if few:
+        says += f" Of {grouping.n_levels:,} groups {MANY} are shown, evenly spread."
     says = f"{says} {too_uncertain(grouping, alike)}".strip()
     what = "Partially pooled against unpooled group coefficients."
     return theme.finding(of_factor("shrinkage", fitted.model.design, grouping), figure, what, says)

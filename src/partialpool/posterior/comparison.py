@@ -121,6 +121,7 @@ def lightest(fitted: Fitted) -> Finding:
     columns = dict.fromkeys([*parts, *design.predictors])
     table = fitted.model.table.iloc[order][list(columns)]
     table = table.assign(**{design.response: design.y[order], "weight": weight[order]})
+    table.index = order + 1  # rows are counted from one wherever they are named
     says = "The rows that count least; one on the line has weight 1."
     return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.3f}")})
 

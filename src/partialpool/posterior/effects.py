@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from partialpool.design.families import LINKS
+from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts, draws, marginal_effects, responses
@@ -208,10 +209,7 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         alone = _r2(y, draws.population_line(design, values, design.X[rows]))
         shares["R² by the population's part alone"] = alone
         says += f", what all groups share {np.mean(alone):.0%} alone"
-    between: dict[str, np.ndarray] = {}
-    for grouping in design.groupings:
-        L, Z = covariance_root(grouping, values), grouping.Z[rows]
-        between[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+    between = between_groups(design, values, rows)
     left = sum(between.values()) + ((y - line) ** 2).mean(1)
     share = {name: part / left for name, part in between.items()}
     if len(share) == 1:
@@ -233,6 +231,17 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
 
 
+def between_groups(
+    design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Variance (S,) between the groups of each factor: ``z' Sigma z``, mean over rows (n,)."""
+    found = {}
+    for grouping in design.groupings:
+        L, Z = covariance_root(grouping, values), grouping.Z[rows]
+        found[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+    return found
+
+
 def _linked_variance(
     model: Regression, values: Mapping[str, np.ndarray], rows: np.ndarray
 ) -> Finding:
@@ -251,10 +260,7 @@ def _linked_variance(
     whole = shares["R² by population and groups"].mean()
     says = f"The means of the rows are {whole:.0%} of the response's variance"
     if design.groupings and LINKS[model.family] == "logit":
-        parts = {}
-        for grouping in design.groupings:
-            L, Z = covariance_root(grouping, values), grouping.Z[rows]
-            parts[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+        parts = between_groups(design, values, rows)
         left = sum(parts.values()) + np.pi**2 / 3
         share = {name: part / left for name, part in parts.items()}
         shares |= {f"share of the latent variance by {n}": part for n, part in share.items()}

@@ -108,8 +108,8 @@ def _change(model: Regression, change: Change) -> str:
     sign = _sign(values)
     size = _figures(model, (sign or 1) * values)
     remark = "" if change.constant else ", on average over the rows"
-    if model.linked and model.design.groupings:
-        remark += " in a typical group"
+    if model.linked:
+        remark += _for_typical(model)
     if change.high is None:
         each = _each(model, change.column)
         amount, _, interval = size.partition(" (")
@@ -161,8 +161,7 @@ def _linked_average(fitted: Fitted) -> str:
     model = fitted.model
     values = responses.mean(model, fitted.population, _typical(fitted))
     what = response(model)
-    group = " in a typical group" if model.design.groupings else ""
-    says = f"{what[0].upper()}{what[1:]}{group} is {_figures(model, values)}"
+    says = f"{what[0].upper()}{what[1:]}{_for_typical(model)} is {_figures(model, values)}"
     return says + "".join(_linked_range(fitted, grouping) for grouping in model.design.groupings)
 
 
@@ -179,6 +178,15 @@ def _linked_range(fitted: Fitted, grouping: Grouping) -> str:
         f"; {groups} differ in level, with a standard deviation of {spread}: the middle 90 % from "
         f"{low} to {high}{_unit(model)}{place}"
     )
+
+
+def _for_typical(model: Regression) -> str:
+    """Of which groups an effect is told: of one whose own effects are zero."""
+    names = [model.words(grouping.name) for grouping in model.design.groupings]
+    if len(names) != 1:
+        return " for typical groups" if names else ""
+    word = names[0] if names[0] != model.design.groupings[0].name or len(names[0]) > 2 else "group"
+    return f" for a typical {word}"
 
 
 def _plain_figures(values: np.ndarray) -> str:
@@ -200,6 +208,8 @@ def _average(fitted: Fitted) -> str:
     name = model.words(design.response)
     average = name if name.startswith(("average ", "mean ")) else f"average {name}"
     says = f"The {average} is {_figures(model, values)}"
+    if len(design.groupings) > 1:
+        return says + _levels(fitted, [*design.groupings])
     for grouping in design.groupings:
         says += _range(fitted, grouping, values, _between(fitted, grouping), 1)
     return says
@@ -226,12 +236,18 @@ def _groups(fitted: Fitted, change: Change) -> str:
 
 def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
     """How the groups of several factors differ in level, those that differ most first."""
-    between = {grouping.name: _between(fitted, grouping) for grouping in groupings}
+    model, between = fitted.model, {g.name: _between(fitted, g) for g in groupings}
     _, probability = largest(between)
     order = sorted(groupings, key=lambda grouping: -between[grouping.name].mean())
-    words = [groups_in_words(fitted.model, grouping) for grouping in order]
-    sizes = [_figures(fitted.model, between[grouping.name]) for grouping in order]
+    words = [groups_in_words(model, grouping) for grouping in order]
+    sizes = [_figures(model, between[grouping.name]) for grouping in order]
     sizes = [size.replace(" (", ", ").removesuffix(")") for size in sizes]
+    everyone = len(groupings) == len(model.design.groupings)
+    if model.family == "gaussian" and model.se is None and everyone:
+        left = fitted.population["sigma"] ** 2 + sum(sd**2 for sd in between.values())
+        parts = [float((between[grouping.name] ** 2 / left).mean()) for grouping in order]
+        sizes = [f"{size}; {percent(part)}" for size, part in zip(sizes, parts, strict=True)]
+        sizes[0] += " of the variance that the population leaves"
     doubt = "" if probability > 0.95 else f" with probability {percent(probability)}"
     says = f"; in level {words[0]} differ most{doubt} (standard deviation {sizes[0]})"
     for word, size in zip(words[1:], sizes[1:], strict=True):

@@ -33,7 +33,7 @@ WORDS = {
 }
 EXACT = WORDS["exact"]
 #: Data that are simulated, by name -> their generator, and the source in words.
-SIMULATED = {
+SIMULATED: dict[str, tuple[Callable[..., pd.DataFrame], str]] = {
     "origin": (origin, "the origin's simulation"),
     "crossed": (crossed, "a simulation of two crossed factors"),
 }
