@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -171,7 +172,7 @@ class GroupIntegral:
 
     def _parts(
         self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray, nodes: np.ndarray
-    ) -> Iterator[tuple[slice, tuple]]:
+    ) -> Iterator[tuple[slice, tuple[Any, ...]]]:
         """The kernels' arguments, for some values of the parameters at a time."""
         rows = self.rows
         each = max(1, AT_A_TIME // max(len(rows.y), rows.n_groups * L.shape[1] ** 2))
