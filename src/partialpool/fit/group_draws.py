@@ -186,7 +186,7 @@ def marginal(
         delta[i] = g[i] * step
     slope = (linear - quad * middle) * step
     top, total = line(
-        poisson, False, place, first, trials, count, shape, delta, slope, quad * step * step,
+        poisson, place, first, trials, count, shape, delta, slope, quad * step * step,
         weight, scratch,
     )  # fmt: skip
     mean = 0.0
@@ -194,7 +194,7 @@ def marginal(
         weight[k] /= total
         mean += weight[k] * (k - K // 2)
     left[:] = 0.0
-    residuals(poisson, False, first, y, m, delta, weight, scratch[2], scratch[4], left[0], left[1])
+    residuals(poisson, first, y, m, delta, weight, scratch[2], scratch[4], left[0], left[1])
     rise = -C[0, 0] * (w[0] + C[0, 0] * x)
     rise -= C[1, 0] * (w[1] + C[1, 0] * x + C[1, 1] * (middle + step * mean))
     for i in range(n):

@@ -51,7 +51,7 @@ def _series(first, ratio, out):
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 def line(
-    poisson, common, eta, first, trials, count, shape, delta, slope, quad, weight, scratch
+    poisson, eta, first, trials, count, shape, delta, slope, quad, weight, scratch
 ):  # fmt: skip
     """Heights of the nodes of a line: weight (K,), times the exponential of what is returned.
 
@@ -69,20 +69,15 @@ def line(
         extra[:] = 1.0
     in_logs = abs(slope) * r > ROOM
     used = 0.0
-    if common and n:
-        _series(1.0, np.exp(delta[0]), power)
-    if poisson and common:
-        rate = 0.0
-        for i in range(n):
-            rate += first[i]
-        for k in range(K):
-            product[k] = rate * power[k]
-    for i in range(0 if poisson and common else n):
+    last = np.nan
+    for i in range(n):
         f = first[i]
+        if delta[i] != last:  # rows alike stand together
+            last = delta[i]
+            _series(1.0, np.exp(last), power)
         if poisson:
-            _series(f, np.exp(delta[i]), t)
             for k in range(K):
-                product[k] += t[k]
+                product[k] += f * power[k]
             continue
         reach = abs(delta[i]) * r
         m = trials[i] + shape * count[i]
@@ -103,7 +98,7 @@ def line(
                 if shape > 0:
                     weight[k] -= shape * np.log(extra[k])
                     extra[k] = 1.0
-        if common and shape == 0:
+        if shape == 0:
             if trials[i] == 1:
                 for k in range(K):
                     product[k] *= 1 + f * power[k]
@@ -113,13 +108,8 @@ def line(
                     more = 1 + f * power[k]
                     product[k] *= more * more
                 continue
-        if common:
-            for k in range(K):
-                t[k] = 1 + f * power[k]
-        else:
-            _series(f, np.exp(delta[i]), t)
-            for k in range(K):
-                t[k] += 1.0
+        for k in range(K):
+            t[k] = 1 + f * power[k]
         if count[i]:
             _times(extra, t, count[i], square)
         if trials[i]:
@@ -198,22 +188,21 @@ def place(number, middle, common, centre, axes, eta, exp_eta, y, G, at, first, a
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def residuals(poisson, common, first, y, m, delta, chance, t, power, residual, tilted):
+def residuals(poisson, first, y, m, delta, chance, t, power, residual, tilted):
     """Add expected residuals over a line's nodes, and those times the nodes' places k = -r .. r."""
     K = len(chance)
     r = K // 2
-    if common and len(first):
-        _series(1.0, np.exp(delta[0]), power)
     whole, leaning = 0.0, 0.0
     for k in range(K):
         whole += chance[k]
         leaning += chance[k] * (k - r)
+    last = np.nan
     for i in range(len(first)):
-        if common:
-            for k in range(K):
-                t[k] = first[i] * power[k]
-        else:
-            _series(first[i], np.exp(delta[i]), t)
+        if delta[i] != last:
+            last = delta[i]
+            _series(1.0, np.exp(last), power)
+        for k in range(K):
+            t[k] = first[i] * power[k]
         mean, tilt = 0.0, 0.0
         for k in range(K):
             if poisson:
@@ -303,7 +292,7 @@ def integrals(
                     )  # fmt: skip
                     if q > 1 or turn == 0:
                         high, mass = line(
-                            poisson, common, at[:n], first[:n], trials[a:b], count[a:b], shape[s],
+                            poisson, at[:n], first[:n], trials[a:b], count[a:b], shape[s],
                             delta[:n], slope, quad, weight, work,
                         )  # fmt: skip
                     if what == VALUES and lines == 1:
@@ -336,7 +325,7 @@ def integrals(
                     left[:n] = 0.0
                     leaning[:n] = 0.0
                     residuals(
-                        poisson, common, first[:n], y[a:b], m, delta[:n], weight, work[2], work[4],
+                        poisson, first[:n], y[a:b], m, delta[:n], weight, work[2], work[4],
                         left, leaning,
                     )  # fmt: skip
                     for i in range(n):
