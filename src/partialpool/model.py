@@ -1,11 +1,12 @@
 """The door: a model, and a fit of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from partialpool.data.tables import as_frame
 from partialpool.fit import fitting
@@ -17,6 +18,7 @@ from partialpool.posterior import (
     marginal_effects,
     overview,
     predictions,
+    varying,
 )
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.predictions import Unseen
@@ -190,7 +192,50 @@ class Fit(Fitted):
         >>> len(fit.summary(groups=True))
         22
         """
-        return checks.summarize(self.dataset, None if groups else self.model.parameters)
+        if not groups:
+            return checks.summarize(self.dataset, self.model.parameters)
+        everyone = [np.arange(grouping.n_levels) for grouping in self.model.design.groupings]
+        return checks.summarize(self.with_effects_of(everyone)["posterior"].to_dataset())
+
+    def effects(self, factor: str | None = None, levels: Sequence[Any] | None = None) -> xr.Dataset:
+        """Draws of the effects of a factor's groups, made now where the fit left them out.
+
+        Parameters
+        ----------
+        factor : str, optional
+            Whose groups; the only grouping factor need not be named.
+        levels : sequence, optional
+            Some of its groups; all when not given.
+
+        Returns
+        -------
+        xarray.Dataset
+            A variable for each effect over ``chain``, ``draw`` and the factor.
+
+        Raises
+        ------
+        ValueError
+            For a factor or a level that there is not.
+
+        Examples
+        --------
+        >>> import partialpool as pp
+        >>> model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
+        >>> drawn = model.fit(draws=250).effects(levels=[308, 309])
+        >>> dict(drawn["Days|Subject"].sizes)
+        {'chain': 4, 'draw': 250, 'Subject': 2}
+        """
+        design = self.model.design
+        grouping = varying.grouping_of(design, factor)
+        wanted = grouping.levels if levels is None else np.asarray(levels)
+        at = pd.Index(grouping.levels).get_indexer(wanted)
+        if (at < 0).any():
+            level = wanted[at < 0].tolist()[0]
+            raise ValueError(f"The level {level!r} of {grouping.name} was not in the data.")
+        nobody = np.arange(0)
+        of_factors = [at if one is grouping else nobody for one in design.groupings]
+        found = self.with_effects_of(of_factors)["posterior"].to_dataset()[grouping.effects]
+        return found.sel({grouping.dim: wanted})
 
     def predict(
         self,

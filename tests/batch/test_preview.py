@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import time
 import webbrowser
 
 import nbformat
 import pytest
 from test_survival import processes, wait_for
 
-from conftest import leftovers
+from conftest import PATIENCE, leftovers
 from partialpool.__main__ import main
 from partialpool.batch import batch, execute, preview, study_file
 from partialpool.batch.runs import read_summary
@@ -134,12 +133,12 @@ def test_the_command_follows_until_it_is_interrupted(project):
 
         return there
 
-    wait_for(says(" old 1 "), 200)
-    wait_for((project.root / "reports" / "index.html").is_file, 200)
+    wait_for(says(" old 1 "))
+    wait_for((project.root / "reports" / "index.html").is_file)
     project.study("s", "notebook: n\nsettings: {level: 2}\nseeds: [3, 4]")
-    wait_for(says(" old 2 "), 200)
+    wait_for(says(" old 2 "))
     os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert output.splitlines()[-1] == "Ended."
     assert "reports/s/seed-3/report.html is up to date" in output
@@ -148,14 +147,23 @@ def test_the_command_follows_until_it_is_interrupted(project):
 
 
 def test_interrupted_within_a_cell_it_leaves_nothing(project):
-    gate = project.root / "gate"
-    project.study("s", f"notebook: quick\nsettings: {{gate: '{gate}'}}")
+    begun, gate = project.root / "begun", project.root / "gate"
+    cells = [
+        nbformat.v4.new_code_cell("seed = 0\noutput = None", id="a"),
+        nbformat.v4.new_code_cell(
+            f"import time\nfrom pathlib import Path\n\nPath({str(begun)!r}).touch()\n"
+            f"while not Path({str(gate)!r}).exists():\n    time.sleep(0.05)",
+            id="b",
+        ),
+    ]
+    cells[0].metadata["tags"] = ["parameters"]
+    path = project.root / "notebooks" / "waiting.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    project.study("s", "notebook: waiting")
     process = project.start("preview", "s", "--no-open")
-    folder = project.root / "reports" / "s"
-    wait_for(lambda: list(folder.glob(".*.tmp-*/notebook.ipynb")), 200)
-    time.sleep(1)
+    wait_for(begun.exists)
     os.kill(process.pid, signal.SIGINT)
-    assert process.communicate(timeout=60)[0].splitlines()[-1] == "Ended."
+    assert process.communicate(timeout=PATIENCE)[0].splitlines()[-1] == "Ended."
     assert process.returncode == 0
     assert leftovers(project) == []
     assert processes(project) == []

@@ -10,12 +10,12 @@ import nbformat
 import psutil
 import pytest
 
-from conftest import leftovers, marks
+from conftest import PATIENCE, leftovers, marks
 from partialpool.batch import batch, execute, study_file, summary_file, surroundings
 from partialpool.report import index
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -60,12 +60,15 @@ def gated(project):
     return gate, waiting[0]
 
 
+def in_a_cell(run):
+    """Whether the run's kernel is at work."""
+    begun = run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb")
+    return any('"status": "running"' in path.read_text() for path in begun)
+
+
 def is_running(project, run):
     """Whether the waiting run's kernel is at work, and the other run has ended."""
-    begun = list(run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb"))
-    return (
-        bool(begun) and bool(marks(project)) and any("ipykernel" in p for p in processes(project))
-    )
+    return in_a_cell(run) and bool(marks(project))
 
 
 def test_interrupted_then_killed_then_two_at_once(project):
@@ -77,7 +80,7 @@ def test_interrupted_then_killed_then_two_at_once(project):
     [(done, before)] = marks(project).items()
     assert "gate-none" in done
     os.kill(interrupted.pid, signal.SIGINT)
-    output, _ = interrupted.communicate(timeout=60)
+    output, _ = interrupted.communicate(timeout=PATIENCE)
     assert interrupted.returncode == 130
     assert "What finished is kept" in output
     assert processes(project) == []
@@ -100,9 +103,9 @@ def test_interrupted_then_killed_then_two_at_once(project):
     second = project.start("report")
     assert f"(process {first.pid})" in second.stdout.readline()
     gate.touch()
-    assert "1 run to do" in first.communicate(timeout=60)[0]
+    assert "1 run to do" in first.communicate(timeout=PATIENCE)[0]
     assert first.returncode == 0
-    output, _ = second.communicate(timeout=60)
+    output, _ = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0
     assert "2 runs up to date, nothing to do." in output
     assert marks(project)[done] == before
@@ -116,10 +119,9 @@ def test_a_termination_is_as_clean_as_an_interruption(project, command):
     _, run = gated(project)
     words = ["report", "s", "--jobs", "2"] if command == "report" else ["run", "s", run.name]
     process = project.start(*words)
-    wait_for(lambda: any(run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb")))
-    wait_for(lambda: any("ipykernel" in p for p in processes(project)))
+    wait_for(lambda: in_a_cell(run))
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     wait_for(lambda: not processes(project))
     assert leftovers(project) == []
@@ -175,11 +177,14 @@ def test_a_result_that_was_being_replaced_is_put_back(project):
     assert (run.folder / "summary.json").exists()
 
 
-def test_threads_and_caches(project):
+def test_threads_and_caches(project, monkeypatch, tmp_path):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     env = surroundings.environment(project.root, 3)
     assert env["OMP_NUM_THREADS"] == "1"
     assert env["NUMBA_NUM_THREADS"] == "3"
-    assert str(project.root / ".cache") in env["NUMBA_CACHE_DIR"]
+    assert "NUMBA_CACHE_DIR" not in env  # beside the source, unless that cannot be written
+    monkeypatch.setattr(surroundings, "PACKAGE", tmp_path)
+    assert str(project.root / ".cache") in surroundings.environment(project.root)["NUMBA_CACHE_DIR"]
     assert "NUMBA_NUM_THREADS" not in surroundings.environment(project.root)
 
 

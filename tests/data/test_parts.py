@@ -63,10 +63,10 @@ def test_a_model_from_parts_is_the_model_from_the_table(table, tmp_path, formula
     assert model.design.x_names == whole.design.x_names
     assert model.design.n_rows == len(table)
     assert model.design.response == whole.design.response
-    if model.design.group:
-        np.testing.assert_array_equal(model.design.levels, whole.design.levels)
-    np.testing.assert_array_equal(model.design.counts, whole.design.counts)
-    assert (model.design.codes >= 0).all()
+    if model.design.only.name:
+        np.testing.assert_array_equal(model.design.only.levels, whole.design.only.levels)
+    np.testing.assert_array_equal(model.design.only.counts, whole.design.only.counts)
+    assert (model.design.only.codes >= 0).all()
     assert {k: str(v) for k, v in model.priors.items()} == {
         k: str(v) for k, v in whole.priors.items()
     }
@@ -259,8 +259,8 @@ def test_groups_without_a_row_in_the_sample_are_not_drawn(tmp_path):
         table.iloc[k::2].to_csv(tmp_path / "parts" / f"{k}.csv", index=False)
     parts = pp.load(str(tmp_path / "parts"), sample_rows=25, seed=1)
     model = pp.Model("y ~ x + (x | group)", parts)
-    present = set(np.unique(model.design.codes))
-    assert model.design.n_groups == 40
+    present = set(np.unique(model.design.only.codes))
+    assert model.design.only.n_levels == 40
     assert len(present) <= 25
     assert set(groups.chosen_groups(model.design.groupings[0])) <= present
     fit = model.fit(draws=100, seed=1)

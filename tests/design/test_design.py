@@ -31,7 +31,7 @@ SLEEP = pp.load("sleepstudy")
 def test_group_terms_keep_their_meaning(formula, z_names, blocks):
     design = build(formula, SLEEP)
     assert design.x_names == ("Intercept", "Days")
-    assert design.z_names == z_names
+    assert design.only.z_names == z_names
     assert design.blocks == blocks
 
 
@@ -39,8 +39,8 @@ def test_names_follow_the_contract():
     design = build("Reaction ~ Days + (Days | Subject)", SLEEP)
     assert design.sd_names == ["1|Subject_sigma", "Days|Subject_sigma"]
     assert design.cor_names == ["cor(1,Days|Subject)"]
-    assert design.effect(1) == "Days|Subject"
-    assert design.group_dim == "Subject"
+    assert design.only.effect(1) == "Days|Subject"
+    assert design.only.dim == "Subject"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_matrices_are_those_of_formulae(part):
     expected = design_matrices(f"normexam ~ {part}", exam)
     np.testing.assert_array_equal(design.X, expected.common.design_matrix)
     np.testing.assert_array_equal(design.y, expected.response.design_matrix)
-    np.testing.assert_array_equal(design.levels[design.codes], exam["school"])
+    np.testing.assert_array_equal(design.only.levels[design.only.codes], exam["school"])
 
 
 def test_new_rows_keep_the_state_of_transformations():
@@ -73,15 +73,15 @@ def test_new_rows_keep_the_state_of_transformations():
     mean, sd = SLEEP["Days"].mean(), SLEEP["Days"].std(ddof=0)
     np.testing.assert_allclose(X[:, 1], (new["Days"] - mean) / sd)
     np.testing.assert_allclose(Z, X)
-    assert design.levels[codes[0]] == 309
+    assert design.only.levels[codes[0]] == 309
     assert codes[1] == -1
 
 
 def test_interaction_of_factors_groups():
     table = pd.DataFrame({"y": range(8), "a": list("aabbaabb"), "b": list("xyxyxyxy")})
     design = build("y ~ 1 + (1 | a:b)", table)
-    assert list(design.levels) == ["a:x", "a:y", "b:x", "b:y"]
-    assert design.effect(0) == "1|a:b"
+    assert list(design.only.levels) == ["a:x", "a:y", "b:x", "b:y"]
+    assert design.only.effect(0) == "1|a:b"
 
 
 def test_combinations_of_labels_with_colons_stay_apart():
@@ -93,10 +93,10 @@ def test_combinations_of_labels_with_colons_stay_apart():
         }
     )
     design = build("y ~ 1 + (1 | a:b)", table)
-    assert sorted(design.levels) == sorted(['"x:y":w', 'x:"y:w"', "u:v", '"x""":w'])
-    np.testing.assert_array_equal(design.rows(table)[1][0][1], design.codes)
+    assert sorted(design.only.levels) == sorted(['"x:y":w', 'x:"y:w"', "u:v", '"x""":w'])
+    np.testing.assert_array_equal(design.rows(table)[1][0][1], design.only.codes)
     model = pp.Model("y ~ 1 + (1 | a:b)", table)
-    assert model.design.factors == ("a", "b")
+    assert model.design.only.columns == ("a", "b")
     new = pd.DataFrame({"a": ["x:y:w"], "b": [""]})
     with pytest.raises(ValueError, match=r'The level .*"x:y:w":.* of a:b was not in the data'):
         model.fit(draws=50).predict(new)
@@ -104,8 +104,8 @@ def test_combinations_of_labels_with_colons_stay_apart():
 
 def test_a_column_whose_name_has_a_colon():
     design = build("Reaction ~ Days + (1 | `s:t`)", SLEEP.rename(columns={"Subject": "s:t"}))
-    assert design.factors == ("s:t",)
-    assert design.n_groups == 18
+    assert design.only.columns == ("s:t",)
+    assert design.only.n_levels == 18
 
 
 @pytest.mark.parametrize(
@@ -239,14 +239,14 @@ def test_a_design_says_what_it_read(formula, written):
 
 def test_predictor_and_group_of_the_same_name():
     table = pd.DataFrame({"y": [1.0, 3, 2, 5], "g": [1, 1, 2, 2]})
-    assert build("y ~ g + (1 | g)", table).group_dim == "g__factor_dim"
+    assert build("y ~ g + (1 | g)", table).only.dim == "g__factor_dim"
 
 
 def test_quoted_names():
     table = SLEEP.rename(columns={"Days": "days <of> test", "Subject": "subject's id"})
     design = build("Reaction ~ `days <of> test` + (1 | `subject's id`)", table)
     assert design.x_names == ("Intercept", "days <of> test")
-    assert design.group == "subject's id"
+    assert design.only.name == "subject's id"
 
 
 def test_names_with_slashes_fit():
@@ -422,7 +422,7 @@ def test_tables_that_are_none():
 
 def test_groups_may_be_anything_that_has_values():
     dates = SLEEP.assign(Subject=pd.to_datetime("2020-01-01") + pd.to_timedelta(SLEEP["Days"], "D"))
-    assert build("Reaction ~ 1 + (1 | Subject)", dates).n_groups == 10
+    assert build("Reaction ~ 1 + (1 | Subject)", dates).only.n_levels == 10
 
 
 #: Names that a page, a YAML file or Python could take for something else.
@@ -508,7 +508,7 @@ def test_any_table_gives_a_model_or_one_sentence(case, missing):
     kept = len(table) - int(table[used_columns(formula)].isna().any(axis=1).sum())
     assert design.X.shape == (kept, len(design.x_names))
     assert np.isfinite(design.X).all()
-    assert np.isfinite(design.Z).all()
+    assert np.isfinite(design.only.Z).all()
     shown = overview.columns(model).to_html()
     assert "<script>" not in shown
     assert "<b>x" not in shown

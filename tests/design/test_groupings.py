@@ -141,9 +141,10 @@ def test_new_rows_have_known_and_new_levels_of_each_factor():
 def test_what_knows_one_grouping_says_so():
     design = build("y ~ x + (1 | a) + (1 | b)", crossed())
     with pytest.raises(NotImplementedError, match="several grouping factors"):
-        _ = design.codes
+        _ = design.only.codes
     alone = build("y ~ x", crossed())
-    assert (alone.groupings, alone.group, alone.n_groups, alone.counts) == ((), "", 1, [24])
+    assert (alone.groupings, alone.only.name, alone.only.n_levels) == ((), "", 1)
+    assert alone.only.counts == [24]
 
 
 def test_names_of_factors_that_would_be_mistaken_for_each_other():
@@ -413,7 +414,7 @@ def test_parts_take_one_factor(tmp_path):
     crossed().to_csv(tmp_path / "one.csv", index=False)
     with pytest.raises(
         ValueError,
-        match="2 grouping factors, and data in parts, .* take one; keep one .* one table",
+        match=r"2 grouping factors, and data in parts, .* take one; keep one .* one table",
     ):
         pp.Model("y ~ x + (1 | a) + (1 | b)", pp.load(tmp_path))
 

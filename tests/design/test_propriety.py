@@ -21,10 +21,10 @@ def data(groups, rows=3, seed=0):
 
 def density(design, flat, sds, sigma):
     """Log likelihood at scales, dense: flat coefficients integrated, others N(0, 1)."""
-    dummies = design.codes[:, None] == np.arange(design.n_groups)
+    dummies = design.only.codes[:, None] == np.arange(design.only.n_levels)
     V = sigma**2 * np.eye(len(design.y))
     for k, sd in enumerate(sds):
-        B = design.Z[:, [k]] * dummies
+        B = design.only.Z[:, [k]] * dummies
         V += sd**2 * B @ B.T
     other = np.delete(design.X, flat, axis=1)
     V += other @ other.T
@@ -52,7 +52,7 @@ def test_the_likelihood_falls_as_the_ranks_say(formula, groups, coefficients):
     """The slope of the log likelihood in log r, against rank([F Z]) - rank(F)."""
     design = build(formula, data(groups))
     flat = [*range(len(design.x_names))] if coefficients == "Flat" else []
-    q = len(design.z_names)
+    q = len(design.only.z_names)
     explained = Explained(design)
     r = np.array([1e4, 1e5])
     for S in [[k] for k in range(q)] + [[*range(q)]]:

@@ -25,10 +25,10 @@ SLEEP_PRIORS = {
 
 def dense_covariance(design, sigma, Sigma, S):
     """``sigma² I + Z Sigma Zᵀ + X S Xᵀ``, rows by rows."""
-    same_group = design.codes[:, None] == design.codes[None, :]
+    same_group = design.only.codes[:, None] == design.only.codes[None, :]
     return (
         sigma**2 * np.eye(len(design.y))
-        + same_group * (design.Z @ Sigma @ design.Z.T)
+        + same_group * (design.only.Z @ Sigma @ design.only.Z.T)
         + design.X @ S @ design.X.T
     )
 
@@ -191,11 +191,11 @@ def test_conditional_draws_have_the_conditional_moments(route):
     b = exact.conditional_effects(model.cross, np.full(len(u), sigma[0, 0]), L, beta, rng)
     # The joint prior of (beta, b) and y is Gaussian; condition densely.
     m, S = prior_moments(model)
-    n, J = len(design.y), design.n_groups
+    n, J = len(design.y), design.only.n_levels
     wide = np.hstack([design.X, np.zeros((n, 2 * J))])
     for j in range(J):
-        rows = design.codes == j
-        wide[rows, 2 + 2 * j : 4 + 2 * j] = design.Z[rows]
+        rows = design.only.codes == j
+        wide[rows, 2 + 2 * j : 4 + 2 * j] = design.only.Z[rows]
     prior = np.zeros((2 + 2 * J, 2 + 2 * J))
     prior[:2, :2] = S
     prior[2:, 2:] = np.kron(np.eye(J), Sigma)
@@ -248,7 +248,7 @@ def quadrature(model, sigma, tau):
     covariance is inverted as (I - c 1 1ᵀ) for the random intercept model.
     """
     design = model.design
-    sizes = np.bincount(design.codes)
+    sizes = np.bincount(design.only.codes)
     priors = model.priors
     m, s = priors["Intercept"].arguments
     a, b = np.meshgrid(sigma[0], tau[0], indexing="ij")
@@ -256,7 +256,7 @@ def quadrature(model, sigma, tau):
     one_one, one_y, y_y = 1 / s**2, m / s**2, m**2 / s**2
     log_p = log_p - np.log(s) - len(design.y) / 2 * np.log(2 * np.pi)
     for j, n in enumerate(sizes):
-        y = design.y[design.codes == j]
+        y = design.y[design.only.codes == j]
         shrink = b**2 / (a**2 * (a**2 + n * b**2))
         one_one = one_one + n / a**2 - shrink * n**2
         one_y = one_y + y.sum() / a**2 - shrink * n * y.sum()
@@ -437,9 +437,9 @@ def test_crossproducts_are_those_of_the_rows():
     design = from_table.build("y ~ x + (x | group)", table.assign(x=table["x"] + 1e6))
     cross = crossproducts(design)
     assert cross.counts.tolist() == [1, 2, 5, 9]
-    Z = np.linalg.solve(cross.T.T, design.Z.T).T
+    Z = np.linalg.solve(cross.T.T, design.only.Z.T).T
     for j in range(4):
-        rows = Z[design.codes == j]
+        rows = Z[design.only.codes == j]
         np.testing.assert_allclose(cross.R[j].T @ cross.R[j], rows.T @ rows, atol=1e-8)
 
 

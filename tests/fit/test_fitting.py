@@ -1,5 +1,6 @@
 """The PyMC forms against dense algebra and the exact fit; fits against published values."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -297,7 +298,7 @@ def test_no_pooling_leaves_predictors_of_the_group_to_the_group():
     }
     uranium = radon.table.groupby("county", sort=False)["uranium"].first()
     uranium.index = uranium.index.astype(str)
-    levels = [str(level) for level in radon.design.levels]
+    levels = [str(level) for level in radon.design.only.levels]
     np.testing.assert_allclose(absorbed["uranium"][1], uranium.loc[levels])
     assert radon.unpooled().design.x_names == ()
     posterior = radon.fit(draws=250, seed=1)
@@ -315,3 +316,24 @@ def test_a_group_of_one_row_absorbs_nothing():
     table = simulate.origin(np.random.default_rng(0), n=20, eps=0.5)
     design = pp.Model(simulate.ORIGIN_FORMULA, table).design
     assert [design.x_names[c] for c in design.absorbed()] == ["x"]
+
+
+def test_what_a_report_runs_is_compiled_or_loaded_before_its_fit_is_timed():
+    """No kernel gets a further signature by a fit, other ways to pool and their effects."""
+    code = """
+import partialpool as pp
+from partialpool.fit import crossproducts, exact, exact_fit, kernels, proposals
+from partialpool.posterior import comparison
+
+def signatures():
+    modules = (crossproducts, exact, kernels, proposals)
+    found = {f for m in modules for f in vars(m).values() if hasattr(f, "signatures")}
+    return sum(len(f.signatures) for f in found)
+
+exact_fit.warm_up()
+before = signatures()
+fit = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit()
+comparison.coefficients(fit.ways)
+assert 5 <= before == signatures(), (before, signatures())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

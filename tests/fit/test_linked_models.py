@@ -64,7 +64,7 @@ def test_rows_have_the_density_of_their_family(response):
     got = logp({variable.name: value for variable, value in given.items()})[0]
     cor = 2 * 0.7 - 1
     effects = 0.7 * z[0], 0.3 * (cor * z[0] + np.sqrt(1 - cor**2) * z[1])
-    code = model.design.codes
+    code = model.design.only.codes
     line = 0.4 * TABLE.x + TABLE.log_e + effects[0][code] + effects[1][code] * TABLE.x
     line = (line if family == "cumulative" else line - 0.2).to_numpy()
     np.testing.assert_allclose(got, density(TABLE, line), rtol=1e-10)

@@ -92,10 +92,13 @@ def test_density_is_that_of_the_dense_normal(seed, added, term):
     _, log_prior = target.theta(u)
     arguments = np.array([model.priors[name].arguments for name in design.x_names])
     S = np.diag(arguments[:, 1] ** 2)
-    same = design.codes[:, None] == design.codes
+    same = design.only.codes[:, None] == design.only.codes
     for s in range(3):
         D = np.diag(scales[s, 1:])
-        V = same * (design.Z @ D @ correlation[s] @ D @ design.Z.T) + design.X @ S @ design.X.T
+        V = (
+            same * (design.only.Z @ D @ correlation[s] @ D @ design.only.Z.T)
+            + design.X @ S @ design.X.T
+        )
         V += np.diag(table["error"] ** 2 + scales[s, 0] ** 2)
         expected = stats.multivariate_normal(design.X @ arguments[:, 0], V).logpdf(design.y)
         assert target(u)[s] - log_prior[s] == pytest.approx(expected, rel=1e-9, abs=1e-7)
@@ -165,7 +168,7 @@ def test_student_density_is_scipys():
         "1|Subject_offset": offset,
     }
     logp = compiled.compile_logp(sum=False)({k: np.asarray(v) for k, v in point.items()})[-1]
-    line = 250 + 9 * SLEEP["Days"] + 30 * offset[model.design.codes]
+    line = 250 + 9 * SLEEP["Days"] + 30 * offset[model.design.only.codes]
     np.testing.assert_allclose(logp, stats.t(3, line, 20).logpdf(SLEEP["Reaction"]), rtol=1e-9)
 
 

@@ -48,7 +48,7 @@ def test_a_group_stands_at_its_own_values(children):
     places = sexes.collections[0].get_offsets()[:, 0].round()
     assert (places == 0).sum() == 11
     assert (places == 1).sum() == 16
-    values, subjects = children.values, children.model.design.levels.tolist()
+    values, subjects = children.values, children.model.design.only.levels.tolist()
     first = children.model.table["Subject"].iloc[0]
     at = subjects.index(first)
     line = values["Intercept"] + values["Sex[Male]"] + values["1|Subject"][:, at]

@@ -163,7 +163,30 @@ def test_residuals_have_a_panel_for_each_factor(penicillin):
     )
     found = predictive.residuals(penicillin.model, left_out)
     labels = [axes.get_xlabel() for axes in found.figure.axes]
-    assert labels[1:] == ["24 groups of plate, sorted", "6 groups of sample, sorted"]
+    assert labels[1:3] == ["24 groups of plate, sorted", "6 groups of sample, sorted"]
     assert "in plate " in found.sentence
     assert "in sample " in found.sentence
     assert "(plate " in found.sentence
+
+
+def test_rows_that_cannot_be_told_apart_are_shown_by_the_means_of_their_groups(
+    penicillin, monkeypatch
+):
+    monkeypatch.setattr(groups, "MAX_ROWS", 100)
+    found = groups.data(penicillin.model)
+    for panel, factor in zip(found.figure.axes, ("plate", "sample"), strict=True):
+        _, y = panel.collections[0].get_offsets().T
+        means = penicillin.model.table.groupby(factor)["diameter"].mean()
+        np.testing.assert_allclose(y, np.sort(means))
+        assert panel.get_xlabel() == f"{len(means)} groups of {factor}, sorted by their mean"
+    assert "A dot is the mean of a group's rows." in found.sentence
+
+
+def test_of_very_many_groups_some_are_shown_from_end_to_end(penicillin, monkeypatch):
+    whole = varying.shrinkage(penicillin, "plate")
+    monkeypatch.setattr(varying, "MANY", 7)
+    found = varying.shrinkage(penicillin, "plate")
+    all_, few = (one.figure.axes[0].collections[1].get_offsets()[:, 0] for one in (whole, found))
+    assert (len(all_), len(few)) == (24, 7)
+    assert (few.min(), few.max()) == (all_.min(), all_.max())
+    assert found.sentence == whole.sentence + " Of 24 groups 7 are shown, evenly spread."

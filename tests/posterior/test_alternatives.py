@@ -34,7 +34,7 @@ def test_the_density_of_a_group_is_that_of_a_dense_normal(formula, se, priors):
     found = leave_group_out.log_likelihood(design, values, table["g"].to_numpy(), groups)
     for s in range(20):
         covariance = np.zeros((2, 2))
-        if design.z_names:
+        if design.only.z_names:
             sd = [values[name][s] for name in design.sd_names]
             cor = values[design.cor_names[0]][s] if design.cor_names else 0
             covariance = np.outer(sd, sd) * np.array([[1, cor], [cor, 1]])
@@ -54,7 +54,7 @@ def test_a_group_left_out_by_weights_is_one_left_out_for_real(sleep):
     importance sampling the same of 1 / w.
     """
     found = leave_group_out.leave_groups_out(sleep)
-    design, codes = sleep.model.design, sleep.model.design.codes
+    design, codes = sleep.model.design, sleep.model.design.only.codes
     log = leave_group_out.log_likelihood(design, sleep.population, codes, np.arange(18))
     assert (np.asarray(found.elpd.pareto_k) <= 0.7).all()
     for group in range(18):
@@ -95,7 +95,7 @@ def test_bad_groups_are_left_out_for_real_up_to_a_number(children, monkeypatch):
     weighted = leave_group_out.leave_groups_out(fit)
     k = np.asarray(weighted.elpd.pareto_k)
     (bad,) = np.flatnonzero(k > 0.7)
-    real = leave_group_out.log_density_without(fit, fit.model.design.codes, bad, 0)
+    real = leave_group_out.log_density_without(fit, fit.model.design.only.codes, bad, 0)
     assert (weighted.refitted, found.refitted) == (0, 1)
     assert found.elpd.elpd_i[bad] == pytest.approx(real)
     assert found.elpd.elpd == pytest.approx(weighted.elpd.elpd - weighted.elpd.elpd_i[bad] + real)
@@ -146,7 +146,7 @@ def test_of_many_groups_a_sample_has_the_densities_that_all_have(children, monke
 
 def test_a_fit_without_a_group_gives_its_density(children):
     """Against the normal densities of the same refit's draws, in a model without groups."""
-    fit, codes = children.fits["no groups"], children.fits["no interaction"].model.design.codes
+    fit, codes = children.fits["no groups"], children.fits["no interaction"].model.design.only.codes
     design, rows = fit.model.design, codes == 3
     values = Fitted.of(fit.model.with_design(design.of_rows(~rows)), seed=0).population
     mean = np.stack([values[name] for name in design.x_names], 1) @ design.X[rows].T
@@ -258,4 +258,4 @@ def test_where_groups_cannot_be_left_out_it_says_why(sleep):
     with pytest.raises(ValueError, match="a new group do not integrate out"):
         leave_group_out.leave_groups_out(Fitted(robust, sleep.posterior))
     with pytest.raises(ValueError, match="its groups are those of Subject"):
-        leave_group_out.leave_groups_out(sleep, sleep.model.design.codes[::-1])
+        leave_group_out.leave_groups_out(sleep, sleep.model.design.only.codes[::-1])

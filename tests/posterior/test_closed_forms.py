@@ -18,7 +18,9 @@ def test_rows_far_from_the_line_weigh_as_students_t_says():
     """nu / (nu + z²) with nu 3 and scale 2: 1, a half and a quarter at 0, √3 and 3 scales."""
     values = {"Intercept": np.array([5.0]), "sigma": np.array([2.0]), "nu": np.array([3.0])}
     y = 5 + 2 * np.array([0, np.sqrt(3), -3])
-    design = SimpleNamespace(x_names=("Intercept",), X=np.ones((3, 1)), groupings=(), se=None, y=y)
+    design = SimpleNamespace(
+        x_names=("Intercept",), X=np.ones((3, 1)), groupings=(), se=None, offset=None, y=y
+    )
     fitted = SimpleNamespace(
         model=SimpleNamespace(design=design), thinned=lambda _: SimpleNamespace(values=values)
     )

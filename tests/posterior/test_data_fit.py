@@ -30,7 +30,8 @@ def residuals(z, *factors, family="gaussian", pit=None):
     rows, one = np.arange(len(z)), np.ones(len(z))
     pit = stats.norm.cdf(z) if pit is None else pit
     left_out = LeftOut(None, pit, 0 * one, one, rows, len(z), 0, 0)
-    return SimpleNamespace(design=design, family=family, label=str), left_out
+    words = {"label": str, "words": str, "linked": False, "formula": "y ~ 1"}
+    return SimpleNamespace(design=design, family=family, **words), left_out
 
 
 def checks_of(z, *factors):
@@ -81,7 +82,8 @@ def test_replications_count_against_the_data_in_the_right_tail():
     """Of replications 1, ..., 100 of one row each, 20 have a largest value of 81 or more."""
     design = SimpleNamespace(y=np.array([81.0, 0.5]), codes=np.array([0, 0]), groupings=())
     replicated = np.column_stack([np.arange(1.0, 101), np.zeros(100)])
-    found = data_fit.figures(replicated, design, np.arange(2))
+    model = SimpleNamespace(design=design, linked=False)
+    found = data_fit.figures(replicated, model, np.arange(2))
     assert found.at["largest value", "above"] == pytest.approx(0.2)
     assert found.at["largest value", "p"] == pytest.approx(0.4)
     assert found.at["largest value", "corrected"] == 1.0
@@ -101,6 +103,19 @@ def test_data_of_the_model_pass():
     for name in ("Farthest row", "Far rows", "Noise by group", "Calibration"):
         assert missed.count(name) <= stats.binom.ppf(0.9995, 6, data_fit.LEVEL), name
     assert "Prior and data" not in missed
+
+
+def test_labels_that_start_anew_are_a_check_of_the_fit():
+    """Classes numbered anew in schools of 2, 5, 3, 12, 4 and 2; with labels of their own, none."""
+    rng = np.random.default_rng(1)
+    pairs = [(s, c) for s, n in enumerate([2, 5, 3, 12, 4, 2]) for c in range(n) for _ in range(3)]
+    table = pd.DataFrame(pairs, columns=["school", "class"])
+    table["y"] = rng.normal(size=6)[table["school"]] + rng.normal(size=len(table))
+    for formula, expected in (("(1 | class)", [False]), ("(1 | school:class)", [])):
+        fitted = pp.Model(f"y ~ 1 + (1 | school) + {formula}", table).fit(draws=100, chains=2)
+        found = [c for c in data_fit.check(fitted).checks if c["name"] == "Labels of groups"]
+        assert [check["passed"] for check in found] == expected
+        assert all("(1 | school/class)" in check["help"] for check in found)
 
 
 def test_an_outlier_is_caught_and_named():

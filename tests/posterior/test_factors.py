@@ -212,7 +212,7 @@ def test_rows_to_predict_are_new_in_each_factor_alone_and_in_all(grid):
 
 def test_figures_of_replications_are_those_of_each_factor(grid):
     design, rows = grid.model.design, np.arange(30)
-    found = predictions.statistics(design, rows)
+    found = predictions.statistics(grid.model, rows)
     assert [n for n in found if "group" in n] == [
         "sd of group means of a",
         "largest sd within a group of a",
@@ -226,7 +226,7 @@ def test_figures_of_replications_are_those_of_each_factor(grid):
         y.std().max()
     )
     replicated = predictions.replicate(grid, rows, np.random.default_rng(1))
-    shares = data_fit.figures(replicated, design, rows)["above"]
+    shares = data_fit.figures(replicated, grid.model, rows)["above"]
     assert set(shares.index) == set(found)
     assert shares.between(0.001, 0.999).all()
     prior = predictions.replicate_prior(grid.model, rows, np.random.default_rng(1))

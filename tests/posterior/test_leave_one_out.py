@@ -1,8 +1,10 @@
 """Leave-one-out prediction against its closed form, and the rule that reads the differences."""
 
+import arviz_stats
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from scipy import stats
 
 import partialpool as pp
@@ -44,6 +46,25 @@ def test_the_standard_error_of_the_sum_grows_with_the_root_of_the_rows(closed):
     elpd, terms = leave_one_out.leave_out(fit).elpd, row.logpdf(fit.model.design.y)
     assert elpd.elpd == pytest.approx(terms.sum(), rel=0.005)
     assert elpd.se == pytest.approx(np.sqrt(40 * np.mean((terms - terms.mean()) ** 2)), rel=0.05)
+
+
+def test_the_estimate_is_that_of_arviz(closed):
+    """`arviz_stats.loo` of the same densities, row by row; its standard error divides by n - 1."""
+    tree = (
+        closed[0]
+        .thinned(1000)
+        .with_densities(
+            log_likelihood=stats.norm(50, 5).logpdf(
+                closed[0].model.design.y + np.random.default_rng(2).standard_normal((1000, 40))
+            )
+        )
+    )
+    ours, theirs = leave_one_out.psis(tree), arviz_stats.loo(tree, pointwise=True)
+    for name in ("elpd_i", "pareto_k", "log_weights"):
+        xr.testing.assert_allclose(ours[name], theirs[name].transpose(*ours[name].dims))
+    assert ours.se == pytest.approx(theirs.se * np.sqrt(39 / 40))
+    for name in ("elpd", "p", "n_samples", "n_data_points", "scale", "warning", "good_k"):
+        assert ours[name] == pytest.approx(theirs[name]), name
 
 
 def test_a_difference_below_four_says_nothing_and_above_it_takes_two_errors():

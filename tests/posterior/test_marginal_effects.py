@@ -6,13 +6,17 @@ the posterior standard deviation over the root of S; four of them, and half a un
 digit that was published, are allowed.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 import partialpool as pp
-from partialpool.posterior import averages, contrasts, marginal_effects
+from partialpool.plots import conditional
+from partialpool.posterior import averages, contrasts, marginal_effects, predictions
+from partialpool.posterior.draws import line
 
 S = 40_000
 
@@ -183,7 +187,7 @@ def test_a_comparison_by_another_predictor_is_a_sum_of_coefficients(children):
 
 def test_the_line_of_a_group_has_its_effects(children):
     values, subject = children.values, "M03"
-    at = children.model.design.levels.tolist().index(subject)
+    at = children.model.design.only.levels.tolist().index(subject)
     rows = pd.DataFrame({"Subject": [subject], "age": [11.0], "Sex": ["Male"]})
     each = values["Intercept"] + values["Sex[Male]"] + 11 * values["age"]
     each = each + 11 * values["age:Sex[Male]"]
@@ -202,8 +206,11 @@ def test_an_average_over_groups_is_that_of_their_rows(children, monkeypatch):
     """In chunks, in cells: the mean of the rows' own lines, Subject by Subject."""
     monkeypatch.setattr(averages, "CHUNK", 50)
     found = children.avg_predictions(by="Subject", groups=True).table
-    rows = children.predictions(groups=True).table.groupby("Subject")["estimate"].mean()
+    design = children.model.design
+    every = line(design, children.values, np.arange(len(design.y))).mean(0)
+    rows = pd.Series(every).groupby(children.model.table["Subject"].to_numpy()).mean()
     np.testing.assert_allclose(found["estimate"], rows[found["Subject"]])
+    np.testing.assert_allclose(children.predictions(groups=True).table["estimate"], every)
 
 
 def test_an_offset_is_part_of_the_line():
@@ -215,6 +222,49 @@ def test_an_offset_is_part_of_the_line():
     assert fit.avg_slopes().table["variable"].tolist() == ["w"]
     at = fit.predictions({"x": 2, "w": 0}).table["estimate"][0]
     assert at == pytest.approx(fit.values["Intercept"].mean() + 6)
+
+
+def test_a_slope_of_a_bent_line_is_its_derivative():
+    """Also where the line is no parabola: of ``b x³`` it is ``3 b x²``, here far from a secant."""
+    x = np.linspace(-2, 2, 40)
+    table = pd.DataFrame({"x": x, "y": x**3 + np.random.default_rng(1).normal(size=40)})
+    fit = pp.Model("y ~ I(x**3)", table).fit(draws=25, seed=1)
+    found = fit.slopes("x", {"x": [-1, 0, 2]}).table["estimate"]
+    b = fit.values["I(x ** 3)"].mean()
+    np.testing.assert_allclose(found, [3 * b, 0, 12 * b], atol=1e-4)
+
+
+def test_levels_are_called_by_their_labels():
+    table = pd.DataFrame({"floor": np.arange(40) % 2, "g": ["ab", "cd"] * 20})
+    table["y"] = table["floor"] + np.random.default_rng(1).normal(size=40)
+    labels = {"floor": "storey", "floor[0]": "basement", "floor[1]": "first floor", "g": "county"}
+    model = pp.Model("y ~ floor + (1 | g)", table, labels=labels)
+    fit = model.fit(draws=25, seed=1)
+    assert "first floor instead of basement" in fit.avg_comparisons().sentence
+    assert fit.avg_comparisons().sentence.startswith("y changes by")
+    model.labels["y"] = "dust"
+    assert fit.avg_comparisons().sentence.startswith("Dust changes by")
+    assert fit.avg_predictions().sentence.startswith("Dust is")
+    assert " for basement; " in fit.avg_predictions(variables="floor").sentence
+    by = conditional.conditional_effects(fit)
+    assert [tick.get_text() for tick in by.figure.axes[0].get_xticklabels()] == [
+        "basement",
+        "first floor",
+    ]
+    assert re.search(r"is -?[\d.]+ \(basement\), [\d.]+ \(first floor\)", by.sentence)
+    rows = predictions.chosen_rows(model)
+    assert predictions.row_names(rows, model)[0] == "county ab, basement"
+
+
+def test_a_bent_offset_is_averaged_over_the_rows_and_says_so():
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"x": rng.normal(size=30), "w": rng.normal(size=30)})
+    table["y"] = table["x"] ** 2 + table["w"] + rng.normal(size=30)
+    fit = pp.Model("y ~ w + offset(x**2)", table).fit(draws=25, seed=1)
+    found = fit.avg_slopes("x")
+    assert found.table["estimate"][0] == pytest.approx(2 * table["x"].mean())
+    assert found.sentence.startswith("On average over the rows, y changes by")
+    assert not fit.avg_slopes("w").sentence.startswith("On average")
 
 
 def test_numbers_that_stand_for_categories_have_no_slope():

@@ -38,7 +38,9 @@ def test_eight_schools_without_pooling_are_what_was_observed():
     schools = pp.load("eight_schools")
     fit = pp.Model("est ~ 1 + (1 | school)", schools, se="se").fit(seed=1)
     drawn = fit.ways["none"].values["1|school"]
-    order = [list(schools["school"].astype(str)).index(str(x)) for x in fit.model.design.levels]
+    order = [
+        list(schools["school"].astype(str)).index(str(x)) for x in fit.model.design.only.levels
+    ]
     observed, error = (schools[name].to_numpy()[order] for name in ("est", "se"))
     np.testing.assert_allclose(drawn.mean(0) / error, observed / error, atol=4 / np.sqrt(4000))
     np.testing.assert_allclose(drawn.std(0), error, rtol=4 / np.sqrt(2 * 4000))
@@ -66,7 +68,10 @@ def test_variance_between_groups_is_the_mean_of_its_quadratic_form(sleep):
     both, days = values["cor(1,Days|Subject)"] * s1 * s2, SLEEP["Days"].to_numpy()
     between = s1**2 + 2 * both * days.mean() + s2**2 * (days**2).mean()
     line = values["Intercept"][:, None] + values["Days"][:, None] * days
-    own = values["1|Subject"][:, design.codes] + values["Days|Subject"][:, design.codes] * days
+    own = (
+        values["1|Subject"][:, design.only.codes]
+        + values["Days|Subject"][:, design.only.codes] * days
+    )
     rest = ((SLEEP["Reaction"].to_numpy() - line - own) ** 2).mean(1)
     row = found.loc["share of the remaining variance between groups"]
     share = between / (between + rest)

@@ -10,7 +10,7 @@ from scipy import stats
 from partialpool.fit import compiled
 from partialpool.fit.regression import Regression
 from partialpool.posterior import agreement
-from partialpool.simulation import calibration, many_fits
+from partialpool.simulation import calibration, lines, many_fits
 
 #: Few data, so that every parameter's prior matters; as many data sets as the default studies have.
 DATA_SETS = 500
@@ -24,6 +24,9 @@ PLANS = {
     "origin": many_fits.Plan("origin", {"n": 15, "x_max": 2}, {}, PRIORS, draws=200),
     "grouped": many_fits.Plan(
         "grouped", {"groups": 6, "per_group": 4, "x_max": 2}, {}, PRIORS, draws=200
+    ),
+    "crossed": many_fits.Plan(
+        "crossed", {"groups": 6, "items": 4, "x_max": 2}, {}, PRIORS, draws=200
     ),
 }
 
@@ -44,19 +47,41 @@ def test_the_exact_fit_is_calibrated(kind):
     assert not missed(many(PLANS[kind], seed=1))
 
 
+def test_a_rank_is_one_of_as_many_as_draws_and_one_more():
+    """Among S draws a truth has S + 1 places, 0 to S: docs/method.md, eq. (35)."""
+
+    def fit(below):
+        def made(model, rng, draws):
+            values = {name: np.full(draws, -1e9 if below else 1e9) for name in model.parameters}
+            effects = np.full((1, draws, len(model.design.levels)), -1e9 if below else 1e9)
+            return values, effects, True
+
+        return made
+
+    plan = replace(PLANS["origin"], draws=9)
+    last, first = (
+        many_fits.run_batch(plan, 1, 0, 20, fit(below))["rank"].to_numpy()
+        for below in (True, False)
+    )
+    assert ((last > 0.9) & (last < 1)).all()
+    assert ((first > 0) & (first < 0.1)).all()
+    # uniform within the place
+    assert stats.kstest(first * 10, "uniform").pvalue > 0.001
+
+
 def test_a_wrong_prior_scale_is_found_out():
     """Group effects fitted as if the scale of their prior were half of what it is."""
 
     def fit(model, rng, draws):
         other = Regression(model.formula, model.table, PRIORS | {"sd": "HalfNormal(0.5)"})
-        return many_fits.fit_exactly(other.with_response(model.design.y), rng, draws)
+        return lines.fit_exactly(other.with_response(model.design.y), rng, draws)
 
     assert "Ranks uniform" in missed(many(PLANS["origin"], seed=2, fit=fit))
 
 
 def test_a_sign_error_in_the_group_covariance_is_found_out():
     def fit(model, rng, draws):
-        values, effects, trusted = many_fits.fit_exactly(model, rng, draws)
+        values, effects, trusted = lines.fit_exactly(model, rng, draws)
         name = "cor(1,x|group)"
         return values | {name: -values[name]}, effects, trusted
 
@@ -68,20 +93,17 @@ def test_narrow_draws_are_found_out():
     """Draws a fifth too narrow, about their own mean."""
 
     def fit(model, rng, draws):
-        values, effects, trusted = many_fits.fit_exactly(model, rng, draws)
+        values, effects, trusted = lines.fit_exactly(model, rng, draws)
         narrow = {n: d.mean() + 0.8 * (d - d.mean()) for n, d in values.items()}
-        return (
-            narrow,
-            effects.mean(1, keepdims=True) + 0.8 * (effects - effects.mean(1, keepdims=True)),
-            trusted,
-        )
+        own = {name: b.mean(0) + 0.8 * (b - b.mean(0)) for name, b in effects.items()}
+        return narrow, own, trusted
 
     assert {"Ranks uniform", "Coverage"} <= missed(many(PLANS["grouped"], seed=4, fit=fit))
 
 
 def test_fits_that_distrust_themselves_fail_the_study():
     def fit(model, rng, draws):
-        values, effects, _ = many_fits.fit_exactly(model, rng, draws)
+        values, effects, _ = lines.fit_exactly(model, rng, draws)
         return values, effects, rng.uniform() > 0.05
 
     table = many(replace(PLANS["origin"], sizes={"n": 5}), seed=5, fit=fit)
@@ -142,6 +164,21 @@ def test_pooling_is_compared_on_the_same_data():
     assert found.at["none", "low"] > 1.5
 
 
+def test_pooling_of_two_crossed_factors():
+    """Where no level differs no pooling pays for 6 + 4 effects, as least squares of 24 rows does.
+
+    Its line has 10 coefficients (6 + 4 - 1, and the slope) and complete pooling's 2, so that the
+    ratio of their errors is about √5.
+    """
+    truth = {"Intercept": 1, "x": 2, "1|group_sigma": 0.0, "1|item_sigma": 0.0, "sigma": 1.0}
+    found = calibration.pooling(
+        many_fits.run_batch(replace(PLANS["crossed"], truth=truth, pooling=True), 8, 0, 50)
+    )
+    assert found.at["none", "error"] / found.at["complete", "error"] == pytest.approx(
+        np.sqrt(5), rel=0.25
+    )
+
+
 def test_recovery_counts_errors():
     table = pd.DataFrame(
         {
@@ -186,7 +223,7 @@ def test_flat_priors_cannot_be_drawn_from():
 
 
 def test_a_plan_takes_sizes_and_truths_of_its_kind():
-    sizes = {"n": 7, "groups": 3, "per_group": 2}
+    sizes = {"n": 7, "groups": 3, "per_group": 2, "items": 4}
     settings = ["intercept", "slope", "sd_intercept", "sd_slope", "cor", "noise"]
     truth = {name: k / 10 for k, name in enumerate(settings)}
     origin = many_fits.plan("origin", sizes, truth, {})
@@ -195,6 +232,10 @@ def test_a_plan_takes_sizes_and_truths_of_its_kind():
     grouped = many_fits.plan("grouped", sizes, truth, {"sd": "HalfNormal(1)"})
     assert grouped.sizes == {"groups": 3, "per_group": 2}
     assert list(grouped.truth.values()) == list(truth.values())
+    crossed = many_fits.plan("crossed", sizes, truth | {"sd_item": 0.7}, {})
+    assert crossed.sizes == {"groups": 3, "items": 4}
+    assert crossed.truth["1|group_sigma"] == 0.2
+    assert crossed.truth["1|item_sigma"] == 0.7
     assert grouped.priors == many_fits.PRIORS | {"sd": "HalfNormal(1)"}
 
 

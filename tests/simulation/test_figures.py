@@ -119,7 +119,7 @@ def test_errors_of_lines_are_those_of_conditional_means(noise):
         assert found.at["none", "error"] < 1e-4
         return
     stream = np.random.default_rng(np.random.SeedSequence(1, spawn_key=(0,)))
-    square = many_fits.template(plan, stream).design.Z[:, 0] ** 2
+    square = many_fits.template(plan, stream).design.only.Z[:, 0] ** 2
     error = 1 / np.sqrt(2 * 300 * 10)
     assert found.at["none", "error"] == pytest.approx(1, abs=4 * error)
     expected = 1 / np.sqrt(np.mean(square / (square + 1)))
@@ -132,7 +132,8 @@ def test_a_rank_is_uniform_between_its_neighbours(far, low, high):
 
     def fit(model, rng, draws):
         values = {name: np.full(draws, far) for name in model.priors}
-        effects = np.full((len(model.design.z_names), draws, model.design.n_groups), far)
+        (grouping,) = model.design.groupings
+        effects = {name: np.full((draws, grouping.n_levels), far) for name in grouping.effects}
         return values, effects, True
 
     plan = many_fits.Plan("origin", {"n": 5}, {}, many_fits.PRIORS, draws=9)

@@ -45,6 +45,19 @@ def test_group_sizes_and_seed():
     assert make().equals(make())
 
 
+def test_crossed_factors_meet_once_and_spread_as_asked():
+    table = simulate.crossed(np.random.default_rng(5), groups=400, items=500, sd_item=0.3, sigma=2)
+    truth = table.attrs["truth"]
+    assert (table.groupby(["group", "item"]).size() == 1).all()
+    assert len(table) == 200_000
+    for name, sd, n in (("1|group", 1.0, 400), ("1|item", 0.3, 500)):
+        assert truth[f"{name}_sigma"] == sd
+        assert abs(np.std(truth[name]) / sd - 1) < 4 / np.sqrt(2 * n)
+    line = truth["Intercept"] + truth["x"] * table["x"]
+    line += np.array(truth["1|group"])[table["group"]] + np.array(truth["1|item"])[table["item"]]
+    assert stats.kstest((table["y"] - line).to_numpy() / 2, "norm").pvalue > 1e-3
+
+
 @pytest.mark.parametrize("cor", [-1.0, 1.0])
 def test_degenerate_correlation(cor):
     truth = simulate.grouped(np.random.default_rng(4), cor=cor).attrs["truth"]

@@ -1,6 +1,6 @@
 """What a table must be before a formula is evaluated on it; one sentence where it is not."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,8 @@ def require_columns(there: Iterable[str], names: list[str], where: str = "The ta
 
 def require_complete(table: pd.DataFrame, names: list[str]) -> None:
     """Raise a ValueError that counts rows with missing or infinite values, column by column."""
-    counts = incomplete(table, names).sum()
-    if counts.any():
+    counts = {name: int(bad.sum()) for name, bad in incomplete(table, names).items()}
+    if any(counts.values()):
         where = ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
         raise ValueError(
             f"Rows with missing or infinite values: {where}. Leave these rows out with `missing` "
@@ -42,16 +42,19 @@ def require_complete(table: pd.DataFrame, names: list[str]) -> None:
         )
 
 
-def incomplete(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Which cells of the columns `names` are missing or infinite."""
-    bad = table[names].isna()
+def incomplete(table: pd.DataFrame, names: list[str]) -> dict[str, np.ndarray]:
+    """Which values (N,) of the columns `names` are missing or infinite."""
+    found = {}
     for name in names:
-        if pd.api.types.is_float_dtype(table[name]):
-            bad[name] |= np.isinf(table[name])
-    return bad
+        values = table[name]
+        if pd.api.types.is_float_dtype(values):
+            found[name] = ~np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))
+        else:
+            found[name] = values.isna().to_numpy()
+    return found
 
 
-def require_kinds(table: pd.DataFrame, names: list[str], response: set[str]) -> None:
+def require_kinds(table: pd.DataFrame, names: list[str], response: Collection[str]) -> None:
     """Raise a ValueError for a column that is neither numbers nor categories, or text for y."""
     for name in names:
         values = table[name]

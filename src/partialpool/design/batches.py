@@ -37,7 +37,7 @@ class Columns:
         self.design = from_table.build(formula.text, template, estimable=False)
         self._answer = evaluation.evaluate(f"0 + {formula.answer}", template, formula.text).common
         places = {name: ("X", k) for k, name in enumerate(self.design.x_names)}
-        places |= {name: ("Z", k) for k, name in enumerate(self.design.z_names)}
+        places |= {name: ("Z", k) for k, name in enumerate(self.design.only.z_names)}
         places = {name: place for name, place in places.items() if name not in CONSTANT}
         self.places = places | {self.design.response: ("y", 0)}
         self.names = tuple(self.places)
@@ -92,7 +92,7 @@ def reduce_piece(
         if any(batch.column(name).null_count for name in used):
             raise ValueError(_incomplete(part, used, labels))
         values = columns.of(batch)
-        groups.add(_labels(batch, columns.design.factors), values)
+        groups.add(_labels(batch, columns.design.only.columns), values)
         sample.offer(first, batch)
     levels, records = groups.result()
     if not np.isfinite(records).all():

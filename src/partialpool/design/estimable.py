@@ -113,7 +113,7 @@ def require_noise(design: Design) -> None:
     if len(design.groupings) > 1:
         _require_noise_of_several(design)
         return
-    explained, q = Explained(design), len(design.z_names)
+    explained, q = Explained(design), len(design.only.z_names)
     population = range(len(design.x_names))
     for z in ([], [*range(q)]):
         rank, left = explained.by(z, population)
@@ -165,9 +165,9 @@ def _exact(design: Design, z: list[int]) -> bool:
         return True
     rows = np.column_stack([design.X, design.y])
     if z:
-        for j in range(design.n_groups):
-            here = design.codes == j
-            Z = design.Z[here]
+        for j in range(design.only.n_levels):
+            here = design.only.codes == j
+            Z = design.only.Z[here]
             rows[here] -= Z @ np.linalg.lstsq(Z, rows[here], rcond=None)[0]
     left = rows[:, -1]
     if design.X.shape[1]:

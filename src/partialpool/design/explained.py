@@ -27,7 +27,7 @@ class Explained:
 
     def __init__(self, design: Design) -> None:
         self.design = design
-        columns = {**dict(zip(design.z_names, design.Z.T, strict=True))}
+        columns = {**dict(zip(design.only.z_names, design.only.Z.T, strict=True))}
         columns |= dict(zip(design.x_names, design.X.T, strict=True)) | {design.response: design.y}
         names = [name for name in columns if name not in CONSTANT]
         if design.moments is not None:
@@ -36,7 +36,7 @@ class Explained:
             middle = found.total().means(np.zeros(len(names)))[0]
             about, centred = found.means(middle), found.centred()
         else:
-            J, codes = design.n_groups, design.codes
+            J, codes = design.only.n_levels, design.only.codes
             self.counts = np.bincount(codes, minlength=J)
             rows = np.maximum(self.counts, 1)
             values = [columns[name] for name in names]
@@ -70,7 +70,7 @@ class Explained:
             What they leave of the response's sum of squares, as a share of its sum within groups
             if an intercept varies, else about its mean if there is an intercept.
         """
-        z_names = [self.design.z_names[k] for k in z]
+        z_names = [self.design.only.z_names[k] for k in z]
         x_names = [self.design.x_names[k] for k in x]
         own = "1" in z_names
         z_names = [name for name in z_names if name != "1"]

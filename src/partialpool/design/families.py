@@ -3,7 +3,7 @@
 #: Families whose response is the line and noise of one scale, ``sigma``.
 NOISE = ("gaussian", "student")
 #: Other families -> the link: what the line is of the response's mean, and of the probability of a
-#: later category (docs/method.md, Other responses).
+#: later category (docs/method.md, eq. (50) and (52)).
 LINKS = {"binomial": "logit", "poisson": "log", "negbinomial": "log", "cumulative": "logit"}
 #: All of them, as a study and a model name them.
 RESPONSES = (*NOISE, *LINKS)

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from formulae import model_description
@@ -96,11 +97,11 @@ class Formula:
         return f"{self.response}{trials} ~ {' + '.join([self.population, *offsets, *kept])}"
 
     @property
-    def predictors(self) -> set[str]:
+    def predictors(self) -> frozenset[str]:
         """Names of the columns on the right-hand side, grouping factors left out."""
         offsets = [f"I({offset})" for offset in self.offsets]
         parts = [self.population, *offsets, *(term.expression for term in self.terms)]
-        return set().union(*(variables(part, self.text) for part in parts))
+        return frozenset().union(*(variables(part, self.text) for part in parts))
 
     @property
     def factors(self) -> tuple[tuple[str, ...], ...]:
@@ -120,6 +121,11 @@ def read(formula: str) -> Formula:
     """
     if not isinstance(formula, str):
         raise TypeError(f"The formula is a {type(formula).__name__}; write it as text.")
+    return _read(formula)
+
+
+@lru_cache
+def _read(formula: str) -> Formula:
     tokens = _tokens(formula)
     kinds = [token.kind for token in tokens]
     words = [token.lexeme for token in tokens]
@@ -218,7 +224,8 @@ def require_no_constant(columns: Iterable[str], formula: str) -> None:
             )
 
 
-def variables(part: str, formula: str) -> set[str]:
+@lru_cache
+def variables(part: str, formula: str) -> frozenset[str]:
     """Names of the columns that a part of a formula reads."""
     try:
         names = model_description(part).var_names
@@ -230,7 +237,7 @@ def variables(part: str, formula: str) -> set[str]:
                 f"In {formula!r}, the number {name} is no term; write arithmetic inside I(), such "
                 "as I(2 * x)."
             )
-    return {str(name) for name in names if name} - {*CONSTANTS}  # "" for literals
+    return frozenset(str(name) for name in names if name) - {*CONSTANTS}  # "" for literals
 
 
 def used_columns(formula: str, se: str | None = None) -> list[str]:

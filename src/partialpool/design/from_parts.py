@@ -64,8 +64,8 @@ def reduce(parts: Parts, formula: str) -> Reduced:
     if len(asked.factors) > 1:
         raise ValueError(
             f"In {formula!r}, there are {len(asked.factors)} grouping factors, and data in parts, "
-            "whose sums are kept group by group, take one; keep one of them, or read the parts into "
-            "one table, as pandas.read_parquet does with a folder, and give that."
+            "whose sums are kept group by group, take one; keep one of them, or read the parts "
+            "into one table, as pandas.read_parquet does with a folder, and give that."
         )
     grouping = asked.factors[0] if asked.factors else ()
     used = used_columns(formula)

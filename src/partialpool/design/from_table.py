@@ -217,7 +217,8 @@ def complete_rows(
     names = used_columns(formula, se)
     require_columns(table.columns, names)
     bad = incomplete(table, names)
-    kept = table[~bad.any(axis=1)].reset_index(drop=True)
+    whole = ~np.any([*bad.values()], axis=0)
+    kept = table[whole].reset_index(drop=True)
     if kept.empty:
         raise ValueError(f"No row has a value in each of the columns {', '.join(names)}.")
-    return kept, {name: int(n) for name, n in bad.sum().items() if n}
+    return kept, {name: int(own.sum()) for name, own in bad.items() if own.any()}

@@ -242,25 +242,6 @@ class Design:
             (), nobody, (), (), everybody, np.array(["all"]), "", _counts=np.array([self.n_rows])
         )
 
-    # What follows speaks of the only grouping, and is for code that does not know several yet.
-    factors = property(lambda self: self.only.columns)
-    group = property(lambda self: self.only.name)
-    Z = property(lambda self: self.only.Z)
-    z_names = property(lambda self: self.only.z_names)
-    codes = property(lambda self: self.only.codes)
-    levels = property(lambda self: self.only.levels)
-    n_groups = property(lambda self: self.only.n_levels)
-    counts = property(lambda self: self.only.counts)
-    group_dim = property(lambda self: self.only.dim)
-
-    def effect(self, k: int) -> str:
-        """Name of the effects of column `k` of the only grouping."""
-        return self.only.effect(k)
-
-    def labels(self, table: pd.DataFrame) -> pd.Series:
-        """Group of each of some rows, by the levels of the only grouping."""
-        return self.only.labels(table)
-
     def of_rows(self, rows: np.ndarray) -> "Design":
         """The design of some of its rows; columns and levels stay."""
         return replace(

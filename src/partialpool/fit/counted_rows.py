@@ -1,6 +1,6 @@
 """Rows of binary, counted and ordered responses, brought to two kinds and collapsed.
 
-Four families, two kinds of row (docs/method.md, eq. (40) to (43)): a negative binomial count is a
+Four families, two kinds of row (docs/method.md, eq. (50) to (53)): a negative binomial count is a
 binomial row whose trials hang on the shape, and an ordered answer two binomial rows, one at each
 threshold beside it. Rows of a group that share every column are one row.
 """
@@ -14,7 +14,7 @@ from scipy.special import digamma, gammaln
 
 @dataclass(frozen=True, eq=False)
 class CountedRows:
-    """Rows sorted by group, those alike collapsed into one (docs/method.md, eq. (40) to (43)).
+    """Rows sorted by group, those alike collapsed into one (docs/method.md, eq. (50) to (53)).
 
     The log likelihood of row i at the linear predictor e is ``y e - m log(1 + exp(e))`` for the
     binomial kind, with ``m = trials + shape count``, and ``y e - exp(e)`` for Poisson's.
@@ -188,7 +188,7 @@ def _at_thresholds(
     codes: np.ndarray,
     n_thresholds: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Each row once for every threshold beside its category (docs/method.md, eq. (42)).
+    """Each row once for every threshold beside its category (docs/method.md, eq. (52)).
 
     It succeeded at the one below and failed at the one above.
     """

@@ -117,7 +117,7 @@ def crossproducts(design: Design, sigma: float | None = 0.0) -> CrossProducts:
         Of a design with known standard errors: the residual standard deviation that is added to
         them, None where it is not known.
     """
-    q, p = len(design.z_names), len(design.x_names)
+    q, p = len(design.only.z_names), len(design.x_names)
     shift, scale = _standardization(design)
     log_weight = at = None
     if design.moments is not None:
@@ -129,17 +129,17 @@ def crossproducts(design: Design, sigma: float | None = 0.0) -> CrossProducts:
             log_weight = float(np.log(weights).sum())
             at = partial(crossproducts, design) if sigma is None else None
         counts, *found = centred(
-            design.codes,
-            np.column_stack([design.Z, design.X, design.y]),
+            design.only.codes,
+            np.column_stack([design.only.Z, design.X, design.y]),
             shift,
             1 / scale,
             weights,
-            design.n_groups,
+            design.only.n_levels,
         )
     T, A, a = np.diag(scale[:q]), np.diag(scale[q:-1]), np.zeros(p)
     one = None
-    if "1" in design.z_names:
-        one = design.z_names.index("1")
+    if "1" in design.only.z_names:
+        one = design.only.z_names.index("1")
         T[one] += shift[:q]
         T = np.vstack([T[[one]], np.delete(T, one, 0)])
     R, G, E = triangular(counts, *found, q, one)
@@ -152,10 +152,10 @@ def crossproducts(design: Design, sigma: float | None = 0.0) -> CrossProducts:
 def _standardization(design: Design) -> tuple[np.ndarray, np.ndarray]:
     """Shift and scale of the columns ``[Z X y]``: two arrays of length q + p + 1."""
     X, Z, y = design.totals
-    names = (*design.z_names, *design.x_names, design.response)
+    names = (*design.only.z_names, *design.x_names, design.response)
     absorbed = np.repeat(
-        ["1" in design.z_names, "Intercept" in design.x_names],
-        [len(design.z_names), len(design.x_names) + 1],
+        ["1" in design.only.z_names, "Intercept" in design.x_names],
+        [len(design.only.z_names), len(design.x_names) + 1],
     ) & np.array([name not in CONSTANT for name in names])
     mean, sd, rms = (
         np.concatenate([getattr(Z, f), getattr(X, f), getattr(y, f)]) for f in ("mean", "sd", "rms")
@@ -171,7 +171,7 @@ def _of_moments(
     """What `centred` gives but the counts, of all rows from their moments by group."""
     moments = design.moments
     assert moments is not None
-    names = (*design.z_names, *design.x_names, design.response)
+    names = (*design.only.z_names, *design.x_names, design.response)
     constant = np.array([name in CONSTANT for name in names])
     at = [moments.names.index(name) if name not in CONSTANT else 0 for name in names]
     # a column may be shifted in X and not in Z

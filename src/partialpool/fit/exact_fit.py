@@ -107,6 +107,8 @@ def warm_up(several: bool = False, linked: bool = False) -> float:
     values, _, sample = population_draws(small, 10, np.random.default_rng(0))
     small.theta_posterior(sample.u[:2])
     with_effects(small, {name: value[None] for name, value in values.items()}, 0)
+    beta, root = coefficients(small.design, values), covariance_root(small.design, values)
+    exact.effect_moments(small.cross, values["sigma"], root, beta)
     return time.perf_counter() - begun
 
 
@@ -147,6 +149,18 @@ def of_several(
     regression.sampled = group_effects.forget(explored.posterior)
     found = dict(zip(factors, effects.draw(_effect_stream(seed), factors), strict=True))
     return _by_name(design, [found.get(f) for f in range(len(design.groupings))]), figures
+
+
+def draws_of_several(
+    regression: Regression, total: int, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], importance.Sample]:
+    """Draws (total,) of every parameter of several factors and (total, J) of all effects."""
+    explored = explore(regression, total, rng)
+    at, design = importance.resample(explored.sample, rng), regression.design
+    theta, _ = explored.posterior.theta(explored.sample.u[at])
+    effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[at])
+    each = effects.draw(rng, range(len(design.groupings)))
+    return drawn(design, explored, at)[0] | _by_name(design, each), explored.sample
 
 
 def moments(regression: Regression, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,17 +1,16 @@
 """Theta, coefficients and small factors' effects drawn: through a surrogate where that pays."""
 
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from partialpool.fit import exact, importance, surrogate
+from partialpool.fit import exact, importance, quadrature, surrogate
 from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.elimination import Elimination
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.likelihoods import OneFactor, Reduced
 from partialpool.fit.ratios import Ratios
-from partialpool.fit.reduction import of_crossproducts
+from partialpool.fit.reduction import WAY_OUT, of_crossproducts
 from partialpool.fit.surrogate import FRESH, Certificate
 
 #: Surrogates that are tried: wider, or of higher degree, from one to the next.
@@ -21,8 +20,9 @@ ATTEMPTS = 12
 WORTH, FEW = 10_000, 8
 #: Levels of the largest factor from which on its ratios have a posterior narrow enough.
 MANY = 400
-#: Seconds that a direct fit may take where a surrogate is not certified, and its evaluations.
-PATIENCE, EVALUATIONS = 60.0, 10_000
+#: Products that an evaluation may cost where no surrogate is certified, so that ten thousand of
+#: them are needed: about a minute in all.
+MOST_PRODUCTS = 2e8
 #: Words of the route.
 THETA, REST = "importance sampling of theta", "then Gaussian draws"
 
@@ -90,7 +90,7 @@ def explore(
     Raises
     ------
     ValueError
-        Where no surrogate can be certified and the density would take more than `PATIENCE`.
+        Where no surrogate can be certified and the density costs more than `MOST_PRODUCTS`.
     """
     if _cheap(target):
         if scattered:
@@ -118,11 +118,17 @@ def explore(
             continue
         certificate = built.certify(u[:FRESH], edges)
         if certificate.passed and sample.trusted:
+            sample = _integrated(posterior, sample, certificate)
             return Explored(posterior, sample, certificate, f"{THETA} on a surrogate, {REST}")
         if certificate.passed or len(built.interpolant.nodes) > surrogate.MAX_NODES:
             break
         built.grow(u[:200])
-    _affordable(exactly, starts)
+    assert isinstance(target.likelihood, Reduced)
+    if target.likelihood.rows.products > MOST_PRODUCTS:
+        raise ValueError(
+            "An exact fit of these factors would take too long, for their density could not be "
+            f"interpolated; choose {WAY_OUT}."
+        )
     route = f"{THETA}, for no surrogate of its density was certified, {REST}"
     return _directly(exactly, starts, rng, effective, route)
 
@@ -147,6 +153,20 @@ def _cheap(target: ThetaPosterior) -> bool:
     return products <= WORTH or len(rows.R) < MANY or target.dimension > FEW
 
 
+def _integrated(
+    posterior: ThetaPosterior, sample: importance.Sample, certificate: Certificate
+) -> importance.Sample:
+    """The same sample with the evidence by quadrature, where that says more than sampling does."""
+    if not 0 < posterior.dimension <= quadrature.MOST:
+        return sample
+    value, error = quadrature.log_integral(posterior, sample.u, sample.log_density)
+    error = float(np.hypot(error, certificate.rms))
+    apart = abs(value - sample.log_evidence) > importance.MAX_GAP * sample.log_evidence_se
+    if apart or not error < sample.log_evidence_se:
+        return sample
+    return replace(sample, log_evidence=value, log_evidence_se=error)
+
+
 def _somewhere(target: ThetaPosterior, rng: np.random.Generator) -> np.ndarray:
     """A random place, of ratios between 0.1 and 1.8."""
     assert isinstance(target.likelihood, Reduced)
@@ -155,21 +175,6 @@ def _somewhere(target: ThetaPosterior, rng: np.random.Generator) -> np.ndarray:
     size = 0.4 * np.exp(rng.uniform(-1.5, 1.5, size=len(ratios.sizes)))
     place[: len(size)] = np.arcsinh(size * np.sqrt(ratios.weights[ratios.sizes]))
     return place
-
-
-def _affordable(target: ThetaPosterior, starts: np.ndarray) -> None:
-    target(starts[:1])  # loads what is compiled
-    times = []
-    for _ in range(3):
-        begun = time.process_time()
-        target(starts[:1])
-        times.append(time.process_time() - begun)
-    seconds = min(times) * EVALUATIONS
-    if seconds > PATIENCE:
-        raise ValueError(
-            f"An exact fit of these factors would take {seconds / 60:.0f} minutes; choose method "
-            "nutpie with the marginal model."
-        )
 
 
 def _directly(

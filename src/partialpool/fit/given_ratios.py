@@ -2,7 +2,7 @@
 
 With the ratios of all factors but the small ones given, sigma and the small factors cost a matrix
 of m = p + (effects of small factors) + 1 columns, at any value, zero too: their effects are
-coefficients with a prior of their own (docs/method.md).
+coefficients with a prior of their own (docs/method.md, eq. (41)).
 """
 
 from functools import cache

@@ -1,4 +1,4 @@
-"""Compiled: exact draws of each group's effects given the rest (docs/method.md, eq. (51)).
+"""Compiled: exact draws of each group's effects given the rest (docs/method.md, eq. (61)).
 
 By rejection under tangents of the logarithm of the density, which is concave (Gilks & Wild 1992).
 Uniform numbers are Philox's (Salmon et al. 2011), a function of seed, draw, group and attempt: the

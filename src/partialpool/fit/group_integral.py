@@ -1,4 +1,4 @@
-"""The integral over each group's effects, with its own certificate (docs/method.md, eq. (44))."""
+"""The integral over each group's effects, with its own certificate (docs/method.md, eq. (54))."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from partialpool.fit import group_draws, group_kernels
 from partialpool.fit.counted_rows import CountedRows
-from partialpool.fit.group_draws import draw_effects
-from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES, integrals
+from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES
 from partialpool.fit.kernels import threads
 
 #: Nodes that are tried along each axis of a group's lattice.
@@ -20,6 +20,10 @@ MOST_OF_TWO = 51
 AIM, LIMIT = 1e-6, 1e-4
 #: Numbers in an array of values by rows or groups that is made at a time.
 AT_A_TIME = 1_000_000
+
+#: Their types in numba know no arguments.
+integrals: Any = group_kernels.integrals
+draw_effects: Any = group_draws.draw_effects
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +88,7 @@ class GroupIntegral:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log likelihood (S,), its derivatives by the coefficients (S, p + t) and L (S, q, q).
 
-        By Fisher's identity (docs/method.md, eq. (47)); that by the shape is not among them.
+        By Fisher's identity (docs/method.md, eq. (57)); that by the shape is not among them.
         """
         value, by_L = self.rows.constants(shape, coefficients), np.empty_like(L)
         _, by_coefficients = self.rows.constants_gradient(shape, coefficients)
@@ -172,7 +176,7 @@ class GroupIntegral:
 
     def _parts(
         self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray, nodes: np.ndarray
-    ) -> Iterator[tuple[slice, tuple[Any, ...]]]:
+    ) -> Iterator[tuple[slice, Any]]:
         """The kernels' arguments, for some values of the parameters at a time."""
         rows = self.rows
         each = max(1, AT_A_TIME // max(len(rows.y), rows.n_groups * L.shape[1] ** 2))

@@ -1,4 +1,4 @@
-"""Compiled loops of the integral over each group's effects (docs/method.md, eq. (44) to (47)).
+"""Compiled loops of the integral over each group's effects (docs/method.md, eq. (54) to (57)).
 
 Shapes: S values of the parameters, n rows sorted by group, J groups, q = 1 or 2 varying
 coefficients. A group's integral is a sum over a lattice about its mode; along a line of the lattice
@@ -224,7 +224,7 @@ def integrals(
     poisson, common, eta, exp_eta, y, trials, count, shape, Z, start, L, near, shift, scale, K,
     some, what,
 ):  # fmt: skip
-    """Integrals over the effects of some groups (docs/method.md, eq. (45) and (47)).
+    """Integrals over the effects of some groups (docs/method.md, eq. (55) and (57)).
 
     Parameters
     ----------

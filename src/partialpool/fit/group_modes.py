@@ -1,4 +1,4 @@
-"""Compiled: the mode of a group's effects, the lattice about it (docs/method.md, eq. (45))."""
+"""Compiled: the mode of a group's effects, the lattice about it (docs/method.md, eq. (55))."""
 
 import numba
 import numpy as np

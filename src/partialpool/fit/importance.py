@@ -177,7 +177,7 @@ def refine(
 
     For a density with one mode and many coordinates, where kernels near the normal waste less than
     `sample`'s: mean and covariance are those of the stage before, drawn towards the mode's by the
-    number of coordinates over that of effective draws (docs/method.md, eq. (50)).
+    number of coordinates over that of effective draws (docs/method.md, eq. (60)).
     """
     d = len(mode)
     mirrors = np.empty((0, d)) if mirrors is None else mirrors

@@ -1,4 +1,4 @@
-"""The posterior of generalized models, group effects integrated out (docs/method.md, eq. (49)).
+"""The posterior of generalized models, group effects integrated out (docs/method.md, eq. (59)).
 
 `IntegratedPosterior` is the log density of all parameters but the effects, with its gradient, its
 mode, and the certificate of the integral in it.
@@ -136,7 +136,7 @@ class IntegratedPosterior:
         return value + log_likelihood, found
 
     def certificate(self, u: np.ndarray) -> np.ndarray:
-        """Error of the log likelihood at coordinates (S, d) (docs/method.md, eq. (48)): (S,)."""
+        """Error of the log likelihood at coordinates (S, d) (docs/method.md, eq. (58)): (S,)."""
         values = self.values(u)
         return self.integral.errors(values.coefficients, values.L, values.shape)
 

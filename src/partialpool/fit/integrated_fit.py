@@ -2,7 +2,7 @@
 
 Importance sampling from the mode, or with adapted kernels where that wastes too much, or else NUTS
 on the same density; what is drawn is judged by the certificate of the integral in it
-(docs/method.md, eq. (48) to (50)).
+(docs/method.md, eq. (58) to (60)).
 """
 
 from collections.abc import Mapping
@@ -127,7 +127,7 @@ def as_values(regression: Regression, values: Mapping[str, np.ndarray], L: np.nd
 def log_likelihood(regression: Regression, values: Values) -> np.ndarray:
     """Log likelihood (S, J) of the rows of each group, its effects integrated out.
 
-    With what all rows have in common shared out evenly (docs/method.md, eq. (44)).
+    With what all rows have in common shared out evenly (docs/method.md, eq. (54)).
     """
     integral = regression.integrated.posterior.integral
     place = values.coefficients, values.L, values.shape
@@ -140,7 +140,7 @@ def effect_draws(
 ) -> np.ndarray:
     """One exact draw of the group effects for each draw of the rest: (q, S, J), or of some groups.
 
-    Which a group gets does not hang on the others (docs/method.md, eq. (51)).
+    Which a group gets does not hang on the others (docs/method.md, eq. (61)).
     """
     integral = regression.integrated.posterior.integral
     return integral.draw(values.coefficients, values.L, values.shape, seed, some)

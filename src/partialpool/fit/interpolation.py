@@ -3,7 +3,7 @@
 Each variable has a Leja sequence, whose every point is the worst place of those before it; nodes
 are combinations of these whose degrees lie below a plane, one for each polynomial. A richer set of
 polynomials needs the new nodes alone (Chkifa, Cohen & Schwab 2014, "High-dimensional adaptive
-sparse polynomial interpolation").
+sparse polynomial interpolation"; docs/method.md, eq. (47)).
 """
 
 from collections.abc import Callable

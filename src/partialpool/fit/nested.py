@@ -88,6 +88,13 @@ class Chain:
         In units of ``Lambda`` (J, q, q), and ``T P Tᵀ`` (J, q, q) of each level of the finest, with
         P the variances of the effects above it.
         """
+        found, P = self.variances(stages, ratios)
+        return found, self.T @ P[self.parents[0]] @ self.T.swapaxes(1, 2)
+
+    def variances(
+        self, stages: list[Stage], ratios: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """The first of `spreads`, and P (J, s, s) of each level of the second factor, inside."""
         P, found = np.empty((1, 0, 0)), []
         for c in reversed(range(len(stages))):
             one, L = stages[c], ratios[c + 1]
@@ -97,8 +104,7 @@ class Chain:
             across = -L @ gain @ P
             top = np.concatenate([L @ found[-1] @ L.T, across], 2)
             P = np.concatenate([top, np.concatenate([across.swapaxes(1, 2), P], 2)], 1)
-        below = P[self.parents[0]]
-        return found[::-1], self.T @ below @ self.T.swapaxes(1, 2)
+        return found[::-1], P
 
     def noise(self, stages: list[Stage], ratios: Sequence[np.ndarray], z: np.ndarray) -> np.ndarray:
         """Normals (S, n) with the effects' variances over sigma², in units of ``Lambda``.

@@ -1,4 +1,7 @@
-"""From the rows of several grouping factors to what their likelihood needs, in one pass."""
+"""From the rows of several grouping factors to what their likelihood needs, in one pass.
+
+The matrices are those of docs/method.md, eq. (40), (42) and (45).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ from partialpool.fit.nested import Chain, parents
 SMALL = 40
 #: Effects of the middle factors together above which their dense system takes too long.
 MAX_DENSE = 5000
+#: What is left to do where the exact fit would take too long.
+WAY_OUT = "method nutpie with parametrization noncentered"
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ def eliminate(
     weights: np.ndarray | None = None,
     *,
     small: int = SMALL,
+    nested: bool = True,
 ) -> Elimination:
     """Reduce rows to what their likelihood needs.
 
@@ -68,26 +74,31 @@ def eliminate(
         One over the known standard deviation of each row's noise; then sigma is one.
     small : int
         Effects up to which a factor, unless it is the largest, is put beside X.
+    nested : bool
+        Whether factors that are nested in each other are eliminated level by level.
 
     Raises
     ------
     ValueError
         Where the middle factors have more than `MAX_DENSE` effects.
     """
-    order = sorted(range(len(factors)), key=lambda f: -factors[f].n_effects)
-    first, others = order[0], sorted(order[1:])
+    by_size = sorted(range(len(factors)), key=lambda f: -factors[f].n_effects)
+    first, others = by_size[0], sorted(by_size[1:])
     middle = tuple(f for f in others if factors[f].n_effects > small)
     beside = tuple(f for f in others if f not in middle)
     finer = sorted((first, *middle), key=lambda f: -factors[f].n_levels)
     above = parents([factors[f].codes for f in finer], [factors[f].n_levels for f in finer])
-    if above:  # nested in each other
+    if not nested:
+        above = None
+    if above:
         first, *coarser = finer
         middle = tuple(coarser)
     dense = 0 if above else sum(factors[f].n_effects for f in middle)
-    if dense > MAX_DENSE:
+    large = [factors[f].n_effects for f in middle if factors[f].n_effects > SMALL]
+    if dense and sum(large) > MAX_DENSE:
         raise ValueError(
             f"The exact fit takes factors beside the largest one with up to {MAX_DENSE:,} effects "
-            f"together, and these have {dense:,}; choose method nutpie with the marginal model."
+            f"together, unless all are nested, and these have {sum(large):,}; choose {WAY_OUT}."
         )
     weight = np.ones(len(y)) if weights is None else weights
     X, A, a, y, y_scale = _standardized(X, y)
@@ -100,16 +111,16 @@ def eliminate(
     codes = factors[first].codes
     N, q = Q.shape
     bounds = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(R)))])
-    order = np.argsort(codes, kind="stable")
-    by_level = [csr_array((Q[order, k], order, bounds), shape=(len(R), N)) for k in range(q)]
+    by_code = np.argsort(codes, kind="stable")
+    by_level = [csr_array((Q[by_code, k], by_code, bounds), shape=(len(R), N)) for k in range(q)]
     G, left = _projected(by_level, Q, codes, K)
     if above:
         wide = np.column_stack([Z[f] * weight[:, None] for f in middle])
         own, rest = _projected(by_level, Q, codes, wide)
-        ends = [0, *np.cumsum([factors[f].n_effects for f in middle])]
+        ends = [0, *np.cumsum([factors[f].n_effects for f in middle]).tolist()]
         middle_rows = _nested(factors, middle, above, own, np.hstack([rest, left]), ends)
     else:
-        middle_rows = _dense(*_middle(factors, Z, middle, weight), Q, order, bounds, left, dense)
+        middle_rows = _dense(*_middle(factors, Z, middle, weight), Q, by_code, bounds, left, dense)
     return Elimination(
         first=first,
         middle=middle,

@@ -15,10 +15,10 @@ from partialpool.posterior.contrasts import (
     datagrid,
     group_columns,
     is_numeric,
+    level_in_words,
     levels,
     predictors,
     response,
-    text,
 )
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
@@ -99,11 +99,13 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
             axes.errorbar(
                 at, middle, errors, color=theme.PARTIAL, fmt=marker, ms=5, label=called, zorder=3
             )
-            way = ", ".join(f"{m:.3g} ({text(v)})" for m, v in zip(middle, values, strict=True))
+            levels = [level_in_words(model, column, value) for value in values]
+            way = ", ".join(f"{m:.3g} ({v})" for m, v in zip(middle, levels, strict=True))
         for_level = f" for {model.label(partner)} {called}" if partner else ""
         says.append(f"{way}{for_level}")
     if not numeric:
-        axes.set_xticks(place, [text(value) for value in values], rotation=30 * (len(values) > 4))
+        ticks = [level_in_words(model, column, value) for value in values]
+        axes.set_xticks(place, ticks, rotation=30 * (len(values) > 4))
         axes.set_xlim(-0.5, len(values) - 0.5)
     if partner:
         axes.legend(title=model.label(partner), title_fontsize=8, fontsize=8)

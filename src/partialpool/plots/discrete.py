@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from partialpool.design.families import LINKS
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.posterior import data_fit
@@ -16,10 +17,10 @@ from partialpool.posterior.finding import Finding
 from partialpool.posterior.leave_one_out import LeftOut
 from partialpool.posterior.responses import observed, scores
 
-#: Data sets from the priors that are drawn.
-SHOWN = 50
 #: Most bars; of more values some share one.
 MAX_BARS = 30
+#: Most bars that are labelled.
+MOST_LABELS = 12
 #: Bins of a reliability diagram, each of as many rows.
 BINS = 10
 
@@ -38,12 +39,15 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
     drawn, ours = _means(model, replicated, rows), _means(model, model.design.y[rows][None], rows)
     middle = float(ours[0])
     figure, axes = plt.subplots(figsize=(8, 3.0))
-    top = max(np.quantile(drawn, 0.9), 1.3 * middle)
-    bins = np.linspace(drawn.min() if model.thresholds else 0.0, top, 26)
-    if model.design.trials is not None:
-        bins = np.linspace(0, 1, 26)
+    counts = LINKS[model.family] == "log"
+    low, high = (0.0, 1.0) if model.design.trials is not None else (drawn.min(), drawn.max())
+    bins = np.linspace(low, high, 26)
+    if counts:  # from less than one to more than anybody believes
+        axes.set_xscale("log")
+        bins = np.geomspace(1 / len(rows), max(drawn.max(), 2.0), 26)
     color = theme.COLORS["prior"]
-    axes.hist(np.minimum(drawn, bins[-1]), bins=bins, color=color, alpha=0.5, label="priors")
+    shown = np.maximum(drawn, bins[0])
+    axes.hist(shown, bins=list(bins), color=color, alpha=0.5, label="priors")
     axes.axvline(middle, color=theme.INK, lw=2, label="the data")
     what = {"binomial": "share of successes"}.get(model.family, f"mean {model.design.response}")
     theme.without_heights(axes, f"{what} in {len(drawn)} data sets that the priors imply")
@@ -61,8 +65,8 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
             else "off beside the data (beyond the 1 % or 99 % point): see the sensitivity below."
         )
     )
-    if bins[-1] < drawn.max():
-        says += f" The last bar holds all that is above {bins[-1]:.3g}."
+    if counts and (drawn == 0).any():
+        says += " The first bar holds data sets of nothing but zeros too."
     return theme.finding("prior_check", figure, f"Histogram of the {what} under the priors.", says)
 
 
@@ -102,7 +106,8 @@ def bars(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding
         color=theme.PARTIAL,
         label=label,
     )
-    axes.set_xticks(places[:: max(1, len(places) // 15)], names[:: max(1, len(places) // 15)])
+    every = -(-len(places) // MOST_LABELS)
+    axes.set_xticks(places[::every], names[::every])
     axes.set(xlabel=model.label(model.design.response))
     axes.set_ylabel("square root of rows" if counts else "rows")
     theme.legend(figure)

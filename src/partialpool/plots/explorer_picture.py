@@ -26,7 +26,7 @@ from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.plots.theme import COMPLETE, DATA, EXACT, NONE, PARTIAL
 from partialpool.posterior.draws import interval
-from partialpool.simulation.many_fits import fit_exactly
+from partialpool.simulation.lines import fit_exactly
 from partialpool.simulation.simulate import ORIGIN_FORMULA, ORIGIN_NAMES, origin
 
 #: Draws of one picture; a report uses `Model.fit`, which takes more.
@@ -151,7 +151,8 @@ def quick_posterior(state: State) -> OriginPosterior:
     """
     regression = Regression(ORIGIN_FORMULA, state.table(), state.priors)
     rng = np.random.default_rng(np.random.SeedSequence(state.seed, spawn_key=(DRAW_STREAM,)))
-    values, (deviations,), trusted = fit_exactly(regression, rng, DRAWS)
+    values, effects, trusted = fit_exactly(regression, rng, DRAWS)
+    (deviations,) = effects.values()
     table = regression.table
     truth = table.attrs["truth"]
     return OriginPosterior(

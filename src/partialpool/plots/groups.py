@@ -12,12 +12,13 @@ from matplotlib.axes import Axes
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
-from partialpool.posterior.draws import PROBABILITY, interval, population_line
+from partialpool.posterior.draws import MAX_ROWS, PROBABILITY, interval, population_line
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING, Fitted
+from partialpool.posterior.names import groups_of
 from partialpool.posterior.predictions import line, main_predictor
 from partialpool.posterior.responses import mean, observed
-from partialpool.posterior.varying import alone, estimable, grouping_of, named, own_means
+from partialpool.posterior.varying import alone, estimable, grouping_of, named
 
 #: Most groups that get a panel of their own; more are thinned evenly by size.
 MAX_PANELS = 18
@@ -53,37 +54,69 @@ def data(model: Regression) -> Finding:
     design, name = model.design, main_predictor(model)
     groupings = design.groupings
     n = max(1, len(groupings))
-    figure, panels = theme.panels(n, 2, (8 if n == 1 else 5, 4.2 if n == 1 else 3.4), sharey=True)
+    crowded = _crowded(model)
+    wide = 3 if crowded and n > 2 else 2
+    size = (8 if n == 1 else 10 / wide, 4.2 if n == 1 else 3.4)
+    figure, panels = theme.panels(n, wide, size, sharey=True)
     rng = np.random.default_rng(0)  # jitter only
     y = observed(model, np.arange(len(design.y)))
     if model.linked and not model.spreads:
         y = y + rng.uniform(-0.06, 0.06, len(y))
     lines = 0
     for panel, grouping in zip(panels, groupings or [None], strict=True):
+        if crowded and grouping is not None:
+            _means(panel, model, grouping)
+            continue
         x = _places(panel, model, grouping, name, rng)
         if name is not None and grouping is not None and not model.linked:
             lines += _least_squares(panel, design, grouping, model.table[name].to_numpy(float))
-            panel.set_title(grouping.name if n > 1 else "", loc="left")
+            panel.set_title(model.words(grouping.name) if n > 1 else "", loc="left")
         if design.se is not None:
             panel.vlines(x, design.y - design.se, design.y + design.se, color=theme.DATA, lw=1)
         panel.scatter(x, y, s=14 if len(x) > 50 else 36, **theme.dots(len(x)))
-    for panel in panels[::2]:
+    for panel in panels[::wide]:
         panel.set_ylabel(_called(model))
     if lines:
         label = "a group's own least-squares line"
         theme.legend(figure, [plt.Line2D([], [], color=theme.NONE, lw=1, label=label)])
     against = name or " and ".join(grouping.name for grouping in groupings) or "the rows' order"
-    what = (
-        f"Scatter plot of {design.response} against {against}; {design.response} "
-        f"runs from {design.y.min():.3g} to {design.y.max():.3g}."
-    )
-    if model.design.trials is not None:
+    what = f"Scatter plot of {design.response} against {against}"
+    says = _rows_and_groups(model)
+    if crowded:
+        what = f"Means of {design.response} by group, sorted, a panel for each factor"
+        says += (
+            " A dot is the mean of a group's rows. The fewer these are the more it is scattered by "
+            "chance, so that dots spread more than groups do."
+        )
+    if design.trials is not None:
         what = f"Scatter plot of the shares of successes in {design.response} against {against}."
-    found = theme.finding("data", figure, what, _rows_and_groups(model))
+    else:
+        what += f"; {design.response} runs from {design.y.min():.3g} to {design.y.max():.3g}."
+    found = theme.finding("data", figure, what, says)
     if len(groupings) < 2:
         return found
-    formats = {"median": ("median rows of a group", "{:g}")}
-    return replace(found, table=_sizes(groupings), columns=formats)
+    table = _sizes(model)
+    formats = {name: (name, "{:,}") for name in table} | {
+        "median": ("median rows of a group", "{:,g}")
+    }
+    return replace(found, table=table, columns=formats)
+
+
+def _crowded(model: Regression) -> bool:
+    """Whether rows are too many to be told apart: where they lie at two places, or at groups'."""
+    name = main_predictor(model)
+    few = name is None or model.table[name].nunique() <= 2
+    return few and len(model.design.y) > MAX_ROWS and bool(model.design.groupings)
+
+
+def _means(panel: Axes, model: Regression, grouping: Grouping) -> None:
+    """The mean response of each group, sorted, and that of all rows."""
+    y = model.design.y
+    means = np.sort(pd.Series(y).groupby(grouping.codes).mean().to_numpy())
+    style = theme.dots(len(means)) | {"alpha": 0.8}
+    panel.scatter(np.arange(1, len(means) + 1), means, s=14 if len(means) > 50 else 36, **style)
+    panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.2)
+    panel.set_xlabel(f"{len(means):,} {groups_of(model, grouping)}, sorted by their mean")
 
 
 def _called(model: Regression) -> str:
@@ -132,8 +165,9 @@ def _least_squares(axes: Axes, design: Design, grouping: Grouping, x: np.ndarray
     return drawn
 
 
-def _sizes(groupings: Sequence[Grouping]) -> pd.DataFrame:
+def _sizes(model: Regression) -> pd.DataFrame:
     """How many groups each factor has, and how many rows these."""
+    groupings = model.design.groupings
     return pd.DataFrame(
         {
             "groups": [grouping.n_levels for grouping in groupings],
@@ -141,7 +175,7 @@ def _sizes(groupings: Sequence[Grouping]) -> pd.DataFrame:
             "median": [float(np.median(grouping.counts)) for grouping in groupings],
             "most rows": [grouping.counts.max() for grouping in groupings],
         },
-        index=[grouping.name for grouping in groupings],
+        index=[model.words(grouping.name) for grouping in groupings],
     )
 
 
@@ -151,7 +185,7 @@ def _rows_and_groups(model: Regression) -> str:
     says = f"{design.n_rows:,} rows."
     if design.groupings:
         factors = [
-            f"in **{grouping.n_levels:,} groups of {grouping.name}**, {_each(grouping.counts)}"
+            f"in **{grouping.n_levels:,} {groups_of(model, grouping)}**, {_each(grouping.counts)}"
             for grouping in design.groupings
         ]
         known = "; bars are one known standard error either way" if design.se is not None else ""
@@ -160,7 +194,7 @@ def _rows_and_groups(model: Regression) -> str:
     if shown < design.n_rows:
         says += f" Figures show a random sample of {shown:,} of them; the fit knows all."
     else:
-        says += "".join(f" {_crossing(*pair)}" for pair in combinations(design.groupings, 2))
+        says += "".join(f" {_crossing(model, *pair)}" for pair in combinations(design.groupings, 2))
     return " ".join([says, model.dropped, model.unidentified]).strip()
 
 
@@ -172,18 +206,18 @@ def _each(counts: np.ndarray) -> str:
     return f"{low:,} to {high:,} rows each, median {np.median(counts):g}"
 
 
-def _crossing(one: Grouping, other: Grouping) -> str:
+def _crossing(model: Regression, one: Grouping, other: Grouping) -> str:
     """Whether the groups of two factors are nested or crossed, and how far."""
+    words = {grouping.name: model.words(grouping.name) for grouping in (one, other)}
     pairs = len(np.unique(np.column_stack([one.codes, other.codes]), axis=0))
     possible = one.n_levels * other.n_levels
     if pairs == possible:
-        return f"Every {one.name} occurs with every {other.name} (crossed)."
+        return f"Every {words[one.name]} occurs with every {words[other.name]} (crossed)."
     for inner, outer in ((one, other), (other, one)):
         if pairs == inner.n_levels:
-            return f"Each {inner.name} occurs with one {outer.name} only (nested)."
-    return (
-        f"Of {possible:,} pairs of {one.name} and {other.name}, {pairs:,} occur (partly crossed)."
-    )
+            return f"Each {words[inner.name]} occurs with one {words[outer.name]} only (nested)."
+    both = " and ".join(words.values())
+    return f"Of {possible:,} pairs of {both}, {pairs:,} occur (partly crossed)."
 
 
 def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
@@ -208,7 +242,7 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     none = alone(fitted, grouping)
     coefficients = range(len(grouping.z_names))
     known = np.all([estimable(none, grouping, k) for k in coefficients], axis=0)
-    own = np.array([own_means(none, grouping, k) for k in coefficients])
+    own, _ = none.figures(grouping)
     groups = chosen_groups(grouping)
     columns = min(6, len(groups))
     figure, panels = theme.panels(
@@ -222,12 +256,16 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         new = pd.concat([table[mine].head(1)] * len(grid)).assign(**{name: grid})
         alike = [g.name for g in design.groupings if np.ptp(g.codes[mine]) == 0]
         averaged |= {g.name for g in design.groupings} - {*alike}
-        panel.scatter(table.loc[mine, name], y[mine], s=9, color=theme.DATA, linewidths=0)
+        # many rows at the same place are one dot
+        dots = np.unique(np.column_stack([table.loc[mine, name], y[mine]]), axis=0)
+        panel.scatter(
+            dots[:, 0], dots[:, 1], s=9, color=theme.DATA, linewidths=0, rasterized=len(dots) > 2000
+        )
         drawn = _mean(fitted, new, alike)
         lines = {"complete": _mean(fitted.ways["complete"], new, alike).mean(0)}
         if known[j]:
             others = [factor for factor in alike if factor != grouping.name]
-            lines["none"] = _line(none, new, others).mean(0) + grouping.rows(new)[0] @ own[:, j]
+            lines["none"] = _line(none, new, others).mean(0) + grouping.rows(new)[0] @ own[j]
             if model.linked:
                 lines["none"] = _mean(none, new, alike).mean(0)
         lines["partial"] = drawn.mean(0)
@@ -247,8 +285,9 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     theme.legend(figure)
     of = "All" if len(groups) == grouping.n_levels else f"{len(groups)} of {grouping.n_levels}"
     own_lines, lacking = int(known[groups].sum()), np.isin(np.arange(len(known)), groups) & ~known
+    called = groups_of(model, grouping)
     says = (
-        f"{of} groups of {grouping.name}, with their number of rows in brackets; the band is the "
+        f"{of} {called}, with their number of rows in brackets; the band is the "
         f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In {inside} of "
         f"the {own_lines} panels with an unpooled line this stays inside that band: there pooling "
         "moves a group's line by less than its uncertainty. How far it draws all groups together "
@@ -261,7 +300,7 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
             f"{named(grouping, lacking)}."
         )
     if averaged:
-        says += f" Lines are for the average {' and '.join(sorted(averaged))}."
+        says += f" Lines are for the average {' and '.join(map(model.words, sorted(averaged)))}."
     what = (
         f"Small panels, one per group of {grouping.name}, each with its rows and the lines of "
         f"{', '.join(POOLING.values())}."

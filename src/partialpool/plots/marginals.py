@@ -134,6 +134,7 @@ def prior_and_posterior(fitted: Fitted) -> Finding:
             panel.plot(at, prior_height, **theme.PRIOR)
             contraction[name] = 1 - _middle(draws[name]) / middle
         theme.without_heights(panel, theme.wrapped(called.get(name, name)))
+        panel.locator_params(axis="x", nbins=5)
     area = plt.Rectangle((0, 0), 1, 1, color=theme.PARTIAL, alpha=0.35, label="posterior")
     theme.legend(figure, [area, plt.Line2D([], [], label="prior", **theme.PRIOR)])
     says = "Every prior here is flat, so that there is nothing to compare."
@@ -205,9 +206,9 @@ def against_exact(
     says = (
         f"Over {len(comparison)} parameters and group effects the posterior means differ from the "
         f"{'certified' if fitted.model.linked else 'exact'} ones by at most {means.max():.1f} "
-        f"Monte Carlo errors ({means.idxmax()}), where chance alone gives about {_expected_extreme(len(means)):.1f}. The farthest marginal is "
-        f"that of **{far}**, {shown.loc[far, 'wasserstein']:.3f} posterior standard deviations "
-        "away."
+        f"Monte Carlo errors ({means.idxmax()}), where chance alone gives about "
+        f"{_expected_extreme(len(means)):.1f}. The farthest marginal is that of **{far}**, "
+        f"{shown.loc[far, 'wasserstein']:.3f} posterior standard deviations away."
     )
     what = f"Densities of {', '.join(names)}: this fit over the exact posterior."
     found = theme.finding("against_exact", figure, what, says)

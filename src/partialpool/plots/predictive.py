@@ -22,7 +22,7 @@ from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_one_out import LeftOut
-from partialpool.posterior.names import readable
+from partialpool.posterior.names import groups_of, readable
 from partialpool.posterior.predictions import replicate_prior, statistics
 
 #: Replicated data sets that are drawn.
@@ -173,8 +173,7 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
     """Standardized leave-one-out residuals, against the prediction and by each factor's groups."""
     groupings = model.design.groupings
     z = data_fit.normal_residuals(model, left_out)
-    width = max(2, 1 + len(groupings))
-    figure, (left, *others) = plt.subplots(1, width, figsize=(5 * width, 3.4), sharey=True)
+    figure, (left, *others) = theme.panels(max(2, 1 + len(groupings)), 2, (5, 3.4), sharey=True)
     left.scatter(left_out.mean, z, s=12, **theme.dots(len(z)))
     gaussian = model.family == "gaussian"
     what = "residual in predictive sd" if gaussian else "residual as a standard normal quantile"
@@ -182,7 +181,7 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
     if not model.linked:
         left.set_xlabel(f"predicted {model.label(model.design.response)}")
     for axes, grouping in zip(others, groupings, strict=False):
-        _by_group(axes, z, grouping, left_out.rows)
+        _by_group(axes, z, model, grouping, left_out.rows)
     if not groupings:
         others[0].scatter(left_out.rows, z, s=12, **theme.dots(len(z)))
         others[0].set_xlabel("rows")
@@ -191,12 +190,15 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
         for end in (-FAR, FAR):
             axes.axhline(end, color=theme.INK, lw=0.6, ls=":")
     says = [_far_in_words(model, left_out, z)]
-    says += [_noise_in_words(model, left_out, grouping) for grouping in groupings]
+    if not model.linked or model.spreads:
+        says += [_noise_in_words(model, left_out, grouping) for grouping in groupings]
     what = "Residuals against predictions and by group."
     return theme.finding("residuals", figure, what, " ".join(filter(None, says)))
 
 
-def _by_group(axes: Axes, z: np.ndarray, grouping: Grouping, rows: np.ndarray) -> None:
+def _by_group(
+    axes: Axes, z: np.ndarray, model: Regression, grouping: Grouping, rows: np.ndarray
+) -> None:
     """Residuals (n,) of rows (n,), a column for each group, sorted by their means."""
     codes = grouping.codes[rows]
     means = pd.Series(z).groupby(codes).mean().sort_values()
@@ -206,7 +208,7 @@ def _by_group(axes: Axes, z: np.ndarray, grouping: Grouping, rows: np.ndarray) -
     mark: dict[str, Any] = {"color": theme.PARTIAL, "marker": "_", "label": "mean of the group"}
     axes.scatter(range(len(order)), means[order], s=40, **mark)
     of = "" if len(order) == len(means) else f"{len(order)} of "
-    axes.set(xticks=[], xlabel=f"{of}{len(means)} groups of {grouping.name}, sorted")
+    axes.set(xticks=[], xlabel=f"{of}{len(means)} {groups_of(model, grouping)}, sorted")
     axes.legend(loc="upper left")
 
 
@@ -234,9 +236,10 @@ def _noise_in_words(model: Regression, left_out: LeftOut, grouping: Grouping) ->
         return ""
     found = data_fit.spreads(model, left_out, grouping)
     away = pd.Series({grouping.levels[code]: values.mean() for code, values in found.items()})
+    called = model.words(grouping.name)
     word = "does not reject" if data_fit.noise_check(p, "group")["passed"] else "rejects"
     return (
-        f"Residuals lie farthest from their group's median in {grouping.name} {away.idxmax()} "
+        f"Residuals lie farthest from their group's median in {called} {away.idxmax()} "
         f"({away.max():.2f} on average) and closest in {away.idxmin()} ({away.min():.2f}); Brown "
         f"and Forsythe's test of these distances {word} that groups are as noisy alike "
         f"(p = {p:.2g}, limit {data_fit.LEVEL:g})."

@@ -34,9 +34,9 @@ def rank_histograms(table: pd.DataFrame) -> Finding:
     p = calibration.uniformity(table)
     total = bins * len(names)
     says = (
-        f"Of {total} bars {outside} lie outside their 99 % band, where chance alone gives about "
-        f"{0.01 * total:.0f}. The smallest p-value of a uniform distribution is {p.min():.3f} "
-        f"({code(p.idxmin())}), of {len(p)}."
+        f"Of {total} bars {outside} {'lies' if outside == 1 else 'lie'} outside their 99 % band, "
+        f"where chance alone gives about {0.01 * total:.0f}. The smallest p-value of a uniform "
+        f"distribution is {p.min():.3f} ({code(p.idxmin())}), of {len(p)}."
     )
     what = f"Histograms of the ranks of {', '.join(names)} over {n:,} data sets."
     return theme.finding("ranks", figure, what, says)
@@ -80,8 +80,8 @@ def coverage(table: pd.DataFrame) -> Finding:
     says = (
         f"The largest gap between stated and found coverage is {gap.max():.1%}, at the "
         f"{worst['nominal']:.0%} interval of {code(worst['parameter'])}. Of {len(found)} Monte "
-        f"Carlo intervals (95 %) {len(off)} miss the stated probability, where chance alone gives "
-        f"about {0.05 * len(found):.1f}."
+        f"Carlo intervals (95 %) {len(off)} {'misses' if len(off) == 1 else 'miss'} the stated "
+        f"probability, where chance alone gives about {0.05 * len(found):.1f}."
     )
     return theme.finding("coverage", figure, "Coverage of intervals by parameter.", says)
 

@@ -13,18 +13,20 @@ from partialpool.posterior import effects
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import groups_of, kind_in_words
 from partialpool.posterior.varying import (
     Varying,
     alone,
     estimable,
     grouping_of,
-    own_means,
     too_uncertain,
     varying,
 )
 
 #: Most groups that get a row of their own in a forest.
 MAX_ROWS = 70
+#: Most groups that get a dot.
+MANY = 400
 
 
 def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
@@ -57,36 +59,42 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     partial, separate = varying(fitted, grouping), varying(none, grouping)
     alike: dict[str, np.ndarray] = {}
     figure, panels = theme.panels(len(partial), len(partial), (4.6, 3.6))
-    sentences = []
+    sentences, called = [], groups_of(fitted.model, grouping)
+    few = False
     for k, (panel, ours, own) in enumerate(zip(panels, partial, separate, strict=True)):
-        values, x, less = ours.total, own.line.mean(0) + own_means(none, grouping, k), ""
+        values, y, x, less = ours.total, ours.middle, own.middle, ""
         if ours.explained:
-            values, x = ours.deviation, x - ours.line.mean(0)
+            values, y, x = ours.deviation, ours.mean, x - ours.line.mean(0)
             less = f" less that of the line with {' and '.join(ours.explained)}"
         known = alike[ours.name] = estimable(none, grouping, k)
-        y, (low, high) = values.mean(0), interval(values)
+        low, high = interval(values)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
         panel.set(
-            xlabel=f"{ours.name}, {grouping.name} on its own",
+            xlabel=f"{ours.name}, {fitted.model.words(grouping.name)} on its own",
             ylabel=f"{ours.name}, partially pooled",
         )
         panel.set_title(less.removeprefix(" "), loc="left", fontsize=9)
         if known.sum() < 2:
             sentences.append(f"no two groups know their **{ours.name}** on their own")
             continue
-        panel.vlines(x[known], low[known], high[known], color=theme.PARTIAL, alpha=0.3)
-        sizes = 12 + 60 * grouping.counts[known] / grouping.counts.max()
+        some = np.flatnonzero(known)
+        some = np.sort(spread(some[np.argsort(x[some], kind="stable")], MANY))
+        few = few or len(some) < known.sum()
+        panel.vlines(x[some], low[some], high[some], color=theme.PARTIAL, alpha=0.3)
+        sizes = 12 + 60 * grouping.counts[some] / grouping.counts.max()
         style: dict[str, Any] = {"color": theme.PARTIAL, "alpha": 0.85, "linewidths": 0}
-        panel.scatter(x[known], y[known], s=sizes, label="a group, sized by its rows", **style)
+        panel.scatter(x[some], y[some], s=sizes, label="a group, sized by its rows", **style)
         ends = np.array([x[known].min(), x[known].max()])
         panel.plot(ends, ends, color=theme.NONE, lw=1.4, label="no pooling")
         before, after = np.std(x[known]), np.std(y[known])
         sentences.append(
-            f"the spread of the **{ours.name}**{less} over groups of {grouping.name} shrinks by "
+            f"the spread of the **{ours.name}**{less} over {called} shrinks by "
             f"{1 - after / before:.0%}, from {before:.3g} to {after:.3g}"
         )
     theme.legend(figure)
     says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of the groups' means)."
+    if few:
+        says += f" Of {grouping.n_levels:,} groups {MANY} are shown, evenly spread."
     says = f"{says} {too_uncertain(grouping, alike)}".strip()
     what = "Partially pooled against unpooled group coefficients."
     return theme.finding(of_factor("shrinkage", fitted.model.design, grouping), figure, what, says)
@@ -105,12 +113,12 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         return Finding("forest", "Without groups all rows share these coefficients.")
     grouping = grouping_of(fitted.model.design, factor)
     coefficients = varying(fitted, grouping)
-    J = grouping.n_levels
+    J, called = grouping.n_levels, kind_in_words(fitted.model, grouping)
     size = (4.6, 0.17 * min(J, MAX_ROWS) + 0.6)
     figure, panels = theme.panels(len(coefficients), len(coefficients), size)
     says = []
     for panel, one in zip(panels, coefficients, strict=True):
-        middle, (low, high) = one.total.mean(0), interval(one.total)
+        middle, (low, high) = one.middle, interval(one.total)
         order = spread(np.argsort(middle), MAX_ROWS)
         places = np.arange(len(order))
         _population(panel, one, order)
@@ -118,12 +126,13 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         panel.scatter(middle[order], places, s=10, color=theme.PARTIAL, label="a group", zorder=3)
         panel.set_yticks(places, grouping.levels[order], fontsize=7)
         with_line = f", {' and '.join(one.explained)} included" if one.explained else ""
-        panel.set(xlabel=f"{one.name} of {grouping.name}{with_line}", ylim=(-1, len(order)))
+        words = fitted.model.words(grouping.name)
+        panel.set(xlabel=f"{one.name} of {words}{with_line}", ylim=(-1, len(order)))
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
         levels = grouping.levels
         says.append(
-            f"the **{one.name}** of {grouping.name}{with_line} goes from {middle.min():.3g} "
+            f"the **{one.name}** of {called}{with_line} goes from {middle.min():.3g} "
             f"({levels[middle.argmin()]}) to {middle.max():.3g} ({levels[middle.argmax()]}), and "
             f"for {apart} of {J:,} groups the interval of the deviation from the population's line "
             "leaves out zero"

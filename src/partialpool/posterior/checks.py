@@ -14,6 +14,7 @@ import xarray as xr
 from partialpool.data.text import in_words
 from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
+from partialpool.fit.surrogate import EDGE, FRESH, MAX_EDGE, MAX_ERROR
 from partialpool.posterior.agreement import FALSE_ALARM, explained
 from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
 from partialpool.posterior.finding import ESTIMATE, Finding
@@ -41,6 +42,10 @@ MEANING = {
     "Effective draws": "importance sampling's own count for the exact fit; as many as of chains",
     "Integral": "error of the log likelihood by the integral over group effects, K nodes against "
     "2K + 1 at the draws, largest of them summed over groups",
+    "Surrogate": "root mean square error of the log density that was sampled, at fresh posterior "
+    f"draws ({FRESH}) where it was computed in full; the limit is a convention",
+    "Surrogate's edge": f"largest share of draws in the outer {EDGE:.0%} of a coordinate's range, "
+    "beyond which nothing is sampled; the limit, 2 of 4,000, is a convention",
     "Evidence twice": "two proposals agree on the evidence, difference in standard errors; chance "
     "alone is above the limit once in 16,000 fits",
 }
@@ -119,6 +124,11 @@ def how_fitted(fitted: Fitted) -> str:
     """By which method, how fast, and the evidence: Markdown."""
     attrs = fitted.attrs
     says = f"Drawn by **{attrs['method']}** ({attrs['route']}) in {attrs['fit_seconds']:.2f} s. "
+    if "surrogate_error" in attrs:
+        says += (
+            f"The surrogate, from {attrs['surrogate_nodes']} nodes, is within "
+            f"{attrs['surrogate_error_max']:.1g} of the log density at {FRESH} fresh draws. "
+        )
     if attrs.get("loading_seconds", 0) > 1:
         says += f"Before that, compiling or loading code took {attrs['loading_seconds']:.0f} s. "
     if "log_evidence" in attrs:
@@ -234,6 +244,11 @@ def verdict(
         ]
     if "integral_error_max" in attrs:
         found.append(("Integral", attrs["integral_error_max"], "≤", LIMIT, ""))
+    if "surrogate_error" in attrs:
+        found += [
+            ("Surrogate", attrs["surrogate_error"], "≤", MAX_ERROR, ""),
+            ("Surrogate's edge", attrs["surrogate_edge_share"], "≤", MAX_EDGE, ""),
+        ]
     checks = [
         one(name, value, sense, limit, MEANING[name].format(in_words(at, called)))
         for name, value, sense, limit, at in found

@@ -11,7 +11,7 @@ from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
 from partialpool.posterior.names import of_coefficient, readable
-from partialpool.posterior.varying import estimable, own_means, too_uncertain
+from partialpool.posterior.varying import estimable, too_uncertain
 
 #: Difference of log evidences that is worth more than a bare mention (Kass & Raftery 1995).
 MENTION = 1.0
@@ -46,11 +46,11 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
                 if sum(at == k for at, _ in mixed.values()) <= 1:
                     able = estimable(fitted, grouping, k)
                     known[of_coefficient(model, draws.coefficient(name))] = able
-                    means = own_means(fitted, grouping, k)[able]
+                    means = fitted.figures(grouping)[0][able, k]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
             says.append(too_uncertain(grouping, known))
-        columns[way_name(way), "mean"] = figures["mean"]
-        columns[way_name(way), "sd over groups" if grouping else "sd"] = figures["sd"]
+        columns[way_name(model, way), "mean"] = figures["mean"]
+        columns[way_name(model, way), "sd over groups" if grouping else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]
     formats = {column: (column, ESTIMATE) for column in table.columns}
     sentence = " ".join(filter(None, says))
@@ -85,9 +85,10 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
         return "With a flat prior there is no log evidence by which to compare the ways to pool."
     best, other = sorted(evidence, key=evidence.__getitem__, reverse=True)
     gap = evidence[best] - evidence[other]
+    called = {way: way_name(partial.model, way) for way in evidence}
     says = (
-        f"The log evidence is highest for **{way_name(best)}** ({evidence[best]:.1f}), {gap:.1f} "
-        f"below it for {way_name(other)}"
+        f"The log evidence is highest for **{called[best]}** ({evidence[best]:.1f}), {gap:.1f} "
+        f"below it for {called[other]}"
     )
     if gap < MENTION:
         says += f"; a difference below {MENTION:g} is no reason to prefer either"
@@ -120,6 +121,7 @@ def lightest(fitted: Fitted) -> Finding:
     columns = dict.fromkeys([*parts, *design.predictors])
     table = fitted.model.table.iloc[order][list(columns)]
     table = table.assign(**{design.response: design.y[order], "weight": weight[order]})
+    table.index = order + 1  # rows are counted from one wherever they are named
     says = "The rows that count least; one on the line has weight 1."
     return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.3f}")})
 

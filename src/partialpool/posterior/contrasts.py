@@ -55,7 +55,11 @@ class Contrast:
         """Say what is changed."""
         name = model.label(self.column)
         if not self.moves:
-            return f"{name} {text(self.high)} instead of {text(self.low)}"
+            high, low = (
+                level_in_words(model, self.column, value) for value in (self.high, self.low)
+            )
+            named = "" if model.has_label(self.column, self.high) else f"{name} "
+            return f"{named}{high} instead of {low}"
         step = (self.high - self.low) / self.width
         return f"one unit more of {name}" if step == 1 else f"{step:g} units more of {name}"
 
@@ -122,6 +126,11 @@ def levels(model: Regression, column: str) -> list[Any]:
 def text(value: Any) -> str:
     """A value of a column in words: a number that is not whole with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def level_in_words(model: Regression, column: str, value: Any) -> str:
+    """A value of a column by its label, where the study gives it one."""
+    return model.words(column, value) if model.has_label(column, value) else text(value)
 
 
 def reference(model: Regression, column: str) -> Any:

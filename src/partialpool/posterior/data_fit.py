@@ -198,9 +198,11 @@ def calibration_check(left_out: LeftOut) -> dict[str, Any]:
     return one("Calibration", p, "≥", LEVEL, meaning, remedy)
 
 
-def conflict_check(sensitivities: pd.DataFrame, called: Mapping[str, str]) -> dict[str, Any]:
+def conflict_check(
+    sensitivities: pd.DataFrame, called: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Whether prior and data pull a parameter apart."""
-    names = [in_words(name, called) for name in sensitivity.conflicts(sensitivities)]
+    names = [in_words(name, called or {}) for name in sensitivity.conflicts(sensitivities)]
     which = f": {', '.join(names)}" if names else ""
     meaning = f"parameters that prior and data pull to opposite sides{which}; none should be"
     remedy = "say why the prior is meant, or widen it"

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from partialpool.design.families import LINKS
+from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts, draws, marginal_effects, responses
@@ -21,7 +22,7 @@ from partialpool.posterior.averages import change
 from partialpool.posterior.checks import HEADINGS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import readable
+from partialpool.posterior.names import groups_of, readable
 
 
 @dataclass(frozen=True)
@@ -208,10 +209,7 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         alone = _r2(y, draws.population_line(design, values, design.X[rows]))
         shares["R² by the population's part alone"] = alone
         says += f", what all groups share {np.mean(alone):.0%} alone"
-    between = {}
-    for grouping in design.groupings:
-        L, Z = covariance_root(grouping, values), grouping.Z[rows]
-        between[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+    between = between_groups(design, values, rows)
     left = sum(between.values()) + ((y - line) ** 2).mean(1)
     share = {name: part / left for name, part in between.items()}
     if len(share) == 1:
@@ -222,10 +220,26 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
             "between groups"
         )
     elif share:
-        shares |= {f"share of the remaining variance by {n}": part for n, part in share.items()}
-        says += f"; of the variance that the population's part leaves, {_parts(share)}"
+        words = fitted.model.words
+        for name, part in share.items():
+            shares[f"share of the remaining variance by {words(name)}"] = part
+        called = {g.name: groups_of(fitted.model, g) for g in design.groupings}
+        says += f"; of the variance that the population's part leaves, {_parts(share, called)}"
+        says += f": **{words(largest(share)[0])}** has the largest part with probability "
+        says += f"{largest(share)[1]:.1%}"
     columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
+
+
+def between_groups(
+    design: Design, values: Mapping[str, np.ndarray], rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Variance (S,) between the groups of each factor: ``z' Sigma z``, mean over rows (n,)."""
+    found = {}
+    for grouping in design.groupings:
+        L, Z = covariance_root(grouping, values), grouping.Z[rows]
+        found[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+    return found
 
 
 def _linked_variance(
@@ -246,32 +260,29 @@ def _linked_variance(
     whole = shares["R² by population and groups"].mean()
     says = f"The means of the rows are {whole:.0%} of the response's variance"
     if design.groupings and LINKS[model.family] == "logit":
-        parts = {}
-        for grouping in design.groupings:
-            L, Z = covariance_root(grouping, values), grouping.Z[rows]
-            parts[grouping.name] = np.einsum("sik,ij,sjk->s", L, Z.T @ Z / len(rows), L)
+        parts = between_groups(design, values, rows)
         left = sum(parts.values()) + np.pi**2 / 3
         share = {name: part / left for name, part in parts.items()}
         shares |= {f"share of the latent variance by {n}": part for n, part in share.items()}
+        called = {g.name: groups_of(model, g) for g in design.groupings}
         says += (
             "; of the latent variance that the population's part leaves, in log odds with π²/3 "
-            f"for a single answer, {_parts(share) if len(share) > 1 else _only(share)}"
+            f"for a single answer, {_parts(share, called)}"
         )
     columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
 
 
-def _only(share: Mapping[str, np.ndarray]) -> str:
-    ((name, part),) = share.items()
-    return f"{part.mean():.0%} lies between groups of {name}"
-
-
-def _parts(share: Mapping[str, np.ndarray]) -> str:
-    """What share (S,) each factor has, the largest first, and how sure it is that it is that."""
+def _parts(share: Mapping[str, np.ndarray], called: Mapping[str, str]) -> str:
+    """What share (S,) each factor has, the largest first."""
     order = sorted(share, key=lambda name: -share[name].mean())
-    says = [f"{share[name].mean():.0%} lies between groups of {name}" for name in order]
-    largest = np.mean(share[order[0]] >= np.max([share[name] for name in order], axis=0))
-    return f"{', '.join(says)}: **{order[0]}** has the largest part with probability {largest:.1%}"
+    return ", ".join(f"{share[name].mean():.0%} lies between {called[name]}" for name in order)
+
+
+def largest(share: Mapping[str, np.ndarray]) -> tuple[str, float]:
+    """The factor of the largest part (S,), and the probability that it is the largest."""
+    name = max(share, key=lambda name: share[name].mean())
+    return name, float(np.mean(share[name] >= np.max([*share.values()], axis=0)))
 
 
 def _r2(y: np.ndarray, line: np.ndarray) -> np.ndarray:

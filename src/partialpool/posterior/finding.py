@@ -5,11 +5,13 @@ module hands to a notebook is escaped here, and nowhere else.
 """
 
 import html
+import io
 import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -207,8 +209,20 @@ class Finding:
         if self.figure is not None:
             for ending in figures:
                 written.append(place / f"{stem}.{ending}")
-                self.figure.savefig(written[-1], **FORMATS[ending])
+                if ending == "svg":
+                    written[-1].write_text(self.svg, encoding="utf-8")
+                else:
+                    self.figure.savefig(written[-1], **FORMATS[ending])
         return written
+
+    @cached_property
+    def svg(self) -> str:
+        """The figure as SVG, drawn once for whoever shows or keeps it."""
+        text = io.StringIO()
+        self.figure.savefig(text, format="svg", **FORMATS["svg"])
+        # it has its layout now; to make it anew for each further format takes half of the time
+        self.figure.set_layout_engine("none")
+        return text.getvalue()
 
     def __str__(self) -> str:
         parts = [self.description] if self.figure is not None else []
@@ -223,20 +237,18 @@ class Finding:
         from IPython.display import Markdown, display
 
         if self.figure is not None:
-            # a figure that is not pyplot's is not shown a second time at the end of the cell
-            alt = {"alt": typeset(self.description)}
-            display(self.figure, metadata={"image/svg+xml": alt, "image/png": alt})
+            alt = {"image/svg+xml": {"alt": typeset(self.description)}}
+            # a browser draws SVG; who has words alone has the description
+            shown = {"image/svg+xml": self.svg, "text/plain": self.description}
+            display(shown, raw=True, metadata=alt)
             pyplot = sys.modules.get("matplotlib.pyplot")
-            if pyplot is not None:
+            if pyplot is not None:  # or it is shown a second time at the end of the cell
                 pyplot.close(self.figure)
         if self.table is not None:
             display({"text/html": self.to_html(), "text/plain": str(self)}, raw=True)
         if self.sentence:
             display(Markdown(self._as_text()))
         if os.environ.get(KEEP):
-            if self.figure is not None:
-                # it has its layout now; to make it anew for each file takes half of the time
-                self.figure.set_layout_engine("none")
             SHOWN.append(self)
 
     def _as_text(self) -> str:

@@ -10,8 +10,9 @@ import xarray as xr
 
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit import fitting
-from partialpool.fit.exact_fit import with_effects
+from partialpool.fit.exact_fit import moments, with_effects
 from partialpool.fit.regression import Regression
+from partialpool.posterior.names import kind_in_words
 
 #: Most group effects drawn on demand, 8 bytes each.
 MAX_EFFECTS = 8_000_000
@@ -96,6 +97,25 @@ class Fitted:
         tree["posterior"] = xr.DataTree(kept)
         return tree
 
+    def figures(self, grouping: Grouping) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior means (J, q) and standard deviations (J, q) of a factor's effects.
+
+        Averages over draws of all else of what the effects are given those, without Monte Carlo
+        error of their own (Rao & Blackwell), where the fit has them or has one factor and Gaussian
+        noise; else those of the draws.
+        """
+        names = grouping.effects
+        if "group_effects" in self.posterior:
+            known = self.posterior["group_effects"].to_dataset()
+            mean, sd = np.stack([known[name].to_numpy() for name in names], -1)
+        elif self.model.family == "gaussian" and len(self.model.design.groupings) == 1:
+            own = moments(self.model, self.population)
+            mean, sd = np.stack([own[name] for name in names], -1)
+        else:
+            drawn = [self.values[name] for name in names]
+            mean, sd = (np.stack([f(b, 0) for b in drawn], -1) for f in (np.mean, np.std))
+        return mean, sd
+
     @cached_property
     def population(self) -> dict[str, np.ndarray]:
         """Draws (S,) of the parameters that are not group effects."""
@@ -156,10 +176,11 @@ def unpooled_key(design: Design, grouping: Grouping) -> str:
     return "none" if len(design.groupings) < 2 else f"none:{grouping.name}"
 
 
-def way_name(way: str) -> str:
-    """What figures and tables call a way to pool, by its key in `Fitted.ways`."""
+def way_name(model: Regression, way: str) -> str:
+    """What figures and tables call a way to pool a model, by its key in `Fitted.ways`."""
     kind, _, factor = way.partition(":")
-    return POOLING[kind] + (f" of {factor}" if factor else "")
+    of = [kind_in_words(model, one) for one in model.design.groupings if one.name == factor]
+    return " of ".join([POOLING[kind], *of])
 
 
 def _arrays(dataset: xr.Dataset) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, responses
 from partialpool.posterior.contrasts import contrasts, predictors, response
-from partialpool.posterior.effects import Change, average_changes, ratio
+from partialpool.posterior.effects import Change, average_changes, largest, ratio
 from partialpool.posterior.finding import NORMAL, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_in_words
@@ -108,8 +108,8 @@ def _change(model: Regression, change: Change) -> str:
     sign = _sign(values)
     size = _figures(model, (sign or 1) * values)
     remark = "" if change.constant else ", on average over the rows"
-    if model.linked and model.design.groupings:
-        remark += " in a typical group"
+    if model.linked:
+        remark += _for_typical(model)
     if change.high is None:
         each = _each(model, change.column)
         amount, _, interval = size.partition(" (")
@@ -161,8 +161,7 @@ def _linked_average(fitted: Fitted) -> str:
     model = fitted.model
     values = responses.mean(model, fitted.population, _typical(fitted))
     what = response(model)
-    group = " in a typical group" if model.design.groupings else ""
-    says = f"{what[0].upper()}{what[1:]}{group} is {_figures(model, values)}"
+    says = f"{what[0].upper()}{what[1:]}{_for_typical(model)} is {_figures(model, values)}"
     return says + "".join(_linked_range(fitted, grouping) for grouping in model.design.groupings)
 
 
@@ -179,6 +178,15 @@ def _linked_range(fitted: Fitted, grouping: Grouping) -> str:
         f"; {groups} differ in level, with a standard deviation of {spread}: the middle 90 % from "
         f"{low} to {high}{_unit(model)}{place}"
     )
+
+
+def _for_typical(model: Regression) -> str:
+    """Of which groups an effect is told: of one whose own effects are zero."""
+    names = [model.words(grouping.name) for grouping in model.design.groupings]
+    if len(names) != 1:
+        return " for typical groups" if names else ""
+    word = names[0] if names[0] != model.design.groupings[0].name or len(names[0]) > 2 else "group"
+    return f" for a typical {word}"
 
 
 def _plain_figures(values: np.ndarray) -> str:
@@ -200,6 +208,8 @@ def _average(fitted: Fitted) -> str:
     name = model.words(design.response)
     average = name if name.startswith(("average ", "mean ")) else f"average {name}"
     says = f"The {average} is {_figures(model, values)}"
+    if len(design.groupings) > 1:
+        return says + _levels(fitted, [*design.groupings])
     for grouping in design.groupings:
         says += _range(fitted, grouping, values, _between(fitted, grouping), 1)
     return says
@@ -209,15 +219,39 @@ def _groups(fitted: Fitted, change: Change) -> str:
     """How groups differ in a change, or in their level where the change is the same for all."""
     says, sign = "", _sign(change.draws)
     word = {1: " higher", -1: " lower", 0: ""}[sign] if change.high is not None else ""
+    alike: list[Grouping] = []
     for grouping in fitted.model.design.groupings:
         if fitted.model.linked:
             says += _linked_range(fitted, grouping)
             continue
         between = change.between[grouping.name]
         if between.mean() < 1e-9 * abs(change.draws).mean():
-            says += _level_spread(fitted, grouping)
+            alike.append(grouping)
         else:
             says += _range(fitted, grouping, change.draws, between, sign or 1) + word
+    if len(alike) > 1:
+        return says + _levels(fitted, alike)
+    return says + "".join(_level_spread(fitted, grouping) for grouping in alike)
+
+
+def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
+    """How the groups of several factors differ in level, those that differ most first."""
+    model, between = fitted.model, {g.name: _between(fitted, g) for g in groupings}
+    _, probability = largest(between)
+    order = sorted(groupings, key=lambda grouping: -between[grouping.name].mean())
+    words = [groups_in_words(model, grouping) for grouping in order]
+    sizes = [_figures(model, between[grouping.name]) for grouping in order]
+    sizes = [size.replace(" (", ", ").removesuffix(")") for size in sizes]
+    everyone = len(groupings) == len(model.design.groupings)
+    if model.family == "gaussian" and model.se is None and everyone:
+        left = fitted.population["sigma"] ** 2 + sum(sd**2 for sd in between.values())
+        parts = [float((between[grouping.name] ** 2 / left).mean()) for grouping in order]
+        sizes = [f"{size}; {percent(part)}" for size, part in zip(sizes, parts, strict=True)]
+        sizes[0] += " of the variance that the population leaves"
+    doubt = "" if probability > 0.95 else f" with probability {percent(probability)}"
+    says = f"; in level {words[0]} differ most{doubt} (standard deviation {sizes[0]})"
+    for word, size in zip(words[1:], sizes[1:], strict=True):
+        says += f", then {word} ({size})"
     return says
 
 

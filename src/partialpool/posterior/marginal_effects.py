@@ -14,7 +14,10 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete
 from partialpool.data.tables import as_frame
+from partialpool.data.text import capital
+from partialpool.design import formula
 from partialpool.fit.exact_fit import n_draws
+from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts as compared
 from partialpool.posterior import draws
 from partialpool.posterior.averages import averages, change
@@ -86,11 +89,12 @@ def predictions(
     labels, cells = _cells(fitted, table, names, groups, sort=not variables)
     values = averages(_thinned(fitted, len(labels)), table, cells, groups=groups)
     response = compared.response(fitted.model)
-    where = row_names(labels) if len(labels) > 1 else [""]
+    first = _first(fitted.model)
+    where = row_names(labels, fitted.model) if len(labels) > 1 else [""]
     words = [f"for {name}" if name else "on average" for name in where]
     if names is None and len(labels) == 1:
-        words = [f"for {row_names(labels)[0]}"] if len(labels.columns) else [""]
-    says = f"Over the same rows, {response} is" if variables and names else f"{response} is"
+        words = [f"for {row_names(labels, fitted.model)[0]}"] if len(labels.columns) else [""]
+    says = f"Over the same rows, {response} is" if variables and names else f"{first} is"
     return _found("predictions", says, labels, values, words, rope, hypothesis)
 
 
@@ -227,7 +231,7 @@ def _changes(
     """The finding of some contrasts."""
     model, table = fitted.model, _rows(fitted, newdata, groups)
     labels, cells = _cells(fitted, table, _names(by), groups)
-    where = [f" for {name}" for name in row_names(labels)] if len(labels) > 1 else [""]
+    where = [f" for {name}" for name in row_names(labels, model)] if len(labels) > 1 else [""]
     thin = _thinned(fitted, len(labels) * len(wanted))
     if not wanted:
         raise ValueError("The model has no predictor whose effect could be shown.")
@@ -238,14 +242,21 @@ def _changes(
         others = labels.drop(columns=[*named], errors="ignore")
         tables.append(pd.DataFrame(named, index=labels.index).join(others))
         words += [f"with {contrast.words(model)}{place}" for place in where]
-    says = f"{compared.response(model)} changes by"
+    response, says = compared.response(model), f"{_first(model)} changes by"
     if len(wanted) == 1 and len(labels) > 1:
-        says, words = f"With {wanted[0].words(model)}, {says}", [place.strip() for place in where]
+        says = f"With {wanted[0].words(model)}, {response} changes by"
+        words = [place.strip() for place in where]
     same = not model.linked and all(c.is_constant(model, model.table) for c in wanted)
     if by is not None and len(labels) == 1 and not same:
-        says = f"On average over the rows, {says}"
+        says = f"On average over the rows, {response} changes by"
     rows = pd.concat(tables, ignore_index=True)
     return _found(name, says, rows, np.concatenate(values, axis=1), words, rope, hypothesis)
+
+
+def _first(model: Regression) -> str:
+    """The response as a sentence begins with it: a label with a capital, a column as it is."""
+    words = compared.response(model)
+    return capital(words) if words != formula.read(model.formula).response else words
 
 
 def _rows(

@@ -27,7 +27,7 @@ def readable(model: Regression) -> dict[str, str]:
     names["sigma"] = "sd of the noise" if model.family == "gaussian" else "scale of the noise"
     names["nu"] = "degrees of freedom of the noise"
     names["shape"] = "shape of the counts' extra spread"
-    for name, pair in zip(model.thresholds, pairwise(model.design.answers), strict=True):
+    for name, pair in zip(model.thresholds, pairwise(model.design.answers), strict=False):
         names[name] = f"threshold between {pair[0]} and {pair[1]}"
     return {name: what for name, what in names.items() if name != what}
 
@@ -53,6 +53,18 @@ def of_coefficient(model: Regression, name: str) -> str:
 
 def _plain(part: str) -> str:
     return re.sub(r"\[(.*)\]$", r": \1", part)
+
+
+def kind_in_words(model: Regression, grouping: Grouping) -> str:
+    """The groups of a factor by its label, in the plural, or by the name that the formula has."""
+    words = model.words(grouping.name)
+    return plural(words) if words != grouping.name else grouping.name
+
+
+def groups_of(model: Regression, grouping: Grouping) -> str:
+    """The same where a number goes before: "lecturers", or "groups of d" where it has no label."""
+    words = kind_in_words(model, grouping)
+    return words if words != grouping.name else f"groups of {words}"
 
 
 def groups_in_words(model: Regression, grouping: Grouping) -> str:

@@ -225,8 +225,11 @@ def row_names(rows: pd.DataFrame, model: Regression | None = None) -> list[str]:
     def name(column: str, value: Any) -> str:
         if column in known and str(value) not in known[column]:
             called = "" if re.fullmatch(NEW, str(value)) else f" ({value})"
-            return f"a new {column}{called}"
-        return f"{column} {value:.4g}" if isinstance(value, float) else f"{column} {value}"
+            return f"a new {model.words(column) if model else column}{called}"
+        if model is not None and model.has_label(column, value):
+            return model.words(column, value)
+        words = model.words(column) if model is not None and column in known else column
+        return f"{words} {value:.4g}" if isinstance(value, float) else f"{words} {value}"
 
     return [
         ", ".join(name(c, value) for c, value in zip(varying, row, strict=True))

@@ -181,7 +181,8 @@ def new(
         return rng.binomial(n, expit(line)).astype(float)
     if model.family == "cumulative":
         latent = line + rng.logistic(size=line.shape)
-        return 1.0 + sum(latent > _column(values[name], line) for name in model.thresholds)
+        passed = [latent > _column(values[name], line) for name in model.thresholds]
+        return 1.0 + np.sum(passed, axis=0)
     rate = np.minimum(mean(model, values, line), MOST)
     if model.family == "negbinomial":
         shape = _column(values["shape"], line)

@@ -148,5 +148,5 @@ def sentence(table: pd.DataFrame) -> str:
         )
     return (
         f"Power-scaling sensitivity to the prior is below {THRESHOLD:g} for every parameter; the "
-        f"largest is {table['prior'].max():.3f} ({table['prior'].idxmax()})."
+        f"largest is {table['prior'].max():.3f} (**{table['prior'].idxmax()}**)."
     )

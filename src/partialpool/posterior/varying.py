@@ -7,8 +7,7 @@ import numpy as np
 
 from partialpool.data.text import listed
 from partialpool.design.matrices import Design, Grouping
-from partialpool.fit.exact import effect_moments
-from partialpool.fit.exact_fit import coefficients, covariance_root, n_draws
+from partialpool.fit.exact_fit import n_draws
 from partialpool.posterior import draws
 from partialpool.posterior.fitted import Fitted, unpooled_key
 from partialpool.posterior.names import of_coefficient
@@ -36,12 +35,20 @@ class Varying:
         other factors by which the coefficient varies.
     deviation : (S, J) array
         How far the group is from there: its effect.
+    mean : (J,) array
+        Posterior mean of the effect; see `Fitted.figures`.
     """
 
     name: str
     explained: tuple[str, ...]
     line: np.ndarray
     deviation: np.ndarray
+    mean: np.ndarray
+
+    @property
+    def middle(self) -> np.ndarray:
+        """Posterior mean (J,) of the group's coefficient."""
+        return self.line.mean(0) + self.mean
 
     @property
     def total(self) -> np.ndarray:
@@ -74,7 +81,7 @@ def alone(fitted: Fitted, grouping: Grouping) -> Fitted:
 def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
     """The coefficients that vary by the groups of a factor, column by column of its Z."""
     design, values = fitted.model.design, fitted.values
-    absorbed = design.absorbed(grouping)
+    absorbed, (means, _) = design.absorbed(grouping), fitted.figures(grouping)
     found = []
     for k, z_name in enumerate(grouping.z_names):
         line = np.zeros((n_draws(values), 1))
@@ -90,7 +97,8 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
                 effect = values[other.effect(other.z_names.index(z_name))]
                 line = line + effect.mean(1, keepdims=True)
         name = of_coefficient(fitted.model, draws.coefficient(z_name))
-        found.append(Varying(name, tuple(explained), line, values[grouping.effect(k)]))
+        deviation = values[grouping.effect(k)]
+        found.append(Varying(name, tuple(explained), line, deviation, means[:, k]))
     return found
 
 
@@ -101,23 +109,10 @@ def estimable(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
     (`ALONE_LINKED` with a link); some rows so few or so close together that their estimate is more
     than `UNCERTAIN` times as uncertain as that of the median group that has one.
     """
-    width = none.population[grouping.sd_names[k]].mean()
-    sd = none.values[grouping.effect(k)].std(0)
+    width = none.values[grouping.sd_names[k]].mean()
+    sd = none.figures(grouping)[1][:, k]
     known = sd < (PRIOR_LINKED if none.model.linked else PRIOR) * width
     return known & (sd <= UNCERTAIN * np.median(sd[known])) if known.any() else known
-
-
-def own_means(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
-    """Posterior means (J,) of coefficient k of the groups of a factor on their own.
-
-    Where the noise is Gaussian and the factor the only one they are averages of the means given
-    each draw of the rest (Rao & Blackwell), which are least squares, without error of their own.
-    """
-    model, values = none.model, none.values
-    if model.family != "gaussian" or len(model.design.groupings) > 1:
-        return values[grouping.effect(k)].mean(0)
-    root, beta = covariance_root(model.design, values), coefficients(model.design, values)
-    return effect_moments(model.cross, values["sigma"], root, beta)[0][:, k]
 
 
 def named(grouping: Grouping, some: np.ndarray, most: int = 4) -> str:

@@ -23,32 +23,32 @@ import pandas as pd
 from partialpool.data import paths
 from partialpool.design.matrices import Design
 from partialpool.fit import compiled
-from partialpool.fit.exact import effect_moments
 from partialpool.fit.exact_fit import (
-    coefficients,
-    covariance_root,
-    effect_draws,
-    population_draws,
     prior_effects,
 )
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
 from partialpool.posterior.draws import from_prior
 from partialpool.posterior.finding import Finding
-from partialpool.simulation import simulate
+from partialpool.simulation import lines, simulate
 
 #: Data sets in a batch.
 BATCH = 50
 #: Quantiles kept of every marginal, the ends of 50, 80 and 95 % equal-tailed intervals.
 QUANTILES = {"q2.5": 0.025, "q10": 0.1, "q25": 0.25, "q75": 0.75, "q90": 0.9, "q97.5": 0.975}
-FORMULAS = {"origin": simulate.ORIGIN_FORMULA, "grouped": "y ~ x + (x | group)"}
+FORMULAS = {
+    "origin": simulate.ORIGIN_FORMULA,
+    "grouped": "y ~ x + (x | group)",
+    "crossed": "y ~ x + (1 | group) + (1 | item)",
+}
 #: Kind of data -> the sizes that it has.
-SIZES = {"origin": ["n"], "grouped": ["groups", "per_group"]}
+SIZES = {"origin": ["n"], "grouped": ["groups", "per_group"], "crossed": ["groups", "items"]}
 #: Parameter -> the setting with its true value.
 TRUTH = {
     "Intercept": "intercept",
     "x": "slope",
     "1|group_sigma": "sd_intercept",
+    "1|item_sigma": "sd_item",
     "x|group_sigma": "sd_slope",
     "x|i_sigma": "sd_slope",
     "cor(1,x|group)": "cor",
@@ -63,10 +63,8 @@ PRIORS = {
 }
 #: Rooms that compute nothing; what is kept does not depend on their code.
 OTHERS = ("plots", "report", "batch")
-#: Draws of one fit: scalar parameters (draws,), group effects (q, draws, J), and whether to trust.
-Draws = tuple[dict[str, np.ndarray], np.ndarray, bool]
 #: A way to fit: the model of one data set, a random stream, and how many draws.
-Way = Callable[[Regression, np.random.Generator, int], Draws]
+Way = Callable[[Regression, np.random.Generator, int], lines.Draws]
 
 
 @dataclass(frozen=True)
@@ -75,10 +73,12 @@ class Plan:
 
     Parameters
     ----------
-    kind : {"origin", "grouped"}
-        Whose generator and formula: one slope per point, or several rows per group.
+    kind : {"origin", "grouped", "crossed"}
+        Whose generator and formula: one slope per point, several rows per group, or two crossed
+        factors.
     sizes : dict
-        Arguments of the generator that set sizes: ``n``, or ``groups`` and ``per_group``.
+        Arguments of the generator that set sizes: ``n``, or ``groups`` and ``per_group``, or
+        ``groups`` and ``items``.
     truth : dict, optional
         Fixed values of the population's parameters; from the prior when empty.
     priors : dict
@@ -115,7 +115,7 @@ def plan(
     kind, method, draws
         As in `Plan`.
     sizes, truth : mapping
-        By the names in `SIZES` and `TRUTH`; those of the other kind are ignored.
+        By the names in `SIZES` and `TRUTH`; those of other kinds are ignored.
     priors : mapping
         Replace those of `PRIORS`.
 
@@ -164,46 +164,29 @@ def template(plan: Plan, rng: np.random.Generator) -> Regression:
     return Regression(FORMULAS[plan.kind], table, plan.priors)
 
 
-def _line(design: Design, beta: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Regression lines (N,) of coefficients (p,) and group effects (q, J)."""
-    line = design.X @ beta
-    return line + (design.Z * b[:, design.codes].T).sum(1) if len(b) else line
-
-
 def respond(
     design: Design, truth: Mapping[str, float], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Group effects (q, J), regression lines (N,) and a response (N,) that a truth gives."""
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Group effects (J,), regression lines (N,) and a response (N,) that a truth gives."""
     population = {name: np.array([value]) for name, value in truth.items()}
-    b = _stacked(prior_effects(design, population, rng), 1)[:, 0]
-    line = _line(design, np.array([truth[name] for name in design.x_names]), b)
+    b = {name: drawn[0] for name, drawn in prior_effects(design, population, rng).items()}
+    line = lines.line_of(design, np.array([truth[name] for name in design.x_names]), b)
     return b, line, line + truth["sigma"] * rng.standard_normal(len(line))
 
 
-def fit_exactly(model: Regression, rng: np.random.Generator, draws: int) -> Draws:
-    """The exact fit, without packing it into a DataTree."""
-    values, _, sample = population_draws(model, draws, rng)
-    return values, _stacked(effect_draws(model, values, rng), draws), sample.trusted
-
-
-def _stacked(effects: Mapping[str, np.ndarray], draws: int) -> np.ndarray:
-    """Effects of the only grouping as one array (q, draws, J)."""
-    return np.stack([*effects.values()]) if effects else np.empty((0, draws, 0))
-
-
-def fit_by_nutpie(model: Regression, rng: np.random.Generator, draws: int) -> Draws:
+def fit_by_nutpie(model: Regression, rng: np.random.Generator, draws: int) -> lines.Draws:
     """NUTS on PyMC's non-centred model, which one process compiles once."""
     tree = compiled.sample(model, draws, int(rng.integers(2**31)))
     posterior = tree["posterior"].to_dataset()
     values = {name: posterior[name].to_numpy().reshape(-1) for name in model.parameters}
-    names = [model.design.effect(k) for k in range(len(model.design.z_names))]
-    effects = np.stack([posterior[n].to_numpy().reshape(len(values["sigma"]), -1) for n in names])
+    S = len(values["sigma"])
+    effects = {n: posterior[n].to_numpy().reshape(S, -1) for n in model.design.effects}
     rhat = checks.summarize(posterior, model.parameters)["rhat"].max()
     divergent = int(tree["sample_stats"]["diverging"].sum())
     return values, effects, bool(divergent == 0 and rhat <= 1.05)
 
 
-FITS: dict[str, Way] = {"exact": fit_exactly, "nutpie": fit_by_nutpie}
+FITS: dict[str, Way] = {"exact": lines.fit_exactly, "nutpie": fit_by_nutpie}
 
 
 def run_batch(
@@ -214,7 +197,7 @@ def run_batch(
     Returns
     -------
     pandas.DataFrame
-        A row per data set and parameter (and the first group's effects): ``data_set``,
+        A row per data set and parameter (and effect of each factor's first group): ``data_set``,
         ``parameter``, ``truth``, ``mean``, ``sd``, a column ``q2.5`` ... per quantile, ``rank``
         of the truth in [0, 1], ``trusted``, ``seconds``, and, where the plan asks for them, the
         root mean squared errors of the groups' lines ``complete``, ``none`` and ``partial``.
@@ -222,7 +205,7 @@ def run_batch(
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     model = template(plan, rng)
     design = model.design
-    others = {"complete": model.pooled(), "none": model.unpooled()} if plan.pooling else {}
+    others = {"complete": model.pooled(), "none": lines.unpooled(model)} if plan.pooling else {}
     rows: list[dict[str, Any]] = []
     for k in range(size):
         truth = dict(plan.truth) or from_prior(design, model.priors, rng)
@@ -237,13 +220,14 @@ def run_batch(
             "seconds": seconds,
         }
         if plan.pooling:
-            shared["partial"] = _line_error(asked, values, line)
+            shared["partial"] = lines.error(asked, values, effects, line)
         for name, other in others.items():
             way = other.with_response(y)
-            shared[name] = _line_error(way, population_draws(way, plan.draws, rng)[0], line)
-        for j in range(len(design.z_names)):
-            label = f"{design.effect(j)}[{design.levels[0]}]"
-            truth[label], values[label] = float(b[j, 0]), effects[j, :, 0]
+            shared[name] = lines.error(way, *lines.of_lines(way, rng, plan.draws), line)
+        for grouping in design.groupings:
+            for name in grouping.effects:
+                label = f"{name}[{grouping.levels[0]}]"
+                truth[label], values[label] = float(b[name][0]), effects[name][:, 0]
         for name, true in truth.items():
             draws = values[name]
             quantiles = np.quantile(draws, list(QUANTILES.values()))
@@ -255,20 +239,6 @@ def run_batch(
                 | {"rank": below / (draws.size + 1)}
             )
     return pd.DataFrame(rows)
-
-
-def _line_error(model: Regression, values: dict[str, np.ndarray], line: np.ndarray) -> float:
-    """Root mean squared error of the posterior mean of the groups' lines, over the rows.
-
-    Effects are averages of their means given each draw of the rest (Rao & Blackwell): those of
-    draws have errors of their own, which is all that no pooling would show where noise is zero.
-    """
-    design = model.design
-    beta, b = coefficients(design, values), np.empty((0, 0))
-    if design.z_names:
-        root = covariance_root(design, values)
-        b = effect_moments(model.cross, values["sigma"], root, beta)[0].T
-    return float(np.sqrt(np.mean((_line(design, beta.mean(0), b) - line) ** 2)))
 
 
 def run(

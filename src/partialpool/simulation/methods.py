@@ -19,7 +19,7 @@ from partialpool.posterior import checks
 from partialpool.posterior.agreement import explained
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.simulation.simulate import origin
+from partialpool.simulation.simulate import crossed, origin
 
 #: What a reader sees instead of the words of a study file.
 WORDS = {
@@ -32,6 +32,11 @@ WORDS = {
     "marginal": "marginal",
 }
 EXACT = WORDS["exact"]
+#: Data that are simulated, by name -> their generator, and the source in words.
+SIMULATED: dict[str, tuple[Callable[..., pd.DataFrame], str]] = {
+    "origin": (origin, "the origin's simulation"),
+    "crossed": (crossed, "a simulation of two crossed factors"),
+}
 #: R-hat from which on chains have not met: the limit of Gelman & Rubin's time.
 APART = 1.1
 #: Effective draws below which the Monte Carlo error of a mean is a tenth of a posterior sd.
@@ -115,15 +120,16 @@ def data_set(data: str, seed: int) -> Any:
     Parameters
     ----------
     data : str
-        ``"origin"`` for the origin's data, simulated with their truth, or anything `tables.load`
-        reads.
+        ``"origin"`` or ``"crossed"`` for data simulated with their truth, by the generators of
+        these names, or anything `tables.load` reads.
     seed : int
         Of simulated data.
     """
-    if data != "origin":
+    if data not in SIMULATED:
         return load(data)
-    table = origin(np.random.default_rng(seed))
-    table.attrs |= {"source": "the origin's simulation", "sha256": table_digest(table)}
+    make, source = SIMULATED[data]
+    table = make(np.random.default_rng(seed))
+    table.attrs |= {"source": source, "sha256": table_digest(table)}
     return table
 
 
@@ -165,6 +171,11 @@ def compare_methods(
         raise ValueError(
             f"{model.formula!r} has no group term, so that every parametrization is the same; "
             "add one, such as (1 | group)."
+        )
+    if not model.integrates and any(form == "marginal" for _, form in wanted.values()):
+        raise ValueError(
+            f"methods: {model.formula!r} has several grouping factors or noise that leaves no "
+            "marginal model; choose centered or noncentered."
         )
     if len(wanted) > 1:
         # importing PyMC is not part of anybody's time

@@ -301,9 +301,7 @@ def _enough(rows: pd.DataFrame, groups: str) -> str:
     share = f"{percent(best['share'])}; {percent(best['low'])} to {percent(best['high'])}"
     if len(enough):
         return f"from {best['groups']:,} {groups}{each} on ({share})"
-    return (
-        f"with none of the {len(rows)} numbers of {groups}{each} that were tried (at most {share})"
-    )
+    return f"with none of the numbers of {groups}{each} that were tried (at most {share})"
 
 
 def table(model: Regression, found: pd.DataFrame) -> Finding:

@@ -144,3 +144,63 @@ def grouped(
         "x|group": b[:, 1].tolist(),
     }
     return table
+
+
+def crossed(
+    rng: np.random.Generator,
+    *,
+    groups: int = 20,
+    items: int = 10,
+    intercept: float = 2.0,
+    slope: float = 2.0,
+    sd_intercept: float = 1.0,
+    sd_item: float = 0.5,
+    sigma: float = 1.0,
+    x_max: float = 10.0,
+) -> pd.DataFrame:
+    """Every group meets every item once: two crossed factors.
+
+    ``y_ij = intercept + b_i + c_j + slope x_ij + e_ij`` with ``b_i`` and ``c_j`` from normal
+    distributions, as when subjects answer items.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of every draw.
+    groups, items : int
+        Levels of the two factors; there are ``groups * items`` rows.
+    intercept, slope : float
+        Population coefficients.
+    sd_intercept, sd_item : float
+        Standard deviations of the groups' and of the items' effects.
+    sigma : float
+        Standard deviation of the noise.
+    x_max : float
+        ``x_ij ~ Uniform(0, x_max)``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``group``, ``item``, ``x``, ``y``; fit it with ``y ~ x + (1 | group) + (1 | item)``.
+
+    Examples
+    --------
+    >>> table = crossed(np.random.default_rng(0), groups=3, items=2)
+    >>> table["item"].tolist()
+    [0, 1, 0, 1, 0, 1]
+    """
+    b, c = rng.normal(0, sd_intercept, groups), rng.normal(0, sd_item, items)
+    group, item = np.repeat(np.arange(groups), items), np.tile(np.arange(items), groups)
+    x = rng.uniform(0, x_max, len(group))
+    y = intercept + b[group] + c[item] + slope * x + sigma * rng.standard_normal(len(group))
+    table = pd.DataFrame({"group": group, "item": item, "x": x, "y": y})
+    table.attrs["truth"] = {
+        "Intercept": intercept,
+        "x": slope,
+        "1|group_sigma": sd_intercept,
+        "1|item_sigma": sd_item,
+        "sigma": sigma,
+        "1|group": b.tolist(),
+        "1|item": c.tolist(),
+    }
+    return table

@@ -1,0 +1,171 @@
+"""One model with a link, fitted with ever better integrals over the group effects, and sampled.
+
+With one node an integral is Laplace's approximation, which is what many packages use unless they
+are told otherwise. Every posterior is drawn from with the same care; what differs is the integral.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from partialpool.data.text import rounded
+from partialpool.fit import importance, integrated_fit
+from partialpool.fit.group_integral import LIMIT, group_integral
+from partialpool.fit.integrated import certified_at, integrated_posterior, start
+from partialpool.fit.regression import Regression
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import readable
+
+#: Key of the stream of the draws.
+STREAM = 14
+#: What the certified fit is called, and one node.
+CERTIFIED, LAPLACE = "certified", "Laplace's approximation"
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """A posterior under an integral of so many nodes.
+
+    Attributes
+    ----------
+    name : str
+    draws : dict of str to (S,) array
+    error : float
+        Of the log likelihood by the certificate; not a number where there is none.
+    log_evidence : float
+    trusted : bool
+        Whether the importance sampling that drew from it found nothing amiss.
+    """
+
+    name: str
+    draws: dict[str, np.ndarray]
+    error: float
+    log_evidence: float
+    trusted: bool
+
+
+def approximate(model: Regression, nodes: int, total: int, seed: int) -> Approximation:
+    """The posterior of a model whose integral over each group's effects has a few nodes.
+
+    Parameters
+    ----------
+    model : Regression
+        Whose group effects can be integrated out, `Regression.certifiable`.
+    nodes : int
+        Along each axis; 1 is Laplace's approximation.
+    total : int
+        Number of draws.
+    seed : int
+    """
+    target = integrated_posterior(model.family, model.design, model.priors, model.thresholds)
+    few = replace(target, integral=group_integral(target.integral.rows, nodes))
+    mode, root = few.climb(start(few))
+    stream = np.random.SeedSequence(seed, spawn_key=(STREAM, nodes))
+    rng = np.random.default_rng(stream)
+    options: dict[str, Any] = {"effective": total, "mirrors": few.mirrors}
+    sample = importance.refine(few, mode, root, rng, **options)
+    if not sample.trusted:
+        sample = importance.sample(few, mode[None], rng, **options)
+    at = importance.resample(sample, rng)
+    error = few.certificate(sample.u[certified_at(sample.log_weights, at)]).max()
+    return Approximation(
+        LAPLACE if nodes == 1 else f"{nodes} nodes",
+        integrated_fit.drawn(model, few, sample.u[at]),
+        float(error),
+        sample.log_evidence if model.proper else np.nan,
+        bool(sample.trusted),
+    )
+
+
+def of_fit(fitted: Fitted, name: str) -> Approximation:
+    """A fit beside the approximations: the certified one, or one that is sampled row by row."""
+    attrs = fitted.attrs
+    error = float(attrs.get("integral_error_max", np.nan))
+    evidence = float(attrs.get("log_evidence", np.nan))
+    return Approximation(name, fitted.population, error, evidence, True)
+
+
+def table(
+    model: Regression,
+    found: Sequence[Approximation],
+    shown: Sequence[str],
+    quoted: Mapping[str, Mapping[str, float]] | None = None,
+    source: str = "",
+) -> Finding:
+    """Posterior means and standard deviations of some parameters by each way to integrate.
+
+    Parameters
+    ----------
+    model : Regression
+    found : sequence of Approximation
+        The certified one last among those that integrate.
+    shown : sequence of str
+        Names of parameters.
+    quoted : mapping, optional
+        Method -> parameter -> estimate, of other packages.
+    source : str
+        Where these are from.
+    """
+    rows: dict[str, dict[Any, Any]] = {}
+    for name, estimates in (quoted or {}).items():
+        rows[f"{name}, quoted"] = {(key, "estimate"): estimates.get(key, np.nan) for key in shown}
+    for one in found:
+        rows[one.name] = {
+            (key, figure): by(one.draws[key])
+            for key in shown
+            for figure, by in (("estimate", np.mean), ("sd", np.std))
+        }
+        rows[one.name] |= {("log evidence", ""): one.log_evidence}
+        rows[one.name] |= {("error of the integral", ""): one.error}
+    columns = [(key, figure) for key in shown for figure in ("estimate", "sd")]
+    columns += [("log evidence", ""), ("error of the integral", "")]
+    frame = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns)
+    frame.columns = pd.MultiIndex.from_tuples(columns)
+    called = readable(model)
+    formats: dict[Any, Any] = {
+        column: ((called.get(column[0], column[0]), column[1]), "{:.3g}") for column in columns
+    }
+    formats["log evidence", ""] = (("log evidence", ""), "{:,.1f}")
+    formats["error of the integral", ""] = (("error of the integral", ""), "{:.1g}")
+    says = sentence(model, found, shown[0])
+    if quoted:
+        whence = f", from {source}" if source else ""
+        says += f" Quoted figures are estimates of other packages{whence}."
+    return Finding("approximations", says, table=frame, columns=formats)
+
+
+def sentence(model: Regression, found: Sequence[Approximation], name: str) -> str:
+    """How far the first approximation is from the certified posterior in a parameter."""
+    by_name = {one.name: one for one in found}
+    exact, first = by_name[CERTIFIED], found[0]
+    ours, theirs = exact.draws[name], first.draws[name]
+    called = readable(model).get(name, name)
+    apart = abs(theirs.mean() - ours.mean()) / ours.std()
+    says = (
+        f"The {called} is {theirs.mean():.2f} with {first.name} and {ours.mean():.2f} when the "
+        f"integral is certified: {apart:.1f} posterior standard deviations apart"
+    )
+    if np.isfinite(first.log_evidence):
+        says += f", and {abs(first.log_evidence - exact.log_evidence):.1f} in log evidence"
+    trusted = "finds nothing amiss" if first.trusted else "objects"
+    says += f". The sampler of the approximation {trusted}; the certificate of its integral"
+    says += f" finds an error of {first.error:.2g} in the log likelihood (limit {LIMIT:.0e})."
+    return says
+
+
+def headline(model: Regression, found: Sequence[Approximation], name: str) -> str:
+    """The answer in one sentence: a parameter by the first approximation and certified."""
+    exact = next(one for one in found if one.name == CERTIFIED)
+    ours, theirs = exact.draws[name], found[0].draws[name]
+    what = readable(model).get(name, name)
+    notices = "does not notice" if found[0].trusted else "objects"
+    return (
+        f"{what[0].upper()}{what[1:]}: {rounded(float(ours.mean()), float(ours.std()))} (posterior "
+        f"standard deviation {ours.std():.2g}), certified; {found[0].name} says "
+        f"{rounded(float(theirs.mean()), float(theirs.std()))} ({theirs.std():.2g}), and its "
+        f"sampler {notices}."
+    )
