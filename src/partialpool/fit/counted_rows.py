@@ -158,10 +158,10 @@ def counted_rows(
         y, offset, X, Z, codes = _at_thresholds(y, offset, X, Z, codes, n_thresholds)
         m, count = np.ones(len(y), dtype=np.int64), np.zeros(len(y), dtype=np.int64)
     weight = np.exp(offset) if family == "poisson" else np.zeros(len(y))
-    key = np.column_stack([codes, X, Z, 0 * offset if family == "poisson" else offset])
+    key = np.column_stack([codes, Z, X, 0 * offset if family == "poisson" else offset])
     unique, into = np.unique(key, axis=0, return_inverse=True)
     total = [np.bincount(into.reshape(-1), v, len(unique)) for v in (y, m, count, weight)]
-    groups, p = unique[:, 0].astype(np.int64), X.shape[1]
+    groups, q = unique[:, 0].astype(np.int64), Z.shape[1]
     offset = np.log(total[3]) if family == "poisson" else unique[:, -1]
     if family == "poisson":
         constant -= float((total[0] * offset).sum())
@@ -171,8 +171,8 @@ def counted_rows(
         trials=total[1].astype(np.int64),
         count=total[2].astype(np.int64),
         offset=offset,
-        X=np.ascontiguousarray(unique[:, 1 : 1 + p]),
-        Z=np.ascontiguousarray(unique[:, 1 + p : -1]),
+        X=np.ascontiguousarray(unique[:, 1 + q : -1]),
+        Z=np.ascontiguousarray(unique[:, 1 : 1 + q]),
         start=np.searchsorted(groups, np.arange(n_groups + 1)),
         n_thresholds=n_thresholds,
         constant=constant,
