@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_elimination import theta_of
-from test_surrogate import CASES, two
+from test_surrogate import CASES, NEAR_ZERO, crossed, posterior, starts, two
 
 import partialpool as pp
 from partialpool.design.priors import Prior
-from partialpool.fit import exact, group_effects, importance
+from partialpool.fit import exact, group_effects, importance, surrogate
 from partialpool.fit.coordinates import Theta
 from partialpool.fit.likelihoods import Reduced
 from partialpool.fit.reduction import eliminate
@@ -104,6 +104,23 @@ def test_moments_between_nodes_are_those_of_every_draw(case):
         assert np.abs(z).max() < 5
         ratio = drawn.std(0) / spread
         assert np.abs(ratio - 1).max() < 6 / np.sqrt(2 * len(at)) * 1.3
+
+
+def test_draws_near_a_zero_variance_are_those_of_the_normal_whatever_the_columns():
+    """The middle factor's columns are not orthogonal: one theta, solved for without a surrogate."""
+    target = posterior(crossed(**NEAR_ZERO), correlated=True)
+    assert not np.allclose(target.likelihood.rows.T[1], np.eye(2), atol=0.5)
+    built, S = surrogate.build(target, starts(target)[0], degree=6), 4000
+    theta, _ = target.theta(np.repeat(built.mode[None], S, 0))
+    drawn = np.zeros((S, target.likelihood.n_drawn))
+    between = of(built.posterior, theta, drawn)
+    assert not between._narrow
+    once = Theta(*(part[:1] for part in theta))
+    expected = of(target, once, drawn[:1]).moments()
+    draws = between.draw(np.random.default_rng(0), [0, 1])
+    for (mean, sd), found in zip(expected, draws, strict=True):
+        assert (np.abs(found.mean(0) - mean) < 5 * sd / np.sqrt(S) + 0.1 * sd).all()
+        np.testing.assert_allclose(found.std(0), sd, rtol=5 / np.sqrt(2 * S) + 0.02)
 
 
 @pytest.mark.parametrize("sigma", [0.0, 1e-3, 0.7])

