@@ -104,6 +104,10 @@ def main() -> None:
         import large
 
         return large.main()
+    if "--report" in sys.argv[1:]:
+        import seconds
+
+        return seconds.main()
     if "--corpus" in sys.argv[1:]:
         import corpus
 
@@ -112,6 +116,7 @@ def main() -> None:
     default = Settings()
     parser.add_argument("--quick", action="store_true", help="a few fast cells, in two minutes")
     parser.add_argument("--large", action="store_true", help="rows and groups; see large.py")
+    parser.add_argument("--report", action="store_true", help="a report's own; see seconds.py")
     parser.add_argument("--corpus", action="store_true", help="published models; see corpus.py")
     parser.add_argument("--only", help="data sets and methods, such as sleepstudy,exact,lme4")
     parser.add_argument("--limit", type=float, default=default.limit, help="seconds for a cell")

@@ -1,11 +1,11 @@
 """`make bench BENCH_ARGS=--report`: where the seconds of a report go, from command to index.
 
 A study is made into pages in a project of its own under a temporary folder: first with nothing
-compiled, then again, then with nothing left to do. One more run is taken apart: its Python and
-imports, its kernel, each cell, its page. What validation, Snakemake and index take is what the
-whole command takes beyond that run. Beside it stands `jupyter nbconvert --execute` of the same
-notebook with the same settings. Seconds are given twice, of the clock and of all processors: on a
-busy machine only the second say anything.
+compiled, then again, then with nothing left to do. One more run is taken apart in cold processes:
+its Python and imports, its kernel, each cell, its page. What holding the data against the study and
+Snakemake take is what the whole command takes beyond that run, less what its forks save. Beside it
+stands `jupyter nbconvert --execute` of the same notebook with the same settings. Seconds are given
+twice, of the clock and of all processors: on a busy machine only the second say anything.
 """
 
 import argparse
@@ -175,7 +175,8 @@ def parts(found: dict[str, Any]) -> list[dict[str, Any]]:
     run = {key: sum(step[key] for step in found["steps"]) for key in ("wall", "cpu")}
     nothing, again = found["nothing"], found["again"]
     engine = {key: again[key] - nothing[key] - run[key] for key in run}
-    rows = [{"part": "command: validation and index", **nothing}, {"part": "Snakemake", **engine}]
+    rest = "look at the data, Snakemake; less what forks save"
+    rows = [{"part": "command: validation and index", **nothing}, {"part": rest, **engine}]
     small = {"part": "all other cells", "wall": 0.0, "cpu": 0.0}
     for step in found["steps"]:
         if step["part"].startswith("cell ") and step["cpu"] < SMALL:
@@ -249,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--report", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--studies", default="exam", help="names or paths, with commas")
+    parser.add_argument("--scale", action="store_true", help="many small runs too; see scale.py")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for the results")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -257,6 +259,11 @@ def main() -> None:
         return
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     results: dict[str, Any] = {"machine": machine, "studies": {}, "scale": []}
+    if given.scale:
+        import scale
+
+        results["scale"] = scale.sentences(measured)
+        print("\n".join(f"  {text}." for text in results["scale"]), flush=True)
     for name in given.studies.split(","):
         file = Path(name) if "/" in name else PROJECT / "params" / f"{name}.yml"
         found = results["studies"][file.stem] = report(file.resolve())

@@ -50,7 +50,7 @@ def reports(tmp_path_factory):
     for k, (name, settings) in enumerate(SMALL.values()):
         study = {"notebook": name, "settings": settings, "seeds": [3]}
         project.study(f"s{k}", yaml.safe_dump(study))
-    said = project.call("report", "--jobs", "1")[1]
+    said, _ = project.start("report", "--jobs", "1").communicate()
     yield project.root / "reports", said
     project.end()
 

@@ -40,6 +40,7 @@ with nursery.beside(["colorsys", "numpy", "there_is_none"]), open("out", "w") as
     assert sleeps.poll() is None
     sleeps.kill()
     assert sleeps.wait(60) == -9
+    assert start("closes").wait(60) == 0 == start("closes").wait(60)
     other = start("sleeps", session=True)
     print(other.pid, start("sleeps").pid, os.environ[nursery.PLACE], flush=True)
     if len(sys.argv) > 2:
@@ -50,6 +51,7 @@ assert nursery.start(["says"], {}, ".", 1, 2, session=False) is None  # there is
 
 def ask(folder, *words):
     (folder / "says.py").write_text(SAYS)
+    (folder / "closes.py").write_text("import sys\nsys.stdout.close()")
     (folder / "sleeps.py").write_text("import time\ntime.sleep(600)")
     return subprocess.Popen(
         [sys.executable, "-c", ASKS, str(folder), *words],

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from partialpool.batch import staleness, surroundings
 from partialpool.batch.runs import PATHS, Run, data_path, read_summary
 from partialpool.batch.summary_file import FINDINGS, dumps
@@ -130,6 +128,8 @@ def _swap(place: Path, final: Path) -> None:
 
 def fill(run: Run, place: Path, threads: int | None = None, kernel: Any = None) -> dict[str, Any]:
     """Execute the notebook and write all files of the run into `place`; return the summary."""
+    import nbformat
+
     from partialpool.report import exporter
 
     started = datetime.datetime.now(datetime.UTC)
@@ -184,7 +184,7 @@ def fill(run: Run, place: Path, threads: int | None = None, kernel: Any = None) 
 
 def _execute(
     run: Run, place: Path, threads: int | None, kernel: Any
-) -> tuple[nbformat.NotebookNode, dict[str, Any] | None]:
+) -> tuple[Any, dict[str, Any] | None]:
     """Execute the notebook; return what there is of it, and what went wrong."""
     from papermill.exceptions import PapermillExecutionError
 
@@ -256,8 +256,10 @@ def _papermill(
         )
 
 
-def _read(target: Path, run: Run) -> nbformat.NotebookNode:
+def _read(target: Path, run: Run) -> Any:
     """The notebook as far as it was executed; as it was before, if that cannot be read."""
+    import nbformat
+
     try:
         return nbformat.read(target, as_version=4)
     except (OSError, ValueError):
@@ -272,7 +274,7 @@ def _begun(target: Path, run: Run) -> int:
     )
 
 
-def _tidy(notebook: nbformat.NotebookNode, run: Run) -> nbformat.NotebookNode:
+def _tidy(notebook: Any, run: Run) -> Any:
     """Take out what papermill adds for its own use, and name the folder that stays."""
     from papermill.execute import remove_error_markers
 

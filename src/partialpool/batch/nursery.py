@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,12 @@ def _serve(listener: socket.socket, alive: int, modules: Sequence[str]) -> None:
         connection, _ = listener.accept()
         # a fork has only the thread that forks: locks that another one holds would stay locked
         if len(os.listdir("/proc/self/task")) == 1 and os.fork() == 0:
-            listener.close()
-            os.close(alive)
-            _become(connection)
+            try:
+                listener.close()
+                os.close(alive)
+                _become(connection)
+            finally:  # whatever happens, a fork is no second nursery
+                os._exit(1)
         connection.close()
 
 
@@ -129,11 +133,15 @@ def _become(connection: socket.socket) -> None:
         status = _run(asked["words"])
     except KeyboardInterrupt:
         status = 130
-    finally:
+    except BaseException:
+        traceback.print_exc()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # a kernel's streams end before it
+                stream.flush()
         with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
             connection.sendall(f"{status}\n".encode())
+    finally:
         os._exit(status)
 
 

@@ -24,8 +24,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from partialpool import EXPORTS
 from partialpool.batch.differences import differing
 from partialpool.batch.notebooks import read_notebook, shipped
@@ -292,6 +290,8 @@ def refresh(run: Run) -> None:
     whole = all(_digest(folder / name) == kept.get(name) for name in made)
     if whole and page.is_current(folder / PAGE, run.story):
         return
+    import nbformat
+
     from partialpool.report import exporter
 
     notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)

@@ -93,7 +93,8 @@ def manager(env: dict[str, str], scratch: Path, log: Any) -> type:
     class Provisioner(LocalProvisioner):
         async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
             out, err = options["stdout"].fileno(), options["stderr"].fileno()
-            env, cwd = options["env"], options.get("cwd") or os.getcwd()
+            # it ends with this process by their connection, and need not look for its parent
+            env, cwd = options["env"] | {"JPY_PARENT_PID": "1"}, options.get("cwd") or os.getcwd()
             self.process: Any = nursery.start(cmd[2:], env, cwd, out, err, session=True)
             if self.process is None:
                 return await super().launch_kernel(cmd, **options)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from partialpool.data import paths
-from partialpool.report import drawings, markup, page
+from partialpool.report import drawings, page
 
 #: Runs (see `partialpool.batch.runs.Run`), and their summaries where there are any.
 Found = Iterable[tuple[Any, dict[str, Any] | None]]
@@ -214,6 +214,7 @@ def render_study(
 ) -> str:
     """Make the page of a study from its runs."""
     from partialpool.plots import study_plots
+    from partialpool.report import markup
 
     pictures = [("Estimates", study_plots.estimates(rows))]
     swept = rows[0]["swept"]
