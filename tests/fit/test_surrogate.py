@@ -63,7 +63,11 @@ def test_growing_keeps_nodes_and_converges():
 def crossed(sds=(0.5, 0.0), slope=0.0, n=900, seed=0, levels=50, centre=0.0):
     """Rows of 60 by 50 levels; with a slope that varies by the second factor, correlated."""
     rng = np.random.default_rng(seed)
-    a, b, x = rng.integers(60, size=n), rng.integers(levels, size=n), rng.normal(centre, size=n)
+    a, b, x = (
+        rng.integers(60, size=n),
+        rng.integers(levels, size=n),
+        rng.normal(centre, 1 + centre, size=n),
+    )
     root = np.linalg.cholesky([[1, 0.5], [0.5, 1]]) * [[sds[1]], [slope]]
     effects = rng.normal(size=(levels, 2)) @ root.T
     y = 1 + x + sds[0] * rng.normal(size=60)[a] + rng.normal(size=n)
