@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,6 +202,33 @@ def test_what_cannot_be_certified_is_sampled_from_the_density_or_refused(monkeyp
     monkeypatch.setattr(exploration, "MOST_PRODUCTS", target.likelihood.rows.products - 1)
     with pytest.raises(ValueError, match="choose method nutpie"):
         explore(target, seed=0)
+
+
+def test_the_share_near_a_side_is_of_the_outer_twentieth(monkeypatch):
+    """Of draws evenly spread over the box; none where the coordinate itself ends."""
+    target = posterior(crossed())
+    built = surrogate.build(target, starts(target)[0])
+    low, high = built.interpolant.low, built.interpolant.high
+    evenly = low + (high - low) * np.linspace(0, 1, 2001)[:, None]
+    monkeypatch.setattr(built, "_variables", lambda u: evenly)
+    expected = np.where(np.stack([low, high], 1) == built.limits, 0, 0.05)
+    assert (expected == 0).sum() == 1  # the ratio of the factor without variance ends at zero
+    np.testing.assert_allclose(built.edges(evenly), expected, atol=1e-3)
+
+
+def test_a_sample_that_is_not_trusted_is_of_no_use_through_a_surrogate(monkeypatch):
+    target, _, _ = two("one zero variance")
+    sample = importance.sample
+
+    def untrusted(posterior, *args, **options):
+        found = sample(posterior, *args, **options)
+        through = isinstance(posterior.likelihood, surrogate.Interpolated)
+        return replace(found, khat=9.0) if through else found
+
+    monkeypatch.setattr(importance, "sample", untrusted)
+    explored = explore(target, seed=0)
+    assert explored.certificate is None
+    assert explored.sample.trusted
 
 
 def test_an_interpolated_matrix_that_is_not_definite_has_no_density():
