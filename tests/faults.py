@@ -32,7 +32,7 @@ from partialpool.batch import study_file
 from partialpool.batch.runs import read_summary
 
 VICTIMS = {
-    "kernel": "ipykernel_launcher",
+    "kernel": "ipykernel_launc",
     "papermill": "partialpool run",
     "snakemake": "partialpool snakemake",
 }
@@ -106,11 +106,11 @@ def whole(folder: Path) -> None:
 
 
 def alive(project: Project, words: str = "") -> list[psutil.Process]:
-    """Processes that work on the project, and whose command has the words."""
+    """Processes that work on the project, and whose command, or name, has the words."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            command = " ".join(process.cmdline())
+            command = " ".join([*process.cmdline(), process.name()])
             if f"{project.root}" in f"{command} {process.cwd()}" and words in command:
                 found.append(process)
     return found

@@ -18,6 +18,7 @@ from conftest import PATIENCE
 ROOT = Path(__file__).parents[1]
 #: Settings with which a notebook takes seconds; what they do at full size, `make report` shows.
 LIGHT = {
+    "approximations": {"sampler": None, "draws": 250},
     "explore": {"n": 30},
     "origin": {"n": 20, "method": "exact", "probe_draws": 100, "data_sets": 2},
     "recovery": {"n": 20, "calibrations": 50, "recoveries": 50},

@@ -1,13 +1,14 @@
 """Every notebook of a default study runs from top to bottom with small settings."""
 
 import re
-from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
+import yaml
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+from conftest import Project
+from partialpool.batch.runs import read_summary
+
 SMALL = {
     "origin": ("origin", {"n": 30, "method": "exact", "probe_draws": 200, "data_sets": 3}),
     "recovery, origin": ("recovery", {"n": 20, "calibrations": 100, "recoveries": 50}),
@@ -42,18 +43,25 @@ SMALL = {
 }
 
 
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """All of them as the studies of one project, which `make report` runs."""
+    project = Project(tmp_path_factory.mktemp("notebooks") / "project")
+    for k, (name, settings) in enumerate(SMALL.values()):
+        study = {"notebook": name, "settings": settings, "seeds": [3]}
+        project.study(f"s{k}", yaml.safe_dump(study))
+    said = project.call("report", "--jobs", "1")[1]
+    yield project.root / "reports", said
+    project.end()
+
+
 @pytest.mark.parametrize("case", SMALL)
-def test_notebook_runs(case, tmp_path):
-    name, settings = SMALL[case]
-    papermill.execute_notebook(
-        NOTEBOOKS / f"{name}.ipynb",
-        tmp_path / "out.ipynb",
-        parameters={**settings, "seed": 3, "output": str(tmp_path / "run")},
-        cwd=str(NOTEBOOKS),
-        progress_bar=False,
-        kernel_name="python3",
-    )
-    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+def test_notebook_runs(case, reports):
+    folder, said = reports
+    run = folder / f"s{list(SMALL).index(case)}" / "seed-3"
+    assert read_summary(run) is not None, said
+    assert read_summary(run)["error"] is None, said
+    executed = nbformat.read(run / "notebook.ipynb", as_version=4)
     outputs = [out for cell in executed.cells for out in cell.get("outputs", [])]
     warned = [out.text for out in outputs if out.output_type == "stream" and out.name == "stderr"]
     assert not warned
@@ -67,5 +75,5 @@ def test_notebook_runs(case, tmp_path):
     places = {re.sub(r"\W+", "-", heading.lower()).strip("-") for heading in headings}
     linked = {link for link in re.findall(r"\(#([^)]+)\)", said) if not link.startswith("run-")}
     assert linked <= places
-    assert bool(linked) == (name == "regression")
-    assert {"posterior.nc", "result.json"} <= {p.name for p in (tmp_path / "run").iterdir()}
+    assert bool(linked) == (SMALL[case][0] == "regression")
+    assert {"posterior.nc", "report.html"} <= {p.name for p in run.iterdir()}

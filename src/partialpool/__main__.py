@@ -1,6 +1,7 @@
 """The command line: ``partialpool`` or ``python -m partialpool``."""
 
 import argparse
+import contextlib
 import errno
 import os
 import shlex
@@ -28,10 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     # and Snakemake import it, and neither needs URLs checked.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["snakemake"]:  # used by `report`; takes Snakemake's own options
-        from snakemake.cli import main as snakemake
+    if words[:1] == ["snakemake"]:  # used by `report`: modules for jobs, and Snakemake's options
+        from partialpool.batch import nursery
 
-        return int(snakemake(words[1:]) or 0)
+        with nursery.beside(words[1].split(",")) if words[1] else contextlib.nullcontext():
+            from snakemake.cli import main as snakemake
+
+            return int(snakemake(words[2:]) or 0)
+    if "run" in words and "PARTIALPOOL_NURSERY" in os.environ:
+        from partialpool.batch import nursery
+
+        if (status := nursery.hand_over(words)) is not None:
+            return status
     parser = _parser()
     extra: list[str] = []
     if "--" in words:

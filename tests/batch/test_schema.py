@@ -67,8 +67,7 @@ def test_a_setting_says_what_the_notebook_says_of_it():
     assert then.keys() == notebooks.available(REPOSITORY).keys()
     family = then["regression"]["settings"]["properties"]["family"]
     assert family == {
-        "description": "of the response: gaussian, student (bends less to outliers), binomial, "
-        "poisson, ...",
+        "description": "gaussian, student (bends less to outliers), binomial, poisson, ...",
         "default": "gaussian",
         "enum": list(settings.RESPONSES),
     }

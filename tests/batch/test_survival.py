@@ -60,12 +60,15 @@ def gated(project):
     return gate, waiting[0]
 
 
+def in_a_cell(run):
+    """Whether the run's kernel is at work."""
+    begun = run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb")
+    return any('"status": "running"' in path.read_text() for path in begun)
+
+
 def is_running(project, run):
     """Whether the waiting run's kernel is at work, and the other run has ended."""
-    begun = list(run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb"))
-    return (
-        bool(begun) and bool(marks(project)) and any("ipykernel" in p for p in processes(project))
-    )
+    return in_a_cell(run) and bool(marks(project))
 
 
 def test_interrupted_then_killed_then_two_at_once(project):
@@ -116,8 +119,7 @@ def test_a_termination_is_as_clean_as_an_interruption(project, command):
     _, run = gated(project)
     words = ["report", "s", "--jobs", "2"] if command == "report" else ["run", "s", run.name]
     process = project.start(*words)
-    wait_for(lambda: any(run.folder.parent.glob(f".{run.name}.tmp-*/notebook.ipynb")))
-    wait_for(lambda: any("ipykernel" in p for p in processes(project)))
+    wait_for(lambda: in_a_cell(run))
     process.terminate()
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 130

@@ -78,6 +78,8 @@ def test_theta_is_found_again_from_its_parameters(model):
 
 def test_no_pooling_of_a_dense_factor_is_that_of_a_fixed_width(model):
     """Through a surrogate instead of one dense system for every point; 50 means agree."""
+    # without c, whose few levels make all means of b uncertain together
+    model = pp.Model("y ~ x + (x | a) + (1 | b)", model.table, PRIORS)
     grouping = model.design.groupings[1]
     tight = model.unpooled(grouping)
     (name,) = grouping.sd_names
@@ -91,7 +93,8 @@ def test_no_pooling_of_a_dense_factor_is_that_of_a_fixed_width(model):
     )
     # only theta's Monte Carlo error is left, which is a small part of that of independent draws
     assert np.abs(ours[0] - theirs[0]).max() < 4 * theirs[1].max() * np.sqrt(2 / 500)
-    np.testing.assert_allclose(ours[1], theirs[1], rtol=0.05)
+    # most of their spread is that of the intercept's draws: four errors of two sds of 500 draws
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=4 / np.sqrt(500))
 
 
 def test_effects_at_rows_are_those_of_the_mixed_equations(bare, model):

@@ -10,7 +10,6 @@ import partialpool as pp
 from partialpool.plots import groups, marginals, predictive, varying
 from partialpool.posterior import comparison, leave_one_out, overview, predictions
 from partialpool.posterior.fitted import POOLING
-from partialpool.posterior.varying import own_means
 from partialpool.simulation import simulate
 
 
@@ -237,7 +236,7 @@ def test_a_predictor_of_the_group_is_no_difference_between_groups(radon):
     total = radon.values["Intercept"][:, None] + deviation
     uranium = radon.model.table.groupby(grouping.codes)["uranium"].first().to_numpy()
     line = radon.values["uranium"].mean() * uranium + radon.values["Intercept"].mean()
-    own = own_means(radon.ways["none"], grouping, 0) - line
+    own = radon.ways["none"].figures(grouping)[0][:, 0] - line
     before, after = own.std(), deviation.mean(0).std()
     assert after < 0.2 * before
     said = varying.shrinkage(radon).sentence

@@ -10,6 +10,7 @@ from scipy import stats
 from scipy.special import expit
 
 import partialpool as pp
+from partialpool.plots import predictive
 from partialpool.posterior import data_fit, effects, headline, leave_one_out, overview, predictions
 from partialpool.posterior.responses import Rows, mean, new, observed
 
@@ -28,6 +29,7 @@ TABLE = pd.DataFrame(
 )
 TABLE["hits"] = RNG.binomial(TABLE["size"], expit(0.3 + 0.8 * X))
 TABLE["hit"] = (TABLE["hits"] > 2).astype(int)
+TABLE["said"] = np.where(TABLE["hit"] == 1, "yes", "no")
 TABLE["answer"] = np.clip(TABLE["count"], 0, 3) + 2  # answers 2 to 5
 FORMULAS = {
     "binomial": "hits | trials(size) ~ x + (1 | g)",
@@ -210,6 +212,20 @@ def test_equations_and_replications_of_each_family(family):
     prior = predictions.replicate_prior(fit.model, rows, np.random.default_rng(1))
     assert np.isfinite(prior).all()
     assert 0 <= data_fit.figures(replicated, fit.model, rows)["p"].min() <= 1
+
+
+def test_words_of_two_levels_say_which_is_the_success():
+    fit = fitted("binomial", "said ~ x + (1 | g)", spread=0.05, draws=400)
+    assert "`yes` is the success" in overview.priors(fit.model).sentence
+    assert "the probability of said = yes" in headline.headline(fit)
+    assert list(fit.predict(TABLE.head(1)).columns)[-4:] == ["mean", "sd", "lower", "upper"]
+    replicated = predictions.replicate(fit, np.arange(N), np.random.default_rng(1))
+    found = predictive.densities(fit.model, replicated, np.arange(N))
+    assert found.sentence.startswith("Of 2 values")
+    left = leave_one_out.leave_out(fit)
+    assert (
+        "bins of 6 rows the observed share of successes" in predictive.pit(fit.model, left).sentence
+    )
 
 
 def test_the_mean_of_noise_is_the_line():

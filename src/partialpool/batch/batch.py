@@ -167,22 +167,21 @@ def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], loc
     for run in todo:
         _marker(run).unlink(missing_ok=True)
     threads = max(1, (os.cpu_count() or 1) // min(jobs, len(todo)))
-    plan = {
-        "studies": [str(path) for path in dict.fromkeys(run.study_file for run in todo)],
-        "runs": [[run.study, run.name] for run in todo],
-        "threads": threads,
-    }
+    plan = planned(root, todo, threads=threads, inputs=bool(extra))
     write(folder / "snakemake.json", json.dumps(plan))
     command = [
         *(sys.executable, "-m", "partialpool", "snakemake"),
+        # on a cluster jobs run elsewhere
+        "" if extra else ",".join(staleness.modules({run.notebook for run in todo})),
         *("--snakefile", str(snakefile(root)), "--directory", str(root)),
         *("--config", f"root={root}", f"plan={folder / 'snakemake.json'}"),
         *("--cores", str(jobs * threads)),
         *("--keep-going", "--rerun-incomplete", "--nolock", "--scheduler", "greedy", "--nocolor"),
+        *("--rerun-triggers", "mtime", "--drop-metadata"),
         *extra,
     ]
     # Snakemake keeps copies of workflows where a person's caches lie; the project has its own.
-    env = os.environ | {"XDG_CACHE_HOME": str(root / CACHE)}
+    env = os.environ | {"XDG_CACHE_HOME": str(root / CACHE), "NUMBA_NUM_THREADS": str(threads)}
     options: dict[str, Any] = {"cwd": root, "env": env, "start_new_session": True}
     with (folder / "snakemake.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=(lock,), **options)
@@ -192,6 +191,26 @@ def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], loc
         except KeyboardInterrupt:
             _stop(process)
             return True
+
+
+def planned(
+    root: Path, runs: Iterable[Run], *, threads: int, inputs: bool = True
+) -> dict[str, Any]:
+    """Make the plan that the Snakefile reads: what it needs to know of each run."""
+    return {
+        "threads": threads,
+        "runs": [
+            {
+                "study": run.study,
+                "run": run.name,
+                "study_file": os.path.relpath(run.study_file, root),
+                "inputs": [os.path.relpath(path, root) for path in staleness.input_files(run)]
+                if inputs
+                else [],
+            }
+            for run in runs
+        ],
+    }
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -27,7 +27,8 @@ settings:
   missing: {missing}         # rows without a value: refuse, or drop and count them
   # Coefficients take Normal or Flat; standard deviations (.._sigma) and sigma take HalfNormal,
   # HalfStudentT, HalfCauchy, Exponential, Gamma, Uniform, HalfFlat or Fixed; correlations LKJ.
-  # These are the defaults on the scale of the data (2.5 sd(y) / sd(x), as in Bambi and rstanarm).
+  # These are the defaults on the scale of the data (2.5 sd(y) / sd(x), as in Bambi and rstanarm;
+  # 2.5 / sd(x) with a link).
   # What you know beforehand is better: change them.
   priors:
 {priors}

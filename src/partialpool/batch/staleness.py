@@ -63,6 +63,18 @@ def dependencies(notebook: Path) -> list[Path]:
     return [*sorted(_reached(names)), *sorted(beside)]
 
 
+def modules(notebooks: Iterable[Path]) -> list[str]:
+    """List the modules of this package that some notebooks name."""
+    names = {name for path in notebooks for name in _imports(_text(path)[0])}
+    found = set()
+    for name in names:
+        top, _, rest = name.partition(".")
+        if top == "partialpool" and rest and ALL not in rest:
+            module = f"partialpool.{EXPORTS.get(rest, rest)}"
+            found |= {module, module.rpartition(".")[0]}
+    return sorted(found - {"partialpool"})
+
+
 def _text(notebook: Path) -> tuple[str, bool]:
     """The code of a notebook, and whether some of it could not be read as Python."""
     texts, unclear = [], False

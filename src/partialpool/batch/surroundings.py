@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from partialpool.batch import nursery
 from partialpool.data.paths import KEEP, PACKAGE, write
 
 #: Packages named in a summary, if installed.
@@ -81,12 +82,24 @@ def manager(env: dict[str, str], scratch: Path, log: Any) -> type:
     """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning import LocalProvisioner
     from traitlets import CaselessStrEnum, Unicode
 
     # modules are found beside the notebook (`modules_beside`), not where it happens to run
     argv = [*KERNEL["argv"], "--InteractiveShellApp.ignore_cwd=True"]
     env = env | {"IPYTHONDIR": str(scratch / "ipython"), KEEP: "yes"}
     spec = KernelSpec(**KERNEL | {"argv": argv, "env": env})
+
+    class Provisioner(LocalProvisioner):
+        async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
+            out, err = options["stdout"].fileno(), options["stderr"].fileno()
+            env, cwd = options["env"], options.get("cwd") or os.getcwd()
+            self.process: Any = nursery.start(cmd[2:], env, cwd, out, err, session=True)
+            if self.process is None:
+                return await super().launch_kernel(cmd, **options)
+            self.pid = self.pgid = self.process.pid
+            self.cwd = cwd
+            return self.connection_info
 
     class Manager(AsyncKernelManager):
         transport = CaselessStrEnum(["tcp", "ipc"], default_value="ipc")
@@ -98,6 +111,7 @@ def manager(env: dict[str, str], scratch: Path, log: Any) -> type:
             return spec
 
         async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+            self.provisioner = Provisioner(kernel_id=self.kernel_id, kernel_spec=spec, parent=self)
             await super().start_kernel(stdout=log, stderr=log, **options)
 
     return Manager

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 from scipy.linalg.blas import dtrsm
@@ -261,6 +262,80 @@ class Elimination:
             return self.chain.noise(solved.system, self._chained(solved.ratios), z)
         with one_thread():
             return dtrsm(1.0, solved.system, np.asfortranarray(z.T)).T
+
+    def inside(self, Z: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Varying columns (n, q) of some rows, factor by factor, times effects inside."""
+        return [own @ np.linalg.inv(T) for own, T in zip(Z, self.T, strict=True)]
+
+    def line_variances(
+        self, solved: Solved, codes: Sequence[np.ndarray], Z: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """Variances (n,) over sigma² of what large factors' effects add to the line at some rows.
+
+        For each factor the rows' levels (n,) and columns (n, q), see `inside`.
+        """
+        level = codes[self.first]
+        own, through = self._of_first(solved, level, Z[self.first])
+        found = (own**2).sum(1)
+        if isinstance(solved.system, list):
+            assert self.chain is not None
+            rest = np.hstack([Z[f] for f in self.middle])
+            rest = rest - np.einsum("na,nas->ns", through, self.chain.T[level])
+            P = self.chain.variances(solved.system, self._chained(solved.ratios))[1]
+            return found + np.einsum("na,nab,nb->n", rest, P[self.chain.parents[0][level]], rest)
+        return found + (self._of_middle(solved, codes, Z, through) ** 2).sum(0)
+
+    def line_covariances(
+        self,
+        solved: Solved,
+        codes: Sequence[np.ndarray],
+        Z: Sequence[np.ndarray],
+        ends: np.ndarray,
+    ) -> Iterator[np.ndarray]:
+        """The same of rows up to the first end, of those up to the next, and so on, jointly.
+
+        Middle factors must be in a dense system.
+        """
+        level = codes[self.first]
+        own, through = self._of_first(solved, level, Z[self.first])
+        half = self._of_middle(solved, codes, Z, through)
+        for start, end in pairwise([0, *ends]):
+            some = slice(start, end)
+            same = level[some, None] == level[some]
+            yield same * (own[some] @ own[some].T) + half[:, some].T @ half[:, some]
+
+    def _of_first(
+        self, solved: Solved, level: np.ndarray, Z: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Root (n, q) of variances that the first factor adds to rows, the others being given.
+
+        And how much of what a level shares with the others (n, q) its own effects take away.
+        """
+        H, within = self._gain(solved)
+        Z = Z @ solved.ratios[self.first]
+        root = np.linalg.cholesky(within)[level]
+        return np.einsum("na,nab->nb", Z, root), np.einsum("na,nab->nb", Z, H[level])
+
+    def _of_middle(
+        self,
+        solved: Solved,
+        codes: Sequence[np.ndarray],
+        Z: Sequence[np.ndarray],
+        through: np.ndarray,
+    ) -> np.ndarray:
+        """Root (n_middle, n) of the variances that the middle factors add to rows."""
+        if not self.n_middle:
+            return np.empty((0, len(through)))
+        rest = np.zeros((len(through), self.n_middle))
+        for a, part in enumerate(self.shared_by_column):
+            rest -= part[codes[self.first]].multiply(through[:, [a]]).toarray()
+        for f in self.middle:
+            q, L, own = self.widths[f], solved.ratios[f], self.slices[f]
+            at = own.start + codes[f][:, None] * q + np.arange(q)
+            rest[np.arange(len(through))[:, None], at] += Z[f]
+            rest[:, own] = (rest[:, own].reshape(-1, q) @ L).reshape(len(through), -1)
+        with one_thread():
+            return dtrsm(1.0, solved.system, np.asfortranarray(rest.T), trans_a=1)
 
     def _gain(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
         """Of the first factor, all others being given: gains (J, q, q) and variances (J, q, q)."""

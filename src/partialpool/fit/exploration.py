@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from partialpool.fit import exact, importance, surrogate
+from partialpool.fit import exact, importance, quadrature, surrogate
 from partialpool.fit.crossproducts import CrossProducts
 from partialpool.fit.elimination import Elimination
 from partialpool.fit.exact import ThetaPosterior
@@ -118,6 +118,7 @@ def explore(
             continue
         certificate = built.certify(u[:FRESH], edges)
         if certificate.passed and sample.trusted:
+            sample = _integrated(posterior, sample, certificate)
             return Explored(posterior, sample, certificate, f"{THETA} on a surrogate, {REST}")
         if certificate.passed or len(built.interpolant.nodes) > surrogate.MAX_NODES:
             break
@@ -150,6 +151,20 @@ def _cheap(target: ThetaPosterior) -> bool:
             return False
     products = rows.R.size * len(rows.E) ** 2
     return products <= WORTH or len(rows.R) < MANY or target.dimension > FEW
+
+
+def _integrated(
+    posterior: ThetaPosterior, sample: importance.Sample, certificate: Certificate
+) -> importance.Sample:
+    """The same sample with the evidence by quadrature, where that says more than sampling does."""
+    if not 0 < posterior.dimension <= quadrature.MOST:
+        return sample
+    value, error = quadrature.log_integral(posterior, sample.u, sample.log_density)
+    error = float(np.hypot(error, certificate.rms))
+    apart = abs(value - sample.log_evidence) > importance.MAX_GAP * sample.log_evidence_se
+    if apart or not error < sample.log_evidence_se:
+        return sample
+    return replace(sample, log_evidence=value, log_evidence_se=error)
 
 
 def _somewhere(target: ThetaPosterior, rng: np.random.Generator) -> np.ndarray:

@@ -13,10 +13,9 @@ from itertools import compress
 from typing import Any
 
 import numpy as np
-from scipy.linalg.blas import dtrsm
 
 from partialpool.fit.coordinates import Theta
-from partialpool.fit.elimination import Elimination, Solved, one_thread
+from partialpool.fit.elimination import Elimination, Solved
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.interpolation import Interpolant
 from partialpool.fit.kernels import draw_effects, threads
@@ -42,7 +41,7 @@ class GroupEffects:
         S draws.
     drawn : (S, n) array
         Coefficients and small factors' effects, in the user's units.
-    ratios : Ratios
+    ratios : Ratios, optional
     interpolant : Interpolant, optional
         Over a box that holds the draws; without it every draw is solved for.
     """
@@ -50,7 +49,7 @@ class GroupEffects:
     likelihood: Reduced
     theta: Theta
     drawn: np.ndarray
-    ratios: Ratios
+    ratios: Ratios | None
     interpolant: Interpolant | None
 
     @property
@@ -102,7 +101,7 @@ class GroupEffects:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance (S, n) of what the effects add to the line, given each draw of theta.
 
-        Through an interpolant only; the small factors' effects, which were drawn, have no variance.
+        The small factors' effects, which were drawn, have no variance.
 
         Parameters
         ----------
@@ -111,58 +110,42 @@ class GroupEffects:
         codes : sequence of (n,) int arrays
             Their levels.
         """
-        assert self.interpolant is not None
-        c, x = self._columns(), self._variables()
-        noise, order = self.likelihood.noise(self.theta), OF_VARIANCES if self._narrow else None
-        weights, near = self.interpolant.cardinals(x), self.interpolant.cardinals(x, order)
-        low = self.interpolant.places(order)
+        c, noise = self.columns(), self.likelihood.noise(self.theta)
         mean, variance = np.zeros((2, len(c), len(codes[0])))
         for f, b in self._small():
             mean += np.einsum("nq,snq->sn", Z[f], b[:, codes[f]])
+        if self.interpolant is None:
+            for s in range(len(c)):
+                solved = self.likelihood.solve(self.theta, s)
+                mean[s] += self._of_columns(solved, Z, codes) @ c[s] * self.rows.y_scale
+                variance[s] = noise[s] ** 2 * self._variance_at(solved, Z, codes)
+            return mean, variance
+        x, order = self._variables(), OF_VARIANCES if self._narrow else None
+        weights, near = self.interpolant.cardinals(x), self.interpolant.cardinals(x, order)
+        low = self.interpolant.places(order)
         for k, place in enumerate(self.interpolant.places()):
             solved = self._solved[k]
-            each = self._effects(solved, False)
-            of_columns = sum(
-                np.einsum("nq,nqm->nm", Z[f], b[codes[f]]) for f, (b, _) in each.items()
-            )
+            of_columns = self._of_columns(solved, Z, codes)
             mean += (weights[:, [k]] * c) @ of_columns.T * self.rows.y_scale
             for at in np.flatnonzero((low == place).all(1)):
                 spread = self._variance_at(solved, Z, codes)
                 variance += (noise**2 * near[:, at])[:, None] * spread
         return mean, variance
 
+    def _of_columns(
+        self, solved: Solved, Z: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """The large factors' part of the line at some rows for each column of K: (n, m)."""
+        found = np.zeros((len(codes[0]), len(self.rows.E)))
+        for f, (b, _) in self._effects(solved, False).items():
+            found += np.einsum("nq,nqm->nm", Z[f], b[codes[f]])
+        return found
+
     def _variance_at(
         self, solved: Solved, Z: Sequence[np.ndarray], codes: Sequence[np.ndarray]
     ) -> np.ndarray:
-        """Variance (n,) over sigma² of the large factors' part of the line at some rows."""
-        rows, first = self.rows, self.rows.first
-        F = rows.R[codes[first]] @ solved.ratios[first]
-        a = (Z[first] @ self._user_ratio(solved, first))[:, None]
-        through = np.linalg.solve(np.eye(F.shape[2]) + F.swapaxes(1, 2) @ F, a.swapaxes(1, 2))
-        total = (a @ through)[:, 0, 0]
-        if not rows.n_middle:
-            return total
-        through = (F @ through)[:, :, 0]
-        inside = {f: Z[f] @ np.linalg.inv(rows.T[f]) for f in rows.middle}
-        if rows.chain is not None:
-            assert isinstance(solved.system, list)
-            large = [solved.ratios[f] for f in (first, *rows.middle)]
-            P = rows.chain.variances(solved.system, large)[1][rows.chain.parents[0][codes[first]]]
-            path = np.hstack([*inside.values()])
-            path -= (through[:, None] @ rows.chain.T[codes[first]])[:, 0]
-            return total + np.einsum("na,nab,nb->n", path, P, path)
-        middle = np.zeros((len(total), rows.n_middle))
-        for k, part in enumerate(rows.shared_by_column):
-            middle -= part[codes[first]].multiply(through[:, [k]]).toarray()
-        for f in rows.middle:
-            q = rows.widths[f]
-            at = rows.slices[f].start + codes[f][:, None] * q + np.arange(q)
-            middle[np.arange(len(total))[:, None], at] += inside[f]
-            L, own = solved.ratios[f], rows.slices[f]
-            middle[:, own] = (middle[:, own].reshape(-1, q) @ L).reshape(len(total), -1)
-        with one_thread():
-            half = dtrsm(1.0, solved.system, np.asfortranarray(middle.T), trans_a=1)
-        return total + (half**2).sum(0)
+        """Variance (n,) over sigma² of the same."""
+        return self.rows.line_variances(solved, codes, self.rows.inside(Z))
 
     def _small(self) -> Iterator[tuple[int, np.ndarray]]:
         """Draws (S, J, q) of the small factors' effects: they were made with the coefficients."""
@@ -174,7 +157,7 @@ class GroupEffects:
                 ),
             )
 
-    def _columns(self, some: slice = slice(None)) -> np.ndarray:
+    def columns(self, some: slice = slice(None)) -> np.ndarray:
         """What K is multiplied by (S, m), inside, to leave the large factors' share of y."""
         rows, p = self.rows, len(self.rows.a)
         drawn = self.drawn[some]
@@ -186,6 +169,7 @@ class GroupEffects:
 
     def _variables(self, some: slice = slice(None)) -> np.ndarray:
         theta = Theta(*(part[some] for part in self.theta))
+        assert self.ratios is not None
         return self.ratios.smooth(self.ratios.places(theta))
 
     @property
@@ -196,6 +180,7 @@ class GroupEffects:
     def _solved(self) -> list[Solved]:
         """What the rows say at the interpolant's nodes, roots at those of low degree only."""
         assert self.interpolant is not None
+        assert self.ratios is not None
         found = []
         for node, place in zip(self.interpolant.nodes, self.interpolant.places(), strict=True):
             solved = self.ratios.solved(place)
@@ -227,7 +212,7 @@ class GroupEffects:
 
     def _moments_between_nodes(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         assert self.interpolant is not None
-        rows, x, c = self.rows, self._variables(), self._columns()
+        rows, x, c = self.rows, self._variables(), self.columns()
         S, noise = len(c), self.likelihood.noise(self.theta)
         order = OF_VARIANCES if self._narrow else None
         low = self.interpolant.places(order)
@@ -253,7 +238,7 @@ class GroupEffects:
         return found
 
     def _moments_one_by_one(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        rows, c = self.rows, self._columns() * self.rows.y_scale
+        rows, c = self.rows, self.columns() * self.rows.y_scale
         S, noise = len(c), self.likelihood.noise(self.theta)
         found: dict[int, list[Any]] = {f: [0.0, 0.0, 0.0] for f in (rows.first, *rows.middle)}
         for s in range(S):
@@ -267,7 +252,7 @@ class GroupEffects:
 
     def _middle_draws(self, some: slice, z: np.ndarray) -> np.ndarray:
         """Effects (S, n) of the middle factors, inside, from standard normals z (S, n)."""
-        rows, c = self.rows, self._columns(some)
+        rows, c = self.rows, self.columns(some)
         noise = self.likelihood.noise(self.theta)[some] / rows.y_scale
         out = np.zeros((len(c), rows.n_middle))
         if not rows.n_middle:
@@ -299,7 +284,7 @@ class GroupEffects:
 
     def _first_draws(self, some: slice, middle: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Effects (S, J, q) of the first factor given all others, in the user's units."""
-        rows, c = self.rows, self._columns(some)
+        rows, c = self.rows, self.columns(some)
         at = self.likelihood.columns[rows.first]
         noise = self.likelihood.noise(self.theta)[some] / rows.y_scale
         out = np.ascontiguousarray(self.theta.L[some, at, at])
@@ -341,7 +326,7 @@ def of_draws(posterior: ThetaPosterior, theta: Theta, drawn: np.ndarray) -> Grou
         ratios = likelihood.ratios
         return GroupEffects(ratios.likelihood, theta, drawn, ratios, likelihood.interpolant)
     assert isinstance(likelihood, Reduced)
-    return GroupEffects(likelihood, theta, drawn, Ratios(posterior, likelihood), None)
+    return GroupEffects(likelihood, theta, drawn, None, None)
 
 
 def forget(posterior: ThetaPosterior) -> ThetaPosterior:

@@ -14,7 +14,7 @@ import numpy as np
 FINE, WIDE = 1e-4, 0.02
 #: Least curvature: a spread of at most 2 where the density has none.
 MIN_BEND = 0.25
-#: Decrement of Newton's method at which it ends, and the most steps it takes.
+#: Decrement of Newton's method (twice the height that is left) at which it ends, and most steps.
 CLOSE, MAX_STEPS = 0.05, 50
 #: Squared distance, by the curvature, below which two paths or modes are one.
 SAME_PATH, SAME_MODE = 0.5, 1.0
@@ -45,7 +45,10 @@ def folded(u: np.ndarray, mirrors: np.ndarray) -> np.ndarray:
 
 
 def find_modes(
-    log_density: Callable[[np.ndarray], np.ndarray], starts: np.ndarray, mirrors: np.ndarray
+    log_density: Callable[[np.ndarray], np.ndarray],
+    starts: np.ndarray,
+    mirrors: np.ndarray,
+    close: float = CLOSE,
 ) -> Modes:
     """Climb from every start (K, d) at once; paths that meet go on as one.
 
@@ -70,7 +73,7 @@ def find_modes(
         places, values, gradient = places[keep], values[keep], gradient[keep]
         bends, vectors = bends[keep], vectors[keep]
         along = np.einsum("kij,ki->kj", vectors, gradient)
-        ended = ((along**2 / bends).sum(1) < CLOSE) | (step == MAX_STEPS - 1)
+        ended = ((along**2 / bends).sum(1) < close) | (step == MAX_STEPS - 1)
         if not ended.all():
             steps = np.einsum("kij,kj->ki", vectors, np.clip(along / bends, -1.0, 1.0))
             tried = places[:, None] + lengths * steps[:, None]

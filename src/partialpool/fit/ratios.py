@@ -17,10 +17,12 @@ from partialpool.fit.coordinates import Coordinates, Theta
 from partialpool.fit.elimination import Solved
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.likelihoods import Reduced
-from partialpool.fit.modes import MIN_BEND, find_modes
+from partialpool.fit.modes import CLOSE, MIN_BEND, find_modes
 
 #: Fall of the log density from the mode to the end of the box, and between which it is near enough.
 FALL, LEAST, MOST = 12.0, 9.0, 18.0
+#: How near the best, by Newton's decrement, is near enough for that.
+ROUGHLY = 1.0
 #: Least size of a place's coordinate that is tried, and the largest angle.
 NEAR_ZERO, RIGHT_ANGLE = 1e-3, np.pi / 2 - 1e-3
 #: Effects of the middle factors up to which what rows say at a node is kept, 8 KEPT² bytes each.
@@ -213,13 +215,15 @@ class Profile:
 
         return value
 
-    def best(self, place: np.ndarray, start: np.ndarray) -> tuple[float, np.ndarray, Solved]:
+    def best(
+        self, place: np.ndarray, start: np.ndarray, close: float = CLOSE
+    ) -> tuple[float, np.ndarray, Solved]:
         """Its value, where sigma and small factors are best (n,), and what the rows say there."""
         self.evaluations += 1
         solved = self.ratios.solve(place)
         value = self.density(place, solved)
         if len(start):
-            found = find_modes(value, start[None], np.empty((0, len(start))))
+            found = find_modes(value, start[None], np.empty((0, len(start))), close)
             if len(found.places):  # none where the prior has no mass
                 return float(found.values[0]), found.places[0], solved
         return float(value(start[None])[0]), start, solved
@@ -344,7 +348,7 @@ def box(
                 moved = place.copy()
                 moved[i] += way * distance
                 moved[i] = max(moved[i], NEAR_ZERO) if size else moved[i]
-                fall = max(value - profile.best(moved, w)[0], 1e-3)
+                fall = max(value - profile.best(moved, w, ROUGHLY)[0], 1e-3)
                 if LEAST <= fall <= MOST or (fall < LEAST and distance == room):
                     break
                 near, far = (distance, far) if fall < FALL else (near, distance)

@@ -60,6 +60,7 @@ def eliminate(
     weights: np.ndarray | None = None,
     *,
     small: int = SMALL,
+    nested: bool = True,
 ) -> Elimination:
     """Reduce rows to what their likelihood needs.
 
@@ -73,26 +74,31 @@ def eliminate(
         One over the known standard deviation of each row's noise; then sigma is one.
     small : int
         Effects up to which a factor, unless it is the largest, is put beside X.
+    nested : bool
+        Whether factors that are nested in each other are eliminated level by level.
 
     Raises
     ------
     ValueError
         Where the middle factors have more than `MAX_DENSE` effects.
     """
-    order = sorted(range(len(factors)), key=lambda f: -factors[f].n_effects)
-    first, others = order[0], sorted(order[1:])
+    by_size = sorted(range(len(factors)), key=lambda f: -factors[f].n_effects)
+    first, others = by_size[0], sorted(by_size[1:])
     middle = tuple(f for f in others if factors[f].n_effects > small)
     beside = tuple(f for f in others if f not in middle)
     finer = sorted((first, *middle), key=lambda f: -factors[f].n_levels)
     above = parents([factors[f].codes for f in finer], [factors[f].n_levels for f in finer])
-    if above:  # nested in each other
+    if not nested:
+        above = None
+    if above:
         first, *coarser = finer
         middle = tuple(coarser)
     dense = 0 if above else sum(factors[f].n_effects for f in middle)
-    if dense > MAX_DENSE:
+    large = [factors[f].n_effects for f in middle if factors[f].n_effects > SMALL]
+    if dense and sum(large) > MAX_DENSE:
         raise ValueError(
             f"The exact fit takes factors beside the largest one with up to {MAX_DENSE:,} effects "
-            f"together, unless all are nested, and these have {dense:,}; choose {WAY_OUT}."
+            f"together, unless all are nested, and these have {sum(large):,}; choose {WAY_OUT}."
         )
     weight = np.ones(len(y)) if weights is None else weights
     X, A, a, y, y_scale = _standardized(X, y)

@@ -40,14 +40,14 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
     middle = float(ours[0])
     figure, axes = plt.subplots(figsize=(8, 3.0))
     counts = LINKS[model.family] == "log"
-    ends = (0, 1) if model.design.trials is not None else (drawn.min(), drawn.max())
-    bins = np.linspace(*ends, 26)
+    low, high = (0.0, 1.0) if model.design.trials is not None else (drawn.min(), drawn.max())
+    bins = np.linspace(low, high, 26)
     if counts:  # from less than one to more than anybody believes
         axes.set_xscale("log")
         bins = np.geomspace(1 / len(rows), max(drawn.max(), 2.0), 26)
     color = theme.COLORS["prior"]
-    drawn = np.maximum(drawn, bins[0])
-    axes.hist(drawn, bins=list(bins), color=color, alpha=0.5, label="priors")
+    shown = np.maximum(drawn, bins[0])
+    axes.hist(shown, bins=list(bins), color=color, alpha=0.5, label="priors")
     axes.axvline(middle, color=theme.INK, lw=2, label="the data")
     what = {"binomial": "share of successes"}.get(model.family, f"mean {model.design.response}")
     theme.without_heights(axes, f"{what} in {len(drawn)} data sets that the priors imply")

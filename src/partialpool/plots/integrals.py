@@ -52,8 +52,8 @@ def marginals(
         plt.Line2D([], [], color=theme.PARTIAL, lw=3, label="another integral, or sampled"),
     ]
     if quoted:
-        style = {"color": theme.INK, "marker": "x", "ls": ""}
-        marks.append(plt.Line2D([], [], label="quoted estimate", **style))
+        cross = plt.Line2D([], [], color=theme.INK, marker="x", ls="", label="quoted estimate")
+        marks.append(cross)
     theme.legend(figure, marks)
     says = (
         f"Means with {PROBABILITY:.0%} equal-tailed intervals; the band is that of the certified "

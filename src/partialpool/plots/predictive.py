@@ -190,7 +190,8 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
         for end in (-FAR, FAR):
             axes.axhline(end, color=theme.INK, lw=0.6, ls=":")
     says = [_far_in_words(model, left_out, z)]
-    says += [_noise_in_words(model, left_out, grouping) for grouping in groupings]
+    if not model.linked or model.spreads:
+        says += [_noise_in_words(model, left_out, grouping) for grouping in groupings]
     what = "Residuals against predictions and by group."
     return theme.finding("residuals", figure, what, " ".join(filter(None, says)))
 

@@ -86,7 +86,7 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
         left = np.sort(rng.choice(present, MAX_GROUPS, replace=False))
     if several:
         n = int(np.isin(codes, left).sum())
-        most = mixed_equations.affordable(design, leave_one_out.DRAWS, n)
+        most = mixed_equations.affordable(design, leave_one_out.DRAWS, n, nested=False)
         if most == mixed_equations.FEWEST:
             raise ValueError(
                 "its factors are too many-levelled: the effects that are left would have to be "

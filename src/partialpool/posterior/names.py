@@ -27,7 +27,7 @@ def readable(model: Regression) -> dict[str, str]:
     names["sigma"] = "sd of the noise" if model.family == "gaussian" else "scale of the noise"
     names["nu"] = "degrees of freedom of the noise"
     names["shape"] = "shape of the counts' extra spread"
-    for name, pair in zip(model.thresholds, pairwise(model.design.answers), strict=True):
+    for name, pair in zip(model.thresholds, pairwise(model.design.answers), strict=False):
         names[name] = f"threshold between {pair[0]} and {pair[1]}"
     return {name: what for name, what in names.items() if name != what}
 

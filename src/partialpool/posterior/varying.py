@@ -109,7 +109,7 @@ def estimable(none: Fitted, grouping: Grouping, k: int) -> np.ndarray:
     (`ALONE_LINKED` with a link); some rows so few or so close together that their estimate is more
     than `UNCERTAIN` times as uncertain as that of the median group that has one.
     """
-    width = none.population[grouping.sd_names[k]].mean()
+    width = none.values[grouping.sd_names[k]].mean()
     sd = none.figures(grouping)[1][:, k]
     known = sd < (PRIOR_LINKED if none.model.linked else PRIOR) * width
     return known & (sd <= UNCERTAIN * np.median(sd[known])) if known.any() else known
