@@ -347,6 +347,22 @@ def test_one_factor_of_many_groups_takes_a_surrogate():
     assert "surrogate_error" not in few.attrs
 
 
+@pytest.mark.parametrize(
+    ("priors", "se", "cheap"),
+    [
+        ({}, None, False),
+        ({"sigma": "Fixed(0.5)"}, None, True),
+        ({"sigma": "HalfNormal(1)"}, "s", True),
+        ({"1|group_sigma": "Fixed(1)"}, None, True),
+    ],
+)
+def test_a_ratio_needs_noise_that_is_free_and_alike(priors, se, cheap):
+    """Of 1,200 groups too: else the density itself is sampled."""
+    table = simulate.grouped(np.random.default_rng(0), groups=1200, per_group=10)
+    model = pp.Model("y ~ x + (x || group)", table.assign(s=1 + table["x"]), priors, se=se)
+    assert exploration._cheap(model.theta_posterior) is cheap
+
+
 def test_a_factor_fixed_at_zero_is_one_that_is_not_there():
     """And one fixed elsewhere has no ratio of its own: the density itself is sampled."""
     y, X, factors = crossed()
