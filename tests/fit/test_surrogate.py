@@ -248,6 +248,23 @@ def test_a_sample_that_is_not_trusted_is_of_no_use_through_a_surrogate(monkeypat
     assert explored.sample.trusted
 
 
+def test_a_second_fit_begins_elsewhere(monkeypatch):
+    """So that it sees a mode that the first one may have missed."""
+    target, places, build = posterior(crossed()), [], surrogate.build
+
+    def noted(target, start, place=None, degree=None):
+        places.append(place)
+        return build(target, start, place, degree)
+
+    monkeypatch.setattr(surrogate, "build", noted)
+    for scattered in (False, True, True):
+        rng = np.random.default_rng(len(places))
+        explored = exploration.explore(target, starts(target), rng, scattered=scattered)
+        assert explored.certificate.passed
+    assert places[0] is None
+    assert not np.allclose(places[1], places[2])
+
+
 def test_an_interpolated_matrix_that_is_not_definite_has_no_density():
     target, _, _ = two("one zero variance")
     likelihood = target.likelihood
