@@ -321,4 +321,5 @@ def headline(
     if radon is None:
         return says
     usual = regression_headline(radon).partition(";")[0]
-    return f"{says} The usual case, radon in houses of one county: {usual[0].lower()}{usual[1:]}."
+    usual = f"{usual[0].lower()}{usual[1:]}"
+    return f"{says} The usual case, radon in the houses of many counties: {usual}."

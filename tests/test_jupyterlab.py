@@ -10,17 +10,20 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import PATIENCE
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = [*(ROOT / "notebooks").glob("*.ipynb")]
 #: Settings with which a notebook takes seconds; what they do at full size, `make report` shows.
-LIGHT = {
+LIGHT: dict[str, dict[str, Any]] = {
     "approximations": {"sampler": None, "draws": 250},
     "explore": {"n": 30},
     "origin": {"n": 20, "method": "exact", "probe_draws": 100, "data_sets": 2},
+    "planning": {"groups": [5], "data_sets": 10, "draws": 250},
     "recovery": {"n": 20, "calibrations": 50, "recoveries": 50},
     "regression": {"draws": 250},
     "samplers": {"methods": ["metropolis centered"], "metropolis_draws": 200},
@@ -43,7 +46,7 @@ def project(tmp_path_factory):
         notebook = json.loads(path.read_text())
         for cell in notebook["cells"]:
             if "parameters" in cell["metadata"].get("tags", ()):
-                light = [f"{name} = {value!r}" for name, value in LIGHT[path.stem].items()]
+                light = [f"{name} = {value!r}" for name, value in LIGHT.get(path.stem, {}).items()]
                 cell["source"] = "\n".join(["".join(cell["source"]), *light])
         path.write_text(json.dumps(notebook))
     return root
@@ -133,7 +136,7 @@ def run_all(server, page, name):
     idle.wait_for()
 
 
-@pytest.mark.parametrize("name", sorted(set(LIGHT) - {"explore"}))
+@pytest.mark.parametrize("name", sorted({path.stem for path in NOTEBOOKS} - {"explore"}))
 def test_notebook_runs_in_jupyterlab(name, server, page):
     run_all(server, page, name)
     assert page.locator(".jp-RenderedSVG img").count() >= 2

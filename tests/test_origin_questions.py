@@ -127,4 +127,7 @@ def test_the_headline_answers(exact):
     median = rounded(summary.at["sigma", "q50"], summary.at["sigma", "sd"])
     assert "Starting from the maximum hurt because there is none" in text
     assert f"not the chains, keep eps from zero: its median is {median} here" in text
-    assert "(true value 0). The usual case, radon in houses of one county: each unit of x" in text
+    assert (
+        "(true value 0). The usual case, radon in the houses of many counties: each unit of x"
+        in text
+    )

@@ -8,8 +8,9 @@ import pytest
 
 import partialpool as pp
 from partialpool.design.priors import Prior
-from partialpool.fit import exact_fit, fitting, importance, mixed_equations
+from partialpool.fit import exact_fit, fitting, importance, mixed_equations, reduction
 from partialpool.posterior import checks
+from partialpool.posterior.fitted import Fitted
 
 PRIORS = {"coefficients": "Normal(0, 10)", "sd": "HalfNormal(1)", "sigma": "HalfNormal(1)"}
 
@@ -57,6 +58,16 @@ def test_effects_are_drawn_about_their_means(bare, model):
     assert np.sqrt(np.mean(np.square(z))) < 1.3
     np.testing.assert_allclose(ratios, 1, atol=4.5 / np.sqrt(2 * 2000))
     assert bare.values["1|c"].shape == (2000, 5)
+
+
+def test_factors_of_too_many_effects_have_a_way_out(bare, model, monkeypatch):
+    """They are not fitted exactly, and nutpie needs no exact fit to choose its form."""
+    monkeypatch.setattr(reduction, "MAX_DENSE", 49)
+    fresh = model.with_design(model.design)
+    with pytest.raises(reduction.TooDear, match=r"these have 50; choose method nutpie\.$"):
+        fitting.fit(fresh, "exact")
+    assert fitting._forms(fresh) == (["noncentered"] * 4, "noncentered")
+    assert Fitted(fresh, bare.posterior).reference is None
 
 
 def test_some_groups_have_the_draws_of_all(bare):

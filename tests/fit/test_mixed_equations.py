@@ -1,6 +1,7 @@
 """Effects of several factors given everything else, against dense normal distributions."""
 
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -113,6 +114,19 @@ def test_effects_have_the_mean_and_covariance_of_the_dense_normal(formula, monke
     white = away @ vectors / np.sqrt(values)
     np.testing.assert_allclose(white.mean(0), 0, atol=5 / np.sqrt(S))
     np.testing.assert_allclose(np.cov(white.T), np.eye(len(mean)), atol=5 * np.sqrt(2 / S))
+
+
+def test_draws_are_fewer_where_equations_are_large_and_rows_many():
+    """2e11 products over 300³ and what a draw costs at least, 1e8; and 300² for each row."""
+    groupings = [
+        SimpleNamespace(n_levels=2000, z_names=("1",)),
+        SimpleNamespace(n_levels=150, z_names=("1", "x")),
+    ]
+    design = SimpleNamespace(groupings=groupings)
+    assert mixed_equations.affordable(design, 4000) == 1574
+    assert mixed_equations.affordable(design, 4000, 1000) == 921
+    assert mixed_equations.affordable(design, 900, 1000) == 900
+    assert mixed_equations.affordable(design, 4000, 10**6) == mixed_equations.FEWEST
 
 
 def test_effects_of_some_groups_are_those_of_all():

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,7 +64,11 @@ def test_growing_keeps_nodes_and_converges():
 def crossed(sds=(0.5, 0.0), slope=0.0, n=900, seed=0, levels=50, centre=0.0):
     """Rows of 60 by 50 levels; with a slope that varies by the second factor, correlated."""
     rng = np.random.default_rng(seed)
-    a, b, x = rng.integers(60, size=n), rng.integers(levels, size=n), rng.normal(centre, size=n)
+    a, b, x = (
+        rng.integers(60, size=n),
+        rng.integers(levels, size=n),
+        rng.normal(centre, 1 + centre, size=n),
+    )
     root = np.linalg.cholesky([[1, 0.5], [0.5, 1]]) * [[sds[1]], [slope]]
     effects = rng.normal(size=(levels, 2)) @ root.T
     y = 1 + x + sds[0] * rng.normal(size=60)[a] + rng.normal(size=n)
@@ -216,6 +221,50 @@ def test_what_cannot_be_certified_is_sampled_from_the_density_or_refused(monkeyp
         explore(target, seed=0)
 
 
+def test_the_share_near_a_side_is_of_the_outer_twentieth(monkeypatch):
+    """Of draws evenly spread over the box; none where the coordinate itself ends."""
+    target = posterior(crossed())
+    built = surrogate.build(target, starts(target)[0])
+    low, high = built.interpolant.low, built.interpolant.high
+    evenly = low + (high - low) * np.linspace(0, 1, 2001)[:, None]
+    monkeypatch.setattr(built, "_variables", lambda u: evenly)
+    expected = np.where(np.stack([low, high], 1) == built.limits, 0, 0.05)
+    assert (expected == 0).sum() == 1  # the ratio of the factor without variance ends at zero
+    np.testing.assert_allclose(built.edges(evenly), expected, atol=1e-3)
+
+
+def test_a_sample_that_is_not_trusted_is_of_no_use_through_a_surrogate(monkeypatch):
+    target, _, _ = two("one zero variance")
+    sample = importance.sample
+
+    def untrusted(posterior, *args, **options):
+        found = sample(posterior, *args, **options)
+        through = isinstance(posterior.likelihood, surrogate.Interpolated)
+        return replace(found, khat=9.0) if through else found
+
+    monkeypatch.setattr(importance, "sample", untrusted)
+    explored = explore(target, seed=0)
+    assert explored.certificate is None
+    assert explored.sample.trusted
+
+
+def test_a_second_fit_begins_elsewhere(monkeypatch):
+    """So that it sees a mode that the first one may have missed."""
+    target, places, build = posterior(crossed()), [], surrogate.build
+
+    def noted(target, start, place=None, degree=None):
+        places.append(place)
+        return build(target, start, place, degree)
+
+    monkeypatch.setattr(surrogate, "build", noted)
+    for scattered in (False, True, True):
+        rng = np.random.default_rng(len(places))
+        explored = exploration.explore(target, starts(target), rng, scattered=scattered)
+        assert explored.certificate.passed
+    assert places[0] is None
+    assert not np.allclose(places[1], places[2])
+
+
 def test_an_interpolated_matrix_that_is_not_definite_has_no_density():
     target, _, _ = two("one zero variance")
     likelihood = target.likelihood
@@ -313,6 +362,22 @@ def test_one_factor_of_many_groups_takes_a_surrogate():
     assert verdict.status == "passed"
     few = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(seed=1)
     assert "surrogate_error" not in few.attrs
+
+
+@pytest.mark.parametrize(
+    ("priors", "se", "cheap"),
+    [
+        ({}, None, False),
+        ({"sigma": "Fixed(0.5)"}, None, True),
+        ({"sigma": "HalfNormal(1)"}, "s", True),
+        ({"1|group_sigma": "Fixed(1)"}, None, True),
+    ],
+)
+def test_a_ratio_needs_noise_that_is_free_and_alike(priors, se, cheap):
+    """Of 1,200 groups too: else the density itself is sampled."""
+    table = simulate.grouped(np.random.default_rng(0), groups=1200, per_group=10)
+    model = pp.Model("y ~ x + (x || group)", table.assign(s=1 + table["x"]), priors, se=se)
+    assert exploration._cheap(model.theta_posterior) is cheap
 
 
 def test_a_factor_fixed_at_zero_is_one_that_is_not_there():

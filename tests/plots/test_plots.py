@@ -237,12 +237,12 @@ def test_a_predictor_of_the_group_is_no_difference_between_groups(radon):
     uranium = radon.model.table.groupby(grouping.codes)["uranium"].first().to_numpy()
     line = radon.values["uranium"].mean() * uranium + radon.values["Intercept"].mean()
     own = radon.ways["none"].figures(grouping)[0][:, 0] - line
-    before, after = own.std(), deviation.mean(0).std()
+    before, after = own.std(), radon.figures(grouping)[0][:, 0].std()
     assert after < 0.2 * before
     said = varying.shrinkage(radon).sentence
     assert f"from {before:.3g} to {after:.3g}" in said
     assert "**intercept** less that of the line with uranium" in said
-    assert total.mean(0).std() == pytest.approx(after, rel=1e-9)
+    assert total.mean(0).std() == pytest.approx(after, rel=0.03)
 
 
 def test_a_predictor_of_two_values_has_two_ticks(radon):

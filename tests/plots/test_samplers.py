@@ -74,6 +74,9 @@ def test_sentences_follow_the_figures(comparison):
     for name, value in good.items():
         rows.at["nutpie, centred", name] = value
     after = methods.method_table(replace(comparison, rows=rows)).sentence
+    rows.at["nutpie, centred", "worst"] = "sigma"
+    words = methods.method_table(replace(comparison, rows=rows)).sentence
+    assert "Sd of the noise is worth 900 independent draws" in words
     assert "**nutpie, centred** passed. Its chains agree (R-hat 1.000)." in after
     assert "which chance explains" in after
     assert "diverged" not in after
@@ -82,11 +85,15 @@ def test_sentences_follow_the_figures(comparison):
 def test_headline_names_who_reached_the_exact_posterior(comparison):
     speed = {words: text.short(x) for words, x in comparison.rows["ess_per_second"].items()}
     said = methods.headline(comparison)
-    assert said.startswith("None of 1 samplers reaches the exact posterior. The exact fit gives ")
+    assert said.startswith(
+        "None of 1 samplers passes every check against the exact posterior. The "
+    )
     assert f"gives {speed['Exact']} effective draws a second" in said
     rows = comparison.rows.assign(verdict="passed")
     good = methods.headline(replace(comparison, rows=rows))
-    assert good.startswith("1 of 1 samplers reaches the exact posterior: nutpie centred. The ")
+    assert good.startswith(
+        "1 of 1 samplers passes every check against the exact posterior: nutpie centred. The "
+    )
     assert good.endswith(f", nutpie centred {speed['nutpie, centred']}.")
 
 

@@ -36,10 +36,9 @@ def test_rows_left_out_for_real_are_told_from_those_that_are_not(refitted, ks, k
     ("gap", "best", "mention"), [(0.6, "complete", True), (-0.6, "partial", True), (-3, "", False)]
 )
 def test_small_differences_of_evidence_are_no_reason(gap, best, mention):
+    model = SimpleNamespace(closed_form=True, design=SimpleNamespace(groupings=()))
     ways = {
-        way: SimpleNamespace(
-            model=SimpleNamespace(closed_form=True), attrs={"log_evidence": value}, reference=None
-        )
+        way: SimpleNamespace(model=model, attrs={"log_evidence": value}, reference=None)
         for way, value in (("complete", gap - 10), ("partial", -10))
     }
     says = comparison._evidence(ways)

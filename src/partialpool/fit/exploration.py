@@ -10,7 +10,7 @@ from partialpool.fit.elimination import Elimination
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.likelihoods import OneFactor, Reduced
 from partialpool.fit.ratios import Ratios
-from partialpool.fit.reduction import WAY_OUT, of_crossproducts
+from partialpool.fit.reduction import WAY_OUT, TooDear, of_crossproducts
 from partialpool.fit.surrogate import FRESH, Certificate
 
 #: Surrogates that are tried: wider, or of higher degree, from one to the next.
@@ -89,7 +89,7 @@ def explore(
 
     Raises
     ------
-    ValueError
+    TooDear
         Where no surrogate can be certified and the density costs more than `MOST_PRODUCTS`.
     """
     if _cheap(target):
@@ -125,7 +125,7 @@ def explore(
         built.grow(u[:200])
     assert isinstance(target.likelihood, Reduced)
     if target.likelihood.rows.products > MOST_PRODUCTS:
-        raise ValueError(
+        raise TooDear(
             "An exact fit of these factors would take too long, for their density could not be "
             f"interpolated; choose {WAY_OUT}."
         )

@@ -152,7 +152,25 @@ def cut(eta, y, G, w, C, x, at, g):
 
 @numba.njit(cache=True, error_model="numpy")
 def marginal(
-    poisson, eta, y, trials, count, shape, m, G, w, C, x, at, g, place, delta, left, weight, scratch
+    poisson,
+    eta,
+    y,
+    trials,
+    count,
+    shape,
+    m,
+    G,
+    w,
+    C,
+    x,
+    at,
+    g,
+    place,
+    first,
+    delta,
+    left,
+    weight,
+    scratch,
 ):
     """Log of the integral over the second coordinate of ``w + C (x, ·)``, and its slope by x.
 
@@ -164,18 +182,19 @@ def marginal(
     step = spacing(K) / np.sqrt(curvature)
     for i in range(n):
         place[i] = at[i] + g[i] * middle
+        first[i] = np.exp(place[i])
         delta[i] = g[i] * step
     slope = (linear - quad * middle) * step
     top, total = line(
-        poisson, False, place, trials, count, shape, delta, slope, quad * step * step, weight,
-        scratch,
+        poisson, place, first, trials, count, shape, delta, slope, quad * step * step,
+        weight, scratch,
     )  # fmt: skip
     mean = 0.0
     for k in range(K):
         weight[k] /= total
         mean += weight[k] * (k - K // 2)
     left[:] = 0.0
-    residuals(poisson, False, place, y, m, delta, weight, scratch[2], scratch[4], left[0], left[1])
+    residuals(poisson, first, y, m, delta, weight, scratch[2], scratch[4], left[0], left[1])
     rise = -C[0, 0] * (w[0] + C[0, 0] * x)
     rise -= C[1, 0] * (w[1] + C[1, 0] * x + C[1, 1] * (middle + step * mean))
     for i in range(n):
@@ -200,7 +219,7 @@ def draw_effects(
     for s in numba.prange(S):
         G, m = np.empty((widest, q)), np.empty(widest)
         w, C = np.empty(q), np.empty((q, q))
-        rows, left = np.empty((4, widest)), np.empty((2, widest))
+        rows, left = np.empty((5, widest)), np.empty((2, widest))
         heights, scratch = np.empty(MARGINAL_NODES), np.empty((5, MARGINAL_NODES))
         at, tall, slopes = np.empty(5), np.empty(5), np.empty(5)
         edges, shares = np.empty(4), np.empty(5)
@@ -236,8 +255,8 @@ def draw_effects(
                     x, tangent = from_tangents(u, at, slopes, edges, shares)
                 value, slope = marginal(
                     poisson, own, y[a:b], trials[a:b], count[a:b], shape[s], m[:n], G[:n], w, C, x,
-                    rows[0, :n], rows[1, :n], rows[2, :n], rows[3, :n], left[:, :n], heights,
-                    scratch,
+                    rows[0, :n], rows[1, :n], rows[2, :n], rows[3, :n], rows[4, :n], left[:, :n],
+                    heights, scratch,
                 )  # fmt: skip
                 if attempt == -6:
                     top = value

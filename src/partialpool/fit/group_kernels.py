@@ -50,57 +50,70 @@ def _series(first, ratio, out):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def line(poisson, common, eta, trials, count, shape, delta, slope, quad, weight, scratch):
+def line(
+    poisson, eta, first, trials, count, shape, delta, slope, quad, weight, scratch
+):  # fmt: skip
     """Heights of the nodes of a line: weight (K,), times the exponential of what is returned.
 
-    The linear predictors are ``eta + k delta``, and the exponent, but for the rows' parts that
-    curve, ``slope k - quad k² / 2``, with k = -r .. r. The second returned is the sum of weight.
+    The linear predictors are ``eta + k delta``, with `first` the exponential of eta, and the
+    exponent, but for the rows' parts that curve, ``slope k - quad k² / 2``, with k = -r .. r. The
+    second returned is the sum of weight.
     """
-    K = len(weight)
+    n, K = len(eta), len(weight)
     r = K // 2
     product, extra, t, square, power = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     for k in range(K):
         weight[k] = 0.0
         product[k] = 0.0 if poisson else 1.0
-        extra[k] = 1.0
+    if shape > 0:
+        extra[:] = 1.0
     in_logs = abs(slope) * r > ROOM
     used = 0.0
-    if common and len(eta):
-        _series(1.0, np.exp(delta[0]), power)
-    for i in range(len(eta)):
-        first = np.exp(eta[i])
-        reach = abs(delta[i]) * r
-        if not poisson:
-            m = trials[i] + shape * count[i]
-            bound = m * (max(eta[i] + reach, 0.0) + 0.7)
-            if bound > ROOM or reach > ROOM:  # the row alone
-                in_logs = True
-                for k in range(K):
-                    e = eta[i] + (k - r) * delta[i]
-                    weight[k] -= m * (max(e, 0.0) + np.log1p(np.exp(-abs(e))))
-                continue
-            used += bound
-            if used > ROOM:
-                in_logs = True
-                used = bound
-                for k in range(K):
-                    weight[k] -= np.log(product[k]) + shape * np.log(extra[k])
-                    product[k] = extra[k] = 1.0
-        if common:
-            for k in range(K):
-                t[k] = first * power[k]
-        else:
-            _series(first, np.exp(delta[i]), t)
+    last = np.nan
+    for i in range(n):
+        f = first[i]
+        if delta[i] != last:  # rows alike stand together
+            last = delta[i]
+            _series(1.0, np.exp(last), power)
         if poisson:
             for k in range(K):
-                product[k] += t[k]
-        else:
+                product[k] += f * power[k]
+            continue
+        reach = abs(delta[i]) * r
+        m = trials[i] + shape * count[i]
+        bound = m * (max(eta[i] + reach, 0.0) + 0.7)
+        if bound > ROOM or reach > ROOM:  # the row alone
+            in_logs = True
             for k in range(K):
-                t[k] += 1.0
-            if count[i]:
-                _times(extra, t, count[i], square)
-            if trials[i]:
-                _times(product, t, trials[i], square)
+                e = eta[i] + (k - r) * delta[i]
+                weight[k] -= m * (max(e, 0.0) + np.log1p(np.exp(-abs(e))))
+            continue
+        used += bound
+        if used > ROOM:
+            in_logs = True
+            used = bound
+            for k in range(K):
+                weight[k] -= np.log(product[k])
+                product[k] = 1.0
+                if shape > 0:
+                    weight[k] -= shape * np.log(extra[k])
+                    extra[k] = 1.0
+        if shape == 0:
+            if trials[i] == 1:
+                for k in range(K):
+                    product[k] *= 1 + f * power[k]
+                continue
+            if trials[i] == 2:
+                for k in range(K):
+                    more = 1 + f * power[k]
+                    product[k] *= more * more
+                continue
+        for k in range(K):
+            t[k] = 1 + f * power[k]
+        if count[i]:
+            _times(extra, t, count[i], square)
+        if trials[i]:
+            _times(product, t, trials[i], square)
     top, total = 0.0, 0.0
     if poisson or in_logs or shape > 0:
         top = -np.inf
@@ -118,15 +131,19 @@ def line(poisson, common, eta, trials, count, shape, delta, slope, quad, weight,
             weight[k] = np.exp(weight[k] - top)
             total += weight[k]
         return top, total
-    fall = np.exp(-quad)
-    for side in (-1, 1):
-        height = 1.0
-        ratio = np.exp(side * slope - 0.5 * quad)
-        for k in range(1, r + 1):
-            height *= ratio
-            ratio *= fall
-            weight[r + side * k] = height
+    fall = np.exp(-0.5 * quad)
+    rise = np.exp(slope)
+    up, down = fall * rise, fall / rise
+    fall *= fall
+    left = right = 1.0
     weight[r] = 1.0
+    for k in range(1, r + 1):
+        right *= up
+        left *= down
+        up *= fall
+        down *= fall
+        weight[r + k] = right
+        weight[r - k] = left
     for k in range(K):
         weight[k] /= product[k]
         total += weight[k]
@@ -134,12 +151,13 @@ def line(poisson, common, eta, trials, count, shape, delta, slope, quad, weight,
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def place(number, middle, q, centre, axes, eta, y, G, at, along, delta):
+def place(number, middle, common, centre, axes, eta, exp_eta, y, G, at, first, along, delta):
     """Set up a line of a group's lattice: `at` (n,) linear predictors, `along` (q,) its middle.
 
-    Returns the exponent at its middle, its slope along the line, and the curvature of w'w / 2.
+    `first` are their exponentials. Returns the exponent at the line's middle, its slope along the
+    line, and the curvature of w'w / 2.
     """
-    n = len(eta)
+    n, q = G.shape
     level, slope, quad = 0.0, 0.0, 0.0
     last = q - 1
     for c in range(q):
@@ -147,35 +165,44 @@ def place(number, middle, q, centre, axes, eta, y, G, at, along, delta):
         level -= 0.5 * along[c] ** 2
         slope -= along[c] * axes[c, last]
         quad += axes[c, last] ** 2
+    if common and n:
+        moved, d = G[0, 0] * along[0], G[0, 0] * axes[0, 0]
+        factor, successes = np.exp(moved), 0.0
+        for i in range(n):
+            at[i] = eta[i] + moved
+            first[i] = exp_eta[i] * factor
+            delta[i] = d
+            level += y[i] * at[i]
+            successes += y[i]
+        return level, slope + d * successes, quad
     for i in range(n):
         e, d = eta[i], 0.0
         for c in range(q):
             e += G[i, c] * along[c]
             d += G[i, c] * axes[c, last]
         at[i], delta[i] = e, d
+        first[i] = np.exp(e)
         level += y[i] * e
         slope += y[i] * d
     return level, slope, quad
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def residuals(poisson, common, eta, y, m, delta, chance, t, power, residual, tilted):
+def residuals(poisson, first, y, m, delta, chance, t, power, residual, tilted):
     """Add expected residuals over a line's nodes, and those times the nodes' places k = -r .. r."""
     K = len(chance)
     r = K // 2
-    if common and len(eta):
-        _series(1.0, np.exp(delta[0]), power)
     whole, leaning = 0.0, 0.0
     for k in range(K):
         whole += chance[k]
         leaning += chance[k] * (k - r)
-    for i in range(len(eta)):
-        first = np.exp(eta[i])
-        if common:
-            for k in range(K):
-                t[k] = first * power[k]
-        else:
-            _series(first, np.exp(delta[i]), t)
+    last = np.nan
+    for i in range(len(first)):
+        if delta[i] != last:
+            last = delta[i]
+            _series(1.0, np.exp(last), power)
+        for k in range(K):
+            t[k] = first[i] * power[k]
         mean, tilt = 0.0, 0.0
         for k in range(K):
             if poisson:
@@ -234,6 +261,7 @@ def integrals(
     widest = (start[1:] - start[:-1]).max()
     for s in numba.prange(S):
         G, at, delta = np.empty((widest, q)), np.empty(widest), np.empty(widest)
+        first = np.empty(widest)
         w, C, m = np.empty(q), np.empty((q, q)), np.empty(widest)
         centre, axes, along = np.empty(q), np.empty((q, q)), np.empty(q)
         heights, scratch = np.empty(K.max()), np.empty((5, K.max()))
@@ -245,27 +273,31 @@ def integrals(
             for i in range(n):
                 m[i] = trials[a + i] + shape[s] * count[a + i]
             own, expd = eta[s, a:b], exp_eta[s, a:b] if common else eta[s, a:b]
-            log_cell = frame(
+            cell = frame(
                 poisson, common, own, expd, y[a:b], m, Z[a:b], L[s], near[j], shift[j], scale[j],
                 nodes, G[:n], w, C, centre, axes,
             )  # fmt: skip
             if what >= MOMENTS:
                 modes[s, g], roots[s, g] = w, C
             weight, work = heights[:nodes], scratch[:, :nodes]
+            if what >= DERIVATIVES:
+                tilted[:n] = 0.0
             r, lines = nodes // 2, 1 if q == 1 else nodes
             top, total = -np.inf, 0.0
             for turn in range(1 if what == VALUES else 2):
-                tilted[:n] = 0.0
                 for number in range(lines):
                     level, slope, quad = place(
-                        number, lines // 2, q, centre, axes, own, y[a:b], G[:n], at[:n], along,
-                        delta[:n],
+                        number, lines // 2, common, centre, axes, own, expd, y[a:b], G[:n], at[:n],
+                        first[:n], along, delta[:n],
                     )  # fmt: skip
                     if q > 1 or turn == 0:
                         high, mass = line(
-                            poisson, common, at[:n], trials[a:b], count[a:b], shape[s], delta[:n],
-                            slope, quad, weight, work,
+                            poisson, at[:n], first[:n], trials[a:b], count[a:b], shape[s],
+                            delta[:n], slope, quad, weight, work,
                         )  # fmt: skip
+                    if what == VALUES and lines == 1:
+                        value[s, g] = level + high + np.log(mass * cell)
+                        continue
                     if turn == 0:
                         here = level + high + np.log(mass)
                         above = max(top, here)
@@ -293,14 +325,15 @@ def integrals(
                     left[:n] = 0.0
                     leaning[:n] = 0.0
                     residuals(
-                        poisson, common, at[:n], y[a:b], m, delta[:n], weight, work[2], work[4],
+                        poisson, first[:n], y[a:b], m, delta[:n], weight, work[2], work[4],
                         left, leaning,
                     )  # fmt: skip
                     for i in range(n):
                         residual[s, a + i] += left[i]
                         for c in range(q):
                             tilted[i, c] += left[i] * along[c] + leaning[i] * axes[c, q - 1]
-            value[s, g] = top + np.log(total) + log_cell
+            if what > VALUES or lines > 1:
+                value[s, g] = top + np.log(total * cell)
             if what >= DERIVATIVES:
                 for i in range(n):
                     for c in range(q):

@@ -28,9 +28,23 @@ def peak(poisson, common, eta, exp_eta, m, g, linear, quad, x):
     curvature = quad
     for _ in range(MAX_STEPS):
         slope, curvature, largest = linear - quad * x, quad, 0.0
-        factor = np.exp(g[0] * x) if common and n else 1.0
-        for i in range(n):
-            t = exp_eta[i] * factor if common else np.exp(eta[i] + g[i] * x)
+        if common and n:
+            factor, total, bend = np.exp(g[0] * x), 0.0, 0.0
+            if poisson:
+                for i in range(n):
+                    total += exp_eta[i] * factor
+                total = bend = min(total, 1e100)
+            else:
+                for i in range(n):
+                    p = 1 / (1 + exp_eta[i] * factor)
+                    mean = m[i] * (1 - p)
+                    total += mean
+                    bend += mean * p
+            slope -= g[0] * total
+            curvature += g[0] * g[0] * bend
+            largest = abs(g[0])
+        for i in range(0 if common else n):
+            t = np.exp(eta[i] + g[i] * x)
             if poisson:
                 mean = bend = min(t, 1e100)
             else:
@@ -116,7 +130,7 @@ def spread_rows(Z, L, near, G, w):
 
 @numba.njit(cache=True, error_model="numpy")
 def frame(poisson, common, eta, exp_eta, y, m, Z, L, near, shift, scale, K, G, w, C, centre, axes):
-    """Mode, middle and axes of a group's lattice; returns the log of its cell's size.
+    """Mode, middle and axes of a group's lattice; returns the size of its cell.
 
     G (n, q) becomes ``Z L``; `near` (q,) are effects from which the mode is looked for.
     """
@@ -124,12 +138,12 @@ def frame(poisson, common, eta, exp_eta, y, m, Z, L, near, shift, scale, K, G, w
     spread_rows(Z, L, near, G, w)
     mode(poisson, common, eta, exp_eta, y, m, G, w, C)
     step = spacing(K)
-    log_cell = -0.5 * q * np.log(2 * np.pi)
+    cell = (2 * np.pi) ** (-0.5 * q)
     for c in range(q):
         centre[c] = w[c]
         for d in range(c + 1):
             centre[c] += C[c, d] * shift[d]
         for d in range(q):
             axes[c, d] = C[c, d] * scale[d] * step
-        log_cell += np.log(axes[c, c])
-    return log_cell
+        cell *= axes[c, c]
+    return cell

@@ -21,7 +21,11 @@ SMALL = 40
 #: Effects of the middle factors together above which their dense system takes too long.
 MAX_DENSE = 5000
 #: What is left to do where the exact fit would take too long.
-WAY_OUT = "method nutpie with parametrization noncentered"
+WAY_OUT = "method nutpie"
+
+
+class TooDear(ValueError):
+    """The exact fit of these factors would take too long; the message says what is left to do."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def eliminate(
 
     Raises
     ------
-    ValueError
+    TooDear
         Where the middle factors have more than `MAX_DENSE` effects.
     """
     by_size = sorted(range(len(factors)), key=lambda f: -factors[f].n_effects)
@@ -96,7 +100,7 @@ def eliminate(
     dense = 0 if above else sum(factors[f].n_effects for f in middle)
     large = [factors[f].n_effects for f in middle if factors[f].n_effects > SMALL]
     if dense and sum(large) > MAX_DENSE:
-        raise ValueError(
+        raise TooDear(
             f"The exact fit takes factors beside the largest one with up to {MAX_DENSE:,} effects "
             f"together, unless all are nested, and these have {sum(large):,}; choose {WAY_OUT}."
         )

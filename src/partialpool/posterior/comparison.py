@@ -69,7 +69,9 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     No pooling has no evidence: its prior is so wide as to say nothing.
     """
     partial = ways["partial"]
-    if not partial.model.closed_form and "log_evidence" not in partial.attrs:
+    model = partial.model
+    exact = model.closed_form or model.certifiable
+    if not exact and "log_evidence" not in partial.attrs:
         return (
             "Sampled fits have no log evidence, by which the ways to pool would be compared; "
             "leave-one-out prediction compares them."

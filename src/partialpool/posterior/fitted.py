@@ -11,6 +11,7 @@ import xarray as xr
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit import fitting
 from partialpool.fit.exact_fit import moments, with_effects
+from partialpool.fit.reduction import TooDear
 from partialpool.fit.regression import Regression
 from partialpool.posterior.names import kind_in_words
 
@@ -145,11 +146,14 @@ class Fitted:
         """The exact fit to hold this one against, from another stream and other starting places.
 
         None where there is none, as with Student's t, or of several factors with a link; nor where
-        the integral over group effects cannot be certified.
+        the integral over group effects cannot be certified, or factors have too many effects.
         """
         if not (self.model.closed_form or self.model.certifiable):
             return None
-        return Fitted.of(self.model, seed=fitting.another_seed(self.seed), reference=True)
+        try:
+            return Fitted.of(self.model, seed=fitting.another_seed(self.seed), reference=True)
+        except TooDear:
+            return None
 
     @cached_property
     def gaussian(self) -> "Fitted":

@@ -26,7 +26,8 @@ def readable(model: Regression) -> dict[str, str]:
             names[name] = f"correlation of {varying[i]} and {varying[j]} between {groups}"
     names["sigma"] = "sd of the noise" if model.family == "gaussian" else "scale of the noise"
     names["nu"] = "degrees of freedom of the noise"
-    names["shape"] = "shape of the counts' extra spread"
+    if "shape" in model.priors:
+        names["shape"] = "shape of the counts' extra spread"
     for name, pair in zip(model.thresholds, pairwise(model.design.answers), strict=False):
         names[name] = f"threshold between {pair[0]} and {pair[1]}"
     return {name: what for name, what in names.items() if name != what}

@@ -130,7 +130,7 @@ def table(
         column: ((called.get(column[0], column[0]), column[1]), "{:.3g}") for column in columns
     }
     formats["log evidence", ""] = (("log evidence", ""), "{:,.1f}")
-    formats["error of the integral", ""] = (("error of the integral", ""), "{:.1g}")
+    formats["error of the integral", ""] = (("error of the integral", ""), "{:.2g}")
     says = sentence(model, found, shown[0])
     if quoted:
         whence = f", from {source}" if source else ""

@@ -4,7 +4,7 @@ A method is written as in a study file: ``"nuts centered"``, ``"nutpie marginal"
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.tables import load, table_digest
-from partialpool.data.text import code, duration, listed, short
+from partialpool.data.text import capital, duration, in_words, listed, short
 from partialpool.design.priors import METHODS, PARAMETRIZATIONS
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
 from partialpool.posterior.agreement import explained
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import readable
 from partialpool.simulation.simulate import crossed, origin
 
 #: What a reader sees instead of the words of a study file.
@@ -237,8 +238,9 @@ def headline(comparison: Comparison) -> str:
     good = sampled[sampled["verdict"] != "failed"]
     names = listed([words.replace(", ", " ") for words in good.index])
     count = f"{len(good) or 'None'} of {len(sampled)} samplers"
-    reach = "reaches" if len(good) < 2 else "reach"
-    says = f"{count} {reach} the exact posterior" + (f": {names}. " if names else ". ")
+    passes = "passes" if len(good) < 2 else "pass"
+    says = f"{count} {passes} every check against the exact posterior"
+    says += f": {names}. " if names else ". "
     if not len(good):
         return f"{says}{first}."
     best = good["ess_per_second"].idxmax()
@@ -247,9 +249,10 @@ def headline(comparison: Comparison) -> str:
 
 def method_table(comparison: Comparison) -> Finding:
     """The figures of every method, and for each in words what came of it."""
+    called = readable(comparison.model)
     says = [
         f"* **{words}** {row['verdict']}. "
-        + (_about_exact(row, comparison) if words == EXACT else _about(row))
+        + (_about_exact(row, comparison) if words == EXACT else _about(row, called))
         for words, row in comparison.rows.iterrows()
     ]
     shown = comparison.rows[list(HEADINGS)]
@@ -276,13 +279,13 @@ def grade(rhat: float) -> str:
     return "tell different stories"
 
 
-def _about(row: pd.Series) -> str:
+def _about(row: pd.Series, called: Mapping[str, str]) -> str:
     chains = f"Its chains {grade(row['rhat'])} (R-hat {row['rhat']:.3f})"
     if row["divergences"] > 0:
         chains += f" and {row['divergences']:,.0f} of {row['draws']:,} transitions diverged"
     worst = (
-        f"{code(row['worst'])} is worth {row['ess']:,.0f} independent draws out of "
-        f"{row['draws']:,}, {short(row['ess_per_second'])} per second"
+        f"{capital(in_words(row['worst'], called))} is worth {row['ess']:,.0f} independent draws "
+        f"out of {row['draws']:,}, {short(row['ess_per_second'])} per second"
     )
     if row["ess"] < checks.MIN_ESS:
         need = checks.MIN_ESS / row["ess_per_second"]
@@ -291,7 +294,7 @@ def _about(row: pd.Series) -> str:
     if wrong:
         means = (
             f"Its means are up to {row['z']:.1f} Monte Carlo errors from the exact ones "
-            f"({code(row['z_at'])}), which chance does not explain"
+            f"({in_words(row['z_at'], called)}), which chance does not explain"
         )
     elif row["ess"] < FEW:
         means = (
@@ -306,6 +309,6 @@ def _about(row: pd.Series) -> str:
     far = row["wasserstein"] > checks.MAX_WASSERSTEIN
     return (
         f"{chains}. {worst}. {means}, {'and' if far == (wrong or row['ess'] < FEW) else 'but'} its "
-        f"farthest marginal, that of {code(row['wasserstein_at'])}, lies "
+        f"farthest marginal, that of {in_words(row['wasserstein_at'], called)}, lies "
         f"{row['wasserstein']:.2f} posterior standard deviations from the exact one."
     )
