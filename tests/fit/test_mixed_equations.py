@@ -119,8 +119,8 @@ def test_effects_have_the_mean_and_covariance_of_the_dense_normal(formula, monke
 def test_draws_are_fewer_where_equations_are_large_and_rows_many():
     """2e11 products over 300³ and what a draw costs at least, 1e8; and 300² for each row."""
     groupings = [
-        SimpleNamespace(n_levels=2000, z_names=("1",)),
-        SimpleNamespace(n_levels=150, z_names=("1", "x")),
+        SimpleNamespace(n_levels=2000, z_names=("1",), codes=np.arange(6000) % 2000),
+        SimpleNamespace(n_levels=150, z_names=("1", "x"), codes=np.arange(6000) // 40),
     ]
     design = SimpleNamespace(groupings=groupings)
     assert mixed_equations.affordable(design, 4000) == 1574
