@@ -92,7 +92,9 @@ def _pages(root: Path, measured: Measured) -> list[str]:
 
 def _one(what: str, root: Path) -> None:
     """In a process of its own: plan all runs, or show them with the results of one."""
-    from partialpool.batch import batch, study_file
+    from partialpool.batch import batch, listing, study_file
+    from partialpool.batch.runs import read_summary
+    from partialpool.report import index
 
     runs = study_file.plan(root, study_file.find(root))
     if what == "plan":
@@ -107,7 +109,9 @@ def _one(what: str, root: Path) -> None:
         own |= {"parameters": {"level": {"mean": mean, "q05": mean - 1, "q95": mean + 1}}}
         run.folder.mkdir(parents=True)
         (run.folder / "summary.json").write_text(json.dumps(one | own))
-    batch.publish(root, runs)
+    found = [(run, read_summary(run.folder)) for run in runs]
+    index.write_studies(root / "reports", found)
+    listing.write_index(root, runs)
 
 
 if __name__ == "__main__":

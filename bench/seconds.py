@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parent
 OUT = PROJECT / "reports" / "bench"
 #: Sections with less than this many processor seconds are told as one.
-SMALL = 0.05
+SMALL = 0.1
 
 
 class Clock:

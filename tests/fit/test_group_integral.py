@@ -88,6 +88,13 @@ def test_integral_is_that_of_brute_force(family, kind, size, seed):
     integral, at = integral_of(family, *parts)
     found = integral(*at)[0]
     assert found == pytest.approx(brute_force(family, *parts), abs=5e-6)
+    # and that of a group alone is its own, constants included
+    made = parts[0]
+    constants = integral.rows.constants(at[2], at[0], by_group=True)
+    own = (integral.log_integrals(*at) + constants)[0, made["codes"][0]]
+    mine = made["codes"] == made["codes"][0]
+    alone = {name: None if part is None else part[mine] for name, part in made.items()}
+    assert own == pytest.approx(brute_force(family, alone, *parts[1:]), abs=5e-6)
     assert integral.errors(*at)[0] < 2 * AIM
 
 
@@ -171,7 +178,7 @@ def test_rows_alike_are_one_row():
     poisson = counted_rows("poisson", y, X, X, codes, 3, offset=offset)
     assert np.exp(poisson.offset) == pytest.approx([2 + 5 + 6, 1 + 3 + 4])
     ordered = counted_rows("cumulative", y + 1 + (codes > 0), X, X, codes, 3)
-    assert ordered.histogram[1].tolist() == [2, 1, 3]
+    assert ordered.totals.tolist() == [2, 1, 3]
 
 
 def test_random_numbers_are_those_of_philox():

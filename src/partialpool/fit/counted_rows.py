@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 from scipy.special import digamma, gammaln
 
 
@@ -34,11 +35,12 @@ class CountedRows:
     start : (J + 1,) int array
         First row of each group, and the end.
     n_thresholds : int
-    constant : float
-        What the rows' log likelihoods have in common, whatever the parameters.
-    histogram : tuple of arrays
-        Distinct responses, and how many rows have each: counts of the negative binomial, categories
-        of an ordered response.
+    constant : (J,) array
+        What the log likelihoods of each group's rows have, whatever the parameters.
+    values : (V,) array
+        Distinct responses: counts of the negative binomial, categories of an ordered response.
+    histogram : (J, V) sparse array
+        How many rows of each group have each of them.
     """
 
     family: str
@@ -50,8 +52,9 @@ class CountedRows:
     Z: np.ndarray
     start: np.ndarray
     n_thresholds: int
-    constant: float
-    histogram: tuple[np.ndarray, np.ndarray]
+    constant: np.ndarray
+    values: np.ndarray
+    histogram: sparse.csr_array
 
     @property
     def poisson(self) -> bool:
@@ -74,8 +77,15 @@ class CountedRows:
         first = self.Z[self.start[self.groups]]
         return self.Z.shape[1] == 1 and bool((first == self.Z).all())
 
-    def constants(self, shape: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        """What is added to the log likelihoods of the rows: (S,).
+    @cached_property
+    def totals(self) -> np.ndarray:
+        """How many rows (V,) have each response."""
+        return np.asarray(self.histogram.sum(axis=0))
+
+    def constants(
+        self, shape: np.ndarray, coefficients: np.ndarray, *, by_group: bool = False
+    ) -> np.ndarray:
+        """What is added to the log likelihoods of the rows: (S,), or by group (S, J).
 
         Parameters
         ----------
@@ -83,28 +93,31 @@ class CountedRows:
             Of the negative binomial; else not used.
         coefficients : (S, p + t) array
             The thresholds are their last ones.
+        by_group : bool
         """
-        values, rows = self.histogram
+        each = np.zeros((len(coefficients), len(self.values)))
         if self.family == "negbinomial":
-            each = gammaln(values + shape[:, None]) - gammaln(shape)[:, None]
-            return self.constant + each @ rows
-        if self.family == "cumulative":
+            each = gammaln(self.values + shape[:, None]) - gammaln(shape)[:, None]
+        elif self.family == "cumulative":
             gaps = np.diff(coefficients[:, -self.n_thresholds :], axis=1)
             with np.errstate(divide="ignore"):
-                return self.constant + np.log(-np.expm1(-gaps)) @ rows[1:-1]
-        return np.full(len(coefficients), self.constant)
+                each[:, 1:-1] = np.log(-np.expm1(-gaps))
+        if by_group:
+            return self.constant + (self.histogram @ each.T).T
+        return self.constant.sum() + each @ self.totals
 
     def constants_gradient(
         self, shape: np.ndarray, coefficients: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives of `constants` by the shape (S,) and by the coefficients (S, p + t)."""
-        values, rows = self.histogram
         by_shape, by_coefficients = np.zeros(len(coefficients)), np.zeros_like(coefficients)
         if self.family == "negbinomial":
-            by_shape = (digamma(values + shape[:, None]) - digamma(shape)[:, None]) @ rows
+            by_shape = (digamma(self.values + shape[:, None]) - digamma(shape)[:, None]) @ (
+                self.totals
+            )
         if self.family == "cumulative" and self.n_thresholds > 1:
             gaps = np.diff(coefficients[:, -self.n_thresholds :], axis=1)
-            by_gap = rows[1:-1] / np.expm1(gaps)
+            by_gap = self.totals[1:-1] / np.expm1(gaps)
             by_coefficients[:, -self.n_thresholds + 1 :] += by_gap
             by_coefficients[:, -self.n_thresholds : -1] -= by_gap
         return by_shape, by_coefficients
@@ -142,19 +155,23 @@ def counted_rows(
     offset = np.zeros(len(y)) if offset is None else np.asarray(offset, dtype=float)
     Z = np.zeros((len(y), 1)) if not Z.shape[1] else Z
     none = np.zeros(len(y), dtype=np.int64)
-    constant, n_thresholds, count = 0.0, 0, none
-    values, rows = np.unique(y, return_counts=True)
+    fixed, n_thresholds, count = np.zeros(len(y)), 0, none
+    values, kind = np.unique(y, return_inverse=True)
+    if family == "cumulative":
+        values, kind = np.arange(1, int(y.max()) + 1), y.astype(np.int64) - 1
+    shape = (n_groups, len(values))
+    histogram = sparse.coo_array((np.ones(len(y)), (codes, kind.reshape(-1))), shape).tocsr()
     if family == "binomial":
         m = trials.astype(np.int64)
-        constant = float((gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1)).sum())
+        fixed = gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1)
     elif family == "poisson":
         # a weight exp(offset) of the rate, so that rows with other offsets are alike too
-        constant, m = float((y * offset - gammaln(y + 1)).sum()), none
+        fixed, m = y * offset - gammaln(y + 1), none
     elif family == "negbinomial":
-        constant, m, count = -float(gammaln(y + 1).sum()), y.astype(np.int64), none + 1
-    else:
-        values, n_thresholds = np.arange(1, int(y.max()) + 1), int(y.max()) - 1
-        rows = np.bincount(y.astype(np.int64), minlength=len(values) + 1)[1:]
+        fixed, m, count = -gammaln(y + 1), y.astype(np.int64), none + 1
+    constant = np.bincount(codes, fixed, n_groups)
+    if family == "cumulative":
+        n_thresholds = len(values) - 1
         y, offset, X, Z, codes = _at_thresholds(y, offset, X, Z, codes, n_thresholds)
         m, count = np.ones(len(y), dtype=np.int64), np.zeros(len(y), dtype=np.int64)
     weight = np.exp(offset) if family == "poisson" else np.zeros(len(y))
@@ -164,7 +181,7 @@ def counted_rows(
     groups, q = unique[:, 0].astype(np.int64), Z.shape[1]
     offset = np.log(total[3]) if family == "poisson" else unique[:, -1]
     if family == "poisson":
-        constant -= float((total[0] * offset).sum())
+        constant -= np.bincount(groups, total[0] * offset, n_groups)
     return CountedRows(
         family=family,
         y=total[0],
@@ -176,7 +193,8 @@ def counted_rows(
         start=np.searchsorted(groups, np.arange(n_groups + 1)),
         n_thresholds=n_thresholds,
         constant=constant,
-        histogram=(values, rows.astype(float)),
+        values=values,
+        histogram=histogram,
     )
 
 

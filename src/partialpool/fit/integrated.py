@@ -278,7 +278,7 @@ def start(posterior: IntegratedPosterior) -> np.ndarray:
             sizes[k] = np.clip(sizes[k], prior.lower + room, prior.upper - room)
     first = scales.coordinates(sizes)
     if rows.n_thresholds:
-        below = np.cumsum(rows.histogram[1])[:-1] / rows.histogram[1].sum()
+        below = np.cumsum(rows.totals)[:-1] / rows.totals.sum()
         below = np.log(below) - np.log1p(-below)
         gaps = np.log(np.maximum(np.diff(below), 1e-3))
         at = np.zeros(len(posterior.priors) - rows.n_thresholds)

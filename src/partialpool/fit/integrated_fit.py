@@ -127,12 +127,12 @@ def as_values(regression: Regression, values: Mapping[str, np.ndarray], L: np.nd
 def log_likelihood(regression: Regression, values: Values) -> np.ndarray:
     """Log likelihood (S, J) of the rows of each group, its effects integrated out.
 
-    With what all rows have in common shared out evenly (docs/method.md, eq. (54)).
+    See docs/method.md, eq. (54).
     """
     integral = regression.integrated.posterior.integral
     place = values.coefficients, values.L, values.shape
-    constants = integral.rows.constants(values.shape, values.coefficients)
-    return integral.log_integrals(*place) + constants[:, None] / integral.rows.n_groups
+    constants = integral.rows.constants(values.shape, values.coefficients, by_group=True)
+    return integral.log_integrals(*place) + constants
 
 
 def effect_draws(

@@ -73,8 +73,9 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
     if codes is None:
         codes = design.groupings[0].codes if several else design.only.codes
     if model.family != "gaussian":
-        family = "Student's t" if model.family == "student" else f"`family: {model.family}`"
-        raise ValueError(f"with {family} there is no closed form for rows of a group together")
+        if model.family == "student":
+            raise ValueError("with Student's t the effects of a new group do not integrate out")
+        raise ValueError(f"with `family: {model.family}` rows of a group are left out one by one")
     if design.moments is not None:
         raise ValueError("of a table in parts only a sample of the rows is kept")
     if not several and design.groupings and not np.array_equal(codes, design.only.codes):
