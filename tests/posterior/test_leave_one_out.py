@@ -117,3 +117,23 @@ def test_a_row_left_out_for_real_is_predicted_as_normal_theory_says(closed):
     assert mean == pytest.approx(row.mean()[5], abs=0.08)
     assert log_density == pytest.approx(row.logpdf(y)[5], abs=0.03)
     assert pit == pytest.approx(row.cdf(y)[5], abs=0.01)
+
+
+def test_a_row_whose_largest_weights_are_alike_is_not_to_be_trusted():
+    """As with a chain that is stuck far out: there is no tail, and no end in an error either."""
+    rng = np.random.default_rng(1)
+    log = -np.abs(rng.normal(size=(3, 4, 250)))
+    log[1, 0] = -1e10
+    log[2] = -2.0
+    density = xr.DataArray(log, dims=("row", "chain", "draw"))
+    chains = xr.Dataset({"a": (("chain", "draw"), rng.normal(size=(4, 250)))})
+    groups = {"posterior": chains, "log_likelihood": xr.Dataset({"density": density})}
+    found = leave_one_out.psis(xr.DataTree.from_dict(groups))
+    alone = {**groups, "log_likelihood": xr.Dataset({"density": density[:1]})}
+    one = leave_one_out.psis(xr.DataTree.from_dict(alone))
+    k = np.asarray(found.pareto_k)
+    assert k[0] == pytest.approx(float(one.pareto_k[0]))
+    assert (k[1], k[2]) == (np.inf, 0)
+    # the harmonic mean of a density that is hardly there in a quarter of the draws
+    np.testing.assert_allclose(found.elpd_i, [float(one.elpd_i[0]), np.log(4) - 1e10, -2])
+    assert found.warning

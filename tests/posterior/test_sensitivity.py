@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
+from partialpool.plots import predictive
 from partialpool.posterior import data_fit, sensitivity
 
 
@@ -94,6 +95,17 @@ def test_a_sentence_tells_conflict_from_a_strong_prior():
         "Power-scaling sensitivity to the prior is below 0.05 for every parameter; the largest is "
         "0.040 (**d**)."
     )
+
+
+def test_draws_that_cannot_be_weighed_are_said_to_be(narrow, monkeypatch):
+    """As of a chain that is stuck far out: ArviZ finds no tail and raises."""
+    density = np.zeros(4000)
+    density[:1000] = -1e10
+    monkeypatch.setattr(sensitivity, "_log_likelihood", lambda fitted: density)
+    found = predictive.sensitivities(narrow)
+    assert found.figure is None
+    assert found.sentence.startswith("How prior and likelihood move the posterior cannot be told")
+    assert data_fit.conflict_check(found.table)["passed"]
 
 
 def test_flat_priors_have_nothing_to_scale():

@@ -297,6 +297,8 @@ def sensitivities(fitted: Fitted) -> Finding:
     """Sensitivity to prior and likelihood: a pair of marks for each parameter, and the table."""
     found, threshold = sensitivity.finding(fitted), sensitivity.THRESHOLD
     table: Any = found.table
+    if table["prior"].isna().all():
+        return replace(found, names=readable(fitted.model))
     figure, axes = plt.subplots(figsize=(8, 0.32 * len(table) + 1.1))
     places = np.arange(len(table))[::-1]
     for column, color, marker in (("prior", "prior", "D"), ("likelihood", "partial", "o")):

@@ -135,7 +135,7 @@ def psis(tree: xr.DataTree) -> Any:
     n = draws.sizes["chain"] * draws.sizes["draw"]
     sizes = azs.ess(draws, method="mean")
     size = np.hstack([sizes[name].values.ravel() for name in sizes.data_vars]).mean()
-    weights, pareto_k = log.azstats.psislw(r_eff=size / n if len(draws.chain) > 1 else 1, dim=dims)
+    weights, pareto_k = _smoothed(log, size / n if len(draws.chain) > 1 else 1.0, dims)
     weights = weights.transpose(*log.dims)
     elpd = (weights + log).reduce(special.logsumexp, dims)
     good_k = min(1 - 1 / np.log10(n), FEW_DRAWS_LIMIT)
@@ -154,6 +154,34 @@ def psis(tree: xr.DataTree) -> Any:
     )
     add_up(found)
     return found
+
+
+def _smoothed(
+    log: xr.DataArray, r_eff: float, dims: list[str]
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """ArviZ's smoothed log weights and their Pareto k.
+
+    Where the largest weights are all the same, as those of a chain that is stuck far out, there is
+    no tail to smooth, and ArviZ raises: the weights stay as they are, and k is infinite; or zero
+    where all weights are the same.
+    """
+    try:
+        return log.azstats.psislw(r_eff=r_eff, dim=dims)
+    except ValueError:
+        pass
+    (row,) = set(log.dims) - set(dims)
+    found = []
+    for at in range(log.sizes[row]):
+        one = log.isel({row: [at]})
+        try:
+            found.append(one.azstats.psislw(r_eff=r_eff, dim=dims))
+        except ValueError:
+            spread = one.max(dims) - one.min(dims)
+            found.append(
+                (-one - (-one).reduce(special.logsumexp, dims), spread.where(spread == 0, np.inf))
+            )
+    weights, pareto_k = zip(*found, strict=True)
+    return xr.concat(weights, row), xr.concat(pareto_k, row)
 
 
 def add_up(elpd: Any) -> None:

@@ -18,6 +18,8 @@ THRESHOLD = 0.05
 #: Posterior draws used, in all chains together.
 DRAWS = 4000
 CONFLICT, STRONG = "potential prior-data conflict", "potential strong prior / weak likelihood"
+#: Where draws cannot be weighed, as those of a chain that is stuck far out.
+UNKNOWN = "cannot be told"
 #: What moves with both, but is not pulled apart.
 BOTH = "prior matters"
 #: Posterior sds by which a mean moves, for each doubling of a part's weight, from which on it is
@@ -54,6 +56,9 @@ def power_scaling(fitted: Fitted) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             table = azs.psense_summary(tree, threshold=THRESHOLD, round_to=12)
+    except ValueError:  # no weight is larger than others
+        table = pd.DataFrame(np.nan, fitted.model.parameters, ["prior", "likelihood"])
+        table["diagnosis"] = UNKNOWN
     finally:
         log.setLevel(level)
     diagnosis = table.pop("diagnosis")
@@ -128,6 +133,11 @@ def conflicts(table: pd.DataFrame) -> list[str]:
 
 def sentence(table: pd.DataFrame) -> str:
     """What the sensitivities say, in plain language, from the diagnoses of the table."""
+    if (table["diagnosis"] == UNKNOWN).all():
+        return (
+            "How prior and likelihood move the posterior cannot be told: the largest weights of "
+            "its draws are all alike, as where a chain is stuck."
+        )
     words = {
         CONFLICT: "prior and data pull to opposite sides, so look whether the prior is meant",
         BOTH: "the prior matters here: moves with the prior and with the likelihood",
