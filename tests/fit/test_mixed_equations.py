@@ -118,15 +118,21 @@ def test_effects_have_the_mean_and_covariance_of_the_dense_normal(formula, monke
 
 def test_draws_are_fewer_where_equations_are_large_and_rows_many():
     """2e11 products over 300³ and what a draw costs at least, 1e8; and 300² for each row."""
+    rng = np.random.default_rng(1)
+    large, small = (np.r_[:J, rng.integers(J, size=6000 - J)] for J in (2000, 150))
     groupings = [
-        SimpleNamespace(n_levels=2000, z_names=("1",), codes=np.arange(6000) % 2000),
-        SimpleNamespace(n_levels=150, z_names=("1", "x"), codes=np.arange(6000) // 40),
+        SimpleNamespace(n_levels=2000, z_names=("1",), codes=large),
+        SimpleNamespace(n_levels=150, z_names=("1", "x"), codes=small),
     ]
     design = SimpleNamespace(groupings=groupings)
     assert mixed_equations.affordable(design, 4000) == 1574
     assert mixed_equations.affordable(design, 4000, 1000) == 921
     assert mixed_equations.affordable(design, 900, 1000) == 900
     assert mixed_equations.affordable(design, 4000, 10**6) == mixed_equations.FEWEST
+    # of nested factors nothing is dense
+    groupings[1].codes = large % 150
+    assert mixed_equations.affordable(design, 4000, 1000) == 2000
+    assert mixed_equations.affordable(design, 4000, 1000, nested=False) == 921
 
 
 def test_effects_of_some_groups_are_those_of_all():
