@@ -130,7 +130,7 @@ def psis(tree: xr.DataTree) -> Any:
     The smoothed weights are ArviZ's. `arviz_stats.loo` would add them up one row at a time, which
     takes as long as the smoothing.
     """
-    draws, log = tree["posterior"].to_dataset(), tree["log_likelihood"]["density"]
+    draws, log = tree["posterior"].to_dataset(), tree["log_likelihood"].to_dataset()["density"]
     dims = ["chain", "draw"]
     n = draws.sizes["chain"] * draws.sizes["draw"]
     sizes = azs.ess(draws, method="mean")
