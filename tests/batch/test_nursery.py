@@ -20,7 +20,8 @@ import json, os, sys, numpy
 given = {key: os.environ.get(key) for key in ("GIVEN", "LEFT", "HOME")}
 print(json.dumps({
     "cwd": os.getcwd(), "env": given, "words": sys.argv[1:], "leads": os.getsid(0) == os.getpid(),
-    "there": "colorsys" in sys.modules, "drawn": numpy.random.random(), "name": __name__,
+    "path": sys.path[:2], "there": "colorsys" in sys.modules, "name": __name__,
+    "drawn": numpy.random.random(),
 }))
 sys.exit(3)
 """
@@ -68,6 +69,7 @@ def test_a_fork_is_as_new_as_a_cold_process_and_ends_with_who_asked(tmp_path):
     assert asks.returncode == 0
     one, other = map(json.loads, (tmp_path / "out").read_text().splitlines())
     common = {"cwd": str(tmp_path), "name": "__main__", "there": True}
+    common["path"] = 2 * [str(tmp_path)]  # the first is taken away by kernels
     common["env"] = {"GIVEN": "yes", "LEFT": None, "HOME": None}
     assert one == common | {"words": ["a", "b c"], "leads": False, "drawn": one["drawn"]}
     assert other == common | {"words": [], "leads": True, "drawn": other["drawn"]}

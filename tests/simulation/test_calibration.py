@@ -52,8 +52,9 @@ def test_a_rank_is_one_of_as_many_as_draws_and_one_more():
 
     def fit(below):
         def made(model, rng, draws):
-            values = {name: np.full(draws, -1e9 if below else 1e9) for name in model.parameters}
-            effects = np.full((1, draws, len(model.design.levels)), -1e9 if below else 1e9)
+            far, grouping = -1e9 if below else 1e9, model.design.only
+            values = {name: np.full(draws, far) for name in model.parameters}
+            effects = {n: np.full((draws, grouping.n_levels), far) for n in grouping.effects}
             return values, effects, True
 
         return made

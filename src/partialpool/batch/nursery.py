@@ -151,7 +151,8 @@ def _as_cold(asked: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["env"])
     path = filter(None, asked["env"].get("PYTHONPATH", "").split(os.pathsep))
-    sys.path[:] = list(dict.fromkeys([asked["cwd"], *path, *sys.path[1:]]))
+    # a kernel takes the first away, which a folder named twice survives
+    sys.path[:] = [asked["cwd"], *path, *sys.path[1:]]
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     if "matplotlib" in sys.modules and asked["session"]:
