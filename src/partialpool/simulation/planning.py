@@ -142,12 +142,9 @@ def resized(design: Design, groups: int, per_group: int | None, rng: np.random.G
         if per_group is not None:
             rows = rng.choice(rows, per_group, replace=per_group > len(rows))
         chosen.append(rows)
-    rows = np.concatenate(chosen)
-    codes = np.repeat(np.arange(groups), [len(some) for some in chosen])
-    levels = np.arange(groups)
-    other = replace(grouping, Z=grouping.Z[rows], codes=codes, levels=levels, _counts=None)
-    se = None if design.se is None else design.se[rows]
-    return replace(design, y=design.y[rows], X=design.X[rows], groupings=(other,), se=se)
+    kept, levels = design.of_rows(np.concatenate(chosen)), np.arange(groups)
+    codes = np.repeat(levels, [len(some) for some in chosen])
+    return replace(kept, groupings=(replace(kept.only, codes=codes, levels=levels),))
 
 
 def batch(
@@ -344,13 +341,3 @@ def headline(model: Regression, found: pd.DataFrame, plan: Plan) -> str:
     """The study's result: `sentence` for the first coefficient."""
     first = found[found["coefficient"] == plan.coefficients[0]]
     return sentence(model, first, plan)
-
-
-def metrics(found: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Shares to compare over a study's runs: name -> parameter -> value."""
-    result: dict[str, dict[str, float]] = {}
-    for _, row in found.iterrows():
-        of = f" of {row['per_group']} rows" if row["per_group"] else ""
-        name = f"share of intervals that tell, {row['groups']} groups{of}"
-        result.setdefault(name, {})[row["coefficient"]] = float(row["share"])
-    return result
