@@ -128,7 +128,9 @@ def test_jupyterlab_keeps_what_it_writes_in_the_project(stranger):
         hangs = time.monotonic() + 600
         while time.monotonic() < hangs:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/lab?token=here", timeout=60)
+                # its state is told once the search for language servers has ended
+                for page in ("lab", "lsp/status"):
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}?token=here", timeout=60)
                 break
             except OSError:
                 assert process.poll() is None, (stranger.here / "lab.log").read_text()[-2000:]

@@ -129,6 +129,8 @@ def lab(root: Path, extra: list[str]) -> None:
         "JUPYTER_CONFIG_DIR": folder / "config",
         "JUPYTER_DATA_DIR": folder,
         "JUPYTER_RUNTIME_DIR": folder / "runtime",
+        # asked, where it is there, for the language servers that it has installed
+        "npm_config_cache": root / ".cache" / "npm",
     }
     env = {name: str(path) for name, path in kept.items()} | os.environ | environment(root)
     env |= {name: _first(name, path) for name, path in first.items()}
