@@ -81,7 +81,7 @@ def fit(folder: str) -> dict[str, Any]:
 
     found = replace(pp.load(folder), cache=None)
     model = pp.Model(FORMULA, found)
-    posterior = model.fit(draws=1200)
+    posterior = model.fit(draws=1200).posterior
     names = [name for name in model.parameters if name in posterior["posterior"]]
     ess = az.ess(posterior, var_names=names)
     values = ess["posterior"].to_dataset() if "posterior" in ess else ess

@@ -25,23 +25,23 @@ def reference(data: Data, seed: int, settings: Settings) -> Result:
 
 def _exact(data: Data, seed: int, draws: int, chains: int) -> Result:
     model = pp.Model(data.formula, data.table, data.given)
-    tree = model.fit(draws=draws, chains=chains, seed=seed)
-    return sampled(tree, model.parameters, tree.attrs["fit_seconds"])
+    fit = model.fit(draws=draws, chains=chains, seed=seed)
+    return sampled(fit.posterior, model.parameters, fit.attrs["fit_seconds"])
 
 
 def marginal(data: Data, seed: int, settings: Settings) -> Result:
     """Ours, NUTS on the marginal model."""
     model = pp.Model(data.formula, data.table, data.given)
-    tree = model.fit("nutpie", seed=seed, **_sizes(settings))
-    return sampled(tree, model.parameters, tree.attrs["fit_seconds"])
+    fit = model.fit("nutpie", seed=seed, **_sizes(settings))
+    return sampled(fit.posterior, model.parameters, fit.attrs["fit_seconds"])
 
 
 def metropolis(data: Data, seed: int, settings: Settings) -> Result:
     """The origin's way: the centred model, the first half of the draws thrown away."""
     half = settings.metropolis // 2
     model = pp.Model(data.formula, data.table, data.given)
-    tree = model.fit("metropolis", draws=half, tune=half, chains=2, seed=seed)
-    return sampled(tree, model.parameters, tree.attrs["fit_seconds"])
+    fit = model.fit("metropolis", draws=half, tune=half, chains=2, seed=seed)
+    return sampled(fit.posterior, model.parameters, fit.attrs["fit_seconds"])
 
 
 def bambi_nutpie(data: Data, seed: int, settings: Settings) -> Result:
