@@ -230,7 +230,8 @@ def run_batch(
                 truth[label], values[label] = float(b[name][0]), effects[name][:, 0]
         for name, true in truth.items():
             draws = values[name]
-            quantiles = np.quantile(draws, list(QUANTILES.values()))
+            # a truth that is like the draws lies below a q-quantile of these with probability q
+            quantiles = np.quantile(draws, list(QUANTILES.values()), method="weibull")
             below = np.sum(draws < true) + rng.uniform()
             rows.append(
                 shared
