@@ -1,7 +1,9 @@
 """The door: a model, and a fit of it."""
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -132,8 +134,23 @@ class Model(Regression):
         overview.priors(self)._ipython_display_()
 
 
+class _Drawn:
+    """A function of the room `plots` as a method: it loads matplotlib when it is asked for."""
+
+    def __init__(self, place: str) -> None:
+        self.module, self.name = place.split(".")
+
+    def __get__(self, fit: Fitted | None, _: type) -> Any:
+        function = getattr(import_module(f"partialpool.plots.{self.module}"), self.name)
+        return function if fit is None else MethodType(function, fit)
+
+
 class Fit(Fitted):
-    """A model and draws from its posterior; `Model.fit` makes it."""
+    """A model and draws from its posterior; `Model.fit` makes it.
+
+    Methods whose name begins with ``plot_`` return the findings of a report: picture, description
+    and sentence. `explore` puts sliders around a fit.
+    """
 
     predictions = marginal_effects.predictions
     avg_predictions = marginal_effects.avg_predictions
@@ -141,6 +158,21 @@ class Fit(Fitted):
     avg_comparisons = marginal_effects.avg_comparisons
     slopes = marginal_effects.slopes
     avg_slopes = marginal_effects.avg_slopes
+
+    explore = _Drawn("fit_explorer.explore")
+    plot_lines = _Drawn("groups.group_lines")
+    plot_shrinkage = _Drawn("varying.shrinkage")
+    plot_forest = _Drawn("varying.forest")
+    plot_variance = _Drawn("of_fit.variance")
+    plot_conditional = _Drawn("conditional.conditional_effects")
+    plot_priors = _Drawn("marginals.prior_and_posterior")
+    plot_traces = _Drawn("marginals.traces")
+    plot_exact = _Drawn("marginals.against_exact")
+    plot_densities = _Drawn("of_fit.densities")
+    plot_statistics = _Drawn("of_fit.statistics")
+    plot_pit = _Drawn("of_fit.pit")
+    plot_residuals = _Drawn("of_fit.residuals")
+    plot_sensitivity = _Drawn("predictive.sensitivities")
 
     def check(
         self,

@@ -146,3 +146,14 @@ def test_raw_polynomials_are_not_pulled_to_zero():
 def test_resolve_refuses(given, words):
     with pytest.raises(ValueError, match=words):
         resolve(SLEEP, given)
+
+
+@pytest.mark.parametrize("text", SCALES)
+def test_a_prior_scaled_is_that_of_a_multiple(text):
+    prior, x = priors.parse(text), np.array([0.3, 1.2, 3.5])
+    np.testing.assert_allclose(prior.scaled(4).logpdf(4 * x), prior.logpdf(x) - np.log(4))
+
+
+@pytest.mark.parametrize("text", ["HalfFlat()", "Fixed(2)"])
+def test_what_has_no_width_keeps_it(text):
+    assert priors.parse(text).scaled(4) == priors.parse(text)

@@ -118,6 +118,19 @@ class Prior:
             return value
         return np.where((x >= self.lower) & (x <= self.upper), value, -np.inf)
 
+    def scaled(self, factor: float) -> "Prior":
+        """The prior on a scale, `factor` times as wide; itself where it is flat or a fixed value.
+
+        Examples
+        --------
+        >>> str(parse("HalfStudentT(4, 10)").scaled(0.5)), str(parse("Exponential(1)").scaled(2))
+        ('HalfStudentT(4, 5)', 'Exponential(0.5)')
+        """
+        rates = {"lam", *(["beta"] if self.family == "Gamma" else [])}
+        powers = dict.fromkeys(("sigma", "lower", "upper", "beta"), 1) | dict.fromkeys(rates, -1)
+        named = zip(FAMILIES[self.family][0], self.arguments, strict=True)
+        return Prior(self.family, tuple(v * factor ** powers.get(name, 0) for name, v in named))
+
     def sample(self, rng: np.random.Generator, size: Any = None) -> np.ndarray:
         """Draws, by inversion; a ValueError for the flat families, which cannot be drawn from."""
         if self.fixed:

@@ -13,7 +13,7 @@ from partialpool.plots.groups import spread
 from partialpool.posterior.averages import averages
 from partialpool.posterior.contrasts import (
     datagrid,
-    group_columns,
+    group_rows,
     is_numeric,
     level_in_words,
     levels,
@@ -138,15 +138,11 @@ def _groups(axes: Axes, fitted: Fitted, column: str) -> int:
     A predictor that is the same in all rows of a group is kept, others are as for the population;
     where that of the panel is kept, the group is a point.
     """
-    model, of = fitted.model, group_columns(fitted.model)
-    if not of:
+    model = fitted.model
+    if not model.design.groupings:
         return 0
-    by_group = model.table.groupby(of, observed=True, sort=False)
-    first = by_group.head(1)
-    some = first.iloc[spread(np.arange(len(first)), MAX_GROUPS)].reset_index(drop=True)
-    held = datagrid(model, {}).iloc[0]
-    own = {name for name in held.index if (by_group[name].nunique() == 1).all()}
-    some = some.assign(**held.drop([*own]).to_dict())
+    some, own = group_rows(model)
+    some = some.iloc[spread(np.arange(len(some)), MAX_GROUPS)].reset_index(drop=True)
     thin = fitted.thinned(DRAWS)
     numeric, values = is_numeric(model, column), _range(model, column)
     if column in own:

@@ -1,29 +1,20 @@
-"""What the sliders move: a truth, the exact posterior of the data that it makes, and its picture.
+"""What the origin's sliders move: a truth, the exact posterior of its data, and their picture."""
 
-The picture is made once and then only moved. Text is what takes time to draw: titles, labels and
-legends belong to the figure rather than to its axes, so that they are drawn once and kept as a
-background; axes have few ticks.
-"""
-
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from arviz_stats.base import array_stats
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba_array
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from partialpool.design.priors import Prior
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
+from partialpool.plots.stage import MarginalPanel, Stage, legend, legend_below, words
 from partialpool.plots.theme import COMPLETE, DATA, EXACT, NONE, PARTIAL
 from partialpool.posterior.draws import interval
 from partialpool.simulation.lines import fit_exactly
@@ -167,38 +158,28 @@ def quick_posterior(state: State) -> OriginPosterior:
     )
 
 
-class Picture:
+class Picture(Stage):
     """Three panels that are made once and then only moved."""
 
     def __init__(self) -> None:
-        self.figure = Figure(figsize=(11.5, 4.1), dpi=100)
-        self.figure.set_layout_engine("none")  # the grid below is measured out
-        self.canvas = FigureCanvasAgg(self.figure)
-        self.background: Any = None
+        super().__init__((11.5, 4.1))
         grid = self.figure.add_gridspec(
             2, 4, left=0.055, right=0.985, bottom=0.13, top=0.9, wspace=0.38, hspace=0.52,
             width_ratios=[2.1, 1, 1, 2.1],
         )  # fmt: skip
         data = _DataPanel(self.figure.add_subplot(grid[:, 0]))
         marginals = [
-            _MarginalPanel(self.figure.add_subplot(grid[k // 2, 1 + k % 2]), name)
+            _TruthPanel(self.figure.add_subplot(grid[k // 2, 1 + k % 2]), name)
             for k, name in enumerate(ORIGIN_NAMES.values())
         ]
         shrinkage = _ShrinkagePanel(self.figure.add_subplot(grid[:, 3]))
-        self.panels: list[_DataPanel | _MarginalPanel | _ShrinkagePanel] = [data]
+        self.panels: list[_DataPanel | _TruthPanel | _ShrinkagePanel] = [data]
         self.panels += [*marginals, shrinkage]
-        left, right = (panel.axes.get_position() for panel in marginals[-2:])
-        self.figure.legend(
-            handles=[
-                Line2D([], [], label="posterior", color=EXACT, alpha=0.6, lw=6),
-                Line2D([], [], label="prior", **theme.PRIOR),
-                Line2D([], [], label="true", **theme.TRUTH),
-            ],
-            loc="lower center",
-            bbox_to_anchor=((left.x0 + right.x1) / 2, -0.02),
-            ncols=3,
-            handlelength=1.4,
-            columnspacing=1.2,
+        legend_below(
+            [panel.axes for panel in marginals[-2:]],
+            Line2D([], [], label="posterior", color=EXACT, alpha=0.6, lw=6),
+            Line2D([], [], label="prior", **theme.PRIOR),
+            Line2D([], [], label="true", **theme.TRUTH),
         )
 
     def move(self, found: OriginPosterior) -> None:
@@ -206,41 +187,13 @@ class Picture:
         for panel in self.panels:
             panel.move(found)
 
-    def png(self) -> bytes:
-        """The picture as a PNG on white, which suits a notebook in light and in dark."""
-        if self.background is None:
-            self.background = self._background()
-        self.canvas.restore_region(self.background)
-        renderer = self.canvas.get_renderer()
-        for axes in self.figure.axes:
-            axes.draw(renderer)
-        size = self.canvas.get_width_height(physical=True)
-        image = Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
-        buffer = io.BytesIO()
-        # Few colours make a file that is quicker to write and to send.
-        image.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-            buffer, "png", compress_level=1
-        )
-        return buffer.getvalue()
-
-    def _background(self) -> Any:
-        """All that never moves, drawn."""
-        for axes in self.figure.axes:
-            axes.set_visible(False)
-        self.figure.set_facecolor("white")
-        self.canvas.draw()
-        self.figure.set_facecolor("none")
-        for axes in self.figure.axes:
-            axes.set_visible(True)
-        return self.canvas.copy_from_bbox(self.figure.bbox)
-
 
 class _DataPanel:
     """The points, the population's line, and posterior lines through a few points."""
 
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
-        _words(axes, "data, and lines through five points", "x", "y")
+        words(axes, "data, and lines through five points", "x", "y")
         axes.set(xlim=(0, 10), xticks=[0, 5, 10])
         axes.yaxis.set_major_locator(MaxNLocator(4))
         self.lines = LineCollection([], linewidths=0.7, alpha=0.3)
@@ -249,7 +202,7 @@ class _DataPanel:
         (self.points,) = axes.plot([], [], "o", ms=3.5, color=DATA, mew=0)
         (self.truth,) = axes.plot([], [], **theme.TRUTH)
         self.chosen = axes.scatter([], [], s=45, edgecolors="white", linewidths=0.8, zorder=4)
-        _legend(
+        legend(
             axes,
             Line2D([], [], label="a + mu_b x, 90 %", color=PARTIAL, alpha=0.4, lw=6),
             Line2D([], [], label="true", **theme.TRUTH),
@@ -279,35 +232,18 @@ class _DataPanel:
         self.axes.set(ylim=(bottom - 0.05 * room, top + 0.22 * room))
 
 
-class _MarginalPanel:
+class _TruthPanel(MarginalPanel):
     """Posterior, prior and true value of one parameter."""
 
     def __init__(self, axes: Axes, name: str) -> None:
-        self.axes, self.name = axes, name
-        _words(axes, name)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(2))
-        (self.area,) = axes.fill([0], [0], color=EXACT, alpha=0.6, lw=0)
-        (self.prior,) = axes.plot([], [], **theme.PRIOR)
+        super().__init__(axes, name)
+        self.name = name
         self.truth = axes.axvline(0, **theme.TRUTH)
 
     def move(self, found: OriginPosterior) -> None:
-        draws, prior = found.draws[self.name], found.priors[self.name]
         truth = found.state.truth[self.name]
-        # Scott's bandwidth takes a tenth of the time of the better one in reports.
-        grid, height, _ = array_stats.kde(draws, bw="scott")
-        low, high = np.quantile(draws, [0.002, 0.998])
-        low, high = min(low, truth), max(high, truth)
-        if prior.family not in ("Normal", "Flat") and 0 < low < 0.4 * high:
-            low = 0.0  # how near to zero a standard deviation comes is part of the answer
-        self.area.set_xy(np.column_stack([[grid[0], *grid, grid[-1]], [0, *height, 0]]))
-        margin = 0.08 * (high - low) + 1e-9
-        span = np.linspace(low - margin, high + margin, 60)
-        with np.errstate(divide="ignore"):
-            self.prior.set_data(span, np.exp(prior.logpdf(span)) if prior.proper else 0 * span)
+        self.show(found.draws[self.name], found.priors[self.name], [truth])
         self.truth.set_xdata([truth, truth])
-        self.axes.set(xlim=(span[0], span[-1]), ylim=(0, 1.15 * height.max()))
 
 
 class _ShrinkagePanel:
@@ -316,13 +252,13 @@ class _ShrinkagePanel:
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
         across, up = "slope through the point alone", "slope, partial pooling"
-        _words(axes, "shrinkage (larger dots: larger x)", across, up)
+        words(axes, "shrinkage (larger dots: larger x)", across, up)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.axline((0, 0), slope=1, color=NONE, lw=1.2)
         self.mean = axes.axhline(0, color=COMPLETE, lw=1.2)
         self.dots = axes.scatter([], [], color=PARTIAL, alpha=0.7, linewidths=0)
-        _legend(
+        legend(
             axes,
             Line2D([], [], color=NONE, lw=1.2, label="no pooling"),
             Line2D([], [], color=COMPLETE, lw=1.2, label="complete pooling"),
@@ -338,22 +274,3 @@ class _ShrinkagePanel:
         self.dots.set_sizes(4 + 4.5 * found.x)
         self.mean.set_ydata([found.draws["mu_b"].mean()] * 2)
         self.axes.set(xlim=(low, high), ylim=(low, high + 0.3 * (high - low)))
-
-
-def _words(axes: Axes, title: str, x: str = "", y: str = "") -> None:
-    """Title and labels, as text of the figure."""
-    # Even empty titles and labels are placed by measuring all ticks, unless told where to be.
-    axes.set_title("", y=1.0)
-    axes.xaxis.set_label_coords(0, 0)
-    axes.yaxis.set_label_coords(0, 0)
-    box, figure = axes.get_position(), axes.figure
-    across, up = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    figure.text(box.x0, box.y1 + 0.02, title, fontsize=11)
-    figure.text(across, box.y0 - 0.11, x, fontsize=10, ha="center")
-    figure.text(box.x0 - 0.042, up, y, fontsize=10, ha="center", va="center", rotation=90)
-
-
-def _legend(axes: Axes, *handles: Line2D) -> None:
-    """A legend in the upper left corner, drawn with the background."""
-    place = {"loc": "upper left", "bbox_to_anchor": axes.get_position().bounds}
-    axes.figure.legend(handles=handles, handlelength=1.4, **place)

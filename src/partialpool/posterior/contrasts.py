@@ -159,6 +159,19 @@ def datagrid(model: Regression, values: Mapping[str, Any]) -> pd.DataFrame:
     return rows.assign(**held)
 
 
+def group_rows(model: Regression) -> tuple[pd.DataFrame, set[str]]:
+    """A row for each group, and the predictors that are the same in all rows of every group.
+
+    These keep their values; others are at their `reference`. With several factors there is one for
+    each combination of their levels.
+    """
+    of = group_columns(model)
+    by_group = model.table.groupby(of, observed=True, sort=False)
+    held = datagrid(model, {}).iloc[0]
+    own = {name for name in held.index if by_group[name].nunique().max() == 1}
+    return by_group.head(1).assign(**held.drop([*own]).to_dict()).reset_index(drop=True), own
+
+
 def _listed(value: Any) -> list[Any]:
     return [value] if isinstance(value, str) or not np.ndim(value) else list(value)
 

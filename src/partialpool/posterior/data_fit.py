@@ -63,13 +63,10 @@ def check(
     rows : (n,) array, optional
         Rows of the data.
     """
-    seed = fitted.seed
     if left_out is None:
-        left_out = leave_one_out.leave_out(fitted, seed)
+        left_out = leave_one_out.leave_out(fitted, fitted.seed)
     if rows is None or replicated is None:
-        rows = draws.some_rows(fitted.model.design, leave_one_out.MAX_ROWS, seed)
-        stream = np.random.SeedSequence(seed, spawn_key=(11,))
-        replicated = predictions.replicate(fitted, rows, np.random.default_rng(stream))
+        replicated, rows = replications(fitted)
     found = [
         statistics_check(figures(replicated, fitted.model, rows)),
         *residual_checks(fitted.model, left_out),
@@ -79,6 +76,13 @@ def check(
         conflict_check(sensitivity.power_scaling(fitted), readable(fitted.model)),
     ]
     return DataVerdict(found)
+
+
+def replications(fitted: Fitted) -> tuple[np.ndarray, np.ndarray]:
+    """Replications (S, n) of rows of the data, and these rows (n,): all, or a sample of many."""
+    rows = draws.some_rows(fitted.model.design, leave_one_out.MAX_ROWS, fitted.seed)
+    stream = np.random.SeedSequence(fitted.seed, spawn_key=(11,))
+    return predictions.replicate(fitted, rows, np.random.default_rng(stream)), rows
 
 
 def figures(replicated: np.ndarray, model: Regression, rows: np.ndarray) -> pd.DataFrame:
