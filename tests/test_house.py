@@ -22,7 +22,7 @@ FORBIDDEN = {
 }
 #: Rooms of which `report` may know: it turns notebooks into pages and knows no statistics.
 REPORT_KNOWS = {"data.text", "data.paths", "data.files", "plots.palette", "plots.study_plots"}
-PUBLIC = {"load", "Model", "Fit", "Finding", "record", "new_study", "plots", "simulation"}
+PUBLIC = {"load", "Model", "Fit", "Finding", "record", "new_study", "Form", "plots", "simulation"}
 
 
 def imports(path, package):

@@ -17,6 +17,7 @@ EXPORTS = {
     "Finding": "posterior.finding",
     "record": "batch.summary_file",
     "new_study": "batch.new_study",
+    "Form": "batch.form",
 }
 #: The same for the two rooms that are open to people.
 PLOTS = {
