@@ -40,6 +40,11 @@ SMALL = {
         "regression",
         {"data": "Exam", "formula": "normexam ~ standLRT + sex + (sex || school)", "draws": 250},
     ),
+    "what if": ("what_if", {}),
+    "what if, no predictor": (
+        "what_if",
+        {"data": "Dyestuff", "formula": "Yield ~ 1 + (1 | Batch)", "left_out": "A"},
+    ),
 }
 
 

@@ -56,6 +56,7 @@ def test_readme_shows_what_is_there(pictures):
     assert linked == {
         *(f"{name}.png" for name in pictures.PICTURES),
         "explorer.png",
+        "what_if.png",
         "method.md",
         "studies.md",
     }

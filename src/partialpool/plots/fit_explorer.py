@@ -20,6 +20,8 @@ from partialpool.simulation.what_if import Answer, WhatIf, differ
 
 #: Most groups whose lines are drawn.
 SHOWN = 12
+#: What the menu of groups has for none of them: a menu whose value is None shows nothing.
+NOBODY = -1
 #: Widths of the priors of standard deviations between groups, beside the fit's own.
 WIDTHS = {
     1 / 8: ("⅛", "an eighth as wide"),
@@ -45,8 +47,8 @@ class FitExplorer(Sliders[FitPicture]):
         self.what_if = WhatIf(fitted, chosen_groups(fitted.model.design.only, SHOWN))
         model, places = fitted.model, self.what_if.places
         grouping = model.design.only
-        every = [("no group", None), *((str(v), j) for j, v in enumerate(grouping.levels))]
-        controls = {"left_out": menu(f"{model.words(grouping.name)} left out", None, every)}
+        every = [("no group", NOBODY), *((str(v), j) for j, v in enumerate(grouping.levels))]
+        controls = {"left_out": menu(f"{model.words(grouping.name)} left out", NOBODY, every)}
         if any(model.priors[name].scaled(2) != model.priors[name] for name in self.what_if.spreads):
             widths = [(short, width) for width, (short, _) in WIDTHS.items()]
             controls["scale"] = stops("priors of the sds", 1.0, widths)
@@ -58,7 +60,10 @@ class FitExplorer(Sliders[FitPicture]):
 
     def found(self, **values: Any) -> Finding:
         """The picture of one such fit; see `draw`."""
-        return _moved(self.what_if, self.picture, **({"scale": 1.0, "at": 0} | values))
+        given = {"scale": 1.0, "at": 0} | values
+        if given["left_out"] == NOBODY:
+            given["left_out"] = None
+        return _moved(self.what_if, self.picture, **given)
 
 
 def explore(fitted: Fitted) -> FitExplorer:

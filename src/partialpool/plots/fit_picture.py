@@ -111,7 +111,7 @@ class _LinesPanel:
         (self.band,) = axes.fill([0], [0], color=PARTIAL, alpha=0.25, lw=0)
         (self.line,) = axes.plot([], [], color=PARTIAL, lw=2)
         middle = what_if.population(what_if.before).mean(0)
-        axes.plot(*self._along(middle), **BEFORE)
+        axes.plot(*self._along(middle), zorder=1.5, **BEFORE)
         self.out = axes.scatter([], [], s=22, color=NONE, linewidths=0, zorder=4)
         (self.out_line,) = axes.plot([], [], **OUT)
         self.place = axes.axvline(np.nan, color=DATA, lw=1, ls=":")

@@ -38,7 +38,8 @@ class Sliders[Picture: Stage](ipywidgets.VBox):
         self.text = ipywidgets.HTML()
         self._redraw()
         each = list(self.controls.values())
-        columns = [ipywidgets.VBox(each[at : at + 3]) for at in range(0, len(each), 3)]
+        high = -(-len(each) // 3)
+        columns = [ipywidgets.VBox(each[at : at + high]) for at in range(0, len(each), high)]
         super().__init__([ipywidgets.HBox(columns), self.image, self.text])
         for control in each:
             control.observe(self._moved, names="value")

@@ -9,11 +9,14 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from partialpool.data.text import rounded
 from partialpool.design.propriety import propriety
 from partialpool.fit.exact_fit import coefficients, effect_draws, population_draws
 from partialpool.fit.regression import Regression
 from partialpool.posterior.contrasts import datagrid, group_rows
+from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import groups_of, readable
 from partialpool.posterior.predictions import main_predictor
 
 #: Draws of a refit; a report's fit has 4,000.
@@ -24,6 +27,8 @@ STREAM = 15
 MAX_GROUPS = 1000
 #: Places along the main predictor where it has more values than that.
 PLACES = 41
+#: Most groups that are left out in turn.
+MAX_OUT = 100
 #: Monte Carlo standard errors of a difference below which it is none.
 ERRORS = 3
 
@@ -187,3 +192,48 @@ def differ(one: np.ndarray, other: np.ndarray) -> bool:
     """
     variance = np.pi / 2 * sum(np.var(draws) / len(draws) for draws in (one, other))
     return bool(abs(np.median(one) - np.median(other)) > ERRORS * np.sqrt(variance))
+
+
+def influence(fitted: Fitted) -> Finding:
+    """What becomes of the groups' spread without each group in turn, the one that moves it first.
+
+    Of more than `MAX_OUT` groups a random sample is left out. The table has the median of each
+    standard deviation, and how far the one that moves most does, in its posterior standard
+    deviations.
+
+    Raises
+    ------
+    ValueError
+        For a fit that cannot be made anew in a moment; see `refuse`.
+    """
+    what_if = WhatIf(fitted, np.arange(0))
+    model, grouping, before = what_if.model, what_if.model.design.only, what_if.before.sds
+    if not before:
+        return Finding("influence", "The spread of the groups is fixed, whatever groups there are.")
+    groups = np.arange(grouping.n_levels)
+    if len(groups) > MAX_OUT:
+        groups = np.sort(np.random.default_rng(fitted.seed).choice(groups, MAX_OUT, replace=False))
+    sds = {j: what_if.refit(1, int(j)).sds for j in groups}
+    rows = {grouping.levels[j]: {n: np.median(one[n]) for n in before} for j, one in sds.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    was = pd.Series({name: np.median(draws) for name, draws in before.items()})
+    sd = pd.Series({name: np.std(draws) for name, draws in before.items()})
+    moves = ((table - was) / sd).abs()
+    table["moved"] = moves.max(axis=1)
+    first = int(np.argmax(table["moved"]))
+    level, name = table.index[first], moves.columns[int(moves.iloc[first].argmax())]
+    old, new = (rounded(float(value), sd[name]) for value in (was[name], table.at[level, name]))
+    words = model.words(grouping.name)
+    chance = np.sqrt(np.pi / 2 * (1 / DRAWS + 1 / len(what_if.before.beta)))
+    says = (
+        f"Most hangs on {words} **{level}**: without it the median of the **{name}** goes from "
+        f"{old} to {new}, by {table.at[level, 'moved']:.2f} of its posterior standard deviations; "
+        f"leaving out the median one of {len(groups):,} {groups_of(model, grouping)} moves a "
+        f"spread by {table['moved'].median():.2f} (Monte Carlo error {chance:.2f})."
+    )
+    called = readable(model)
+    columns = {n: (called.get(n, n), "{:.4g}") for n in before}
+    columns["moved"] = ("moved most, in posterior sd", "{:.2f}")
+    table = table.sort_values("moved", ascending=False, kind="stable")
+    table.index.name = words
+    return Finding("influence", says, table=table, columns=columns, names=called)
