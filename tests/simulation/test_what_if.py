@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool.simulation.what_if import DRAWS, ERRORS, WhatIf, differ
+from partialpool.simulation.what_if import DRAWS, ERRORS, WhatIf, differ, influence
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 #: Draws of a fit, and standard errors of a difference: one of some forty fails once in 3,000 runs.
@@ -159,3 +159,36 @@ def test_a_posterior_that_is_none_without_a_group_is_refused():
     three = pp.Model("Yield ~ 1 + (1 | Batch)", table, priors)
     with pytest.raises(ValueError, match="There is no posterior"):
         WhatIf(three.fit(draws=250), np.arange(3)).refit(1, 0)
+
+
+def test_the_group_on_which_most_hangs(fit, what_if):
+    found = influence(fit)
+    table, levels = found.table, fit.model.design.only.levels
+    assert len(table) == 18
+    assert table["moved"].is_monotonic_decreasing
+    worst = table.index[0]
+    answer = what_if.refit(1, int(np.flatnonzero(levels == worst)[0]))
+    moved = {
+        name: abs(np.median(draws) - np.median(what_if.before.sds[name]))
+        / np.std(what_if.before.sds[name])
+        for name, draws in answer.sds.items()
+    }
+    assert table.at[worst, "moved"] == pytest.approx(max(moved.values()))
+    name = max(moved, key=moved.get)
+    assert f"Subject **{worst}**: without it the median of the **{name}** goes" in found.sentence
+    # by least squares of each alone this one's slope lies farthest from the mean of all
+    rows = fit.model.table.groupby("Subject")
+    slopes = rows[["Days", "Reaction"]].apply(lambda t: np.polyfit(t["Days"], t["Reaction"], 1)[0])
+    assert worst == (slopes - slopes.mean()).abs().idxmax()
+
+
+def test_influence_of_many_groups_and_of_none():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(120), 3)
+    y = rng.normal(size=120)[groups] + rng.normal(size=360)
+    table = pd.DataFrame({"y": y, "g": groups})
+    found = influence(pp.Model("y ~ 1 + (1 | g)", table).fit(draws=250))
+    assert len(found.table) == 20
+    assert "median one of 100 groups of g" in found.sentence
+    fixed = pp.Model("y ~ 1 + (1 | g)", table, {"sd": "Fixed(1)"}).fit(draws=250)
+    assert influence(fixed).table is None

@@ -30,9 +30,9 @@ class FitPicture(Stage):
     """Lines, prior and posterior of the groups' spread, and the lines at one place."""
 
     def __init__(self, what_if: WhatIf) -> None:
-        super().__init__((11.5, 4.3))
+        super().__init__((10.2, 4.3))  # as wide as a page's text
         add = self.figure.add_axes
-        place = (0.055, 0.2, 0.36, 0.72)
+        place = (0.06, 0.2, 0.36, 0.72)
         rows = add(place)
         self.still.append(rows)
         self.lines = _LinesPanel(rows, add(place), what_if)

@@ -65,8 +65,9 @@ class Sliders[Picture: Stage](ipywidgets.VBox):
         self.finding = self.found(**{name: one.value for name, one in self.controls.items()})
         self.png = base64.b64encode(self.picture.png()).decode()
         took = 1000 * (time.perf_counter() - begun)
+        width, _ = self.picture.figure.get_size_inches() * self.picture.figure.dpi
         self.image.value = (
-            '<img style="max-width:100%;width:1150px" '
+            f'<img style="max-width:100%;width:{width:.0f}px" '
             f'alt="{html.escape(self.finding.description)}" src="data:image/png;base64,{self.png}">'
         )
         said = typeset(renamed(self.finding.sentence, self.finding.names))

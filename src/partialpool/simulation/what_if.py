@@ -27,8 +27,8 @@ STREAM = 15
 MAX_GROUPS = 1000
 #: Places along the main predictor where it has more values than that.
 PLACES = 41
-#: Most groups that are left out in turn.
-MAX_OUT = 100
+#: Most groups that are left out in turn, and of these that have a row in the table.
+MAX_OUT, MAX_ROWS = 100, 20
 #: Monte Carlo standard errors of a difference below which it is none.
 ERRORS = 3
 
@@ -198,8 +198,8 @@ def influence(fitted: Fitted) -> Finding:
     """What becomes of the groups' spread without each group in turn, the one that moves it first.
 
     Of more than `MAX_OUT` groups a random sample is left out. The table has the median of each
-    standard deviation, and how far the one that moves most does, in its posterior standard
-    deviations.
+    standard deviation without each of up to `MAX_ROWS` groups, and how far the one that moves most
+    does, in its posterior standard deviations.
 
     Raises
     ------
@@ -234,6 +234,6 @@ def influence(fitted: Fitted) -> Finding:
     called = readable(model)
     columns = {n: (called.get(n, n), "{:.4g}") for n in before}
     columns["moved"] = ("moved most, in posterior sd", "{:.2f}")
-    table = table.sort_values("moved", ascending=False, kind="stable")
+    table = table.sort_values("moved", ascending=False, kind="stable").head(MAX_ROWS)
     table.index.name = words
     return Finding("influence", says, table=table, columns=columns, names=called)
