@@ -86,15 +86,15 @@ class Form(ipywidgets.VBox):
         self.columns, self.problem, self.file, self.said = (ipywidgets.HTML() for _ in range(4))
         self.button = ipywidgets.Button(description="Write the study", button_style="primary")
         self._prior_box = ipywidgets.VBox()
+        left = ipywidgets.VBox([self._prior_box, self.button, self.said])
+        left.layout.flex = "none"
         super().__init__(
             [
                 *(self.fields[name] for name in ("name", "data")),
                 self.columns,
                 *(self.fields[name] for name in ("formula", "family", "se", "missing", "seed")),
                 self.problem,
-                ipywidgets.HBox([self._prior_box, self.file]),
-                self.button,
-                self.said,
+                ipywidgets.HBox([left, self.file]),
             ]
         )
         for field in self.fields.values():
@@ -129,7 +129,9 @@ class Form(ipywidgets.VBox):
         said = html.escape(wrong, quote=False)
         self.problem.value = f'<div role="alert"><b>{said}</b></div>' if wrong else ""
         self.button.disabled = bool(wrong)
-        self.file.value = f"<pre>{html.escape(self.study, quote=False)}</pre>" * bool(self.study)
+        study = html.escape(self.study, quote=False)
+        style = "white-space:pre;margin:0 0 0 2em"
+        self.file.value = f'<pre style="{style}">{study}</pre>' if study else ""
 
     def _check(self) -> None:
         """Make the study of what the fields say; a ValueError for the first that is wrong."""
@@ -138,7 +140,8 @@ class Form(ipywidgets.VBox):
             self._table, self.columns.value = ("", None), ""
             place = seen(data, self.root)
             self._table = data, read(place, self.root)
-            self.columns.value = _columns(self._table[1]).to_html()
+            table = _columns(self._table[1]).to_html()
+            self.columns.value = f'<div style="margin-left:11em">{table}</div>'
         formula = self._filled("formula")
         options = {name: self._value(name) for name in ("family", "missing")}
         options["se"] = self._value("se") or None
