@@ -60,7 +60,7 @@ def test_the_words_say_where_there_is_most_and_how_many_pass_the_limit():
     says = natural_scale.in_words(fit, dose)
     assert says.startswith("High instead of low goes with 0.")
     assert f"most dose in {levels.names[levels.median.argmax()]} (low), with a median of" in says
-    assert f"; in {(levels.above > 0.5).sum()} of 6 groups of g a new one" in says
+    assert f"; in {(levels.above > 0.5).sum()} of 6 groups of g a new measurement" in says
     found = natural_levels.levels(fit, dose)
     assert list(found.table.columns) == ["median", "lower", "upper", "above"]
     assert found.table["median"].is_monotonic_decreasing

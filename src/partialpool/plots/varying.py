@@ -95,7 +95,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of the groups' means)."
     if few:
         says += f" Of {grouping.n_levels:,} groups {MANY} are shown, evenly spread."
-    says = f"{says} {too_uncertain(grouping, alike)}".strip()
+    says = f"{says} {too_uncertain(fitted.model, grouping, alike)}".strip()
     what = "Partially pooled against unpooled group coefficients."
     return theme.finding(of_factor("shrinkage", fitted.model.design, grouping), figure, what, says)
 

@@ -115,8 +115,9 @@ class Levels:
             left = (np.log(natural.limit) - line) / values["sigma"][:, None]
             noise = stats.norm if "nu" not in values else stats.t(values["nu"][:, None])
             above = noise.sf(left).mean(0)
-        ends = np.exp(np.quantile(line, ENDS, axis=0))
-        return cls(grouping.levels, *ends, above, place, groups_in_words(model, grouping))
+        median, lower, upper = np.exp(np.quantile(line, ENDS, axis=0))
+        called = groups_in_words(model, grouping)
+        return cls(grouping.levels, median, lower, upper, above, place, called)
 
 
 def _places(model: Regression) -> tuple[pd.DataFrame, str]:
@@ -187,7 +188,7 @@ def levels_in_words(levels: Levels, natural: Natural) -> str:
     if natural.limit is not None:
         count, J = int((levels.above > 0.5).sum()), len(levels.names)
         says += (
-            f"; in {count} of {J} {levels.called} a new one is more likely than not above "
+            f"; in {count} of {J} {levels.called} a new measurement is more likely than not above "
             f"{natural.amount(natural.limit)}"
         )
     return says

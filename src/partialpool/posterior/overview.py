@@ -78,7 +78,7 @@ LINKED = {
 
 
 def columns(model: Regression) -> Finding:
-    """A row for each column that the model reads: its role, kind, range and missing values.
+    """A row for each column that the model reads: its role, kind, range, and missing values if any.
 
     Of data in parts the figures are those of the sample of rows.
     """
@@ -108,8 +108,9 @@ def columns(model: Regression) -> Finding:
             "mean": f"{values.mean():.4g}" if figures else "",
             "sd": f"{values.std():.3g}" if figures else "",
             "range": f"{values.min():.4g} to {values.max():.4g}" if figures else _levels(values),
-            "missing": str(model.lacking.get(name, 0)),
         }
+        if any(model.lacking.values()):
+            rows[name]["missing"] = str(model.lacking.get(name, 0))
     order = (
         "response",
         "trials",
