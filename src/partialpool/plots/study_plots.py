@@ -19,6 +19,29 @@ FAR = 0.15
 Rows = Sequence[Mapping[str, Any]]
 
 
+def pictures(rows: Rows) -> list[tuple[str, Finding]]:
+    """All that the page of a study shows of its runs, each under its title.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Each with ``name``, ``settings``, ``swept``, ``summary``, ``metrics`` and the ``folder``.
+    """
+    found, swept = [("Estimates", estimates(rows))], rows[0]["swept"]
+    if "formula" in swept:
+        from partialpool.plots import study_formulas  # which loads ArviZ
+
+        found += study_formulas.comparisons(rows)
+    for metric in dict.fromkeys(name for row in rows for name in row["metrics"]):
+        shown = [row for row in rows if row["metrics"].get(metric)]
+        if len(swept) == 2:
+            picture = over_two(shown, metric, *swept)
+        else:
+            picture = over_one(shown, metric, swept[0] if swept else "seed")
+        found.append((metric[0].upper() + metric[1:], picture))
+    return found
+
+
 def estimates(rows: Rows) -> Finding:
     """Estimates with 90 % intervals, run by run, true values marked.
 
