@@ -148,7 +148,10 @@ def _places(
         return np.arange(n)
     panel.set_xlabel(model.label(grouping.name))
     if grouping.n_levels <= 40:
-        panel.set_xticks(range(grouping.n_levels), grouping.levels, rotation=45)
+        longest = max(len(str(level)) for level in grouping.levels)
+        panel.set_xticks(range(grouping.n_levels), grouping.levels, rotation=45 * (longest > 2))
+    if n == grouping.n_levels:  # a row each has no other to stand beside
+        return grouping.codes
     return grouping.codes + rng.uniform(-0.15, 0.15, n)
 
 
