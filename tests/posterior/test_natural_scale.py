@@ -59,7 +59,12 @@ def test_the_words_say_where_there_is_most_and_how_many_pass_the_limit():
     levels = Levels.of(fit, dose)
     says = natural_scale.in_words(fit, dose)
     assert says.startswith("High instead of low goes with 0.")
-    assert f"most dose in {levels.names[levels.median.argmax()]} (low), with a median of" in says
+    most = levels.median.argmax()
+    assert f"; dose (low) is highest in {levels.names[most]}, with a median of" in says
+    line = np.log(levels.median)
+    assert levels.extreme.sum(0).tolist() == [1, 1]
+    assert levels.extreme[most, 0] == levels.extreme[:, 0].max()
+    assert levels.extreme[line.argmin(), 1] == levels.extreme[:, 1].max()
     assert f"; in {(levels.above > 0.5).sum()} of 6 groups of g a new measurement" in says
     found = natural_levels.levels(fit, dose)
     assert list(found.table.columns) == ["median", "lower", "upper", "above"]
@@ -69,7 +74,7 @@ def test_the_words_say_where_there_is_most_and_how_many_pass_the_limit():
 def test_without_groups_a_limit_or_predictors_there_is_nothing_to_say_of_them():
     model = pp.Model("y ~ 1 + (1 | g)", table())
     says = natural_scale.in_words(model.fit(seed=1), Natural("dose", "mg"))
-    assert says.startswith("There is most dose in g")
+    assert says.startswith("Dose is highest in g")
     assert "likely" not in says
     model = pp.Model("y ~ x", table())
     assert natural_levels.levels(model.fit(seed=1), Natural("dose")) is None

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from partialpool.data.text import capital, closest, listed, rounded
+from partialpool.data.text import capital, closest, listed, percent, rounded
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts, draws
 from partialpool.posterior.averages import change
@@ -86,6 +86,8 @@ class Levels:
         Posterior quantiles of the median.
     above : (J,) array
         Probability of a new response above the limit; missing where there is none.
+    extreme : (J, 2) array
+        Probability that a group has the highest and that it has the lowest median of all.
     place : str
         Where the predictors are, in words; may be empty.
     called : str
@@ -97,6 +99,7 @@ class Levels:
     lower: np.ndarray
     upper: np.ndarray
     above: np.ndarray
+    extreme: np.ndarray
     place: str
     called: str
 
@@ -116,8 +119,11 @@ class Levels:
             noise = stats.norm if "nu" not in values else stats.t(values["nu"][:, None])
             above = noise.sf(left).mean(0)
         median, lower, upper = np.exp(np.quantile(line, ENDS, axis=0))
-        called = groups_in_words(model, grouping)
-        return cls(grouping.levels, median, lower, upper, above, place, called)
+        first = [
+            np.bincount(best, minlength=len(rows)) for best in (line.argmax(1), line.argmin(1))
+        ]
+        extreme, called = np.stack(first, 1) / len(line), groups_in_words(model, grouping)
+        return cls(grouping.levels, median, lower, upper, above, extreme, place, called)
 
 
 def _places(model: Regression) -> tuple[pd.DataFrame, str]:
@@ -176,14 +182,20 @@ def _times_in_words(name: str, ends: np.ndarray, natural: Natural) -> str:
 
 def levels_in_words(levels: Levels, natural: Natural) -> str:
     """Where there is most and least, and how many groups pass the limit."""
-    where = f" ({levels.place})" if levels.place else ""
     most, least = int(levels.median.argmax()), int(levels.median.argmin())
+    where = f" ({levels.place})" if levels.place else ""
+
+    def median(j: int, rank: int) -> str:
+        ends = f"{levels.lower[j]:.3g} to {levels.upper[j]:.3g}"
+        sure = percent(float(levels.extreme[j, rank]))
+        return (
+            f"with a median of {natural.amount(levels.median[j])} (90 % interval {ends}; in truth "
+            f"the {('highest', 'lowest')[rank]} with probability {sure})"
+        )
+
     says = (
-        f"there is most {natural.name} in **{levels.names[most]}**{where}, with a median of "
-        f"{natural.amount(levels.median[most])} (90 % interval {levels.lower[most]:.3g} to "
-        f"{levels.upper[most]:.3g}), and least in {levels.names[least]}, with "
-        f"{natural.amount(levels.median[least])} ({levels.lower[least]:.3g} to "
-        f"{levels.upper[least]:.3g})"
+        f"{natural.name}{where} is highest in **{levels.names[most]}**, {median(most, 0)}, and "
+        f"lowest in {levels.names[least]}, {median(least, 1)}"
     )
     if natural.limit is not None:
         count, J = int((levels.above > 0.5).sum()), len(levels.names)
