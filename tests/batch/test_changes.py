@@ -120,3 +120,15 @@ def test_a_file_that_is_no_record_is_replaced(reports):
         path.write_text(text)
         assert reports.section() == ""
         assert json.loads(path.read_text())["version"] == listing.VERSION
+
+
+def test_what_happened_to_runs_of_several_studies_is_said_once():
+    alike = {"kind": "new", "why": "", "verdict": None, "estimates": [], "status": "passed"}
+    told = alike | {"study": "a", "run": "3", "estimates": ["moved"], "kind": "repeated"}
+    changes = [alike | {"study": study, "run": run} for study in "ab" for run in "12"] + [told]
+    changes.append(alike | {"study": "a", "run": "4", "status": "error"})
+    first, second, third = differences.groups(changes)
+    assert first["runs"] == ["a/3"]
+    assert second["runs"] == ["a/1", "a/2", "b/1", "b/2"]
+    assert second["studies"] == 2
+    assert third["runs"] == ["a/4"]

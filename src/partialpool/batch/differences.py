@@ -172,11 +172,17 @@ def _moved(old: Mapping[str, Any], new: Mapping[str, Any], limit: float) -> list
 
 
 def groups(changes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Put runs of a study together whose change is the same; those with other results first."""
+    """Put runs together whose change is the same; those with other results first.
+
+    Each has its ``runs``, as ``study/run``, and the number of ``studies`` that they are of.
+    """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for change in changes:
         told = bool(change["verdict"] or change["estimates"])
-        key = (change["study"], change["kind"], change["why"], change["run"] if told else "")
+        label, broken = f"{change['study']}/{change['run']}", change["status"] == "error"
+        key = (change["kind"], change["why"], broken, label if told else "")
         group = found.setdefault(key, dict(change) | {"runs": [], "told": told})
-        group["runs"].append(change["run"])
+        group["runs"].append(label)
+    for group in found.values():
+        group["studies"] = len({label.split("/")[0] for label in group["runs"]})
     return sorted(found.values(), key=lambda group: not group["told"])

@@ -26,7 +26,7 @@ STARTS = 4
 TO_QUOTE = ("methods.md", "values.json", "values.tex")
 #: What a run that broke has in place of what `record` leaves.
 NOTHING: dict[str, Any] = {
-    **dict.fromkeys(["fit", "headline", "log_evidence", "data_sha256"]),
+    **dict.fromkeys(["fit", "headline", "log_evidence", "log_evidence_se", "data_sha256"]),
     **{
         "status": "error",
         "checks": [],

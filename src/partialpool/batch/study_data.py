@@ -15,7 +15,7 @@ from partialpool.batch.runs import Run, data_path
 from partialpool.data.paths import shown
 
 #: Settings that say what is read and predicted.
-OWN = ("data", "formula", "predict", "sample_rows")
+OWN = ("data", "formula", "predict", "sample_rows", "natural")
 #: What `Regression` takes beside formula and table, where a notebook has a setting of that name.
 TAKEN = ("priors", "family", "se", "missing", "labels")
 
@@ -98,6 +98,7 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
     from partialpool.data.tables import load
     from partialpool.fit.regression import Regression
     from partialpool.posterior.names import sizes
+    from partialpool.posterior.natural_scale import Natural
     from partialpool.posterior.predictions import chosen_rows
     from partialpool.simulation.methods import data_set
 
@@ -114,6 +115,7 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values far out, which a sentence names
         model = Regression(settings["formula"], table, **taken)
+        Natural.of(model, settings.get("natural"))
         if "predict" in settings:
             rows = chosen_rows(model, place("predict"))
             model.design.rows(rows)

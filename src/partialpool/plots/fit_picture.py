@@ -93,7 +93,8 @@ class _LinesPanel:
             x_label = model.label(what_if.predictor)
             still.xaxis.set_major_locator(MaxNLocator(5))
             if len(what_if.places) <= FEW_VALUES:
-                still.set_xticks(what_if.places)
+                called = [model.words(what_if.predictor, value) for value in what_if.places]
+                still.set_xticks(what_if.places, called)
             room = 0.04 * np.ptp(what_if.places)
             ends = what_if.places[0] - room, what_if.places[-1] + room
         y = model.design.y

@@ -141,15 +141,25 @@ def _places(
         levels = np.unique(x)
         if len(levels) > FEW_VALUES:
             return x
-        panel.set_xticks(levels)
+        panel.set_xticks(levels, [model.words(name, level) for level in levels])
         return x + rng.uniform(-0.1, 0.1, n) * np.min(np.diff(levels))
     if grouping is None:
         panel.set_xlabel("rows")
         return np.arange(n)
     panel.set_xlabel(model.label(grouping.name))
     if grouping.n_levels <= 40:
-        panel.set_xticks(range(grouping.n_levels), grouping.levels, rotation=45)
+        longest = max(len(str(level)) for level in grouping.levels)
+        panel.set_xticks(range(grouping.n_levels), grouping.levels, rotation=45 * (longest > 2))
+    if n == grouping.n_levels:  # a row each has no other to stand beside
+        return grouping.codes
     return grouping.codes + rng.uniform(-0.15, 0.15, n)
+
+
+def _with_levels(model: Regression, name: str) -> str:
+    """What a predictor is called, with the labels of its values where panels have no room."""
+    values = np.unique(model.table[name].dropna())
+    named = [f"{v:g}: {model.words(name, v)}" for v in values if model.has_label(name, v)]
+    return f"{model.label(name)} ({', '.join(named)})" if named else model.label(name)
 
 
 def _least_squares(axes: Axes, design: Design, grouping: Grouping, x: np.ndarray) -> int:
@@ -280,7 +290,7 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     panels[0].set_ylim(y.min() - pad, y.max() + pad)
     if table[name].nunique() <= FEW_VALUES:
         panels[0].set_xticks(np.unique(table[name]))
-    figure.supxlabel(model.label(name), fontsize=10)
+    figure.supxlabel(_with_levels(model, name), fontsize=10)
     figure.supylabel(_called(model), fontsize=10)
     theme.legend(figure)
     of = "All" if len(groups) == grouping.n_levels else f"{len(groups)} of {grouping.n_levels}"
@@ -302,8 +312,8 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     if averaged:
         says += f" Lines are for the average {' and '.join(map(model.words, sorted(averaged)))}."
     what = (
-        f"Small panels, one per group of {grouping.name}, each with its rows and the lines of "
-        f"{', '.join(POOLING.values())}."
+        f"Small panels, one per group of {model.words(grouping.name)}, each with its rows and the "
+        f"lines of {', '.join(POOLING.values())}."
     )
     return theme.finding(of_factor("group_lines", design, grouping), figure, what, says)
 

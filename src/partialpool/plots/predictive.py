@@ -220,7 +220,7 @@ def _far_in_words(model: Regression, left_out: LeftOut, z: np.ndarray) -> str:
     says = (
         f"{far['value']:.0f} of {len(z):,} rows {lie} more than {FAR:g} {unit} from what the "
         f"others predict, where the model's own noise gives about {expected:.1f} (limit "
-        f"{far['threshold']}); the farthest is {data_fit.where(model.design, left_out.rows[row])}, "
+        f"{far['threshold']}); the farthest is {data_fit.where(model, left_out.rows[row])}, "
         f"at {z[row]:+.1f} (limit {farthest['threshold']} either way)."
     )
     if far["passed"] and farthest["passed"]:

@@ -14,9 +14,34 @@ from partialpool.posterior.fitted import POOLING
 
 #: Most parameters in one picture.
 MOST = 6
+#: Letters in a line where panels stand side by side.
+NARROW = 24
 #: Difference from the nominal coverage at which the colours of a heat map end.
 FAR = 0.15
 Rows = Sequence[Mapping[str, Any]]
+
+
+def pictures(rows: Rows) -> list[tuple[str, Finding]]:
+    """All that the page of a study shows of its runs, each under its title.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Each with ``name``, ``settings``, ``swept``, ``summary``, ``metrics`` and the ``folder``.
+    """
+    found, swept = [("Estimates", estimates(rows))], rows[0]["swept"]
+    if "formula" in swept:
+        from partialpool.plots import study_formulas  # which loads ArviZ
+
+        found += study_formulas.comparisons(rows)
+    for metric in dict.fromkeys(name for row in rows for name in row["metrics"]):
+        shown = [row for row in rows if row["metrics"].get(metric)]
+        if len(swept) == 2:
+            picture = over_two(shown, metric, *swept)
+        else:
+            picture = over_one(shown, metric, swept[0] if swept else "seed")
+        found.append((metric[0].upper() + metric[1:], picture))
+    return found
 
 
 def estimates(rows: Rows) -> Finding:
@@ -31,7 +56,9 @@ def estimates(rows: Rows) -> Finding:
     called = {n: words for row in rows for n, words in row["summary"].get("names", {}).items()}
     columns = _columns(len(names))
     lines = -(-len(names) // columns)
-    figure = Figure((8.8 if columns > 1 else 5.0, (0.28 * len(rows) + 0.9) * lines))
+    runs = [theme.wrapped(row["name"], NARROW) for row in rows]
+    height = sum(0.14 * (name.count("\n") + 2) for name in runs) + 0.9
+    figure = Figure((8.8 if columns > 1 else 5.0, height * lines))
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
     for panel in panels.flat[len(names) :]:
         panel.set_visible(False)
@@ -50,8 +77,9 @@ def estimates(rows: Rows) -> Finding:
             true = row["summary"].get("truth", {}).get(name)
             if true is not None:
                 panel.vlines(true, y - 0.4, y + 0.4, **theme.TRUTH)
-        panel.set(xlabel=theme.wrapped(called.get(name, name)), ylim=(-0.7, len(rows) - 0.3))
-        panel.set_yticks(at, [row["name"] for row in rows])
+        words = theme.wrapped(called.get(name, name), NARROW if columns > 2 else 34)
+        panel.set(xlabel=words, ylim=(-0.7, len(rows) - 0.3))
+        panel.set_yticks(at, runs)
         panel.locator_params(axis="x", nbins=4)
         if means:
             ends = list(dict.fromkeys(map(number, (min(means), max(means)))))

@@ -115,9 +115,9 @@ def without_heights(axes: Axes, label: str) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def wrapped(words: str) -> str:
+def wrapped(words: str, width: int = 34) -> str:
     """Words in lines as long as a panel is wide."""
-    return textwrap.fill(words, 34)
+    return textwrap.fill(words, width)
 
 
 def dots(n: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from partialpool.data.text import capital, percent
+from partialpool.data.text import capital, listed, percent
 from partialpool.plots import theme
 from partialpool.plots.groups import of_factor, spread
 from partialpool.posterior import effects
@@ -65,7 +65,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         values, y, x, less = ours.total, ours.middle, own.middle, ""
         if ours.explained:
             values, y, x = ours.deviation, ours.mean, x - ours.line.mean(0)
-            less = f" less that of the line with {' and '.join(ours.explained)}"
+            less = f" less that of the line with {listed(ours.explained)}"
         known = alike[ours.name] = estimable(none, grouping, k)
         low, high = interval(values)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
@@ -95,7 +95,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of the groups' means)."
     if few:
         says += f" Of {grouping.n_levels:,} groups {MANY} are shown, evenly spread."
-    says = f"{says} {too_uncertain(grouping, alike)}".strip()
+    says = f"{says} {too_uncertain(fitted.model, grouping, alike)}".strip()
     what = "Partially pooled against unpooled group coefficients."
     return theme.finding(of_factor("shrinkage", fitted.model.design, grouping), figure, what, says)
 
@@ -114,7 +114,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
     grouping = grouping_of(fitted.model.design, factor)
     coefficients = varying(fitted, grouping)
     J, called = grouping.n_levels, kind_in_words(fitted.model, grouping)
-    size = (4.6, 0.17 * min(J, MAX_ROWS) + 0.6)
+    size = (4.6 if len(coefficients) > 1 else 7.6, 0.17 * min(J, MAX_ROWS) + 0.6)
     figure, panels = theme.panels(len(coefficients), len(coefficients), size)
     says = []
     for panel, one in zip(panels, coefficients, strict=True):
@@ -125,7 +125,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         panel.hlines(places, low[order], high[order], color=theme.PARTIAL, alpha=0.6)
         panel.scatter(middle[order], places, s=10, color=theme.PARTIAL, label="a group", zorder=3)
         panel.set_yticks(places, grouping.levels[order], fontsize=7)
-        with_line = f", {' and '.join(one.explained)} included" if one.explained else ""
+        with_line = f", {listed(one.explained)} included" if one.explained else ""
         words = fitted.model.words(grouping.name)
         panel.set(xlabel=f"{one.name} of {words}{with_line}", ylim=(-1, len(order)))
         low, high = interval(one.deviation)
@@ -151,7 +151,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
 def _population(panel: Any, one: Varying, order: np.ndarray) -> None:
     """What groups share: their mean with its interval, or the line's value for each of them."""
     if one.explained:
-        label = f"what the line with {' and '.join(one.explained)} says"
+        label = f"what the line with {listed(one.explained)} says"
         style: dict[str, Any] = {"marker": "|", "s": 40, "color": theme.COMPLETE}
         panel.scatter(one.line.mean(0)[order], np.arange(len(order)), label=label, **style)
         return

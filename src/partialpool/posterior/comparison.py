@@ -48,7 +48,7 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
                     known[of_coefficient(model, draws.coefficient(name))] = able
                     means = fitted.figures(grouping)[0][able, k]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
-            says.append(too_uncertain(grouping, known))
+            says.append(too_uncertain(model, grouping, known))
         columns[way_name(model, way), "mean"] = figures["mean"]
         columns[way_name(model, way), "sd over groups" if grouping else "sd"] = figures["sd"]
     table = pd.DataFrame(columns).loc[_compared(model)]

@@ -13,7 +13,7 @@ from scipy import stats
 
 from partialpool.data.text import in_words
 from partialpool.design.families import RESPONSES
-from partialpool.design.matrices import Design, Grouping
+from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, predictions, sensitivity
 from partialpool.posterior.fitted import Fitted
@@ -130,9 +130,11 @@ def normal_residuals(model: Regression, left_out: LeftOut) -> np.ndarray:
     return stats.norm.ppf(np.clip(left_out.pit, 1e-15, 1 - 1e-15))
 
 
-def where(design: Design, row: int) -> str:
+def where(model: Regression, row: int) -> str:
     """A row, the first of which is 1, with its groups, such as ``row 58 (Subject 332)``."""
-    groups = ", ".join(f"{g.name} {g.levels[g.codes[row]]}" for g in design.groupings)
+    groups = ", ".join(
+        f"{model.words(g.name)} {g.levels[g.codes[row]]}" for g in model.design.groupings
+    )
     return f"row {row + 1} ({groups})" if groups else f"row {row + 1}"
 
 
@@ -141,7 +143,7 @@ def residual_checks(model: Regression, left_out: LeftOut) -> list[dict[str, Any]
     design, unit, heavier = model.design, UNITS[model.family], HEAVIER[model.family]
     z = normal_residuals(model, left_out)
     worst = int(np.abs(z).argmax())
-    away = f"distance of {where(design, left_out.rows[worst])} from what the others predict, in "
+    away = f"distance of {where(model, left_out.rows[worst])} from what the others predict, in "
     away += f"{unit}; with right models it is above the limit in {LEVEL:.0%} of data sets"
     limit = round(float(stats.norm.isf(LEVEL / 2 / len(z))), 2)
     beyond = (

@@ -138,13 +138,15 @@ def directions(fitted: Fitted) -> Finding:
     -------
     Finding
         Columns ``mean``, ``q05``, ``q95`` and ``positive``, the probability of a positive value;
-        with a link also ``ratio``, ``ratio_q05`` and ``ratio_q95``: odds or rate ratios.
+        with a link also ``ratio``, ``ratio_q05`` and ``ratio_q95``: odds or rate ratios, which the
+        intercept has none of.
     """
     beta = {name: fitted.population[name] for name in fitted.model.design.x_names}
     table = _averages(beta).assign(positive=[(value > 0).mean() for value in beta.values()])
     if fitted.model.linked:
         for figure, point in (("ratio", 0.5), ("ratio_q05", 0.05), ("ratio_q95", 0.95)):
             table[figure] = [np.exp(np.quantile(value, point)) for value in beta.values()]
+            table.loc[table.index == "Intercept", figure] = np.nan  # a level, and no ratio
     parts = []
     for name, row in table.drop("Intercept", errors="ignore").iterrows():
         share = max(row["positive"], 1 - row["positive"])

@@ -138,11 +138,16 @@ def psis(tree: xr.DataTree) -> Any:
     weights, pareto_k = _smoothed(log, size / n if len(draws.chain) > 1 else 1.0, dims)
     weights = weights.transpose(*log.dims)
     elpd = (weights + log).reduce(special.logsumexp, dims)
+    p = float((log.reduce(special.logsumexp, dims) - np.log(n) - elpd).sum())
+    return estimated(elpd, pareto_k, n, p=p, log_weights=weights)
+
+
+def estimated(elpd: xr.DataArray, pareto_k: xr.DataArray, n: int, **more: Any) -> Any:
+    """ArviZ's estimate from its terms and their Pareto k, from n draws."""
     good_k = min(1 - 1 / np.log10(n), FEW_DRAWS_LIMIT)
     found = ELPDDataLOO(
         elpd=0.0,
         se=0.0,
-        p=float((log.reduce(special.logsumexp, dims) - np.log(n) - elpd).sum()),
         n_samples=n,
         n_data_points=elpd.size,
         scale="log",
@@ -150,7 +155,7 @@ def psis(tree: xr.DataTree) -> Any:
         good_k=good_k,
         elpd_i=elpd,
         pareto_k=pareto_k,
-        log_weights=weights,
+        **{"p": np.nan} | more,
     )
     add_up(found)
     return found

@@ -78,7 +78,7 @@ LINKED = {
 
 
 def columns(model: Regression) -> Finding:
-    """A row for each column that the model reads: its role, kind, range and missing values.
+    """A row for each column that the model reads: its role, kind, range, and missing values if any.
 
     Of data in parts the figures are those of the sample of rows.
     """
@@ -105,11 +105,12 @@ def columns(model: Regression) -> Finding:
         rows[name] = {
             "role": f"{role}, of the group" if constant and role == "predictor" else role,
             "different values": f"{values.nunique():,}",
-            "mean": f"{values.mean():.4g}" if figures else "",
+            "mean": f"{_mean(values):.4g}" if figures else "",
             "sd": f"{values.std():.3g}" if figures else "",
             "range": f"{values.min():.4g} to {values.max():.4g}" if figures else _levels(values),
-            "missing": str(model.lacking.get(name, 0)),
         }
+        if any(model.lacking.values()):
+            rows[name]["missing"] = str(model.lacking.get(name, 0))
     order = (
         "response",
         "trials",
@@ -121,6 +122,12 @@ def columns(model: Regression) -> Finding:
     found = pd.DataFrame.from_dict(rows, orient="index")
     found = found.sort_values("role", key=lambda r: r.map(order.index), kind="stable")
     return Finding("columns", table=found)
+
+
+def _mean(values: pd.Series) -> float:
+    """The mean; zero where it is but the rounding of a column that was centred."""
+    mean = float(values.mean())
+    return mean if abs(mean) > 1e-12 * float(values.abs().max()) else 0.0
 
 
 def priors(model: Regression) -> Finding:

@@ -303,7 +303,7 @@ def statistics(
         codes = grouping.codes[rows]
         counts = np.unique(codes, return_counts=True)[1]
         if len(counts) > 1 and counts.max() > 1:
-            of = f" of {grouping.name}" if several else ""
+            of = f" of {model.words(grouping.name)}" if several else ""
             found[f"sd of group means{of}"] = partial(_sd_of_means, codes)
             if not model.linked or model.spreads:
                 found[f"largest sd within a group{of}"] = partial(_largest_sd, codes)

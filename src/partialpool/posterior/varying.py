@@ -8,6 +8,7 @@ import numpy as np
 from partialpool.data.text import listed
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.exact_fit import n_draws
+from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
 from partialpool.posterior.fitted import Fitted, unpooled_key
 from partialpool.posterior.names import of_coefficient
@@ -122,11 +123,12 @@ def named(grouping: Grouping, some: np.ndarray, most: int = 4) -> str:
     return ", ".join(labels[:most]) + more
 
 
-def too_uncertain(grouping: Grouping, known: Mapping[str, np.ndarray]) -> str:
+def too_uncertain(model: Regression, grouping: Grouping, known: Mapping[str, np.ndarray]) -> str:
     """Of which groups coefficients are left out as not `estimable`; empty where of none.
 
     Parameters
     ----------
+    model : Regression
     grouping : Grouping
     known : mapping of str to (J,) bool array
         Words for a coefficient -> the groups that know theirs.
@@ -135,9 +137,9 @@ def too_uncertain(grouping: Grouping, known: Mapping[str, np.ndarray]) -> str:
     for name, able in known.items():
         if not able.all():
             alike.setdefault(able.tobytes(), []).append(name)
-    parts = []
+    parts, words = [], model.words(grouping.name)
     for names in alike.values():
         out = ~known[names[0]]
-        groups = f"{out.sum():,} {'group' if out.sum() == 1 else 'groups'} of {grouping.name}"
+        groups = f"{out.sum():,} {'group' if out.sum() == 1 else 'groups'} of {words}"
         parts.append(f"{listed(names)} of {groups} ({named(grouping, out)})")
     return f"Too uncertain alone, and left out: {'; '.join(parts)}." if parts else ""

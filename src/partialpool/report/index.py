@@ -201,6 +201,7 @@ def _side(run: Any, summary: dict[str, Any]) -> dict[str, Any]:
         "name": run.name,
         "settings": settings | {"seed": run.seed},
         "swept": list(run.swept),
+        "folder": str(run.folder),
         "summary": summary,
         "metrics": metrics,
     }
@@ -216,27 +217,19 @@ def render_study(
     from partialpool.plots import study_plots
     from partialpool.report import markup
 
-    pictures = [("Estimates", study_plots.estimates(rows))]
-    swept = rows[0]["swept"]
-    for metric in dict.fromkeys(name for row in rows for name in row["metrics"]):
-        shown = [row for row in rows if row["metrics"].get(metric)]
-        if len(swept) == 2:
-            picture = study_plots.over_two(shown, metric, *swept)
-        else:
-            picture = study_plots.over_one(shown, metric, swept[0] if swept else "seed")
-        pictures.append((metric[0].upper() + metric[1:], picture))
     sections = []
-    for k, (title, found) in enumerate(pictures):
-        svg = io.StringIO()
-        found.figure.savefig(svg, format="svg")
-        figure = drawings.inline_svg(svg.getvalue(), found.description, f"s{k}-")
-        section = {"id": f"s{k}", "level": 2, "text": title}
+    for k, (title, found) in enumerate(study_plots.pictures(rows)):
+        figure, section = None, {"id": f"s{k}", "level": 2, "text": title}
+        if found.figure is not None:
+            svg = io.StringIO()
+            found.figure.savefig(svg, format="svg")
+            figure = drawings.inline_svg(svg.getvalue(), found.description, f"s{k}-")
         sections.append(section | {"figure": figure, "says": found.sentence})
     template = page.environment().get_template("study.html.j2")
     story = story or {}
     title = story.get("title") or rows[0]["summary"].get("title") or study
     answers = {row["name"]: row["summary"].get("headline") for row in rows}
-    swept = [*swept, "seed"]
+    swept = [*rows[0]["swept"], "seed"]
     return template.render(
         study=study,
         title=title,

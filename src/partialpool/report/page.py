@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from partialpool.data import paths
 from partialpool.data.text import duration, number, renamed, rounded, typeset
@@ -96,6 +96,7 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
         "value": value,
         "digest": digest,
         "renamed": renamed,
+        "ticked": ticked,
         "typeset": typeset,
     }
     env.globals |= {"asset": asset, "meaning": MEANING, "fitting": FITTING, "version": version()}
@@ -109,6 +110,11 @@ def asset(*names: str) -> dict[str, str]:
         content += palette.rules()
     digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
     return {"text": Markup(content), "hash": f"sha256-{digest}"}
+
+
+def ticked(text: str) -> Markup:
+    """Text, in which what stands between backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def value(setting: Any) -> str:

@@ -1,0 +1,65 @@
+"""The picture of a logged response on its natural scale: the groups that have most and least."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from partialpool.data.text import capital
+from partialpool.plots import theme
+from partialpool.posterior.finding import Finding
+from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.natural_scale import Levels, Natural, levels_in_words
+
+#: Most groups that are shown: half of them with most, half with least.
+MOST = 24
+#: Column of the table -> heading and format.
+COLUMNS = {
+    "median": ("median", "{:.3g}"),
+    "lower": ("5 %", "{:.3g}"),
+    "upper": ("95 %", "{:.3g}"),
+    "above": ("probability above the limit", "{:.0%}"),
+}
+
+
+def levels(fitted: Fitted, natural: Natural) -> Finding | None:
+    """Medians of the groups with their intervals, sorted, and the limit; None without groups.
+
+    Returns
+    -------
+    Finding
+        With a table of these groups, most first: ``median``, ``lower``, ``upper`` and ``above``,
+        the probability that a new response is above the limit.
+    """
+    if not fitted.model.design.groupings:
+        return None
+    found = Levels.of(fitted, natural)
+    order = np.argsort(found.median, kind="stable")
+    half = MOST // 2
+    some = order if len(order) <= MOST else np.concatenate([order[:half], order[-half:]])
+    places = np.arange(len(some)) + (np.arange(len(some)) >= half) * (len(order) > MOST)
+    figure, axes = plt.subplots(figsize=(8, 0.22 * (len(some) + 1) + 1.1))
+    axes.hlines(places, found.lower[some], found.upper[some], color=theme.PARTIAL, alpha=0.6)
+    axes.scatter(found.median[some], places, s=14, color=theme.PARTIAL, zorder=3, label="median")
+    if natural.limit is not None:
+        label = f"limit: {natural.amount(natural.limit)}"
+        axes.axvline(natural.limit, color=theme.INK, lw=1, ls=":", label=label)
+    axes.set_yticks(places, found.names[some], fontsize=8)
+    axes.set(xscale="log", ylim=(-1, places[-1] + 1))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if str(f"{x:e}")[0] in "25" else "")
+    unit = f" ({natural.unit})" if natural.unit else ""
+    axes.set_xlabel(f"{natural.name}{unit}{f', {found.place}' if found.place else ''}")
+    theme.legend(figure)
+    says = capital(levels_in_words(found, natural)) + "."
+    if len(some) < len(order):
+        says += f" The {half} with most and the {half} with least are shown."
+    what = f"Medians and 90 % equal-tailed intervals of {len(some)} {found.called}."
+    table = pd.DataFrame(
+        {name: getattr(found, name)[some] for name in COLUMNS}, index=pd.Index(found.names[some])
+    )
+    table = table.iloc[::-1].dropna(axis=1)
+    return replace(
+        theme.finding("natural_levels", figure, what, says), table=table, columns=COLUMNS
+    )

@@ -1,0 +1,90 @@
+"""The runs of a study whose grid goes over formulas, compared as models of the same rows."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from partialpool.data.text import capital, number
+from partialpool.plots import theme
+from partialpool.posterior import leave_one_out, left_out_file
+from partialpool.posterior.alternatives import evidence_in_words
+from partialpool.posterior.finding import Finding
+
+Rows = Sequence[Mapping[str, Any]]
+#: The setting whose values are models, and the most comparisons that a page has.
+FORMULA, MOST = "formula", 6
+
+
+def comparisons(rows: Rows) -> list[tuple[str, Finding]]:
+    """A comparison for each combination of the other settings, by its title; of the first seed.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Each with ``settings``, ``swept``, ``summary`` and the ``folder`` of a run.
+
+    Returns
+    -------
+    list
+        Empty where no two runs have left rows out.
+    """
+    cases: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row["settings"]["seed"]):
+        others = [key for key in row["swept"] if key != FORMULA]
+        case = ", ".join(f"{key} {row['settings'][key]}" for key in others)
+        cases.setdefault(case, {}).setdefault(row["settings"][FORMULA], row)
+    found = []
+    for case, models in cases.items():
+        elpds = {name: left_out_file.kept(Path(row["folder"])) for name, row in models.items()}
+        known = {name: elpd for name, elpd in elpds.items() if elpd is not None}
+        if len(known) > 1:
+            title = "The formulas compared" + (f", {case}" if case else "")
+            found.append((title, _comparison({name: models[name] for name in known}, known)))
+    return found[:MOST]
+
+
+def _comparison(models: Mapping[str, Mapping[str, Any]], elpds: Mapping[str, Any]) -> Finding:
+    first, *others = elpds.values()
+    if any(list(other.rows) != list(first.rows) for other in others):
+        says = "The runs left out different rows, so that their predictions cannot be compared."
+        return Finding("formulas", says)
+    summaries = {name: row["summary"] for name, row in models.items()}
+    table = pd.DataFrame(
+        {
+            figure: {name: summary.get(figure) for name, summary in summaries.items()}
+            for figure in ("log_evidence", "log_evidence_se")
+        },
+        dtype=float,
+    )
+    ranked = leave_one_out.ranking({name: one.elpd for name, one in elpds.items()})
+    n = len(first.rows)
+    estimates = {name: one.elpd for name, one in elpds.items()}
+    refitted = sum(one.refitted for one in elpds.values())
+    says = leave_one_out.in_words(
+        ranked, estimates, f"each of {n:,} rows", "rows", refitted, leave_one_out.RULE
+    )
+    says = f"{evidence_in_words(table)} {says}".strip().replace("**", "")
+    figure = Figure((8.8, 0.34 * len(ranked) + 1.2))
+    panels = figure.subplots(1, 2, sharey=True)
+    places = range(len(ranked))[::-1]
+    behind = table["log_evidence"].loc[ranked.index] - table["log_evidence"].max()
+    panels[0].plot(behind, places, "o", color=theme.PARTIAL, ms=5)
+    panels[0].set_xlabel("log evidence, behind the likeliest")
+    worse, error = -ranked["elpd_diff"], ranked["dse"]
+    panels[1].hlines(places, worse - 2 * error, worse + 2 * error, color=theme.PARTIAL, alpha=0.6)
+    panels[1].plot(worse, places, "o", color=theme.PARTIAL, ms=5)
+    panels[1].set_xlabel("leave-one-out density, behind the best,\nwith two standard errors")
+    for panel in panels:
+        panel.axvline(0, color=theme.INK, lw=0.8, ls=":")
+        panel.locator_params(axis="x", nbins=4)
+    panels[0].set_yticks(places, [theme.wrapped(name) for name in ranked.index])
+    panels[0].set_ylim(-0.7, len(ranked) - 0.3)
+    rows = [
+        f"{name}: {number(float(behind[name]))} and {number(float(worse[name]))}"
+        for name in ranked.index
+    ]
+    what = f"Two panels, a line for each formula, best first. {capital('; '.join(rows))}."
+    return theme.finding("formulas", figure, what, says)
