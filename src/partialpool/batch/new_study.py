@@ -42,7 +42,7 @@ settings:
   units: {{}}               # as they stand after a number, such as {{Days: days, Reaction: ms}}
   compare: {{}}             # other formulas by name, such as {{"no slopes": "y ~ x + (1 | g)"}}
   rope: {{}}                # changes too small to matter, such as {{x: [-0.1, 0.1]}}
-  natural: {{}}           # of what a logged response is one: {{name: radon, unit: pCi/L, limit: 4}}
+  natural: {{}}             # what a logged response is of: {{name: radon, unit: pCi/L, limit: 4}}
   # Rows to predict: a path, or a list such as [{{x: 1.5, group: new}}]; null: typical ones.
   predict: null
   method: null            # exact; nuts, nutpie, metropolis sample; null: exact where possible
