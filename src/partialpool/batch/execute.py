@@ -252,6 +252,8 @@ def _papermill(
             start_timeout=120,
             cwd=str(folder),
             stderr_file=log,
+            # all is written when the last cell has ended; taking Python down tidily takes a second
+            shutdown_kernel="immediate",
             **options,
         )
 
