@@ -31,7 +31,7 @@ def test_the_density_of_a_group_is_that_of_a_dense_normal(formula, se, priors):
     model = pp.Model(formula, table, priors, se=se)
     design, values = model.design, model.fit(draws=5, seed=1).population
     groups = np.array([0, 2, 3])
-    found = leave_group_out.log_likelihood(design, values, table["g"].to_numpy(), groups)
+    found = leave_group_out.log_likelihood(model, values, table["g"].to_numpy(), groups)
     for s in range(20):
         covariance = np.zeros((2, 2))
         if design.only.z_names:
@@ -55,12 +55,12 @@ def test_a_group_left_out_by_weights_is_one_left_out_for_real(sleep):
     """
     found = leave_group_out.leave_groups_out(sleep)
     design, codes = sleep.model.design, sleep.model.design.only.codes
-    log = leave_group_out.log_likelihood(design, sleep.population, codes, np.arange(18))
+    log = leave_group_out.log_likelihood(sleep.model, sleep.population, codes, np.arange(18))
     assert (np.asarray(found.elpd.pareto_k) <= 0.7).all()
     for group in range(18):
         others = sleep.model.with_design(design.of_rows(codes != group))
         values = Fitted.of(others, seed=100 + group).population
-        real = leave_group_out.log_likelihood(design, values, codes, np.array([group]))[:, 0]
+        real = leave_group_out.log_likelihood(sleep.model, values, codes, np.array([group]))[:, 0]
         expected = np.logaddexp.reduce(real) - np.log(len(real))
         errors = [np.std(w) / np.mean(w) for w in map(_scaled, (real, -log[:, group]))]
         error = np.hypot(*errors) / np.sqrt(len(real))

@@ -146,7 +146,7 @@ def test_levels_left_out_with_all_their_rows(grid):
     whole = np.logaddexp.reduce(quadrature(model, np.arange(30))[1])
     for grouping in design.groupings:
         codes, groups = grouping.codes, np.arange(grouping.n_levels)
-        log = leave_group_out.log_likelihood(design, thin.population, codes, groups)
+        log = leave_group_out.log_likelihood(model, thin.population, codes, groups)
         values = {name: value[::250] for name, value in thin.population.items()}
         theta = np.stack([values[name] for name in ("sigma", *design.sd_names)], 1)
         for s, V in enumerate(covariances(design, theta)):

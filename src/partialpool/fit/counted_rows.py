@@ -133,6 +133,7 @@ def counted_rows(
     *,
     trials: np.ndarray | None = None,
     offset: np.ndarray | None = None,
+    n_thresholds: int | None = None,
 ) -> CountedRows:
     """The rows of a response, brought to their kind, sorted by group and collapsed.
 
@@ -149,16 +150,21 @@ def counted_rows(
         Of the binomial family; one each where they are not given.
     offset : (N,) array, optional
         Added to the linear predictor.
+    n_thresholds : int, optional
+        Of an ordered response, where these may not be all its rows; else told by y.
     """
     y = np.asarray(y, dtype=float)
     trials = np.ones(len(y)) if trials is None else np.asarray(trials, dtype=float)
     offset = np.zeros(len(y)) if offset is None else np.asarray(offset, dtype=float)
     Z = np.zeros((len(y), 1)) if not Z.shape[1] else Z
     none = np.zeros(len(y), dtype=np.int64)
-    fixed, n_thresholds, count = np.zeros(len(y)), 0, none
+    fixed, count = np.zeros(len(y)), none
     values, kind = np.unique(y, return_inverse=True)
-    if family == "cumulative":
-        values, kind = np.arange(1, int(y.max()) + 1), y.astype(np.int64) - 1
+    if family != "cumulative":
+        n_thresholds = 0
+    else:
+        n_thresholds = int(y.max()) - 1 if n_thresholds is None else n_thresholds
+        values, kind = np.arange(1, n_thresholds + 2), y.astype(np.int64) - 1
     shape = (n_groups, len(values))
     histogram = sparse.coo_array((np.ones(len(y)), (codes, kind.reshape(-1))), shape).tocsr()
     if family == "binomial":
@@ -171,7 +177,6 @@ def counted_rows(
         fixed, m, count = -gammaln(y + 1), y.astype(np.int64), none + 1
     constant = np.bincount(codes, fixed, n_groups)
     if family == "cumulative":
-        n_thresholds = len(values) - 1
         y, offset, X, Z, codes = _at_thresholds(y, offset, X, Z, codes, n_thresholds)
         m, count = np.ones(len(y), dtype=np.int64), np.zeros(len(y), dtype=np.int64)
     weight = np.exp(offset) if family == "poisson" else np.zeros(len(y))

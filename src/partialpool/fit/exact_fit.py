@@ -22,6 +22,7 @@ from partialpool.fit import (
 )
 from partialpool.fit.coordinates import Theta
 from partialpool.fit.exploration import Explored
+from partialpool.fit.integrated import Values
 from partialpool.fit.reduction import Factor, eliminate
 from partialpool.fit.regression import Regression
 from partialpool.fit.surrogate import Interpolated
@@ -217,7 +218,7 @@ def effect_draws(
     found: list[np.ndarray] = []
     if roots and regression.certifiable:
         seed = int(rng.integers(2**63))
-        place = integrated_fit.as_values(regression, flat, roots[0])
+        place = integrated_values(regression, flat)
         some = None if groups is None else np.asarray(groups[0])
         found = [integrated_fit.effect_draws(regression, place, seed, some)]
     elif len(roots) == 1:
@@ -230,6 +231,11 @@ def effect_draws(
         if groups is not None:
             found = [b[:, :, some] for b, some in zip(found, groups, strict=True)]
     return dict(zip(design.effects, (one for b in found for one in b), strict=True))
+
+
+def integrated_values(regression: Regression, values: Mapping[str, np.ndarray]) -> Values:
+    """Draws (S,) of a family with a link as the integral over its group effects takes them."""
+    return integrated_fit.as_values(regression, values, covariance_root(regression.design, values))
 
 
 def interpolated(regression: Regression) -> bool:

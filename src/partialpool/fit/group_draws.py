@@ -54,10 +54,13 @@ def height(poisson, common, eta, exp_eta, m, g, linear, quad, x):
             slope -= g[i] * t
             continue
         slope -= g[i] * m[i] * (1 - 1 / (1 + t))
-        if m[i] != 1 or t > 1e50:
-            value -= m[i] * (max(e, 0.0) + np.log1p(np.exp(-abs(e))))
+        if t > 1e20:
+            value -= m[i] * e
+        elif m[i] > 4 or m[i] != np.floor(m[i]):
+            value -= m[i] * np.log(1 + t)
         else:
-            product *= 1 + t
+            for _ in range(int(m[i])):
+                product *= 1 + t
             if product > 1e200:
                 value -= np.log(product)
                 product = 1.0
@@ -114,25 +117,31 @@ def draw_line(poisson, common, eta, exp_eta, m, g, linear, quad, x, curvature, k
     """A draw from the density that is the exponential of what `peak` has the mode x of."""
     at, heights, slopes = np.empty(5), np.empty(5), np.empty(5)
     edges, shares = np.empty(4), np.empty(5)
-    top, _ = height(poisson, common, eta, exp_eta, m, g, linear, quad, x)
     for i in range(5):
         distance = TANGENTS[i] / np.sqrt(curvature)
         for _ in range(60):
             at[i] = x + distance
-            value, slopes[i] = height(
+            heights[i], slopes[i] = height(
                 poisson, common, eta, exp_eta, m, g, linear, quad, at[i]
             )  # fmt: skip
-            heights[i] = value - top
             if (i > 0 or slopes[0] > 0) and (i < 4 or slopes[4] < 0):
                 break
             distance *= 1.5
+    top = heights[2]
+    heights -= top
     under_tangents(at, heights, slopes, edges, shares)
     found = x
     for attempt in range(MOST_ATTEMPTS):
         u, v = philox(key, s, j, salt + attempt)
         found, i = from_tangents(u, at, slopes, edges, shares)
+        least = np.log(v) + heights[i] + slopes[i] * (found - at[i])
+        k = i if found > at[i] else i - 1
+        if 0 <= k < 4:  # above its chord the density need not be known
+            rise = (heights[k + 1] - heights[k]) / (at[k + 1] - at[k])
+            if least <= heights[k] + rise * (found - at[k]):
+                break
         value, _ = height(poisson, common, eta, exp_eta, m, g, linear, quad, found)
-        if np.log(v) <= value - top - heights[i] - slopes[i] * (found - at[i]):
+        if least <= value - top:
             break
     return found
 
@@ -194,7 +203,7 @@ def marginal(
         weight[k] /= total
         mean += weight[k] * (k - K // 2)
     left[:] = 0.0
-    residuals(poisson, first, y, m, delta, weight, scratch[2], scratch[4], left[0], left[1])
+    residuals(poisson, first, y, m, delta, weight, scratch, left[0], left[1])
     rise = -C[0, 0] * (w[0] + C[0, 0] * x)
     rise -= C[1, 0] * (w[1] + C[1, 0] * x + C[1, 1] * (middle + step * mean))
     for i in range(n):

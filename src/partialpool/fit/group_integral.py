@@ -78,6 +78,18 @@ class GroupIntegral:
             out[part] = integrals(*data, some, VALUES)[0]
         return out
 
+    def by_group(
+        self,
+        coefficients: np.ndarray,
+        L: np.ndarray,
+        shape: np.ndarray,
+        some: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Log likelihood (S, G) of each group, constants included; see `log_integrals`."""
+        some = self._all if some is None else some
+        constants = self.rows.constants(shape, coefficients, by_group=True)
+        return self.log_integrals(coefficients, L, shape, some=some) + constants[:, some]
+
     def __call__(self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """Log likelihood (S,), constants included; arguments as for `log_integrals`."""
         each = self.log_integrals(coefficients, L, shape)
@@ -127,12 +139,12 @@ class GroupIntegral:
         return out
 
     def adapted(
-        self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray
+        self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray, aim: float = AIM
     ) -> "GroupIntegral":
         """Lattices fit for some values of the parameters (S, ...), the first the reference.
 
         Each group takes the fewest nodes whose integral agrees with that of more than twice as many
-        to its share of `AIM`, at all values.
+        to its share of the error that is aimed at, at all values.
         """
         J, q = self.near.shape
         most = np.array(NODES if q == 1 else [k for k in NODES if k <= MOST_OF_TWO])
@@ -157,7 +169,7 @@ class GroupIntegral:
             arguments = (coefficients, L, shape)
             error = moved.log_integrals(*arguments, nodes=fine, some=open_)
             error -= moved.log_integrals(*arguments, nodes=finer, some=open_)
-            done = np.abs(error).max(0) < AIM / J
+            done = np.abs(error).max(0) < aim / J
             nodes[open_[done]] = K
             open_ = open_[~done]
             if not len(open_):
@@ -165,10 +177,10 @@ class GroupIntegral:
         return replace(moved, nodes=nodes)
 
     def errors(self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray) -> np.ndarray:
-        """Certificate: K nodes against 2 K + 1, summed over groups without their signs: (S,)."""
+        """Certificate: how far K nodes of each group are from 2 K + 1 of them: (S, J)."""
         arguments = (coefficients, L, shape)
         finer = self.log_integrals(*arguments, nodes=2 * self.nodes + 1)
-        return np.abs(self.log_integrals(*arguments) - finer).sum(1)
+        return np.abs(self.log_integrals(*arguments) - finer)
 
     @property
     def _all(self) -> np.ndarray:

@@ -61,7 +61,8 @@ def line(
     """
     n, K = len(eta), len(weight)
     r = K // 2
-    product, extra, t, square, power = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    product, extra, t = scratch[0, :K], scratch[1, :K], scratch[2, :K]
+    square, power = scratch[3, :K], scratch[4, :K]
     for k in range(K):
         weight[k] = 0.0
         product[k] = 0.0 if poisson else 1.0
@@ -98,21 +99,27 @@ def line(
                 if shape > 0:
                     weight[k] -= shape * np.log(extra[k])
                     extra[k] = 1.0
-        if shape == 0:
-            if trials[i] == 1:
-                for k in range(K):
-                    product[k] *= 1 + f * power[k]
-                continue
-            if trials[i] == 2:
-                for k in range(K):
-                    more = 1 + f * power[k]
-                    product[k] *= more * more
-                continue
+        few = trials[i] < 8  # in one loop
+        if trials[i] == 1:
+            for k in range(K):
+                product[k] *= 1 + f * power[k]
+        elif few:
+            one, two, four = trials[i] & 1, trials[i] & 2, trials[i] & 4
+            for k in range(K):
+                once = 1 + f * power[k]
+                twice = once * once
+                product[k] *= (
+                    (once if one else 1.0)
+                    * (twice if two else 1.0)
+                    * (twice * twice if four else 1.0)
+                )
+        if few and count[i] == 0:
+            continue
         for k in range(K):
             t[k] = 1 + f * power[k]
         if count[i]:
             _times(extra, t, count[i], square)
-        if trials[i]:
+        if not few:
             _times(product, t, trials[i], square)
     top, total = 0.0, 0.0
     if poisson or in_logs or shape > 0:
@@ -188,10 +195,11 @@ def place(number, middle, common, centre, axes, eta, exp_eta, y, G, at, first, a
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def residuals(poisson, first, y, m, delta, chance, t, power, residual, tilted):
+def residuals(poisson, first, y, m, delta, chance, scratch, residual, tilted):
     """Add expected residuals over a line's nodes, and those times the nodes' places k = -r .. r."""
     K = len(chance)
     r = K // 2
+    t, power = scratch[2, :K], scratch[4, :K]
     whole, leaning = 0.0, 0.0
     for k in range(K):
         whole += chance[k]
@@ -279,7 +287,7 @@ def integrals(
             )  # fmt: skip
             if what >= MOMENTS:
                 modes[s, g], roots[s, g] = w, C
-            weight, work = heights[:nodes], scratch[:, :nodes]
+            weight = heights[:nodes]
             if what >= DERIVATIVES:
                 tilted[:n] = 0.0
             r, lines = nodes // 2, 1 if q == 1 else nodes
@@ -293,7 +301,7 @@ def integrals(
                     if q > 1 or turn == 0:
                         high, mass = line(
                             poisson, at[:n], first[:n], trials[a:b], count[a:b], shape[s],
-                            delta[:n], slope, quad, weight, work,
+                            delta[:n], slope, quad, weight, scratch,
                         )  # fmt: skip
                     if what == VALUES and lines == 1:
                         value[s, g] = level + high + np.log(mass * cell)
@@ -325,8 +333,7 @@ def integrals(
                     left[:n] = 0.0
                     leaning[:n] = 0.0
                     residuals(
-                        poisson, first[:n], y[a:b], m, delta[:n], weight, work[2], work[4],
-                        left, leaning,
+                        poisson, first[:n], y[a:b], m, delta[:n], weight, scratch, left, leaning,
                     )  # fmt: skip
                     for i in range(n):
                         residual[s, a + i] += left[i]

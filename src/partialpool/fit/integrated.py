@@ -46,6 +46,11 @@ class Values(NamedTuple):
     L: np.ndarray
     coefficients: np.ndarray
 
+    @property
+    def place(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Coefficients, L and shape: the arguments of a `GroupIntegral`."""
+        return self.coefficients, self.L, self.shape
+
 
 @dataclass(frozen=True, eq=False)
 class IntegratedPosterior:
@@ -92,7 +97,7 @@ class IntegratedPosterior:
         """Log of prior times likelihood, with the Jacobian: (S,)."""
         with np.errstate(all="ignore"):
             values, value = self._values(np.atleast_2d(u))
-            value += self.integral(values.coefficients, values.L, values.shape)
+            value += self.integral(*values.place)
         return np.where(np.isfinite(value), value, -np.inf)
 
     def _values(self, u: np.ndarray) -> tuple[Values, np.ndarray]:
@@ -116,7 +121,7 @@ class IntegratedPosterior:
         S, d = u.shape
         with np.errstate(all="ignore"):
             values, value = self._values(u)
-            here = values.coefficients, values.L, values.shape
+            here = values.place
             log_likelihood, by_coefficients, by_L = self.integral.gradient(*here)
             # how the parameters and the prior hang on u costs nothing beside the integral
             near = (u[:, None, None] + FINE * np.stack([np.eye(d), -np.eye(d)], 1)).reshape(-1, d)
@@ -137,14 +142,11 @@ class IntegratedPosterior:
 
     def certificate(self, u: np.ndarray) -> np.ndarray:
         """Error of the log likelihood at coordinates (S, d) (docs/method.md, eq. (58)): (S,)."""
-        values = self.values(u)
-        return self.integral.errors(values.coefficients, values.L, values.shape)
+        return self.integral.errors(*self.values(u).place).sum(1)
 
     def adapted(self, u: np.ndarray) -> "IntegratedPosterior":
         """With lattices that are fit for some coordinates (S, d), the first the reference."""
-        values = self.values(u)
-        place = values.coefficients, values.L, values.shape
-        return replace(self, integral=self.integral.adapted(*place))
+        return replace(self, integral=self.integral.adapted(*self.values(u).place))
 
     def climb(self, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mode (d,) and root (d, d) of the inverse curvature there, from a start (d,).
@@ -192,13 +194,21 @@ class Prepared(NamedTuple):
     mode: np.ndarray
     root: np.ndarray
 
+    @property
+    def around(self) -> Values:
+        """Parameters at the mode, and at the places on every side where lattices must fit."""
+        return self.posterior.values(_around(self.mode, self.root))
+
 
 def prepared(posterior: IntegratedPosterior, first: np.ndarray) -> Prepared:
     """Look for the mode from a place (d,), fit the lattices around it, and look again."""
     mode, root = posterior.adapted(first[None]).climb(first)
-    far = FAR * root.T
-    posterior = posterior.adapted(np.vstack([mode, mode + far, mode - far]))
+    posterior = posterior.adapted(_around(mode, root))
     return Prepared(posterior, *posterior.climb(mode))
+
+
+def _around(mode: np.ndarray, root: np.ndarray) -> np.ndarray:
+    return np.vstack([mode, mode + FAR * root.T, mode - FAR * root.T])
 
 
 def certified_at(log_weights: np.ndarray, resampled: np.ndarray) -> np.ndarray:
@@ -238,6 +248,7 @@ def integrated_posterior(
         grouping.n_levels,
         trials=design.trials,
         offset=design.offset,
+        n_thresholds=len(thresholds),
     )
     sds, blocks = tuple(priors[name] for name in design.sd_names), design.blocks
     eta = tuple(block_eta(design, priors, block) for block in blocks)
@@ -278,7 +289,8 @@ def start(posterior: IntegratedPosterior) -> np.ndarray:
             sizes[k] = np.clip(sizes[k], prior.lower + room, prior.upper - room)
     first = scales.coordinates(sizes)
     if rows.n_thresholds:
-        below = np.cumsum(rows.totals)[:-1] / rows.totals.sum()
+        totals = np.maximum(rows.totals, 0.5)  # nobody need be left who gave an answer
+        below = np.cumsum(totals)[:-1] / totals.sum()
         below = np.log(below) - np.log1p(-below)
         gaps = np.log(np.maximum(np.diff(below), 1e-3))
         at = np.zeros(len(posterior.priors) - rows.n_thresholds)

@@ -14,6 +14,7 @@ import numpy as np
 from partialpool.fit import importance
 from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.integrated import (
+    DRAWN,
     IntegratedPosterior,
     Prepared,
     Values,
@@ -119,20 +120,28 @@ def as_values(regression: Regression, values: Mapping[str, np.ndarray], L: np.nd
     names = [*design.x_names, *regression.thresholds]
     columns = [values[name] for name in names]
     coefficients = np.stack(columns, -1) if columns else np.empty((len(L), 0))
-    sds = np.stack([values[name] for name in design.sd_names], -1) if design.sd_names else L[:, 0]
     L = L if design.sd_names else np.ones((len(L), 1, 1))
+    sds = np.stack([values[name] for name in design.sd_names], -1) if design.sd_names else L[:, 0]
     return Values(values.get("shape", np.ones(len(L))), sds, L, coefficients)
 
 
-def log_likelihood(regression: Regression, values: Values) -> np.ndarray:
-    """Log likelihood (S, J) of the rows of each group, its effects integrated out.
+def log_likelihood(
+    regression: Regression, values: Values, some: np.ndarray | None = None
+) -> np.ndarray:
+    """Log likelihood (S, J) of the rows of each group, or of some, its effects integrated out.
 
     See docs/method.md, eq. (54).
     """
     integral = regression.integrated.posterior.integral
-    place = values.coefficients, values.L, values.shape
-    constants = integral.rows.constants(values.shape, values.coefficients, by_group=True)
-    return integral.log_integrals(*place) + constants
+    return integral.by_group(*values.place, some)
+
+
+def certified(regression: Regression, values: Values) -> bool:
+    """Whether effects integrate out, with a certificate at some of the draws (S,) given."""
+    every = -(-len(values.L) // DRAWN)
+    integral = regression.integrated.posterior.integral
+    errors = integral.errors(*(v[::every] for v in values.place))
+    return bool(errors.sum(1).max() <= LIMIT)
 
 
 def effect_draws(
@@ -143,7 +152,7 @@ def effect_draws(
     Which a group gets does not hang on the others (docs/method.md, eq. (61)).
     """
     integral = regression.integrated.posterior.integral
-    return integral.draw(values.coefficients, values.L, values.shape, seed, some)
+    return integral.draw(*values.place, seed, some)
 
 
 def effect_moments(regression: Regression, values: Values) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +162,7 @@ def effect_moments(regression: Regression, values: Values) -> tuple[np.ndarray, 
     """
     integral = regression.integrated.posterior.integral
     mean, square = np.zeros(integral.near.shape), np.zeros(integral.near.shape)
-    for _, one, two in integral.moments(values.coefficients, values.L, values.shape):
+    for _, one, two in integral.moments(*values.place):
         mean += one.sum(0)
         square += np.diagonal(two, axis1=2, axis2=3).sum(0)
     mean, square = mean / len(values.L), square / len(values.L)

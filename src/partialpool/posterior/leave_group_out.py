@@ -1,8 +1,9 @@
 """Leave-one-group-out prediction: how well a model predicts a group that it has not seen.
 
 Of such a group nothing is known but the population it comes from, so its effects are integrated
-out: docs/method.md, eq. (38) and (39). With several factors a level of one is left out with all its
-rows; the effects of the others are integrated out given the rows that are left.
+out: docs/method.md, eq. (38) and (39), with (54) of a family with a link. With several factors a
+level of one is left out with all its rows; the effects of the others are integrated out given the
+rows that are left.
 """
 
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from partialpool.design.matrices import Design
-from partialpool.fit import mixed_equations
-from partialpool.fit.exact_fit import coefficients, covariance_root
+from partialpool.fit import integrated_fit, mixed_equations
+from partialpool.fit.exact_fit import coefficients, covariance_root, integrated_values
+from partialpool.fit.regression import MOST_INTEGRATED, Regression
 from partialpool.posterior import draws, leave_one_out
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.leave_one_out import add_up, psis
+from partialpool.posterior.psis import add_up, psis
+from partialpool.posterior.responses import Rows
 
 #: Most groups that are left out in turn; of more, a random sample.
 MAX_GROUPS = 2000
@@ -65,17 +67,14 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
     Raises
     ------
     ValueError
-        Where the noise is not Gaussian, rows are a sample, the model has other groups, or several
-        factors of very many.
+        Where effects do not integrate out, as with Student's t, rows are a sample, the model has
+        other groups, or several factors of very many.
     """
     model, design = fitted.model, fitted.model.design
     several, most = len(design.groupings) > 1, DRAWS
     if codes is None:
         codes = design.groupings[0].codes if several else design.only.codes
-    if model.family != "gaussian":
-        if model.family == "student":
-            raise ValueError("with Student's t the effects of a new group do not integrate out")
-        raise ValueError(f"with `family: {model.family}` rows of a group are left out one by one")
+    _require_integrable(model)
     if design.moments is not None:
         raise ValueError("of a table in parts only a sample of the rows is kept")
     if not several and design.groupings and not np.array_equal(codes, design.only.codes):
@@ -94,7 +93,13 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
                 f"integrated out of {n:,} rows anew for each group and draw"
             )
     thin = fitted.thinned(most)
-    log = log_likelihood(design, thin.population, codes, left)
+    if (
+        model.linked
+        and design.groupings
+        and not integrated_fit.certified(model, integrated_values(model, thin.population))
+    ):
+        raise ValueError("the integral over the effects of a new group is not certified")
+    log = log_likelihood(model, thin.population, codes, left)
     elpd = psis(thin.with_densities(log_likelihood=log))
     bad = np.flatnonzero(np.asarray(elpd.pareto_k) > elpd.good_k)
     bad = bad[np.argsort(-np.asarray(elpd.pareto_k)[bad], kind="stable")][:MAX_REFITS]
@@ -111,12 +116,23 @@ def log_density_without(fitted: Fitted, codes: np.ndarray, group: int, seed: int
     others = model.with_design(design.of_rows(codes != group))
     most = DRAWS if len(design.groupings) < 2 else leave_one_out.DRAWS
     values = Fitted.of(others, seed=seed).thinned(most).population
-    log = log_likelihood(design, values, codes, np.array([group]))[:, 0]
+    log = log_likelihood(model, values, codes, np.array([group]))[:, 0]
     return float(np.logaddexp.reduce(log) - np.log(len(log)))
 
 
+def _require_integrable(model: Regression) -> None:
+    """Raise a ValueError where the effects of a group do not integrate out."""
+    if model.family == "student":
+        raise ValueError("with Student's t the effects of a new group do not integrate out")
+    if model.linked and not model.certifiable:
+        raise ValueError(
+            f"with `family: {model.family}` the effects of a new group integrate out of one "
+            f"grouping factor with {MOST_INTEGRATED} varying coefficients at most"
+        )
+
+
 def log_likelihood(
-    design: Design, values: dict[str, np.ndarray], codes: np.ndarray, groups: np.ndarray
+    model: Regression, values: dict[str, np.ndarray], codes: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
     """Log density of the rows of each group, its effects integrated out: (S, groups).
 
@@ -124,7 +140,7 @@ def log_likelihood(
 
     Parameters
     ----------
-    design : Design
+    model : Regression
     values : dict
         Draws (S,) of everything but the effects.
     codes : (N,) int array
@@ -132,6 +148,9 @@ def log_likelihood(
     groups : (J,) int array
         Some of the groups, in order.
     """
+    design = model.design
+    if model.linked and design.groupings:
+        return integrated_fit.log_likelihood(model, integrated_values(model, values), groups)
     rows = np.flatnonzero(np.isin(codes, groups))
     rows = rows[np.argsort(codes[rows], kind="stable")]
     starts = np.searchsorted(codes[rows], groups)
@@ -141,10 +160,16 @@ def log_likelihood(
         return mixed_equations.log_density_of_groups(
             design, values["sigma"], roots, beta, np.split(rows, starts[1:])
         )
-    S, q = len(values["sigma"]), design.only.Z.shape[1]
-    L = covariance_root(design, values)
+    S, q = len(beta), design.only.Z.shape[1]
     found = np.empty((S, len(groups)))
     size = max(1, CHUNK // (len(rows) * max(q, 1) ** 2))
+    if model.linked:
+        for first in range(0, S, size):
+            few = {name: value[first : first + size] for name, value in values.items()}
+            told = Rows(model, few, draws.line(design, few, rows), rows)
+            found[first : first + size] = np.add.reduceat(told.log_density(), starts, axis=1)
+        return found
+    L = covariance_root(design, values)
     for first in range(0, S, size):
         some = slice(first, first + size)
         noise = draws.noise(design, {"sigma": values["sigma"][some]}, rows)

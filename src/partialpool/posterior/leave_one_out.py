@@ -1,9 +1,9 @@
 """Leave-one-out prediction: how well a model predicts a row that it has not seen.
 
 PSIS-LOO is ArviZ's (Vehtari, Gelman & Gabry 2017). What goes into it is ours: where the noise is
-Gaussian the effects of its groups are integrated out, given the *other* rows, so that the
-importance weights only carry what a row tells about the population (Merkle, Furr & Rabe-Hesketh
-2019): docs/method.md, eq. (32) and (33).
+Gaussian, or the integral over group effects certified, the effects of its groups are integrated
+out, given the *other* rows, so that the importance weights only carry what a row tells about the
+population (Merkle, Furr & Rabe-Hesketh 2019): docs/method.md, eq. (32), (33) and (62).
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,21 @@ from typing import Any
 import arviz_stats as azs
 import numpy as np
 import pandas as pd
-import xarray as xr
-from arviz_stats.utils import ELPDDataLOO
 from scipy import special, stats
 
-from partialpool.fit import mixed_equations
-from partialpool.fit.exact_fit import coefficients, covariance_root, given_draws, interpolated
+from partialpool.fit import integrated_fit, left_out_rows, mixed_equations
+from partialpool.fit.exact_fit import (
+    coefficients,
+    covariance_root,
+    given_draws,
+    integrated_values,
+    interpolated,
+)
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted, way_name
+from partialpool.posterior.psis import FEW_DRAWS_LIMIT, add_up, psis
 from partialpool.posterior.responses import Rows, observed
 
 #: Most rows that are left out in turn; of more, a random sample.
@@ -32,9 +37,10 @@ DRAWS = 1000
 #: Most rows of bad Pareto k that are left out for real, by a fit of their own.
 MAX_REFITS = 20
 #: When rows are left out for real, in words.
-RULE = f"where the noise is Gaussian and no more than {MAX_REFITS} rows of a model need one"
-#: The limit of Pareto k for many draws (Vehtari et al. 2024); `good_k` is below it for few.
-FEW_DRAWS_LIMIT = 0.7
+RULE = (
+    f"where the posterior is exact, or certified and of {MAX_ROWS:,} rows at most, and no more "
+    f"than {MAX_REFITS} rows of a model need one"
+)
 #: Spreads of the response, from which on a predictive sd is no prediction.
 LOST = 100.0
 #: Numbers in a scratch array.
@@ -100,12 +106,9 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
         noise = stats.norm(mean, sd)
         log, below = noise.logpdf(y), noise.cdf(y)
     else:
-        values = thin.values
-        told = Rows(model, values, draws.line(design, values, rows), rows)
+        told, log = _told(thin, rows, seed)
         mean, sd = told.moments()
-        stream = np.random.SeedSequence(seed, spawn_key=(STREAM,))
-        log, below = told.log_density(), told.below(np.random.default_rng(stream))
-        y = observed(model, rows)
+        below, y = told.below(_shares(seed)), observed(model, rows)
     elpd = psis(thin.with_densities(log_likelihood=log))
     weights = np.exp(elpd.log_weights.transpose("chain", "draw", "row").to_numpy())
     weights = weights.reshape(-1, len(rows))
@@ -114,7 +117,7 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     variance = (weights * (sd**2 + (mean - predicted) ** 2)).sum(0)
     pit = (weights * below).sum(0)
     bad = np.flatnonzero(elpd.pareto_k > elpd.good_k)
-    if not model.closed_form or len(bad) > MAX_REFITS or design.moments is not None:
+    if len(bad) > MAX_REFITS or not _refittable(thin):
         bad = bad[:0]
     for at in bad:
         elpd.elpd_i[at], pit[at], predicted[at], variance[at] = _refit(model, int(rows[at]), seed)
@@ -124,86 +127,66 @@ def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
     return LeftOut(elpd, pit, predicted, np.sqrt(variance), rows, design.n_rows, len(bad), lost)
 
 
-def psis(tree: xr.DataTree) -> Any:
-    """ArviZ's estimate from densities, `Fitted.with_densities`, of what is left out in turn.
-
-    The smoothed weights are ArviZ's. `arviz_stats.loo` would add them up one row at a time, which
-    takes as long as the smoothing.
-    """
-    draws, log = tree["posterior"].to_dataset(), tree["log_likelihood"].to_dataset()["density"]
-    dims = ["chain", "draw"]
-    n = draws.sizes["chain"] * draws.sizes["draw"]
-    sizes = azs.ess(draws, method="mean")
-    size = np.hstack([sizes[name].values.ravel() for name in sizes.data_vars]).mean()
-    weights, pareto_k = _smoothed(log, size / n if len(draws.chain) > 1 else 1.0, dims)
-    weights = weights.transpose(*log.dims)
-    elpd = (weights + log).reduce(special.logsumexp, dims)
-    p = float((log.reduce(special.logsumexp, dims) - np.log(n) - elpd).sum())
-    return estimated(elpd, pareto_k, n, p=p, log_weights=weights)
-
-
-def estimated(elpd: xr.DataArray, pareto_k: xr.DataArray, n: int, **more: Any) -> Any:
-    """ArviZ's estimate from its terms and their Pareto k, from n draws."""
-    good_k = min(1 - 1 / np.log10(n), FEW_DRAWS_LIMIT)
-    found = ELPDDataLOO(
-        elpd=0.0,
-        se=0.0,
-        n_samples=n,
-        n_data_points=elpd.size,
-        scale="log",
-        warning=bool((pareto_k > good_k).any()),
-        good_k=good_k,
-        elpd_i=elpd,
-        pareto_k=pareto_k,
-        **{"p": np.nan} | more,
-    )
-    add_up(found)
-    return found
-
-
-def _smoothed(
-    log: xr.DataArray, r_eff: float, dims: list[str]
-) -> tuple[xr.DataArray, xr.DataArray]:
-    """ArviZ's smoothed log weights and their Pareto k.
-
-    Where the largest weights are all the same, as those of a chain that is stuck far out, there is
-    no tail to smooth, and ArviZ raises: the weights stay as they are, and k is infinite; or zero
-    where all weights are the same.
-    """
-    try:
-        return log.azstats.psislw(r_eff=r_eff, dim=dims)
-    except ValueError:
-        pass
-    (row,) = set(log.dims) - set(dims)
-    found = []
-    for at in range(log.sizes[row]):
-        one = log.isel({row: [at]})
-        try:
-            found.append(one.azstats.psislw(r_eff=r_eff, dim=dims))
-        except ValueError:
-            spread = one.max(dims) - one.min(dims)
-            found.append(
-                (-one - (-one).reduce(special.logsumexp, dims), spread.where(spread == 0, np.inf))
-            )
-    weights, pareto_k = zip(*found, strict=True)
-    return xr.concat(weights, row), xr.concat(pareto_k, row)
-
-
-def add_up(elpd: Any) -> None:
-    """Make sum and standard error of an estimate those of its terms: docs/method.md, eq. (33)."""
-    elpd.elpd = float(elpd.elpd_i.sum())
-    elpd.se = float(np.sqrt(elpd.elpd_i.size * np.var(elpd.elpd_i)))
-
-
 def _refit(model: Regression, row: int, seed: int) -> tuple[float, float, float, float]:
     """Log density, probability integral transform, mean and variance of a row that was left out."""
     design = model.design
     keep = np.arange(len(design.y)) != row
     values = Fitted.of(model.with_design(design.of_rows(keep)), seed=seed).values
-    mean, sd = (part(design, values, np.array([row]))[:, 0] for part in (draws.line, draws.noise))
-    noise, y = stats.norm(mean, sd), design.y[row]
-    variance = float(np.mean(sd**2) + np.var(mean))
-    return float(np.log(noise.pdf(y).mean())), noise.cdf(y).mean(), mean.mean(), variance
+    alone = np.array([row])
+    told = Rows(model, values, draws.line(design, values, alone), alone)
+    log, (mean, sd) = told.log_density(), told.moments()
+    below = told.below(_shares(seed, row)).mean()
+    density = float(special.logsumexp(log) - np.log(len(log)))
+    return density, below, mean.mean(), float(np.mean(sd**2) + np.var(mean))
+
+
+def _refittable(fitted: Fitted) -> bool:
+    """Whether rows can be left out for real, by exact fits of the others that take little."""
+    model, design = fitted.model, fitted.model.design
+    if model.linked:
+        return len(design.y) <= MAX_ROWS and _certified(fitted)
+    return model.closed_form and design.moments is None
+
+
+def _certified(fitted: Fitted) -> bool:
+    """Whether the integral over the group effects of a family with a link is, at the draws."""
+    model = fitted.model
+    return model.certifiable and integrated_fit.certified(
+        model, integrated_values(model, fitted.population)
+    )
+
+
+def _shares(seed: int, *row: int) -> np.random.Generator:
+    """Random numbers that spread discrete responses over their probability."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAM, *row)))
+
+
+def _told(fitted: Fitted, rows: np.ndarray, seed: int) -> tuple[Rows, np.ndarray]:
+    """The distribution of each row and its log densities (S, n), of noise that is not Gaussian.
+
+    Given the other rows, theta and beta where the group effects integrate out and `left_out_rows`
+    takes the row: the densities are integrals, the distribution that at an exact draw of the
+    effects. Elsewhere at effects given all rows.
+    """
+    model, design = fitted.model, fitted.model.design
+    if not (design.groupings and _certified(fitted)):
+        told = Rows(model, fitted.values, draws.line(design, fitted.values, rows), rows)
+        return told, told.log_density()
+    values = fitted.population
+    place = integrated_values(model, values)
+    at, integrated, effects = left_out_rows.given_others(model, place, rows, seed)
+    line = draws.population_line(design, values, design.X[rows])
+    if design.offset is not None:
+        line += design.offset[rows]
+    rest, grouping = np.setdiff1d(np.arange(len(rows)), at), design.only
+    groups, of_row = np.unique(grouping.codes[rows[rest]], return_inverse=True)
+    drawn = integrated_fit.effect_draws(model, place, seed, groups)[:, :, of_row]
+    line[:, rest] += np.einsum("nk,ksn->sn", grouping.Z[rows[rest]], drawn)
+    line[:, at] += effects
+    told = Rows(model, values, line, rows)
+    log = told.log_density()
+    log[:, at] = integrated
+    return told, log
 
 
 def _without(

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool.posterior.leave_one_out import DRAWS, LeftOut, estimated
+from partialpool.posterior.leave_one_out import DRAWS, LeftOut
+from partialpool.posterior.psis import estimated
 
 #: File of a run in which its rows' densities are kept.
 LEFT_OUT = "left_out.csv"

@@ -8,7 +8,12 @@ import numpy as np
 import pandas as pd
 
 from partialpool.fit import exact, integrated_fit, mixed_equations
-from partialpool.fit.exact_fit import coefficients, covariance_root, n_draws
+from partialpool.fit.exact_fit import (
+    coefficients,
+    covariance_root,
+    integrated_values,
+    n_draws,
+)
 from partialpool.posterior import responses
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
@@ -101,8 +106,7 @@ def _log_prior(fitted: Fitted) -> np.ndarray:
 def _log_likelihood(fitted: Fitted) -> np.ndarray:
     model, design = fitted.model, fitted.model.design
     if model.certifiable:
-        values = fitted.population
-        place = integrated_fit.as_values(model, values, covariance_root(design, values))
+        place = integrated_values(model, fitted.population)
         return integrated_fit.log_likelihood(model, place).sum(1)
     if model.family != "gaussian":
         return responses.summed(model, fitted.values, np.arange(len(design.y)))

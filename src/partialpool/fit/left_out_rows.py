@@ -1,0 +1,102 @@
+"""Rows of a family with a link given the other rows of their group (docs/method.md, eq. (62)).
+
+The integral over a group's effects without one of its rows is that of a group with fewer rows, and
+has a lattice of its own: as many groups as rows are left out.
+"""
+
+import numpy as np
+
+from partialpool.fit import integrated_fit
+from partialpool.fit.counted_rows import counted_rows
+from partialpool.fit.group_integral import GroupIntegral, group_integral
+from partialpool.fit.integrated import Values
+from partialpool.fit.regression import Regression
+
+#: Error of a row's log density that lattices are chosen for, and that from which on a row is not
+#: integrated.
+AIM, TOLERANCE = 1e-6, 1e-4
+#: Most products, of draws, nodes and rows; rows of the largest groups are not integrated beyond it.
+MOST_PRODUCTS = 3_000_000_000
+#: Draws at which the lattices are certified.
+CERTIFIED_AT = 50
+
+
+def given_others(
+    regression: Regression, values: Values, rows: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What other rows of their group say of some rows, at draws of everything but the effects.
+
+    Parameters
+    ----------
+    regression : Regression
+        Certifiable, with groups.
+    values : Values
+        Draws (S, ...).
+    rows : (n,) int array
+    seed : int
+        Of the effects.
+
+    Returns
+    -------
+    (m,) int array
+        Places among the rows of those that are integrated: all, unless their groups are too large
+        or the integrals not certified.
+    (S, m) array
+        Their log densities given the parameters and the other rows, effects integrated out.
+    (S, m) array
+        The effects' part of the line, one exact draw given the same.
+    """
+    grouping = regression.design.only
+    at = np.flatnonzero(affordable(regression, rows, len(values.L)))
+    integral = without_rows(regression, rows[at])
+    every = -(-len(values.L) // CERTIFIED_AT)
+    errors = integral.errors(*(v[::every] for v in values.place)).max(0)
+    good = np.flatnonzero(errors <= TOLERANCE)
+    at = at[good]
+    groups, of_row = np.unique(grouping.codes[rows[at]], return_inverse=True)
+    log = integrated_fit.log_likelihood(regression, values, groups)[:, of_row]
+    log -= integral.by_group(*values.place, good)
+    effects = integral.draw(*values.place, seed, good)
+    return at, log, np.einsum("nk,ksn->sn", grouping.Z[rows[at]], effects)
+
+
+def affordable(regression: Regression, rows: np.ndarray, n_draws: int) -> np.ndarray:
+    """Of which rows (n,) the others of their group cost few products: (n,) bool.
+
+    Rows of the smallest groups come first.
+    """
+    integral = regression.integrated.posterior.integral
+    grouping = regression.design.only
+    nodes = integral.nodes ** integral.near.shape[1]
+    of_group = (grouping.counts * nodes)[grouping.codes[rows]] * n_draws
+    order = np.argsort(of_group, kind="stable")
+    found = np.zeros(len(rows), dtype=bool)
+    found[order] = np.cumsum(of_group[order]) <= MOST_PRODUCTS
+    return found
+
+
+def without_rows(regression: Regression, rows: np.ndarray) -> GroupIntegral:
+    """The integrals over the effects of the groups of rows (n,), each without that row.
+
+    They stand in the order of the rows.
+    """
+    design, grouping = regression.design, regression.design.only
+    group, order = grouping.codes[rows], np.argsort(grouping.codes, kind="stable")
+    size, before = grouping.counts[group], np.cumsum(grouping.counts) - grouping.counts
+    of = np.repeat(np.arange(len(rows)), size)
+    place = np.arange(len(of)) - (np.cumsum(size) - size)[of]
+    member = order[before[group][of] + place]
+    other = member != rows[of]
+    of, member = of[other], member[other]
+    counted = counted_rows(
+        regression.family,
+        design.y[member],
+        design.X[member],
+        grouping.Z[member],
+        of,
+        len(rows),
+        trials=None if design.trials is None else design.trials[member],
+        offset=None if design.offset is None else design.offset[member],
+        n_thresholds=len(regression.thresholds),
+    )
+    return group_integral(counted).adapted(*regression.integrated.around.place, AIM * len(rows))
