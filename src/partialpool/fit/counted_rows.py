@@ -133,6 +133,7 @@ def counted_rows(
     *,
     trials: np.ndarray | None = None,
     offset: np.ndarray | None = None,
+    n_answers: int = 0,
 ) -> CountedRows:
     """The rows of a response, brought to their kind, sorted by group and collapsed.
 
@@ -149,6 +150,8 @@ def counted_rows(
         Of the binomial family; one each where they are not given.
     offset : (N,) array, optional
         Added to the linear predictor.
+    n_answers : int
+        Ordered answers that there are, where not every one need have been given.
     """
     y = np.asarray(y, dtype=float)
     trials = np.ones(len(y)) if trials is None else np.asarray(trials, dtype=float)
@@ -158,7 +161,7 @@ def counted_rows(
     fixed, n_thresholds, count = np.zeros(len(y)), 0, none
     values, kind = np.unique(y, return_inverse=True)
     if family == "cumulative":
-        values, kind = np.arange(1, int(y.max()) + 1), y.astype(np.int64) - 1
+        values, kind = np.arange(1, max(int(y.max()), n_answers) + 1), y.astype(np.int64) - 1
     shape = (n_groups, len(values))
     histogram = sparse.coo_array((np.ones(len(y)), (codes, kind.reshape(-1))), shape).tocsr()
     if family == "binomial":

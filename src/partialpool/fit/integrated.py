@@ -171,7 +171,8 @@ class IntegratedPosterior:
         Steps are a twentieth of the spread that the first, rough curvature gives.
         """
         d = len(u)
-        size = 1 / np.sqrt(np.maximum((self.integral.rows.X**2).mean(0), 1e-300))
+        square = (self.integral.rows.X**2).mean(0)
+        size = 1 / np.sqrt(np.where(square > 0, square, 1.0))  # no answer may be at a threshold
         later = self._thresholds
         size[later.start :] = 1.0  # logarithms
         root = np.diag([*np.ones(self.scales.dimension), *size])
@@ -238,6 +239,7 @@ def integrated_posterior(
         grouping.n_levels,
         trials=design.trials,
         offset=design.offset,
+        n_answers=len(design.answers),
     )
     sds, blocks = tuple(priors[name] for name in design.sd_names), design.blocks
     eta = tuple(block_eta(design, priors, block) for block in blocks)
@@ -278,7 +280,8 @@ def start(posterior: IntegratedPosterior) -> np.ndarray:
             sizes[k] = np.clip(sizes[k], prior.lower + room, prior.upper - room)
     first = scales.coordinates(sizes)
     if rows.n_thresholds:
-        below = np.cumsum(rows.totals)[:-1] / rows.totals.sum()
+        totals = np.maximum(rows.totals, 0.5)  # of simulated answers one may lack
+        below = np.cumsum(totals)[:-1] / totals.sum()
         below = np.log(below) - np.log1p(-below)
         gaps = np.log(np.maximum(np.diff(below), 1e-3))
         at = np.zeros(len(posterior.priors) - rows.n_thresholds)
