@@ -179,7 +179,7 @@ def test_pooling_is_told_on_the_scale_of_the_line(family):
     assert found.at["none", "low"] > 1.5
     said = recovery.pooling_errors(table, plan.scale).sentence
     assert f"Errors are in {plan.scale}" in said
-    assert "a normal distribution of sd 10" in said
+    assert "a normal distribution of sd 10 holds a group" in said
     assert f"in {plan.scale}" in calibration.headline(table, table, plan.scale)
     # thresholds are parameters of the population, though their names have brackets
     own = set(calibration.metrics(table)["bias"])

@@ -154,8 +154,8 @@ def pooling_errors(table: pd.DataFrame, scale: str = "") -> Finding:
     says = says[0].upper() + says[1:]
     if scale:
         says += (
-            f" Errors are in {scale}. With no pooling, a group whose answers are all alike has "
-            f"nothing to hold its line but a normal distribution of sd {ALONE_LINKED:g}."
+            f" Errors are in {scale}. With no pooling, only a normal distribution of sd "
+            f"{ALONE_LINKED:g} holds a group whose answers are all alike, or counts all zero."
         )
     what = "Errors of the groups' lines, a point per data set."
     return theme.finding("pooling", figure, what, says)

@@ -212,9 +212,11 @@ def describe(plan: Plan) -> Finding:
     sizes = ", ".join(f"{name} = {plan.sizes[name]}" for name in named)
     priors = "; ".join(f"`{name}` ~ {prior}" for name, prior in model.priors.items())
     truth = ", ".join(f"`{name}` = {value:g}" for name, value in plan.truth.items())
+    certified = plan.family in LINKS and plan.method == "exact"
+    how = " (trusted where the integral over group effects is certified)" if certified else ""
     return Finding(
         "study",
-        f"Model `{model.formula}` with {sizes}, fitted by **{plan.method}** with {plan.draws} "
+        f"Model `{model.formula}` with {sizes}, fitted by **{plan.method}**{how} with {plan.draws} "
         f"draws each. {_response(plan)}Priors: {priors}. Fixed truth for recovery: {truth}.",
     )
 
