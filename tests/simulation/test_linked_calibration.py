@@ -16,7 +16,7 @@ from partialpool.simulation import calibration, lines, many_fits, plans
 
 FAMILIES = tuple(plans.WORDS)
 #: Few data, so that every parameter's prior matters.
-SMALL = {"groups": 4, "per_group": 4, "x_max": 1.0}
+SMALL = {"groups": 3, "per_group": 4, "x_max": 1.0}
 TRUTH = {"intercept": -0.5, "slope": 1.0, "sd_intercept": 0.8, "sd_slope": 0.5, "cor": 0.2}
 TRUTH |= {"shape": 4.0, "thresholds": [-0.5, 0.5, 1.5]}
 
@@ -103,7 +103,7 @@ def test_thresholds_without_their_jacobian_are_found_out():
 
     plan = plan_of("cumulative", SMALL | {"groups": 3, "per_group": 3})
     plan = replace(plan, answers=5)
-    assert "Ranks uniform" in missed(many_fits.run_batch(plan, 5, 0, 100, fit))
+    assert "Ranks uniform" in missed(many_fits.run_batch(plan, 5, 0, 80, fit))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -168,14 +168,13 @@ def test_what_cannot_be_studied_is_refused(options, says):
         plans.plan(given["kind"], sizes, truth, {}, family=given["family"])
 
 
-@pytest.mark.parametrize("family", ["poisson", "cumulative"])
-def test_pooling_is_told_on_the_scale_of_the_line(family):
+def test_pooling_is_told_on_the_scale_of_the_line():
     """With groups that hardly differ complete pooling is as good, and no pooling is worse."""
-    sizes = {"groups": 6, "per_group": 6}
-    plan = plans.plan("intercepts", sizes, TRUTH | {"sd_intercept": 0.01}, {}, family=family)
+    sizes = {"groups": 5, "per_group": 6}
+    plan = plans.plan("intercepts", sizes, TRUTH | {"sd_intercept": 0.01}, {}, family="cumulative")
     table = many_fits.run_batch(replace(plan, draws=200), 7, 0, 10)
     found = calibration.pooling(table)
-    assert found.at["complete", "high"] < 1.05
+    assert found.at["complete", "ratio"] < 1.02
     assert found.at["none", "low"] > 1.5
     said = recovery.pooling_errors(table, plan.scale).sentence
     assert f"Errors are in {plan.scale}" in said
