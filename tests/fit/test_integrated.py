@@ -186,3 +186,29 @@ def test_laplace_fails_the_certificate_on_guatemalan_children():
     exactly, mode, _ = model.integrated
     assert exactly.certificate(mode[None])[0] < 1e-5
     assert exactly.values(mode[None]).sds[0, 0] > 2.4
+
+
+def test_answers_that_nobody_gave_leave_thresholds_to_their_prior():
+    """As in simulated data, the first and a later of five; against draws of the prior, weighted."""
+    x = np.linspace(-1, 1, 9)
+    table = pd.DataFrame({"x": x, "y": np.arange(9) % 5 + 1})
+    priors = {"x": "Normal(0, 1)", "thresholds": "Normal(0, 1.5)"}
+    y = np.array([2, 2, 5, 3, 3, 2, 3, 5, 5])
+    model = Regression("y ~ x", table, priors, family="cumulative").with_response(y)
+    tree = fitting.fit(model, seed=1)
+    assert tree.attrs["method"] == "exact"
+    posterior, n = tree["posterior"].to_dataset(), 200_000
+    rng = np.random.default_rng(2)
+    slope, cuts = rng.normal(size=n), np.sort(1.5 * rng.normal(size=(4, n)), axis=0)
+    above = 1 / (1 + np.exp(cuts[:, :, None] - np.multiply.outer(slope, x)))
+    above = np.concatenate([np.ones((1, n, 9)), above, np.zeros((1, n, 9))])
+    weight = (above[y - 1, :, np.arange(9)] - above[y, :, np.arange(9)]).prod(axis=0)
+    weight /= weight.sum()
+    fewest = 1 / (1 / 4000 + (weight**2).sum())
+    for name, drawn in zip([*model.thresholds, "x"], [*cuts, slope], strict=True):
+        mean = weight @ drawn
+        sd = np.sqrt(weight @ (drawn - mean) ** 2)
+        assert float(posterior[name].mean()) == pytest.approx(mean, abs=4 * sd / np.sqrt(fewest))
+        assert float(posterior[name].std()) == pytest.approx(
+            sd, rel=4 * 0.75 / np.sqrt(fewest) + 0.02
+        )

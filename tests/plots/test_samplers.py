@@ -12,7 +12,7 @@ from partialpool.data import text
 from partialpool.fit.regression import Regression
 from partialpool.plots import samplers, theme
 from partialpool.posterior import checks
-from partialpool.simulation import many_fits, methods
+from partialpool.simulation import methods, plans
 
 PRIORS = {"coefficients": "Normal(0, 10000)", "sd": "Uniform(0, 100)", "sigma": "Uniform(0, 10)"}
 
@@ -214,7 +214,7 @@ def test_a_model_without_groups_has_one_form_only():
 def test_two_crossed_factors_have_an_exact_fit_and_no_marginal_model():
     """The exact fit holds the truth, and the pictures choose among the effects of both factors."""
     table = methods.data_set("crossed", 2)
-    model = Regression(many_fits.FORMULAS["crossed"], table, many_fits.PRIORS)
+    model = Regression(plans.KINDS["crossed"].formula, table, plans.PRIORS["gaussian"])
     with pytest.raises(ValueError, match=r"several grouping factors .* choose centered or non"):
         methods.compare_methods(model, ["nutpie marginal"])
     found = methods.compare_methods(model, [], draws=500, chains=2, seed=1)

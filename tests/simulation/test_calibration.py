@@ -10,7 +10,7 @@ from scipy import stats
 from partialpool.fit import compiled
 from partialpool.fit.regression import Regression
 from partialpool.posterior import agreement
-from partialpool.simulation import calibration, lines, many_fits
+from partialpool.simulation import calibration, lines, many_fits, plans
 
 #: Few data, so that every parameter's prior matters; as many data sets as the default studies have.
 DATA_SETS = 500
@@ -21,13 +21,11 @@ PRIORS = {
     "sigma": "Exponential(2)",
 }
 PLANS = {
-    "origin": many_fits.Plan("origin", {"n": 15, "x_max": 2}, {}, PRIORS, draws=200),
-    "grouped": many_fits.Plan(
+    "origin": plans.Plan("origin", {"n": 15, "x_max": 2}, {}, PRIORS, draws=200),
+    "grouped": plans.Plan(
         "grouped", {"groups": 6, "per_group": 4, "x_max": 2}, {}, PRIORS, draws=200
     ),
-    "crossed": many_fits.Plan(
-        "crossed", {"groups": 6, "items": 4, "x_max": 2}, {}, PRIORS, draws=200
-    ),
+    "crossed": plans.Plan("crossed", {"groups": 6, "items": 4, "x_max": 2}, {}, PRIORS, draws=200),
 }
 
 
@@ -62,7 +60,7 @@ def test_intervals_hold_a_truth_that_is_like_the_draws_as_often_as_they_say():
         effects = {n: np.zeros((draws, grouping.n_levels)) for n in grouping.effects}
         return {name: about(plan.truth[name]) for name in model.parameters}, effects, True
 
-    names = many_fits.template(plan, np.random.default_rng(0)).parameters
+    names = plans.template(plan, np.random.default_rng(0)).parameters
     plan = replace(plan, truth=dict.fromkeys(names, 1.0))
     table = many_fits.run_batch(plan, 1, 0, 2000, fit)
     table = table[table["parameter"].isin(names)]
@@ -231,7 +229,7 @@ def test_recovery_counts_errors():
 
 
 def test_one_compiled_model_serves_all_data_sets(tmp_path):
-    plan = many_fits.Plan("origin", {"n": 30}, {}, PRIORS, draws=200, method="nutpie")
+    plan = plans.Plan("origin", {"n": 30}, {}, PRIORS, draws=200, method="nutpie")
     table = many_fits.run_batch(plan, 9, 0, 4)
     assert len(compiled.COMPILED) == 1
     assert set(table["parameter"]) >= {"Intercept", "x", "sigma", "x|i_sigma", "x|i[0]"}
@@ -252,22 +250,22 @@ def test_a_plan_takes_sizes_and_truths_of_its_kind():
     sizes = {"n": 7, "groups": 3, "per_group": 2, "items": 4}
     settings = ["intercept", "slope", "sd_intercept", "sd_slope", "cor", "noise"]
     truth = {name: k / 10 for k, name in enumerate(settings)}
-    origin = many_fits.plan("origin", sizes, truth, {})
+    origin = plans.plan("origin", sizes, truth, {})
     assert origin.sizes == {"n": 7}
     assert origin.truth == {"Intercept": 0.0, "x": 0.1, "x|i_sigma": 0.3, "sigma": 0.5}
-    grouped = many_fits.plan("grouped", sizes, truth, {"sd": "HalfNormal(1)"})
+    grouped = plans.plan("grouped", sizes, truth, {"sd": "HalfNormal(1)"})
     assert grouped.sizes == {"groups": 3, "per_group": 2}
     assert list(grouped.truth.values()) == list(truth.values())
-    crossed = many_fits.plan("crossed", sizes, truth | {"sd_item": 0.7}, {})
+    crossed = plans.plan("crossed", sizes, truth | {"sd_item": 0.7}, {})
     assert crossed.sizes == {"groups": 3, "items": 4}
     assert crossed.truth["1|group_sigma"] == 0.2
     assert crossed.truth["1|item_sigma"] == 0.7
-    assert grouped.priors == many_fits.PRIORS | {"sd": "HalfNormal(1)"}
+    assert grouped.priors == plans.PRIORS["gaussian"] | {"sd": "HalfNormal(1)"}
 
 
 def test_what_cannot_be_studied_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no kind of data 'orign'"):
-        many_fits.plan("orign", {}, {}, {})
+        plans.plan("orign", {}, {}, {})
     with pytest.raises(ValueError, match="fitted by exact or nutpie, not 'metropolis'"):
         many_fits.run(replace(PLANS["origin"], method="metropolis"), 0, 50, cache=tmp_path)
 

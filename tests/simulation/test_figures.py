@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from partialpool.plots import recovery
-from partialpool.simulation import calibration, many_fits
+from partialpool.simulation import calibration, many_fits, plans
 
 
 def table(**columns):
@@ -112,14 +112,14 @@ def test_errors_of_lines_are_those_of_conditional_means(noise):
     The rest goes to what partial pooling has to estimate: four parameters from 300 rows.
     """
     truth = {"Intercept": 2, "x": 2, "x|i_sigma": 1, "sigma": noise}
-    plan = many_fits.Plan("origin", {"n": 300}, truth, many_fits.PRIORS, pooling=True)
+    plan = plans.Plan("origin", {"n": 300}, truth, plans.PRIORS["gaussian"], pooling=True)
     found = calibration.pooling(many_fits.run_batch(plan, 1, 0, 10))
     if not noise:
         # what is left is the prior of a group on its own, ten thousand spreads wide
         assert found.at["none", "error"] < 1e-4
         return
     stream = np.random.default_rng(np.random.SeedSequence(1, spawn_key=(0,)))
-    square = many_fits.template(plan, stream).design.only.Z[:, 0] ** 2
+    square = plans.template(plan, stream).design.only.Z[:, 0] ** 2
     error = 1 / np.sqrt(2 * 300 * 10)
     assert found.at["none", "error"] == pytest.approx(1, abs=4 * error)
     expected = 1 / np.sqrt(np.mean(square / (square + 1)))
@@ -136,7 +136,7 @@ def test_a_rank_is_uniform_between_its_neighbours(far, low, high):
         effects = {name: np.full((draws, grouping.n_levels), far) for name in grouping.effects}
         return values, effects, True
 
-    plan = many_fits.Plan("origin", {"n": 5}, {}, many_fits.PRIORS, draws=9)
+    plan = plans.Plan("origin", {"n": 5}, {}, plans.PRIORS["gaussian"], draws=9)
     ranks = many_fits.run_batch(plan, 1, 0, 40, fit)["rank"]
     assert ranks.between(low, high).all()
     error = 0.1 / np.sqrt(12 * len(ranks))

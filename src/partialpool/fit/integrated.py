@@ -173,7 +173,8 @@ class IntegratedPosterior:
         Steps are a twentieth of the spread that the first, rough curvature gives.
         """
         d = len(u)
-        size = 1 / np.sqrt(np.maximum((self.integral.rows.X**2).mean(0), 1e-300))
+        square = (self.integral.rows.X**2).mean(0)
+        size = 1 / np.sqrt(np.where(square > 0, square, 1.0))  # no answer may be at a threshold
         later = self._thresholds
         size[later.start :] = 1.0  # logarithms
         root = np.diag([*np.ones(self.scales.dimension), *size])

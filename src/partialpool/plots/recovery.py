@@ -5,6 +5,7 @@ import pandas as pd
 from scipy.stats import binom, kstest
 
 from partialpool.data.text import code, percent
+from partialpool.fit.regression import ALONE_LINKED
 from partialpool.plots import theme
 from partialpool.plots.marginals import ecdf_pit
 from partialpool.posterior.agreement import explained
@@ -88,7 +89,7 @@ def coverage(table: pd.DataFrame) -> Finding:
 
 def estimates(table: pd.DataFrame, most: int = 60) -> Finding:
     """Estimates and 95 % intervals of the first data sets about the fixed truth."""
-    names = [str(name) for name in table["parameter"].unique() if "[" not in str(name)]
+    names = [str(name) for name in calibration.of_population(table)["parameter"].unique()]
     figure, panels = theme.panels(len(names), 3, SIZE)
     for panel, name in zip(panels, names, strict=True):
         rows = table[table["parameter"] == name].head(most).sort_values("mean")
@@ -120,8 +121,15 @@ def estimates(table: pd.DataFrame, most: int = 60) -> Finding:
     return theme.finding("estimates", figure, what, says)
 
 
-def pooling_errors(table: pd.DataFrame) -> Finding:
-    """Error of the groups' lines by complete and by no pooling, against partial pooling's."""
+def pooling_errors(table: pd.DataFrame, scale: str = "") -> Finding:
+    """Error of the groups' lines by complete and by no pooling, against partial pooling's.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    scale : str
+        `Plan.scale`.
+    """
     ways = calibration.once(table)[list(POOLING)]
     exact = calibration.without_noise(table)
     others = ["complete"] if exact else ["complete", "none"]
@@ -133,7 +141,7 @@ def pooling_errors(table: pd.DataFrame) -> Finding:
         panel.plot(ends, ends, color=theme.INK, lw=0.9, ls=":")
         panel.plot(ways["partial"], ways[way], "o", ms=3, alpha=0.6, color=theme.COLORS[way])
         panel.set(xscale="log", yscale="log", ylabel=f"by {POOLING[way]}")
-        panel.set_xlabel("error by partial pooling")
+        panel.set_xlabel(f"error by partial pooling{f' ({scale})' if scale else ''}")
         if exact:
             continue
         row = calibration.pooling(table).loc[way]
@@ -144,5 +152,10 @@ def pooling_errors(table: pd.DataFrame) -> Finding:
         )
     says = calibration.exact_lines(table) if exact else f"{'; '.join(sentences)}."
     says = says[0].upper() + says[1:]
+    if scale:
+        says += (
+            f" Errors are in {scale}. With no pooling, only a normal distribution of sd "
+            f"{ALONE_LINKED:g} holds a group whose answers are all alike, or counts all zero."
+        )
     what = "Errors of the groups' lines, a point per data set."
     return theme.finding("pooling", figure, what, says)

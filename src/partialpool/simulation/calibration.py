@@ -181,8 +181,7 @@ def exact_lines(table: pd.DataFrame) -> str:
 
 def recovery(table: pd.DataFrame, prior_sd: dict[str, float]) -> Finding:
     """The table of `errors` for the population's parameters."""
-    table = table[~table["parameter"].str.contains("[", regex=False)]
-    found = errors(table, prior_sd)
+    found = errors(of_population(table), prior_sd)
     least = found["contraction"].idxmin()
     return Finding(
         "recovery",
@@ -191,6 +190,11 @@ def recovery(table: pd.DataFrame, prior_sd: dict[str, float]) -> Finding:
         table=found,
         columns=HEADINGS,
     )
+
+
+def of_population(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of parameters that are no group's, such as ``1|group[0]``."""
+    return table[~table["parameter"].str.contains(r"\|.*\[")]
 
 
 def _coverage_at_truths(table: pd.DataFrame) -> str:
@@ -292,7 +296,8 @@ def metrics(recovered: pd.DataFrame) -> dict[str, dict[str, float]]:
     Coverage is that of the fixed truth. Over truths from the prior it is right on average whatever
     the truth, so that runs which differ in the truth alone would show one figure.
     """
-    found = coverage(recovered)
+    population = of_population(recovered)
+    found = coverage(population)
     found = found[~found["parameter"].isin(on_the_edge(recovered))]
     figures = {
         f"coverage of {nominal:.0%} intervals at the true values": rows.set_index("parameter")[
@@ -300,7 +305,7 @@ def metrics(recovered: pd.DataFrame) -> dict[str, dict[str, float]]:
         ].to_dict()
         for nominal, rows in found.groupby("nominal")
     }
-    off = errors(recovered)
+    off = errors(population)
     figures |= {
         "bias": off["bias"].to_dict(),
         "root mean squared error": off["rmse"].to_dict(),
@@ -312,13 +317,11 @@ def metrics(recovered: pd.DataFrame) -> dict[str, dict[str, float]]:
             "complete pooling": ratios["complete"],
             "no pooling": ratios["none"],
         }
-    return {
-        name: {p: v for p, v in values.items() if "[" not in p} for name, values in figures.items()
-    }
+    return figures
 
 
-def headline(calibrated: pd.DataFrame, recovered: pd.DataFrame) -> str:
-    """The study's result in one sentence."""
+def headline(calibrated: pd.DataFrame, recovered: pd.DataFrame, scale: str = "") -> str:
+    """The study's result in one sentence; `scale` is `Plan.scale`."""
     found = coverage(calibrated)
     share = found.loc[found["nominal"] == 0.95, "covered"]
     says = (
@@ -328,8 +331,8 @@ def headline(calibrated: pd.DataFrame, recovered: pd.DataFrame) -> str:
     )
     if without_noise(recovered):
         return says + exact_lines(recovered)
-    ratios = pooling(recovered)["ratio"]
+    ratios, where = pooling(recovered)["ratio"], f", in {scale}," if scale else ""
     return says + (
-        f"the groups' lines are off by {ratios['complete']:.2f} times as much with complete and "
-        f"{ratios['none']:.2f} times as much with no pooling as with partial pooling."
+        f"the groups' lines{where} are off by {ratios['complete']:.2f} times as much with complete "
+        f"and {ratios['none']:.2f} times as much with no pooling as with partial pooling."
     )

@@ -4,37 +4,52 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from partialpool.design.matrices import Design
+from partialpool.fit import integrated_fit
 from partialpool.fit.exact_fit import (
-    coefficients,
+    covariance_root,
     draws_of_several,
     effect_draws,
     moments,
     population_draws,
 )
 from partialpool.fit.regression import Regression
+from partialpool.posterior import draws as posterior_draws
 
 #: Draws of one fit: scalar parameters (draws,), group effects (draws, J), and whether to trust.
 Draws = tuple[dict[str, np.ndarray], dict[str, np.ndarray], bool]
 
 
 def fit_exactly(model: Regression, rng: np.random.Generator, draws: int) -> Draws:
-    """The exact fit, without packing it into a DataTree."""
+    """The exact fit, without packing it into a DataTree; with a link it must be certified too."""
     if len(model.design.groupings) > 1:
         values, sample = draws_of_several(model, draws, rng)
         effects = {name: values.pop(name) for name in model.design.effects}
         return values, effects, sample.trusted
-    values, _, sample = population_draws(model, draws, rng)
-    return values, effect_draws(model, values, rng), sample.trusted
+    values, trusted = _population(model, rng, draws)
+    return values, effect_draws(model, values, rng), trusted
 
 
-def line_of(design: Design, beta: np.ndarray, effects: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Regression lines (N,) of coefficients (p,) and group effects (J,)."""
-    line = design.X @ beta
-    for grouping in design.groupings:
-        for name, z in zip(grouping.effects, grouping.Z.T, strict=True):
-            line = line + effects[name][grouping.codes] * z
-    return line
+def _population(
+    model: Regression, rng: np.random.Generator, draws: int
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Draws (draws,) of all but the effects of one factor, and whether to trust them."""
+    if not model.linked:
+        values, _, sample = population_draws(model, draws, rng)
+        return values, sample.trusted
+    found = integrated_fit.explore(model, draws, rng)
+    values = integrated_fit.drawn(model, found.posterior, found.sample.u[found.at])
+    return values, found.sample.trusted and found.certified
+
+
+def line_of(model: Regression, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Regression lines (N,) of one value (1,) of the coefficients and of the group effects (1, J).
+
+    Of ordered answers, whose effects and thresholds may all move together, from the middle of the
+    thresholds.
+    """
+    rows = np.arange(len(model.design.y))
+    middle = np.mean([values[name][0] for name in model.thresholds] or [0.0])
+    return posterior_draws.line(model.design, values, rows)[0] - middle
 
 
 def of_lines(
@@ -43,7 +58,7 @@ def of_lines(
     """Draws that `error` needs: of one factor's effects none."""
     if len(model.design.groupings) > 1:
         return fit_exactly(model, rng, draws)[:2]
-    return population_draws(model, draws, rng)[0], {}
+    return _population(model, rng, draws)[0], {}
 
 
 def unpooled(model: Regression) -> Regression:
@@ -63,10 +78,19 @@ def error(
 
     Effects of one factor are averages of their means given each draw of the rest (Rao &
     Blackwell): those of draws have errors of their own, which is all that no pooling would show
-    where noise is zero.
+    where noise is zero. With a link lines are those before it, see `line_of`.
     """
-    design, beta = model.design, coefficients(model.design, values)
-    means = {name: drawn.mean(0) for name, drawn in effects.items()}
-    if len(design.groupings) == 1:
-        means = {name: figures[0] for name, figures in moments(model, values).items()}
-    return float(np.sqrt(np.mean((line_of(design, beta.mean(0), means) - line) ** 2)))
+    means = {name: drawn.mean(0)[None] for name, drawn in {**values, **effects}.items()}
+    if len(model.design.groupings) == 1:
+        means |= {name: b[None] for name, b in _mean_effects(model, values).items()}
+    return float(np.sqrt(np.mean((line_of(model, means) - line) ** 2)))
+
+
+def _mean_effects(model: Regression, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Posterior means (J,) of the only factor's effects, by name."""
+    if not model.linked:
+        return {name: figures[0] for name, figures in moments(model, values).items()}
+    root = covariance_root(model.design.only, values)
+    place = integrated_fit.as_values(model, values, root)
+    mean, _ = integrated_fit.effect_moments(model, place)
+    return dict(zip(model.design.effects, mean.T, strict=True))

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,157 +21,37 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data import paths
-from partialpool.design.matrices import Design
 from partialpool.fit import compiled
-from partialpool.fit.exact_fit import (
-    prior_effects,
-)
+from partialpool.fit.exact_fit import n_draws, prior_effects
+from partialpool.fit.kernels import threads
 from partialpool.fit.regression import Regression
-from partialpool.posterior import checks
+from partialpool.posterior import checks, responses
 from partialpool.posterior.draws import from_prior
-from partialpool.posterior.finding import Finding
-from partialpool.simulation import lines, simulate
+from partialpool.simulation import lines
+from partialpool.simulation.plans import Plan, template
 
 #: Data sets in a batch.
 BATCH = 50
 #: Quantiles kept of every marginal, the ends of 50, 80 and 95 % equal-tailed intervals.
 QUANTILES = {"q2.5": 0.025, "q10": 0.1, "q25": 0.25, "q75": 0.75, "q90": 0.9, "q97.5": 0.975}
-FORMULAS = {
-    "origin": simulate.ORIGIN_FORMULA,
-    "grouped": "y ~ x + (x | group)",
-    "crossed": "y ~ x + (1 | group) + (1 | item)",
-}
-#: Kind of data -> the sizes that it has.
-SIZES = {"origin": ["n"], "grouped": ["groups", "per_group"], "crossed": ["groups", "items"]}
-#: Parameter -> the setting with its true value.
-TRUTH = {
-    "Intercept": "intercept",
-    "x": "slope",
-    "1|group_sigma": "sd_intercept",
-    "1|item_sigma": "sd_item",
-    "x|group_sigma": "sd_slope",
-    "x|i_sigma": "sd_slope",
-    "cor(1,x|group)": "cor",
-    "sigma": "noise",
-}
-#: Priors of a study that gives none: proper, and wide for the truths one would think of.
-PRIORS = {
-    "Intercept": "Normal(0, 5)",
-    "x": "Normal(0, 5)",
-    "sd": "HalfNormal(2)",
-    "sigma": "HalfNormal(5)",
-}
 #: Rooms that compute nothing; what is kept does not depend on their code.
 OTHERS = ("plots", "report", "batch")
 #: A way to fit: the model of one data set, a random stream, and how many draws.
 Way = Callable[[Regression, np.random.Generator, int], lines.Draws]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is simulated and how it is fitted.
-
-    Parameters
-    ----------
-    kind : {"origin", "grouped", "crossed"}
-        Whose generator and formula: one slope per point, several rows per group, or two crossed
-        factors.
-    sizes : dict
-        Arguments of the generator that set sizes: ``n``, or ``groups`` and ``per_group``, or
-        ``groups`` and ``items``.
-    truth : dict, optional
-        Fixed values of the population's parameters; from the prior when empty.
-    priors : dict
-        As `Model` takes them; proper ones where truths come from the prior.
-    draws : int
-        Draws of each posterior.
-    method : {"exact", "nutpie"}
-        nutpie samples PyMC's non-centred model, compiled once for all data sets.
-    pooling : bool
-        Whether to fit complete and no pooling too.
-    """
-
-    kind: str
-    sizes: dict[str, Any]
-    truth: dict[str, float] = field(default_factory=dict)
-    priors: dict[str, str] = field(default_factory=dict)
-    draws: int = 400
-    method: str = "exact"
-    pooling: bool = False
-
-
-def plan(
-    kind: str,
-    sizes: Mapping[str, int],
-    truth: Mapping[str, float],
-    priors: Mapping[str, str],
-    method: str = "exact",
-    draws: int = 400,
-) -> Plan:
-    """A recovery study from a notebook's settings.
-
-    Parameters
-    ----------
-    kind, method, draws
-        As in `Plan`.
-    sizes, truth : mapping
-        By the names in `SIZES` and `TRUTH`; those of other kinds are ignored.
-    priors : mapping
-        Replace those of `PRIORS`.
-
-    Raises
-    ------
-    ValueError
-        For a kind that there is none of.
-    """
-    if kind not in FORMULAS:
-        raise ValueError(f"There is no kind of data {kind!r}; choose from {', '.join(FORMULAS)}.")
-    own = {name: sizes[name] for name in SIZES[kind]}
-    chosen = Plan(kind, own, {}, PRIORS | dict(priors), draws, method, pooling=True)
-    names = template(chosen, np.random.default_rng(0)).parameters
-    return replace(chosen, truth={name: float(truth[TRUTH[name]]) for name in names})
-
-
-def calibrating(plan: Plan) -> Plan:
-    """The same study with truths from the prior, and without the other ways to pool."""
-    return replace(plan, truth={}, pooling=False)
-
-
-def prior_sds(plan: Plan) -> dict[str, float]:
-    """Prior standard deviations of the parameters, by simulation."""
-    rng = np.random.default_rng(0)
-    model = template(plan, rng)
-    values = [from_prior(model.design, model.priors, rng) for _ in range(2000)]
-    return {str(name): float(sd) for name, sd in pd.DataFrame(values).std().items()}
-
-
-def describe(plan: Plan) -> Finding:
-    """The study in words."""
-    model = template(plan, np.random.default_rng(0))
-    sizes = ", ".join(f"{key} = {value}" for key, value in plan.sizes.items())
-    priors = "; ".join(f"`{name}` ~ {prior}" for name, prior in model.priors.items())
-    truth = ", ".join(f"`{name}` = {value:g}" for name, value in plan.truth.items())
-    return Finding(
-        "study",
-        f"Model `{model.formula}` with {sizes}, fitted by **{plan.method}** with {plan.draws} "
-        f"draws each. Priors: {priors}. Fixed truth for recovery: {truth}.",
-    )
-
-
-def template(plan: Plan, rng: np.random.Generator) -> Regression:
-    """A model with predictors and groups of the plan's sizes; its response means nothing."""
-    table = getattr(simulate, plan.kind)(rng, **plan.sizes)
-    return Regression(FORMULAS[plan.kind], table, plan.priors)
-
-
 def respond(
-    design: Design, truth: Mapping[str, float], rng: np.random.Generator
+    model: Regression, truth: Mapping[str, float], rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Group effects (J,), regression lines (N,) and a response (N,) that a truth gives."""
-    population = {name: np.array([value]) for name, value in truth.items()}
-    b = {name: drawn[0] for name, drawn in prior_effects(design, population, rng).items()}
-    line = lines.line_of(design, np.array([truth[name] for name in design.x_names]), b)
-    return b, line, line + truth["sigma"] * rng.standard_normal(len(line))
+    design = model.design
+    values = {name: np.array([value]) for name, value in truth.items()}
+    effects = prior_effects(design, values, rng)
+    values |= effects
+    rows = np.arange(len(design.y))
+    y = responses.respond(model, values, rows, rng)[0]
+    b = {name: drawn[0] for name, drawn in effects.items()}
+    return b, lines.line_of(model, values), y
 
 
 def fit_by_nutpie(model: Regression, rng: np.random.Generator, draws: int) -> lines.Draws:
@@ -179,7 +59,7 @@ def fit_by_nutpie(model: Regression, rng: np.random.Generator, draws: int) -> li
     tree = compiled.sample(model, draws, int(rng.integers(2**31)))
     posterior = tree["posterior"].to_dataset()
     values = {name: posterior[name].to_numpy().reshape(-1) for name in model.parameters}
-    S = len(values["sigma"])
+    S = n_draws(values)
     effects = {n: posterior[n].to_numpy().reshape(S, -1) for n in model.design.effects}
     rhat = checks.summarize(posterior, model.parameters)["rhat"].max()
     divergent = int(tree["sample_stats"]["diverging"].sum())
@@ -209,7 +89,7 @@ def run_batch(
     rows: list[dict[str, Any]] = []
     for k in range(size):
         truth = dict(plan.truth) or from_prior(design, model.priors, rng)
-        b, line, y = respond(design, truth, rng)
+        b, line, y = respond(model, truth, rng)
         asked = model.with_response(y)
         begun = time.perf_counter()
         values, effects, trusted = (fit or FITS[plan.method])(asked, rng, plan.draws)
@@ -339,8 +219,10 @@ def _done(keep: Callable[[int], None], missing: list[int], workers: int) -> Iter
 
 
 def _keep(make: Callable[[int], pd.DataFrame], place: Path, number: int) -> None:
-    """Do one batch and keep it."""
-    paths.write(place / f"{number}.parquet", make(number).to_parquet())
+    """Do one batch on one thread, for there is a process for each processor, and keep it."""
+    with threads(0):
+        table = make(number)
+    paths.write(place / f"{number}.parquet", table.to_parquet())
 
 
 def digest(plan: Plan, seed: int) -> str:

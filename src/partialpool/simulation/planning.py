@@ -182,9 +182,7 @@ def batch(
         draw = int(rng.integers(len(values["sigma"])))
         truth = noise | {name: float(values[name][draw]) for name in model.parameters} | plan.truth
         design = resized(model.design, groups, per_group, rng)
-        _, line, y = many_fits.respond(design, truth, rng)
-        if design.se is not None:
-            y = y + design.se * rng.standard_normal(len(line))
+        _, _, y = many_fits.respond(model.with_design(design), truth, rng)
         found, _, sample = population_draws(
             model.with_design(replace(design, y=y)), plan.draws, rng
         )
