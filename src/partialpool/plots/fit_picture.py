@@ -158,7 +158,7 @@ class _SpreadPanel(MarginalPanel):
         varying = coefficient(grouping.z_names[grouping.sd_names.index(name)])
         title = f"sd of the {of_coefficient(model, varying)}"
         narrow = len(what_if.spreads) > 2
-        super().__init__(axes, textwrap.fill(title, 17) if narrow else title)
+        super().__init__(axes, theme.wrapped(title, 17) if narrow else title)
         self.name, self.given = name, model.priors[name]
         before = what_if.before.sds[name]
         self.ends = [0.0, float(np.quantile(before, 0.998))]

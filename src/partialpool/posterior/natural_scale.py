@@ -146,11 +146,11 @@ def _places(model: Regression) -> tuple[pd.DataFrame, str]:
     return rows, listed(words) if words else ""
 
 
-def _table(fitted: Fitted) -> pd.DataFrame:
-    """What each change of a predictor multiplies the natural response by, and its interval."""
+def _table(fitted: Fitted, most: int | None = None) -> pd.DataFrame:
+    """What each change of a predictor, or the first few, multiplies the natural response by."""
     model, rows = fitted.model, {}
     one_cell = np.zeros(len(model.table), dtype=np.int64)
-    for contrast in contrasts.contrasts(model, slope=True):
+    for contrast in contrasts.contrasts(model, slope=True)[:most]:
         moved = change(fitted, contrast, model.table, one_cell)[:, 0]
         rows[contrast.words(model)] = np.exp(np.quantile(moved, ENDS))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["times", "lower", "upper"])
@@ -210,7 +210,7 @@ def in_words(fitted: Fitted, natural: Natural) -> str:
     """The answer on the natural scale: what the first predictor does, and the groups."""
     says = []
     if contrasts.predictors(fitted.model):
-        ((name, *ends), *_) = _table(fitted).itertuples()
+        ((name, *ends),) = _table(fitted, 1).itertuples()
         says.append(_times_in_words(name, np.array(ends), natural))
     if fitted.model.design.groupings:
         says.append(levels_in_words(Levels.of(fitted, natural), natural))

@@ -6,9 +6,9 @@ import numpy as np
 
 from partialpool.fit import integrated_fit
 from partialpool.fit.exact_fit import (
-    covariance_root,
     draws_of_several,
     effect_draws,
+    integrated_values,
     moments,
     population_draws,
 )
@@ -90,7 +90,5 @@ def _mean_effects(model: Regression, values: dict[str, np.ndarray]) -> dict[str,
     """Posterior means (J,) of the only factor's effects, by name."""
     if not model.linked:
         return {name: figures[0] for name, figures in moments(model, values).items()}
-    root = covariance_root(model.design.only, values)
-    place = integrated_fit.as_values(model, values, root)
-    mean, _ = integrated_fit.effect_moments(model, place)
+    mean, _ = integrated_fit.effect_moments(model, integrated_values(model, values))
     return dict(zip(model.design.effects, mean.T, strict=True))
