@@ -20,7 +20,7 @@ def runs(tmp_path_factory):
         folder = tmp_path_factory.mktemp("run")
         fit = pp.Model(formula, pp.load("sleepstudy")).fit(seed=1)
         left[formula] = leave_one_out.leave_out(fit)
-        left_out_file.keep(left[formula], folder)
+        left_out_file.keep(fit.model, left[formula], folder)
         summary = {
             "title": "Sleep",
             "status": "passed",
@@ -59,6 +59,7 @@ def test_what_is_kept_reads_back(runs):
     assert np.allclose(kept.elpd.pareto_k, one.elpd.pareto_k)
     assert kept.refitted == one.refitted
     assert list(kept.rows) == list(one.rows + 1)
+    assert list(kept.y) == list(pp.load("sleepstudy")["Reaction"])
 
 
 def test_runs_of_other_rows_are_not_compared(runs, tmp_path):
@@ -67,6 +68,16 @@ def test_runs_of_other_rows_are_not_compared(runs, tmp_path):
     table.iloc[1:].to_csv(tmp_path / left_out_file.LEFT_OUT, index=False)
     ((_, found),) = study_formulas.comparisons([rows[0], rows[1] | {"folder": str(tmp_path)}])
     assert found.sentence.startswith("The runs left out different rows")
+    assert found.figure is None
+
+
+def test_densities_of_a_response_and_of_its_logarithm_are_not_compared(runs, tmp_path):
+    """They differ by the logarithm's derivative, and as many rows stand in both."""
+    rows, _ = runs
+    fit = pp.Model("log(Reaction) ~ Days + (1 | Subject)", pp.load("sleepstudy")).fit(seed=1)
+    left_out_file.keep(fit.model, leave_one_out.leave_out(fit), tmp_path)
+    ((_, found),) = study_formulas.comparisons([rows[0], rows[1] | {"folder": str(tmp_path)}])
+    assert "have different responses" in found.sentence
     assert found.figure is None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -12,6 +13,7 @@ from partialpool.plots import theme
 from partialpool.posterior import leave_one_out, left_out_file
 from partialpool.posterior.alternatives import evidence_in_words
 from partialpool.posterior.finding import Finding
+from partialpool.posterior.left_out_file import Kept
 
 Rows = Sequence[Mapping[str, Any]]
 #: The setting whose values are models, and the most comparisons that a page has.
@@ -38,18 +40,21 @@ def comparisons(rows: Rows) -> list[tuple[str, Finding]]:
         cases.setdefault(case, {}).setdefault(row["settings"][FORMULA], row)
     found = []
     for case, models in cases.items():
-        elpds = {name: left_out_file.kept(Path(row["folder"])) for name, row in models.items()}
-        known = {name: elpd for name, elpd in elpds.items() if elpd is not None}
+        read = {name: left_out_file.kept(Path(row["folder"])) for name, row in models.items()}
+        known = {name: one for name, one in read.items() if one is not None}
         if len(known) > 1:
             title = "The formulas compared" + (f", {case}" if case else "")
             found.append((title, _comparison({name: models[name] for name in known}, known)))
     return found[:MOST]
 
 
-def _comparison(models: Mapping[str, Mapping[str, Any]], elpds: Mapping[str, Any]) -> Finding:
-    first, *others = elpds.values()
-    if any(list(other.rows) != list(first.rows) for other in others):
-        says = "The runs left out different rows, so that their predictions cannot be compared."
+def _comparison(models: Mapping[str, Mapping[str, Any]], found: Mapping[str, Kept]) -> Finding:
+    first, *others = found.values()
+    if not all(_alike(first, other) for other in others):
+        says = (
+            "The runs left out different rows or have different responses, so that neither their "
+            "predictions nor their evidence can be compared."
+        )
         return Finding("formulas", says)
     summaries = {name: row["summary"] for name, row in models.items()}
     table = pd.DataFrame(
@@ -59,13 +64,14 @@ def _comparison(models: Mapping[str, Mapping[str, Any]], elpds: Mapping[str, Any
         },
         dtype=float,
     )
-    ranked = leave_one_out.ranking({name: one.elpd for name, one in elpds.items()})
-    n = len(first.rows)
-    estimates = {name: one.elpd for name, one in elpds.items()}
-    refitted = sum(one.refitted for one in elpds.values())
-    says = leave_one_out.in_words(
-        ranked, estimates, f"each of {n:,} rows", "rows", refitted, leave_one_out.RULE
+    elpds = {name: one.elpd for name, one in found.items()}
+    ranked = leave_one_out.ranking(elpds)
+    each, refitted = (
+        f"each of {len(first.rows):,} rows",
+        sum(one.refitted for one in found.values()),
     )
+    rule = leave_one_out.RULE
+    says = leave_one_out.in_words(ranked, elpds, each, "rows", refitted, rule)
     says = f"{evidence_in_words(table)} {says}".strip().replace("**", "")
     figure = Figure((8.8, 0.34 * len(ranked) + 1.2))
     panels = figure.subplots(1, 2, sharey=True)
@@ -88,3 +94,8 @@ def _comparison(models: Mapping[str, Mapping[str, Any]], elpds: Mapping[str, Any
     ]
     what = f"Two panels, a line for each formula, best first. {capital('; '.join(rows))}."
     return theme.finding("formulas", figure, what, says)
+
+
+def _alike(one: Kept, other: Kept) -> bool:
+    """Whether two runs have left out the same rows of the same response."""
+    return np.array_equal(one.rows, other.rows) and np.allclose(one.y, other.y)

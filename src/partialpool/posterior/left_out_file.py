@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from partialpool.fit.regression import Regression
+from partialpool.posterior.alternatives import observed
 from partialpool.posterior.leave_one_out import DRAWS, LeftOut
 from partialpool.posterior.psis import estimated
 
@@ -17,22 +19,25 @@ LEFT_OUT = "left_out.csv"
 
 @dataclass(frozen=True)
 class Kept:
-    """What a run has kept of leaving rows out: their numbers, the estimate, and refits."""
+    """What a run has kept of leaving rows out: numbers, responses, the estimate, and refits."""
 
     rows: np.ndarray
+    y: np.ndarray
     elpd: Any
     refitted: int
 
 
-def keep(left_out: LeftOut, output: str | Path | None) -> None:
+def keep(model: Regression, left_out: LeftOut, output: str | Path | None) -> None:
     """Write ``left_out.csv`` into a run's folder, if there is one: a line for each row.
 
-    With its number in the data, from 1 on, its log predictive density without itself and the
-    Pareto k of that, zero where a fit of its own left it out.
+    With its number in the data, from 1 on, its response, by which runs of one study are told to be
+    of the same, its log predictive density without itself and the Pareto k of that, zero where a
+    fit of its own left it out.
     """
     if output is None:
         return
-    columns = {"row": left_out.rows + 1, "elpd": left_out.elpd.elpd_i}
+    rows = left_out.rows
+    columns = {"row": rows + 1, "y": observed(model)[rows], "elpd": left_out.elpd.elpd_i}
     table = pd.DataFrame(columns | {"pareto_k": left_out.elpd.pareto_k})
     table.to_csv(Path(output) / LEFT_OUT, index=False)
 
@@ -44,4 +49,5 @@ def kept(folder: Path) -> Kept | None:
     table = pd.read_csv(folder / LEFT_OUT)
     each, k = (xr.DataArray(table[name].to_numpy(), dims="row") for name in ("elpd", "pareto_k"))
     elpd = estimated(each, k, DRAWS)
-    return Kept(table["row"].to_numpy(), elpd, int((table["pareto_k"] == 0).sum()))
+    rows, y = table["row"].to_numpy(), table["y"].to_numpy()
+    return Kept(rows, y, elpd, int((table["pareto_k"] == 0).sum()))
