@@ -35,7 +35,7 @@ def test_an_interaction_has_a_line_for_each_level(children):
     low, high = np.quantile(values["Intercept"] + 14 * slope, [0.05, 0.95])
     heights = [y for x, y in ages.collections[0].get_paths()[0].vertices if x == 14]
     assert (min(heights), max(heights)) == pytest.approx((low, high))
-    assert f"from {at[0]:.3g} to {at[1]:.3g} for Sex Male" in found.sentence
+    assert f"from {at[0]:.2f} to {at[1]:.2f} for Sex Male" in found.sentence
     assert [tick.get_text() for tick in sexes.get_xticklabels()] == ["Female", "Male"]
     assert sexes.get_legend().get_title().get_text() == "age"
     assert "**" not in found.description

@@ -205,8 +205,8 @@ def test_what_changes_in_the_answer_is_said(children):
     assert found.table.at["no interaction", "estimate"] == pytest.approx(other.mean())
     assert np.isnan(found.table.at["sex alone", "estimate"])
     assert found.sentence.startswith(
-        f"With one unit more of age, distance changes by {slope.mean():.3g} in this model, "
-        f"{other.mean():.3g} in no interaction"
+        f"With one unit more of age, distance changes by {slope.mean():.3f} in this model, "
+        f"{other.mean():.3f} in no interaction"
     )
     third = children.fits["no groups"].values
     third = third["age"] + 16 / 27 * third["age:Sex[Male]"]

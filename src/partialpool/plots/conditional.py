@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from partialpool.data.text import rounded
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.plots.groups import spread
@@ -92,7 +93,8 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
         if numeric:
             axes.fill_between(place, low, high, color=theme.PARTIAL, alpha=0.18, linewidth=0)
             axes.plot(place, middle, color=theme.PARTIAL, ls=dashes, label=called)
-            way = f"from {middle[0]:.3g} to {middle[-1]:.3g}"
+            first, last = (rounded(middle[end], drawn[:, end].std()) for end in (0, -1))
+            way = f"from {first} to {last}"
         else:
             at = place + 0.16 * (k - (len(shown) - 1) / 2)
             errors = np.array([middle - low, high - middle])
@@ -100,7 +102,8 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
                 at, middle, errors, color=theme.PARTIAL, fmt=marker, ms=5, label=called, zorder=3
             )
             levels = [level_in_words(model, column, value) for value in values]
-            way = ", ".join(f"{m:.3g} ({v})" for m, v in zip(middle, levels, strict=True))
+            means = [rounded(m, sd) for m, sd in zip(middle, drawn.std(0), strict=True)]
+            way = ", ".join(f"{m} ({v})" for m, v in zip(means, levels, strict=True))
         for_level = f" for {model.label(partner)} {called}" if partner else ""
         says.append(f"{way}{for_level}")
     if not numeric:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from partialpool.data.text import rounded
 from partialpool.design.families import LINKS
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
@@ -186,7 +187,8 @@ def predictions_in_words(model: Regression, table: pd.DataFrame, names: Sequence
     ends = []
     for at in (int(table["mean"].argmin()), int(table["mean"].argmax())):
         row = table.iloc[at]
-        ends.append(f"{row['mean']:.3g} ({row['lower']:.3g} to {row['upper']:.3g}) for {names[at]}")
+        mean, low, high = (rounded(row[name], row["sd"]) for name in ("mean", "lower", "upper"))
+        ends.append(f"{mean} ({low} to {high}) for {names[at]}")
     what = response(model)
     return (
         f"{what[0].upper()}{what[1:]} goes from {' to '.join(ends)}; it is least sure for "

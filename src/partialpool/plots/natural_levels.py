@@ -8,7 +8,7 @@ import pandas as pd
 
 from partialpool.data.text import capital
 from partialpool.plots import theme
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.natural_scale import Levels, Natural, levels_in_words
 
@@ -16,9 +16,9 @@ from partialpool.posterior.natural_scale import Levels, Natural, levels_in_words
 MOST = 24
 #: Column of the table -> heading and format.
 COLUMNS = {
-    "median": ("median", "{:.3g}"),
-    "lower": ("5 %", "{:.3g}"),
-    "upper": ("95 %", "{:.3g}"),
+    "median": ("median", ESTIMATE),
+    "lower": ("5 %", ESTIMATE),
+    "upper": ("95 %", ESTIMATE),
     "above": ("probability above the limit", "{:.0%}"),
 }
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy import stats
 
+from partialpool.data.text import rounded
 from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
 from partialpool.plots import discrete, theme
@@ -282,9 +283,11 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
     share = ((table["upper"] - table["lower"]) / wide) ** 2
     surest, least = int(wide.argmin()), int(wide.argmax())
     row = table.iloc[surest]
+    ends = ("observation_lower", "observation_upper")
+    mean, low, high = (rounded(row[name], row["sd"]) for name in ("mean", *ends))
     says = (
-        f"The surest prediction is that for {names[surest]}: {row['mean']:.4g}, a new observation "
-        f"within {row['observation_lower']:.4g} to {row['observation_upper']:.4g}; the least sure "
+        f"The surest prediction is that for {names[surest]}: {mean}, a new observation "
+        f"within {low} to {high}; the least sure "
         f"that for {names[least]}, {wide[least] / wide[surest]:.2g} times as wide. Not knowing the "
         f"line is {share.median():.0%} of the squared width in the median. Intervals are "
         f"{PROBABILITY:.0%} equal-tailed."

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from partialpool.data.text import rounded
 from partialpool.design.default_priors import KINDS
 from partialpool.design.formula import read
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts, draws, leave_one_out
 from partialpool.posterior.averages import averages, change
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.leave_group_out import MAX_REFITS, GroupsOut, leave_groups_out
 from partialpool.posterior.leave_one_out import LeftOut
@@ -35,9 +36,9 @@ HEADINGS: dict[str, tuple[Any, str]] = {
             ("_pareto_k", "k", "{:.2f}"),
         )
     },
-    "estimate": ("estimate", "{:.4g}"),
-    "lower": ("5 %", "{:.4g}"),
-    "upper": ("95 %", "{:.4g}"),
+    "estimate": ("estimate", ESTIMATE),
+    "lower": ("5 %", ESTIMATE),
+    "upper": ("95 %", ESTIMATE),
 }
 
 
@@ -208,8 +209,9 @@ class Compared:
         table = pd.DataFrame.from_dict(rows, orient="index", columns=names)
         first, *others = self.fits
         sd = values[first].std()
-        told = [f"{table.at[n, 'estimate']:.3g} in {n}" for n in others if n in values]
-        says = f"{what} {table.at[first, 'estimate']:.3g} in {first}"
+        figures = {n: rounded(table.at[n, "estimate"], each.std()) for n, each in values.items()}
+        told = [f"{figures[n]} in {n}" for n in others if n in values]
+        says = f"{what} {figures[first]} in {first}"
         says += f", {', '.join(told)}" if told else ""
         if told:
             moved = max(abs(table.at[n, "estimate"] - table.at[first, "estimate"]) for n in values)

@@ -31,6 +31,8 @@ SENTENCE = 30
 ESTIMATE = "estimate"
 #: Standard normal quantile of an interval from 5 % to 95 %.
 NORMAL = NormalDist().inv_cdf(0.95)
+#: Columns of a table that are the ends of a 90 % interval.
+ENDS = (("q05", "q95"), ("lower", "upper"))
 #: Above this many rows a table is kept as CSV only: nobody prints it.
 PRINTED = 500
 #: How figures are saved: without the time, so that the same figure is the same file.
@@ -46,6 +48,14 @@ SIGNS = {
 }
 #: What XML, and so a Word file, cannot hold.
 NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def gaussian_sd(low: Any, high: Any) -> Any:
+    """The standard deviation that a 90 % interval has where it is a Gaussian's.
+
+    What stands beside such an interval is `rounded` to it.
+    """
+    return (high - low) / (2 * NORMAL)
 
 
 def _kind(column: pd.Series) -> str:
@@ -120,8 +130,9 @@ class Finding:
         deviations = [c for c in rows if (c[-1] if isinstance(c, tuple) else c) == "sd"]
         if deviations:
             return list(rows[deviations].min(axis=1))
-        if {"q05", "q95"} <= {*rows}:
-            return list((rows["q95"] - rows["q05"]) / (2 * NORMAL))
+        for low, high in ENDS:
+            if {low, high} <= {*rows}:
+                return list(gaussian_sd(rows[low], rows[high]))
         return [None] * len(rows)
 
     @staticmethod

@@ -14,7 +14,7 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete
 from partialpool.data.tables import as_frame
-from partialpool.data.text import capital
+from partialpool.data.text import capital, rounded
 from partialpool.design import formula
 from partialpool.fit.exact_fit import n_draws
 from partialpool.fit.regression import Regression
@@ -22,7 +22,7 @@ from partialpool.posterior import contrasts as compared
 from partialpool.posterior import draws
 from partialpool.posterior.averages import averages, change
 from partialpool.posterior.contrasts import Contrast, Variables
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import ESTIMATE, Finding, gaussian_sd
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.predictions import row_names
 
@@ -329,9 +329,9 @@ def _found(
     lower, upper = draws.interval(values)
     figures = {"estimate": values.mean(0), "lower": lower, "upper": upper}
     columns = {
-        "estimate": ("estimate", "{:.4g}"),
-        "lower": ("5 %", "{:.4g}"),
-        "upper": ("95 %", "{:.4g}"),
+        "estimate": ("estimate", ESTIMATE),
+        "lower": ("5 %", ESTIMATE),
+        "upper": ("95 %", ESTIMATE),
         "direction": ("probability of sign", "{:.3f}"),
     }
     if signed:
@@ -375,6 +375,6 @@ def _told(row: Any, word: str) -> str:
     """One result in words."""
     inside = getattr(row, "inside", np.nan)
     also = "" if np.isnan(inside) else f"; too small to matter with probability {inside:.3f}"
-    return (
-        f"{row.estimate:.3g} (90 % interval {row.lower:.3g} to {row.upper:.3g}{also}) {word}"
-    ).rstrip()
+    size = gaussian_sd(row.lower, row.upper)
+    mean, low, high = (rounded(value, size) for value in (row.estimate, row.lower, row.upper))
+    return f"{mean} (90 % interval {low} to {high}{also}) {word}".rstrip()

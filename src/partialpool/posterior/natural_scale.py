@@ -16,7 +16,7 @@ from partialpool.data.text import capital, closest, listed, percent, rounded
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts, draws
 from partialpool.posterior.averages import change
-from partialpool.posterior.finding import NORMAL, Finding
+from partialpool.posterior.finding import ESTIMATE, Finding, gaussian_sd
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_in_words
 
@@ -169,13 +169,13 @@ def times(fitted: Fitted, natural: Natural) -> Finding:
     table = _table(fitted)
     rows = table.itertuples()
     says = "; ".join(_times_in_words(name, np.array(ends), natural) for name, *ends in rows)
-    columns = {name: (words, "{:.3g}") for name, words in HEADINGS.items()}
+    columns = {name: (words, ESTIMATE) for name, words in HEADINGS.items()}
     return Finding("natural_times", f"{capital(says)}.", table=table, columns=columns)
 
 
 def _times_in_words(name: str, ends: np.ndarray, natural: Natural) -> str:
     """A factor with its interval, to the digits that this deserves."""
-    median, low, high = (rounded(float(end), float(np.ptp(ends)) / (2 * NORMAL)) for end in ends)
+    median, low, high = (rounded(float(end), gaussian_sd(ends.min(), ends.max())) for end in ends)
     much = f"**{median} times** as much {natural.name}"
     return f"{name} goes with {much} (90 % interval {low} to {high})"
 

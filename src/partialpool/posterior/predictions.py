@@ -18,7 +18,7 @@ from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root, prior_effects
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, responses
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.responses import respond
 
@@ -254,7 +254,8 @@ def finding(predicted: pd.DataFrame, output: str | None = None, *, what: str = "
         "observation_lower": "new observation, lower",
         "observation_upper": "new observation, upper",
     }
-    columns = {name: (heading, "{:.4g}") for name, heading in headings.items()}
+    columns = {name: (heading, ESTIMATE) for name, heading in headings.items()}
+    columns |= {name: (name, "{:.3f}") for name in predicted if name.startswith("P(")}
     says = "A run of `make report` writes these rows to `predictions.csv` beside the report."
     found = Finding("predictions", says, table=predicted, columns=columns, index=False)
     if output is None:
