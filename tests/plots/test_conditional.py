@@ -66,7 +66,7 @@ def test_numbers_interact_at_their_mean_and_a_deviation_from_it():
     legend = found.figure.axes[0].get_legend()
     mean, sd = table["w"].mean(), table["w"].std()
     shown = [text.get_text() for text in legend.get_texts()]
-    assert shown == [f"{value:.3g}" for value in (mean - sd, mean, mean + sd)]
+    assert shown == [f"{v:.3g}".replace("-", "−") for v in (mean - sd, mean, mean + sd)]
     assert "group" not in found.sentence
     assert effects.marginal_means(fit) is None
 

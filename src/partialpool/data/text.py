@@ -33,20 +33,27 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {there[close[0]]!r}?" if close else ""
 
 
-def number(value: Any) -> str:
+def number(value: Any, digits: int = 4) -> str:
     """A number in few characters, with a true minus sign.
+
+    Of what is not whole that many digits are told, or all before the point where these are more.
 
     Examples
     --------
-    >>> number(-0.123456), number(12.0), number(None)
-    ('−0.1235', '12', '–')
+    >>> number(-0.123456), number(12.0), number(12345.6), number(None)
+    ('−0.1235', '12', '12346', '–')
     """
     if value is None:
         return "–"
     if isinstance(value, bool | str):
         return str(value)
     if isinstance(value, float) and not value.is_integer():
-        text = f"{value:.4g}" if 1e-4 <= abs(value) < 1e5 else f"{value:.2e}"
+        if 1e-4 <= abs(value) < 1e7:
+            decimals = digits - 1 - math.floor(math.log10(abs(value)))
+            text = f"{value:.{max(decimals, 0)}f}"
+            text = text.rstrip("0").rstrip(".") if "." in text else text
+        else:
+            text = f"{value:.2e}"
     else:
         text = f"{int(value)}" if abs(value) < 1e7 else f"{value:.3e}"
     return text.replace("-", "−")

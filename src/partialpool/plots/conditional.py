@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from partialpool.data.text import rounded
+from partialpool.data.text import number, rounded
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.plots.groups import spread
@@ -20,6 +20,7 @@ from partialpool.posterior.contrasts import (
     levels,
     predictors,
     response,
+    text,
 )
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
@@ -89,7 +90,7 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
         drawn = averages(fitted, table, np.arange(len(table)))
         middle, (low, high) = drawn.mean(0), interval(drawn)
         dashes, marker = STYLES[k]
-        called = f"{level:.3g}" if isinstance(level, float) else str(level)
+        called = number(level, 3) if isinstance(level, float) else str(level)
         if numeric:
             axes.fill_between(place, low, high, color=theme.PARTIAL, alpha=0.18, linewidth=0)
             axes.plot(place, middle, color=theme.PARTIAL, ls=dashes, label=called)
@@ -113,7 +114,7 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
     if partner:
         axes.legend(title=model.label(partner), title_fontsize=8, fontsize=8)
     if numeric:
-        ends = f"{values[0]:.3g} to {values[-1]:.3g}"
+        ends = f"{text(values[0])} to {text(values[-1])}"
         return f"along **{column}** ({ends}) {what} goes {', '.join(says)}"
     return f"by **{column}** {what} is {', '.join(says)}"
 

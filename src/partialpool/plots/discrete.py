@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from partialpool.data.text import rounded
+from partialpool.data.text import number, rounded
 from partialpool.design.families import LINKS
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
@@ -57,9 +57,9 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
     position = stats.percentileofscore(drawn, middle, "mean")
     inside = 1 <= position <= 99
     says = (
-        f"In data sets that the priors imply the {what} is {low:.3g} to {high:.3g} "
-        f"({PROBABILITY:.0%} equal-tailed), and {middle:.3g} in the data, at the {position:.0f} % "
-        "point: the prior is "
+        f"In data sets that the priors imply the {what} is {number(low, 3)} to {number(high, 3)} "
+        f"({PROBABILITY:.0%} equal-tailed), and {number(middle, 3)} in the data, at the "
+        f"{position:.0f} % point: the prior is "
         + (
             "not at odds with it (between the 1 % and the 99 % point)."
             if inside

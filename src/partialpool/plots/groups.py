@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from partialpool.data.text import number
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
@@ -91,7 +92,8 @@ def data(model: Regression) -> Finding:
     if design.trials is not None:
         what = f"Scatter plot of the shares of successes in {design.response} against {against}."
     else:
-        what += f"; {design.response} runs from {design.y.min():.3g} to {design.y.max():.3g}."
+        ends = f"{number(design.y.min())} to {number(design.y.max())}"
+        what += f"; {design.response} runs from {ends}."
     found = theme.finding("data", figure, what, says)
     if len(groupings) < 2:
         return found

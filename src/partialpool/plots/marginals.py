@@ -100,6 +100,8 @@ def traces(
             left.legend()
     for panel in figure.axes:
         panel.set_xlabel("")
+        for drawn in panel.lines[: draws.sizes["chain"]]:  # one colour has one meaning
+            drawn.set_color(theme.PARTIAL)
     panels[-1, 1].set_xlabel(f"draw (one in {every} shown)" if every > 1 else "draw")
     summary = checks.summarize(draws)
     says = (

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom, kstest
 
-from partialpool.data.text import code, percent
+from partialpool.data.text import code, number, percent
 from partialpool.fit.regression import ALONE_LINKED
 from partialpool.plots import theme
 from partialpool.plots.marginals import ecdf_pit
@@ -101,9 +101,10 @@ def estimates(table: pd.DataFrame, most: int = 60) -> Finding:
     found = calibration.errors(table).loc[names]
     z = (found["bias"] / found["bias_se"]).abs()
     worst = found.loc[z.idxmax()]
+    figures = f"{number(worst['estimate'], 3)} for {number(worst['truth'])}"
     says = (
         f"Over {table['data_set'].nunique():,} data sets the average posterior mean lies farthest "
-        f"from the truth for {code(worst.name)}: {worst['estimate']:.3g} for {worst['truth']:g}, "
+        f"from the truth for {code(worst.name)}: {figures}, "
         f"{z.max():.1f} Monte Carlo errors away. "
     )
     if z.max() <= explained(len(z)):

@@ -204,7 +204,7 @@ def _nominal(metric: str) -> float | None:
 
 
 def _short(value: float, metric: str) -> str:
-    return f"{value:.0%}" if metric.startswith("coverage") else number(float(f"{value:.3g}"))
+    return f"{value:.0%}" if metric.startswith("coverage") else number(value, 3)
 
 
 def _order(value: Any) -> tuple[int, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from partialpool.data.text import capital, listed, percent
+from partialpool.data.text import capital, listed, number, percent, rounded
 from partialpool.plots import theme
 from partialpool.plots.groups import of_factor, spread
 from partialpool.posterior import effects
@@ -89,7 +89,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         before, after = np.std(x[known]), np.std(y[known])
         sentences.append(
             f"the spread of the **{ours.name}**{less} over {called} shrinks by "
-            f"{1 - after / before:.0%}, from {before:.3g} to {after:.3g}"
+            f"{1 - after / before:.0%}, from {number(before, 3)} to {number(after, 3)}"
         )
     theme.legend(figure)
     says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of the groups' means)."
@@ -130,10 +130,12 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         panel.set(xlabel=f"{one.name} of {words}{with_line}", ylim=(-1, len(order)))
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
-        levels = grouping.levels
+        ends = [
+            f"{rounded(middle[j], one.total[:, j].std())} ({grouping.levels[j]})"
+            for j in (middle.argmin(), middle.argmax())
+        ]
         says.append(
-            f"the **{one.name}** of {called}{with_line} goes from {middle.min():.3g} "
-            f"({levels[middle.argmin()]}) to {middle.max():.3g} ({levels[middle.argmax()]}), and "
+            f"the **{one.name}** of {called}{with_line} goes from {' to '.join(ends)}, and "
             f"for {apart} of {J:,} groups the interval of the deviation from the population's line "
             "leaves out zero"
         )

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from partialpool.data.text import number
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import ESTIMATE, Finding
@@ -161,8 +162,8 @@ def noise_in_words(fitted: Fitted) -> str:
     if not moved:
         return says
     most = max(moved, key=moved.__getitem__)
+    was, now = (number(table.at[most, "mean"]) for table in (theirs, ours))
     return says + (
-        f"The coefficient that moves most against Gaussian noise is **{most}**, from "
-        f"{theirs.at[most, 'mean']:.4g} to {ours.at[most, 'mean']:.4g}: {moved[most]:.2f} of its "
-        "posterior standard deviation."
+        f"The coefficient that moves most against Gaussian noise is **{most}**, from {was} to "
+        f"{now}: {moved[most]:.2f} of its posterior standard deviation."
     )

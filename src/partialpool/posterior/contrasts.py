@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.columns import require_columns
-from partialpool.data.text import closest
+from partialpool.data.text import closest, number
 from partialpool.design import formula
 from partialpool.fit.regression import Regression
 
@@ -125,7 +125,7 @@ def levels(model: Regression, column: str) -> list[Any]:
 
 def text(value: Any) -> str:
     """A value of a column in words: a number that is not whole with four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def level_in_words(model: Regression, column: str, value: Any) -> str:

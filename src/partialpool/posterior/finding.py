@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from partialpool.data.paths import KEEP
-from partialpool.data.text import capital, renamed, rounded, typeset
+from partialpool.data.text import capital, number, renamed, rounded, typeset
 
 #: Stands for a value that there is not.
 NOTHING = "–"
@@ -137,7 +137,10 @@ class Finding:
 
     @staticmethod
     def _written(form: str, value: Any, spread: float | None) -> str:
-        return rounded(value, spread) if form == ESTIMATE else typeset(form.format(value))
+        if form == ESTIMATE:
+            return rounded(value, spread)
+        digits = re.fullmatch(r"\{:\.(\d)g\}", form)
+        return number(value, int(digits[1])) if digits else typeset(form.format(value))
 
     def to_html(self) -> str:
         """The table as HTML, in which all that came from data is text.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from partialpool.data.text import capital, closest, listed, percent, rounded
+from partialpool.data.text import capital, closest, listed, number, percent, rounded
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts, draws
 from partialpool.posterior.averages import change
@@ -69,7 +69,7 @@ class Natural:
 
     def amount(self, value: float) -> str:
         """A value with its unit."""
-        return f"{value:.3g} {self.unit}".rstrip()
+        return f"{number(value, 3)} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def levels_in_words(levels: Levels, natural: Natural) -> str:
     where = f" ({levels.place})" if levels.place else ""
 
     def median(j: int, rank: int) -> str:
-        ends = f"{levels.lower[j]:.3g} to {levels.upper[j]:.3g}"
+        ends = f"{number(levels.lower[j], 3)} to {number(levels.upper[j], 3)}"
         sure = percent(float(levels.extreme[j, rank]))
         return (
             f"with a median of {natural.amount(levels.median[j])} (90 % interval {ends}; in truth "

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from partialpool.data.text import code, listed
+from partialpool.data.text import code, listed, number
 from partialpool.design.default_priors import resolve
 from partialpool.design.families import LINKS
 from partialpool.design.formula import read, used_columns, variables
@@ -101,13 +101,14 @@ def columns(model: Regression) -> Finding:
         )
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         figures = numeric and role != "group"
+        ends = [number(end) for end in (values.min(), values.max())] if figures else []
         constant = name not in groups and _constant_in_groups(design, values)
         rows[name] = {
             "role": f"{role}, of the group" if constant and role == "predictor" else role,
             "different values": f"{values.nunique():,}",
-            "mean": f"{_mean(values):.4g}" if figures else "",
-            "sd": f"{values.std():.3g}" if figures else "",
-            "range": f"{values.min():.4g} to {values.max():.4g}" if figures else _levels(values),
+            "mean": number(_mean(values)) if figures else "",
+            "sd": number(values.std(), 3) if figures else "",
+            "range": " to ".join(ends) if figures else _levels(values),
         }
         if any(model.lacking.values()):
             rows[name]["missing"] = str(model.lacking.get(name, 0))
@@ -195,11 +196,11 @@ def equations(regression: Regression) -> Finding:
         says[0] += " each with one coefficient for all rows"
     line, effects = r"\mathbf{x}_i^\top \boldsymbol{\beta}", ""
     several = len(design.groupings) > 1
-    for number, grouping in enumerate(design.groupings, 1):
+    for place, grouping in enumerate(design.groupings, 1):
         row, group, of_row, own = "i", "j", "{j(i)}", ""
         if several:
-            row, group, of_row = (f"{{{number},{at}}}" for at in ("i", "j", f"j_{number}(i)"))
-            own = f"_{number}"
+            row, group, of_row = (f"{{{place},{at}}}" for at in ("i", "j", f"j_{place}(i)"))
+            own = f"_{place}"
         line += rf" + \mathbf{{z}}_{row}^\top \mathbf{{b}}_{of_row}"
         effects += rf" \\ \mathbf{{b}}_{group} &\sim \text{{Normal}}(\mathbf{{0}}, \Sigma{own})"
         says.append(_deviations(grouping))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete, standard_errors
 from partialpool.data.tables import load
+from partialpool.data.text import number
 from partialpool.design import evaluation
 from partialpool.design.formula import read, variables
 from partialpool.design.matrices import Design
@@ -233,7 +234,7 @@ def row_names(rows: pd.DataFrame, model: Regression | None = None) -> list[str]:
         if model is not None and model.has_label(column, value):
             return model.words(column, value)
         words = model.words(column) if model is not None and column in known else column
-        return f"{words} {value:.4g}" if isinstance(value, float) else f"{words} {value}"
+        return f"{words} {number(value)}" if isinstance(value, float) else f"{words} {value}"
 
     return [
         ", ".join(name(c, value) for c, value in zip(varying, row, strict=True))

@@ -1,5 +1,6 @@
 """The coefficients of each group, beside what the population's line says of the group."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -91,7 +92,8 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
             if at == k:
                 name = design.x_names[column]
                 alike = np.ptp(factor) == 0
-                explained += [] if alike else [name]
+                # all levels of a category are one term
+                explained += [] if alike else [fitted.model.words(re.sub(r"\[.*?\]", "", name))]
                 line = line + values[name][:, None] * (factor[:1] if alike else factor)
         for other in design.groupings:
             if other.name != grouping.name and z_name in other.z_names:
@@ -99,7 +101,7 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
                 line = line + effect.mean(1, keepdims=True)
         name = of_coefficient(fitted.model, draws.coefficient(z_name))
         deviation = values[grouping.effect(k)]
-        found.append(Varying(name, tuple(explained), line, deviation, means[:, k]))
+        found.append(Varying(name, tuple(dict.fromkeys(explained)), line, deviation, means[:, k]))
     return found
 
 

@@ -44,6 +44,7 @@ class PageExporter(HTMLExporter):
         ]
         config.CoalesceStreamsPreprocessor.enabled = True
         config.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "hide"}
+        config.TagRemovePreprocessor.remove_all_outputs_tags = {"remove-output"}
         return config
 
     def default_filters(self) -> Any:
