@@ -100,3 +100,35 @@ def test_a_region_of_equivalence_is_by_predictor(children):
     assert f"; too small to matter with probability {inside[0]:.3f}) with one" in found.sentence
     with pytest.raises(ValueError, match="rope: 'Age' is none of age, Sex"):
         effects.average_effects(children, {"Age": [-1, 1]})
+
+
+def test_levels_that_are_not_shown_are_counted():
+    """Of 15 levels 12 have a place, and a line along x is drawn for 4 where they interact."""
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame({"x": rng.normal(size=150), "kind": np.tile([*"abcdefghijklmno"], 10)})
+    table["y"] = table["x"] + rng.normal(size=150)
+    fit = pp.Model("y ~ x * kind", table).fit(draws=25, seed=1)
+    says = conditional.conditional_effects(fit).sentence
+    assert "; 4 of the 15 levels of kind are shown" in says
+    alone = pp.Model("y ~ kind", table).fit(draws=25, seed=1)
+    assert (
+        "; 12 of the 15 levels of kind are shown" in conditional.conditional_effects(alone).sentence
+    )
+    few = pp.Model("y ~ x * kind", table[table["kind"] < "d"]).fit(draws=25, seed=1)
+    assert "are shown" not in conditional.conditional_effects(few).sentence
+
+
+def test_the_signs_of_many_coefficients_are_counted():
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"kind": np.repeat([*"abcdefghij"], 20)})
+    up = table["kind"].isin([*"bcdefghi"])
+    table["y"] = 9.0 * up + rng.normal(size=200)
+    fit = pp.Model("y ~ kind", table).fit(draws=200, seed=1)
+    found = effects.directions(fit)
+    positive = found.table["positive"].drop("Intercept")
+    assert (np.maximum(positive, 1 - positive) >= effects.SURE).sum() == 8
+    assert found.sentence.startswith(
+        "Of 9 coefficients beside the intercept 8 have one sign with probability 95 % or more: "
+        "**kind[b]** (positive), "
+    )
+    assert found.sentence.endswith("**kind[g]** (positive) and 2 more.")

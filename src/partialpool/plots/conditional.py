@@ -102,9 +102,9 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
             axes.errorbar(
                 at, middle, errors, color=theme.PARTIAL, fmt=marker, ms=5, label=called, zorder=3
             )
-            levels = [level_in_words(model, column, value) for value in values]
+            at_levels = [level_in_words(model, column, value) for value in values]
             means = [rounded(m, sd) for m, sd in zip(middle, drawn.std(0), strict=True)]
-            way = ", ".join(f"{m} ({v})" for m, v in zip(means, levels, strict=True))
+            way = ", ".join(f"{m} ({v})" for m, v in zip(means, at_levels, strict=True))
         for_level = f" for {model.label(partner)} {called}" if partner else ""
         says.append(f"{way}{for_level}")
     if not numeric:
@@ -115,8 +115,14 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
         axes.legend(title=model.label(partner), title_fontsize=8, fontsize=8)
     if numeric:
         ends = f"{text(values[0])} to {text(values[-1])}"
-        return f"along **{column}** ({ends}) {what} goes {', '.join(says)}"
-    return f"by **{column}** {what} is {', '.join(says)}"
+        told = [f"along **{column}** ({ends}) {what} goes {', '.join(says)}"]
+    else:
+        told = [f"by **{column}** {what} is {', '.join(says)}"]
+    for name, some in ((column, values), (partner, shown)):
+        there = len(levels(model, name)) if name and not is_numeric(model, name) else 0
+        if there > len(some):
+            told.append(f"{len(some)} of the {there} levels of {model.label(name)} are shown")
+    return "; ".join(told)
 
 
 def _range(model: Regression, column: str) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from partialpool.data.text import listed, percent
 from partialpool.design.families import LINKS
 from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root
@@ -23,6 +24,9 @@ from partialpool.posterior.checks import HEADINGS
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_of, readable
+
+#: From here on the sign of a coefficient is told by name, where there are many.
+SURE = 0.95
 
 
 @dataclass(frozen=True)
@@ -147,12 +151,20 @@ def directions(fitted: Fitted) -> Finding:
         for figure, point in (("ratio", 0.5), ("ratio_q05", 0.05), ("ratio_q95", 0.95)):
             table[figure] = [np.exp(np.quantile(value, point)) for value in beta.values()]
             table.loc[table.index == "Intercept", figure] = np.nan  # a level, and no ratio
-    parts = []
+    parts, sure = [], []
     for name, row in table.drop("Intercept", errors="ignore").iterrows():
         share = max(row["positive"], 1 - row["positive"])
         sign = "positive" if row["positive"] >= 0.5 else "negative"
         probability = "more than 99.9 %" if share > 0.999 else f"{share:.1%}"
         parts.append(f"**{name}** is {sign} with probability {probability}")
+        sure += [f"**{name}** ({sign})"] if share >= SURE else []
+    if len(parts) > (most := marginal_effects.LISTED):
+        named = [*sure[:most], *([f"{len(sure) - most} more"] if len(sure) > most else [])]
+        told = f": {listed(named)}" if named else ""
+        parts = [
+            f"Of {len(parts)} coefficients beside the intercept {len(sure)} have one sign with "
+            f"probability {percent(SURE)} or more{told}"
+        ]
     says = "; ".join(parts) or "There is no coefficient beside the intercept"
     names, columns = readable(fitted.model), HEADINGS
     if fitted.model.linked and beta:
