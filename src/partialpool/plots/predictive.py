@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy import stats
 
-from partialpool.data.text import rounded
+from partialpool.data.text import number, rounded
 from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
 from partialpool.plots import discrete, theme
@@ -65,7 +65,7 @@ def prior_check(model: Regression, rows: np.ndarray, rng: np.random.Generator) -
     position = stats.percentileofscore(replicated.mean(1), y.mean())
     says = (
         f"In the median data set that the priors imply, {model.design.response} spreads "
-        f"{ratio:.3g} times as much as in the data, and the mean of the data lies at the "
+        f"{number(ratio, 3)} times as much as in the data, and the mean of the data lies at the "
         f"{position:.0f} % point of the means: the prior is {_width(ratio, position)}. Bars and "
         "band go from the 5 % to the 95 % point of the rows."
     )

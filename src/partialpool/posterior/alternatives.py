@@ -229,7 +229,7 @@ class Compared:
             return f"The average {response} over the population is", {
                 name: averages(fitted, first.table, one)[:, 0] for name, fitted in self.fits.items()
             }
-        contrast = contrasts.contrasts(first, [asked[0]], slope=True)[0]
+        contrast = contrasts.contrasts(first, [asked[0]], slope=True, doubling=True)[0]
         return f"With {contrast.words(first)}, {response} changes by", {
             name: change(fitted, contrast, first.table, one)[:, 0]
             for name, fitted in self.fits.items()

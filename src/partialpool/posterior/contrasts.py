@@ -34,6 +34,8 @@ class Contrast:
         What is compared, the second against the first.
     moves : bool
         Whether these are added to each row's value instead of taking its place.
+    times : bool
+        Whether each row's value is multiplied by these.
     width : float
         What the difference is divided by.
     """
@@ -43,17 +45,23 @@ class Contrast:
     low: Any
     high: Any
     moves: bool = False
+    times: bool = False
     width: float = 1.0
 
     def ends(self, table: pd.DataFrame) -> list[pd.DataFrame]:
         """Rows before and after the change."""
         start = table[self.column]
-        ends = [start + end if self.moves else end for end in (self.low, self.high)]
+        ends = [
+            start + end if self.moves else start * end if self.times else end
+            for end in (self.low, self.high)
+        ]
         return [table.assign(**{self.column: end}) for end in ends]
 
     def words(self, model: Regression) -> str:
         """Say what is changed."""
         name = model.label(self.column)
+        if self.times:
+            return f"twice the {name}"
         if not self.moves:
             high, low = (
                 level_in_words(model, self.column, value) for value in (self.high, self.low)
@@ -83,10 +91,16 @@ def predictors(model: Regression) -> list[str]:
     return sorted(formula.variables(common, model.formula), key=common.find)
 
 
+def plain_response(model: Regression) -> str:
+    """The response as one would write it, such as ``log(y + 1)``."""
+    text = re.sub(r"(?<=[\w.]) \(", "(", formula.read(model.formula).response)
+    return text.replace("( ", "(").replace(" )", ")")
+
+
 def response(model: Regression) -> str:
     """What results are of: the response, before an offset is taken from it, or its mean."""
     if not model.linked:
-        return model.label(formula.read(model.formula).response)
+        return model.label(plain_response(model))
     name, answers = model.design.response, model.design.answers
     if model.family == "binomial":
         success = f" = {answers[1]}" if answers and name == model.words(name) else ""
@@ -199,7 +213,11 @@ def counterfactual(model: Regression, table: pd.DataFrame, variables: Variables)
 
 
 def contrasts(
-    model: Regression, variables: Variables | None = None, *, slope: bool
+    model: Regression,
+    variables: Variables | None = None,
+    *,
+    slope: bool,
+    doubling: bool = False,
 ) -> list[Contrast]:
     """What is compared.
 
@@ -213,6 +231,9 @@ def contrasts(
     slope : bool
         Whether a numeric column without such a wish is compared by its slope, or by one unit more.
         Any other column has each of its `levels` against the first.
+    doubling : bool
+        Whether instead of its slope it is doubled, where only its logarithm is in the formula: the
+        slope is steepest where there is least of it, and twice as much is the same everywhere.
 
     Raises
     ------
@@ -221,7 +242,23 @@ def contrasts(
     """
     wanted = predictors(model) if variables is None else variables
     given = wanted if isinstance(wanted, Mapping) else {}
-    return [c for n in _known(model, wanted) for c in _changes(model, n, given.get(n), slope)]
+    found = []
+    for name in _known(model, wanted):
+        if doubling and given.get(name) is None and logged(model, name):
+            found.append(Contrast(name, "doubled", 1, 2, times=True))
+        else:
+            found += _changes(model, name, given.get(name), slope)
+    return found
+
+
+def logged(model: Regression, column: str) -> bool:
+    """Whether all that a formula has of a column is its logarithm."""
+    read = formula.read(model.formula)
+    taken = rf"(?<![\w.])(?:np\s*\.\s*)?log(?:2|10)?\s*\(\s*{re.escape(column)}\s*\)"
+    parts = [read.population, *(term.expression for term in read.terms)]
+    parts += [f"I({offset})" for offset in read.offsets]
+    left = [re.sub(taken, f"{column}_logged", part) for part in parts]
+    return left != parts and not any(column in formula.variables(p, read.text) for p in left)
 
 
 def _known(model: Regression, variables: Variables) -> list[str]:
@@ -235,11 +272,23 @@ def _known(model: Regression, variables: Variables) -> list[str]:
     return names
 
 
+def _step(model: Regression, column: str) -> float:
+    """Half the step of a derivative: much less than what leads a row out of a function's domain."""
+    table, step = model.table, STEP * float(model.table[column].std())
+    for smaller in (1.0, 1e-2, 1e-4):
+        ends = [table.assign(**{column: table[column] + way * smaller * step}) for way in (-1, 1)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            inside = all(np.isfinite(model.design.columns(end)[0]).all() for end in ends)
+        if inside:
+            return step * (smaller if smaller == 1 else smaller / 100)
+    return step
+
+
 def _changes(model: Regression, column: str, change: Any, slope: bool) -> Iterator[Contrast]:
     """The contrasts of one column."""
     numeric = is_numeric(model, column)
     if change is None and numeric and slope:
-        step = STEP * float(model.table[column].std())
+        step = _step(model, column)
         yield Contrast(column, "slope", -step, step, moves=True, width=2 * step)
     elif (change is None and numeric) or isinstance(change, int | float):
         step = 1 if change is None else change

@@ -45,6 +45,8 @@ class Change:
         for all.
     constant : bool
         Whether the change is the same in every row, so that nothing was averaged.
+    doubled : bool
+        Whether a column of which only the logarithm counts is doubled, in place of its slope.
     """
 
     column: str
@@ -53,6 +55,7 @@ class Change:
     draws: np.ndarray
     between: dict[str, np.ndarray]
     constant: bool
+    doubled: bool = False
 
 
 def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = None) -> list[Change]:
@@ -79,14 +82,14 @@ def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = Non
     roots = {grouping.name: covariance_root(grouping, fitted.population) for grouping in groupings}
     ends = np.cumsum([len(grouping.z_names) for grouping in groupings])[:-1]
     found = []
-    for contrast in contrasts.contrasts(model, [column], slope=True):
+    for contrast in contrasts.contrasts(model, [column], slope=True, doubling=True):
         low, high = (design.columns(end)[1] for end in contrast.ends(rows))
         own = (high - low).mean(0) / contrast.width
         found.append(
             Change(
                 column,
-                None if contrast.moves else contrast.low,
-                None if contrast.moves else contrast.high,
+                None if contrast.moves or contrast.times else contrast.low,
+                None if contrast.moves or contrast.times else contrast.high,
                 change(fitted, contrast, rows, one_cell)[:, 0],
                 {
                     name: np.linalg.norm(part @ root, axis=-1)
@@ -95,18 +98,27 @@ def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = Non
                 if roots
                 else {},
                 not model.linked and contrast.is_constant(model, rows),
+                contrast.times,
             )
         )
     return found
 
 
 def average_effects(fitted: Fitted, rope: marginal_effects.Rope | None = None) -> Finding:
-    """Average slope or comparison of every predictor; without any, the average of the line."""
-    if contrasts.predictors(fitted.model):
-        found = marginal_effects.avg_slopes(fitted, rope=rope or None)
-    else:
-        found = marginal_effects.avg_predictions(fitted)
-    return replace(found, name="average_effects")
+    """Average slope or comparison of every predictor; without any, the average of the line.
+
+    Of a column of which only the logarithm counts it is what doubling it does, unless `rope` says
+    how large a slope must be.
+    """
+    model = fitted.model
+    if not contrasts.predictors(model):
+        return replace(marginal_effects.avg_predictions(fitted), name="average_effects")
+    wanted = []
+    for name in contrasts.predictors(model):
+        doubling = name not in (rope or {})
+        wanted += contrasts.contrasts(model, [name], slope=True, doubling=doubling)
+    options: dict[str, Any] = {"by": (), "rope": rope or None}
+    return marginal_effects.of_contrasts("average_effects", fitted, wanted, None, **options)
 
 
 def marginal_means(fitted: Fitted) -> Finding | None:

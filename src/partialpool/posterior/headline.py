@@ -112,6 +112,8 @@ def _change(model: Regression, change: Change) -> str:
         remark += _for_typical(model)
     if change.high is None:
         each = _each(model, change.column)
+        if change.doubled:
+            each = f"Doubling {model.words(change.column)}"
         amount, _, interval = size.partition(" (")
         says = {
             1: f"{each} adds {amount} to {response} ({interval}",
@@ -131,8 +133,9 @@ def _ratio(fitted: Fitted, change: Change) -> str:
     model = fitted.model
     if not model.linked:
         return ""
-    for contrast in contrasts(model, [change.column], slope=True):
-        levels = (None, None) if contrast.moves else (contrast.low, contrast.high)
+    for contrast in contrasts(model, [change.column], slope=True, doubling=True):
+        level = not (contrast.moves or contrast.times)
+        levels = (contrast.low, contrast.high) if level else (None, None)
         if levels == (change.low, change.high) and contrast.is_constant(model, model.table):
             low, high = contrast.ends(model.table.head(1))
             step = model.design.columns(high)[0] - model.design.columns(low)[0]

@@ -15,7 +15,6 @@ import pandas as pd
 from partialpool.data.columns import require_columns, require_complete
 from partialpool.data.tables import as_frame
 from partialpool.data.text import capital, rounded
-from partialpool.design import formula
 from partialpool.fit.exact_fit import n_draws
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts as compared
@@ -152,7 +151,7 @@ def comparisons(
     (['9 - 0'], [90.0])
     """
     wanted = compared.contrasts(fitted.model, variables, slope=False)
-    return _changes("comparisons", fitted, wanted, newdata, **options)
+    return of_contrasts("comparisons", fitted, wanted, newdata, **options)
 
 
 def avg_comparisons(
@@ -194,7 +193,7 @@ def slopes(
     ([308, 335], [20.0, -0.0])
     """
     wanted = compared.contrasts(fitted.model, variables, slope=True)
-    return _changes("slopes", fitted, wanted, newdata, **options)
+    return of_contrasts("slopes", fitted, wanted, newdata, **options)
 
 
 def avg_slopes(
@@ -217,7 +216,7 @@ def avg_slopes(
     return slopes(fitted, variables, newdata, by=by, **options)
 
 
-def _changes(
+def of_contrasts(
     name: str,
     fitted: Fitted,
     wanted: Sequence[Contrast],
@@ -228,7 +227,7 @@ def _changes(
     rope: Rope | None = None,
     hypothesis: str | None = None,
 ) -> Finding:
-    """The finding of some contrasts."""
+    """The finding of some contrasts; what is done with them is explained in `comparisons`."""
     model, table = fitted.model, _rows(fitted, newdata, groups)
     labels, cells = _cells(fitted, table, _names(by), groups)
     where = [f" for {name}" for name in row_names(labels, model)] if len(labels) > 1 else [""]
@@ -256,7 +255,7 @@ def _changes(
 def _first(model: Regression) -> str:
     """The response as a sentence begins with it: a label with a capital, a column as it is."""
     words = compared.response(model)
-    return capital(words) if words != formula.read(model.formula).response else words
+    return words if words == compared.plain_response(model) else capital(words)
 
 
 def _rows(

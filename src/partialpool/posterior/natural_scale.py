@@ -150,7 +150,7 @@ def _table(fitted: Fitted, most: int | None = None) -> pd.DataFrame:
     """What each change of a predictor, or the first few, multiplies the natural response by."""
     model, rows = fitted.model, {}
     one_cell = np.zeros(len(model.table), dtype=np.int64)
-    for contrast in contrasts.contrasts(model, slope=True)[:most]:
+    for contrast in contrasts.contrasts(model, slope=True, doubling=True)[:most]:
         moved = change(fitted, contrast, model.table, one_cell)[:, 0]
         rows[contrast.words(model)] = np.exp(np.quantile(moved, ENDS))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["times", "lower", "upper"])
