@@ -79,18 +79,18 @@ def test_the_limit_of_the_farthest_row_grows_with_the_rows():
 
 
 def test_replications_count_against_the_data_in_the_right_tail():
-    """Of replications 1, ..., 100 of one row each, 20 have a largest value of 81 or more."""
-    design = SimpleNamespace(y=np.array([81.0, 0.5]), codes=np.array([0, 0]), groupings=())
-    replicated = np.column_stack([np.arange(1.0, 101), np.zeros(100)])
+    """Of replications 1, ..., 1,000 of one row each, 200 have a largest value of 801 or more."""
+    design = SimpleNamespace(y=np.array([801.0, 0.5]), codes=np.array([0, 0]), groupings=())
+    replicated = np.column_stack([np.arange(1.0, 1001), np.zeros(1000)])
     model = SimpleNamespace(design=design, linked=False)
     found = data_fit.figures(replicated, model, np.arange(2))
     assert found.at["largest value", "above"] == pytest.approx(0.2)
-    assert found.at["largest value", "p"] == pytest.approx(0.4)
+    assert found.at["largest value", "p"] == pytest.approx(2 * 201 / 1001)  # the data count too
     assert found.at["largest value", "corrected"] == 1.0
     assert found.at["smallest value", "above"] == 0.0
     # the smallest value lies beyond all; two-sided, over as many figures as there are
     check = data_fit.statistics_check(found)
-    assert check["value"] == 0.0
+    assert check["value"] == pytest.approx(2 * len(found) / 1001)
     assert not check["passed"]
 
 
@@ -227,14 +227,14 @@ def test_the_sentence_on_residuals_is_that_of_the_checks():
 
 
 def test_the_sentence_on_replications_is_that_of_the_check():
-    """A share of 2 % is 0.04 by both tails and 0.16 of four figures, which passes."""
+    """A share of 2 % is 42 / 1,001 by both tails and 0.17 of four figures, which passes."""
     fit = pp.Model("y ~ x + (1 | g)", data(np.random.default_rng(10))).fit(draws=250, seed=1)
     model, rows, y = fit.model, np.arange(GROUPS * ROWS), fit.model.design.y
     replicated = predictions.replicate(fit, rows, np.random.default_rng(0)).clip(min=y.min() + 0.1)
     replicated[20:, y.argmin()] = y.min() - 0.1  # of 1,000 smallest values, 20 are not below
     said = predictive.statistics_check(model, replicated, rows).sentence
     assert "smallest value 2.0%" in said
-    assert "p = 0.04 by both tails, 0.16 when corrected for 4 figures (limit 0.05)" in said
+    assert "p = 0.042 by both tails, 0.17 when corrected for 4 figures (limit 0.05)" in said
     assert said.endswith("The model reproduces all of them.")
     replicated[5:, y.argmin()] = y.min() - 0.1
     said = predictive.statistics_check(model, replicated, rows).sentence

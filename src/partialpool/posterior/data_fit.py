@@ -92,8 +92,8 @@ def figures(replicated: np.ndarray, model: Regression, rows: np.ndarray) -> pd.D
     -------
     pandas.DataFrame
         A row for each of `predictions.statistics`: ``above``, the share of replications at or
-        above the data; ``p``, the two-sided tail probability; and ``corrected`` for as many
-        figures as there are (Bonferroni).
+        above the data; ``p``, the two-sided tail probability (Phipson & Smyth 2010); and
+        ``corrected`` for as many figures as there are (Bonferroni).
     """
     y = model.design.y[rows][None]
     found = predictions.statistics(model, rows)
@@ -102,7 +102,8 @@ def figures(replicated: np.ndarray, model: Regression, rows: np.ndarray) -> pd.D
     below = 1 - above
     if model.linked:  # whose figures tie with the data's
         below = pd.Series({name: float(np.mean(new <= old)) for name, (new, old) in drawn.items()})
-    p = (2 * np.minimum(above, below)).clip(upper=1.0)
+    S = len(replicated)  # the data are one set more, so that no probability is zero
+    p = (2 * (S * np.minimum(above, below) + 1) / (S + 1)).clip(upper=1.0)
     return pd.DataFrame({"above": above, "p": p, "corrected": (p * len(p)).clip(upper=1.0)})
 
 
