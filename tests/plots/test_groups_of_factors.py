@@ -190,3 +190,11 @@ def test_of_very_many_groups_some_are_shown_from_end_to_end(penicillin, monkeypa
     assert (len(all_), len(few)) == (24, 7)
     assert (few.min(), few.max()) == (all_.min(), all_.max())
     assert found.sentence == whole.sentence + " Of 24 groups 7 are shown, evenly spread."
+
+
+def test_of_many_groups_the_first_and_the_last_have_rows():
+    order, places = groups.first_and_last(np.arange(100)[::-1], 6)
+    assert order.tolist() == [99, 98, 97, 2, 1, 0]
+    assert places.tolist() == [0, 1, 2, 4, 5, 6]  # a gap between
+    order, places = groups.first_and_last(np.arange(6), 6)
+    assert order.tolist() == places.tolist() == [*range(6)]

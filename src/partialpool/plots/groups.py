@@ -23,6 +23,8 @@ from partialpool.posterior.varying import alone, estimable, grouping_of, named
 
 #: Most groups that get a panel of their own; more are thinned evenly by size.
 MAX_PANELS = 18
+#: Most groups that get a row of their own: half of them with most, half with least.
+ROWS = 24
 #: Most groups whose least-squares line is drawn behind the data.
 MAX_LINES = 200
 #: Most different values of a predictor at which points are moved apart.
@@ -36,6 +38,15 @@ def spread(order: np.ndarray, most: int) -> np.ndarray:
     if len(order) <= most:
         return order
     return order[np.linspace(0, len(order) - 1, most).round().astype(int)]
+
+
+def first_and_last(order: np.ndarray, most: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
+    """An order, or of a long one its first and its last, with places that have a gap between."""
+    if len(order) <= most:
+        return order, np.arange(len(order))
+    half = most // 2
+    places = np.arange(2 * half) + (np.arange(2 * half) >= half)
+    return np.concatenate([order[:half], order[-half:]]), places
 
 
 def chosen_groups(grouping: Grouping, most: int = MAX_PANELS) -> np.ndarray:

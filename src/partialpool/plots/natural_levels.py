@@ -8,12 +8,11 @@ import pandas as pd
 
 from partialpool.data.text import capital
 from partialpool.plots import theme
+from partialpool.plots.groups import first_and_last
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.natural_scale import Levels, Natural, levels_in_words
 
-#: Most groups that are shown: half of them with most, half with least.
-MOST = 24
 #: Column of the table -> heading and format.
 COLUMNS = {
     "median": ("median", ESTIMATE),
@@ -36,9 +35,7 @@ def levels(fitted: Fitted, natural: Natural) -> Finding | None:
         return None
     found = Levels.of(fitted, natural)
     order = np.argsort(found.median, kind="stable")
-    half = MOST // 2
-    some = order if len(order) <= MOST else np.concatenate([order[:half], order[-half:]])
-    places = np.arange(len(some)) + (np.arange(len(some)) >= half) * (len(order) > MOST)
+    some, places = first_and_last(order)
     figure, axes = plt.subplots(figsize=(8, 0.22 * (len(some) + 1) + 1.1))
     axes.hlines(places, found.lower[some], found.upper[some], color=theme.PARTIAL, alpha=0.6)
     axes.scatter(found.median[some], places, s=14, color=theme.PARTIAL, zorder=3, label="median")
@@ -54,6 +51,7 @@ def levels(fitted: Fitted, natural: Natural) -> Finding | None:
     theme.legend(figure)
     says = capital(levels_in_words(found, natural)) + "."
     if len(some) < len(order):
+        half = len(some) // 2
         says += f" The {half} with most and the {half} with least are shown."
     what = f"Medians and 90 % equal-tailed intervals of {len(some)} {found.called}."
     table = pd.DataFrame(

@@ -8,7 +8,7 @@ import numpy as np
 
 from partialpool.data.text import capital, listed, number, percent, rounded
 from partialpool.plots import theme
-from partialpool.plots.groups import of_factor, spread
+from partialpool.plots.groups import ROWS, first_and_last, of_factor, spread
 from partialpool.posterior import effects
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
@@ -23,8 +23,6 @@ from partialpool.posterior.varying import (
     varying,
 )
 
-#: Most groups that get a row of their own in a forest.
-MAX_ROWS = 70
 #: Most groups that get a dot.
 MANY = 400
 
@@ -114,20 +112,19 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
     grouping = grouping_of(fitted.model.design, factor)
     coefficients = varying(fitted, grouping)
     J, called = grouping.n_levels, kind_in_words(fitted.model, grouping)
-    size = (4.6 if len(coefficients) > 1 else 7.6, 0.17 * min(J, MAX_ROWS) + 0.6)
+    size = (4.6 if len(coefficients) > 1 else 7.6, 0.17 * min(J, ROWS) + 0.6)
     figure, panels = theme.panels(len(coefficients), len(coefficients), size)
     says = []
     for panel, one in zip(panels, coefficients, strict=True):
         middle, (low, high) = one.middle, interval(one.total)
-        order = spread(np.argsort(middle), MAX_ROWS)
-        places = np.arange(len(order))
-        _population(panel, one, order)
+        order, places = first_and_last(np.argsort(middle, kind="stable"))
+        _population(panel, one, order, places)
         panel.hlines(places, low[order], high[order], color=theme.PARTIAL, alpha=0.6)
         panel.scatter(middle[order], places, s=10, color=theme.PARTIAL, label="a group", zorder=3)
         panel.set_yticks(places, grouping.levels[order], fontsize=7)
         with_line = f", {listed(one.explained)} included" if one.explained else ""
         words = fitted.model.words(grouping.name)
-        panel.set(xlabel=f"{one.name} of {words}{with_line}", ylim=(-1, len(order)))
+        panel.set(xlabel=f"{one.name} of {words}{with_line}", ylim=(-1, places[-1] + 1))
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
         ends = [
@@ -140,7 +137,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
             "leaves out zero"
         )
     theme.legend(figure)
-    few = "" if J <= MAX_ROWS else f" Of {J:,} groups {MAX_ROWS} are shown, evenly spread."
+    few = "" if J <= ROWS else f" Of {J:,} groups the {ROWS // 2} highest and lowest are shown."
     text = f"{capital('; '.join(says))}. Intervals are {PROBABILITY:.0%} equal-tailed.{few}"
     if len(fitted.model.design.groupings) > 1:
         text += (
@@ -150,12 +147,12 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
     return theme.finding(of_factor("forest", fitted.model.design, grouping), figure, what, text)
 
 
-def _population(panel: Any, one: Varying, order: np.ndarray) -> None:
+def _population(panel: Any, one: Varying, order: np.ndarray, places: np.ndarray) -> None:
     """What groups share: their mean with its interval, or the line's value for each of them."""
     if one.explained:
         label = f"what the line with {listed(one.explained)} says"
         style: dict[str, Any] = {"marker": "|", "s": 40, "color": theme.COMPLETE}
-        panel.scatter(one.line.mean(0)[order], np.arange(len(order)), label=label, **style)
+        panel.scatter(one.line.mean(0)[order], places, label=label, **style)
         return
     centre = one.total.mean(1)
     label = f"{percent(PROBABILITY)} interval of that mean"

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from partialpool.data.text import code, listed, number
+from partialpool.data.text import code, listed, number, rounded
 from partialpool.design.default_priors import resolve
 from partialpool.design.families import LINKS
 from partialpool.design.formula import read, used_columns, variables
@@ -106,8 +106,8 @@ def columns(model: Regression) -> Finding:
         rows[name] = {
             "role": f"{role}, of the group" if constant and role == "predictor" else role,
             "different values": f"{values.nunique():,}",
-            "mean": number(_mean(values)) if figures else "",
-            "sd": number(values.std(), 3) if figures else "",
+            "mean": rounded(_mean(values), values.std()) if figures else "",
+            "sd": rounded(values.std(), values.std()) if figures else "",
             "range": " to ".join(ends) if figures else _levels(values),
         }
         if any(model.lacking.values()):
