@@ -295,6 +295,9 @@ def test_the_groups_of_a_mean_are_no_predictors():
     found = fit.avg_slopes().table
     assert found["variable"].tolist() == ["x"]
     assert found["estimate"][0] == pytest.approx(fit.values["x"].mean())
+    # numbers as labels have no mean: the line is looked at in a group that there is
+    assert contrasts.datagrid(fit.model, {}).loc[0, "g"] in range(8)
+    assert len(fit.predictions({"x": [0.0, 1.0]}).table) == 2
     within = pp.Model("y ~ I(x - ave(x, g)) + (1 | g)", table)
     assert contrasts.predictors(within) == ["x"]
 

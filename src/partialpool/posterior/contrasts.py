@@ -148,9 +148,15 @@ def level_in_words(model: Regression, column: str, value: Any) -> str:
 
 
 def reference(model: Regression, column: str) -> Any:
-    """The mean of a numeric column, the most frequent value of another."""
+    """The mean of a numeric column, the most frequent value of another.
+
+    The labels of the groups over which ``ave`` averages may be numbers, but have no mean.
+    """
     values = model.table[column]
-    return float(values.mean()) if is_numeric(model, column) else values.mode().iloc[0]
+    over = re.findall(r"\bave \( [^(),]*,([^()]*) \)", formula.read(model.formula).population)
+    label = any(column in formula.variables(f"I({n})", n) for part in over for n in part.split(","))
+    numeric = is_numeric(model, column) and not label
+    return float(values.mean()) if numeric else values.mode().iloc[0]
 
 
 def datagrid(model: Regression, values: Mapping[str, Any]) -> pd.DataFrame:
