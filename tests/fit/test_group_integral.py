@@ -179,6 +179,9 @@ def test_rows_alike_are_one_row():
     assert np.exp(poisson.offset) == pytest.approx([2 + 5 + 6, 1 + 3 + 4])
     ordered = counted_rows("cumulative", y + 1 + (codes > 0), X, X, codes, 3)
     assert ordered.totals.tolist() == [2, 1, 3]
+    # without rows, as where a group's only one is left out, kernels need not be compiled anew
+    none = counted_rows("poisson", y[:0], X[:0], X[:0], codes[:0], 3)
+    assert (none.y.dtype, none.y.size) == (poisson.y.dtype, 0)
 
 
 def test_random_numbers_are_those_of_philox():

@@ -189,7 +189,8 @@ def counted_rows(
         constant -= np.bincount(groups, total[0] * offset, n_groups)
     return CountedRows(
         family=family,
-        y=total[0],
+        # of no rows at all it counts in integers, for which the kernels would be compiled anew
+        y=total[0].astype(float),
         trials=total[1].astype(np.int64),
         count=total[2].astype(np.int64),
         offset=offset,
