@@ -6,6 +6,8 @@ kernel it takes none, and value and gradient come from the same pass: docs/metho
 and (28).
 """
 
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,6 +17,9 @@ from pytensor.gradient import disconnected_type
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
+
+#: PyTensor keeps compiled code on disk by an operation's name and this, not by what it calls.
+VERSION = zlib.crc32(Path(__file__).read_bytes())
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -100,8 +105,9 @@ class MarginalLogLikelihood(Op):
 
     def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
         """Run the kernel from Python."""
+        arguments = [inputs[0].item(), *inputs[1:-1], int(inputs[-1])]
         for storage, value in zip(
-            output_storage, log_likelihood_and_gradient(*inputs), strict=True
+            output_storage, log_likelihood_and_gradient(*arguments), strict=True
         ):
             storage[0] = np.asarray(value)
 
@@ -125,4 +131,4 @@ def _numba_marginal(op: MarginalLogLikelihood, **kwargs: Any) -> Any:
         )
         return np.asarray(value), np.asarray(d_sigma), d_L, d_c
 
-    return marginal
+    return marginal, VERSION
