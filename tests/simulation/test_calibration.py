@@ -14,6 +14,8 @@ from partialpool.simulation import calibration, lines, many_fits, plans
 
 #: Few data, so that every parameter's prior matters; as many data sets as the default studies have.
 DATA_SETS = 500
+#: Half of them find out what is wrong as well.
+HALF = DATA_SETS // 2
 PRIORS = {
     "Intercept": "Normal(1, 2)",
     "x": "Normal(-1, 1)",
@@ -29,8 +31,8 @@ PLANS = {
 }
 
 
-def many(plan, seed, fit=None):
-    numbers = range(DATA_SETS // many_fits.BATCH)
+def many(plan, seed, fit=None, data_sets=DATA_SETS):
+    numbers = range(data_sets // many_fits.BATCH)
     batches = [many_fits.run_batch(plan, seed, k, many_fits.BATCH, fit) for k in numbers]
     return pd.concat(batches, ignore_index=True)
 
@@ -100,7 +102,7 @@ def test_a_wrong_prior_scale_is_found_out():
         other = Regression(model.formula, model.table, PRIORS | {"sd": "HalfNormal(0.5)"})
         return lines.fit_exactly(other.with_response(model.design.y), rng, draws)
 
-    assert "Ranks uniform" in missed(many(PLANS["origin"], seed=2, fit=fit))
+    assert "Ranks uniform" in missed(many(PLANS["origin"], seed=2, fit=fit, data_sets=HALF))
 
 
 def test_a_sign_error_in_the_group_covariance_is_found_out():
@@ -110,7 +112,7 @@ def test_a_sign_error_in_the_group_covariance_is_found_out():
         return values | {name: -values[name]}, effects, trusted
 
     plan = replace(PLANS["grouped"], sizes={"groups": 30, "per_group": 6})
-    assert {"Ranks uniform", "Coverage"} <= missed(many(plan, seed=3, fit=fit))
+    assert {"Ranks uniform", "Coverage"} <= missed(many(plan, seed=3, fit=fit, data_sets=HALF))
 
 
 def test_narrow_draws_are_found_out():
@@ -122,7 +124,9 @@ def test_narrow_draws_are_found_out():
         own = {name: b.mean(0) + 0.8 * (b - b.mean(0)) for name, b in effects.items()}
         return narrow, own, trusted
 
-    assert {"Ranks uniform", "Coverage"} <= missed(many(PLANS["grouped"], seed=4, fit=fit))
+    assert {"Ranks uniform", "Coverage"} <= missed(
+        many(PLANS["grouped"], seed=4, fit=fit, data_sets=HALF)
+    )
 
 
 def test_fits_that_distrust_themselves_fail_the_study():
@@ -156,6 +160,19 @@ def test_false_alarms_are_as_rare_as_stated():
             table[list(ends)] = stats.norm.interval(nominal)
         alarms += bool(missed(table))
     assert alarms <= stats.binom.ppf(0.999, 200, 2 * agreement.FALSE_ALARM)
+
+
+def test_errors_of_the_coverage_are_those_of_scipy():
+    """None, some and all of twenty intervals hold the truth."""
+    for k in (0, 13, 20):
+        table = pd.DataFrame({"parameter": "a", "truth": np.where(np.arange(20) < k, 0.0, 9.0)})
+        for ends in calibration.INTERVALS.values():
+            table[list(ends)] = [-1.0, 1.0]
+        for row in calibration.coverage(table).itertuples():
+            found = stats.binomtest(k, 20, row.nominal)
+            ci = found.proportion_ci(0.95, method="exact")
+            expected = [k / 20, ci.low, ci.high, found.pvalue]
+            assert [row.covered, row.low, row.high, row.p] == pytest.approx(expected)
 
 
 def test_nothing_depends_on_workers_or_interruption(tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import binomtest, chisquare
+from scipy.stats import beta, binomtest, chisquare
 
 from partialpool.data.text import code, listed, percent
 from partialpool.posterior.agreement import FALSE_ALARM
@@ -71,9 +71,11 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, group in table.groupby("parameter", sort=False):
         for nominal in INTERVALS:
-            found = binomtest(int(held(group, nominal).sum()), len(group), nominal)
-            low, high = found.proportion_ci(0.95, method="exact")
-            rows.append([str(name), nominal, found.statistic, low, high, found.pvalue])
+            k, n = int(held(group, nominal).sum()), len(group)
+            # by quantiles of the beta distribution, which SciPy looks for step by step
+            low = beta.ppf(0.025, k, n - k + 1) if k else 0.0
+            high = beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
+            rows.append([str(name), nominal, k / n, low, high, binomtest(k, n, nominal).pvalue])
     return pd.DataFrame(rows, columns=["parameter", "nominal", "covered", "low", "high", "p"])
 
 
