@@ -58,7 +58,7 @@ verify: $(READY) ## do finished runs once more and compare the numbers (STUDY=na
 	@$(PY) -m partialpool verify $(STUDY)
 
 test: $(READY) ## run the tests
-	@$(PY) -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-faults: $(READY) ## kill, interrupt and starve reports for half an hour, and see what they leave
 	@$(PY) tests/faults.py $(TEST_ARGS)

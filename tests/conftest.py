@@ -16,8 +16,14 @@ import pytest
 # jsonschema, which nbformat imports, compiles a grammar for 2 s if this optional package is there.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
+# What PyTensor compiles is kept for all tests and their projects, and for `make report`.
+COMPILED = Path(__file__).parents[1] / ".cache" / "pytensor"
+os.environ.setdefault("PYTENSOR_FLAGS", f"base_compiledir={COMPILED}")
+
 #: Seconds after which something hangs; however busy the machine is, nothing takes as long.
 PATIENCE = 900
+#: Files of tests that take a minute, the longest last.
+LONG = ("test_nursery", "test_jupyterlab", "test_wheel", "test_notebooks")
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 #: A name from data that would run in a page that takes it for HTML.
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -115,6 +121,18 @@ def summary(**changes: Any) -> dict[str, Any]:
             "inputs": {"requirements.lock": "beef"},
         },
     } | changes
+
+
+def op_by_op() -> Any:
+    """A mode that evaluates a PyTensor graph once, sooner by far than compiled."""
+    from pytensor.compile.mode import Mode
+
+    return Mode(linker="py", optimizer=None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: at the end a worker would be alone with one."""
+    items.sort(key=lambda item: -LONG.index(item.path.stem) if item.path.stem in LONG else 1)
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ NOTEBOOKS = [*(ROOT / "notebooks").glob("*.ipynb")]
 LIGHT: dict[str, dict[str, Any]] = {
     "approximations": {"sampler": None, "draws": 250},
     "explore": {"n": 30},
-    "origin": {"n": 20, "method": "exact", "probe_draws": 100, "data_sets": 2},
+    "origin": {"n": 30, "method": "exact", "probe_draws": 100, "data_sets": 2},
     "planning": {"groups": [5], "data_sets": 10, "draws": 250},
     "recovery": {"n": 20, "calibrations": 50, "recoveries": 50},
     "regression": {"draws": 250},

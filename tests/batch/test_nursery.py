@@ -88,13 +88,14 @@ def test_nothing_is_left_of_a_nursery_whose_process_is_killed(tmp_path):
 
 def test_a_report_forks_and_gives_the_numbers_of_cold_kernels(project, capsys):
     """`verify` does each run again in a cold kernel, and compares every draw."""
-    project.study("s", "notebook: regression\nsettings: {draws: 300}")
+    settings = "data: Dyestuff, formula: Yield ~ 1 + (1 | Batch), draws: 300"
+    project.study("s", f"notebook: regression\nsettings: {{{settings}}}")
     notebook = project.root / "notebooks" / "name.ipynb"
     cell = {"cell_type": "code", "id": "a", "outputs": [], "execution_count": None}
     code = "import pathlib, partialpool as pp\nsaid = pathlib.Path('/proc/self/comm').read_text()\n"
     code += "pp.record(None, {'status': 'passed', 'checks': []}, output, headline=said)"
-    settings = {"source": "seed = 0\noutput = None", "metadata": {"tags": ["parameters"]}}
-    cells = [cell | settings, cell | {"id": "b", "source": code, "metadata": {}}]
+    parameters = {"source": "seed = 0\noutput = None", "metadata": {"tags": ["parameters"]}}
+    cells = [cell | parameters, cell | {"id": "b", "source": code, "metadata": {}}]
     notebook.write_text(
         json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
     )

@@ -1,5 +1,6 @@
 """The installed package, far from this repository: from a table to a page, and nothing outside."""
 
+import filecmp
 import os
 import re
 import shutil
@@ -39,7 +40,25 @@ def environment(tmp_path_factory):
         pytest.skip(f"The packages of the lock are neither kept here nor reached: {done.stderr}")
     install = [uv, "pip", "install", "--quiet", "--no-deps", "--offline", "--python", str(folder)]
     subprocess.run([*install, str(wheel)], check=True)
+    _compiled(folder)
     return folder
+
+
+def _compiled(environment):
+    """Put kernels beside the source as it was compiled for this checkout.
+
+    They serve only who looks for them there; who keeps kernels elsewhere compiles them anew.
+    """
+    ours = ROOT / "src" / "partialpool" / "fit"
+    [theirs] = environment.glob("lib/python*/site-packages/partialpool/fit")
+    for path in ours.glob("*.py"):
+        assert filecmp.cmp(path, theirs / path.name, shallow=False)
+        (theirs / path.name).unlink()  # which may be one file with what uv keeps
+        shutil.copy2(path, theirs)  # with its time, by which kernels are known
+    kernels = shutil.ignore_patterns("*.pyc")
+    shutil.copytree(
+        ours / "__pycache__", theirs / "__pycache__", ignore=kernels, dirs_exist_ok=True
+    )
 
 
 class Stranger:

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from pytensor.compile.mode import Mode
 from scipy import stats
 from scipy.special import expit
 
 import partialpool as pp
+from conftest import op_by_op
 from partialpool.fit import pymc_models
 
 RNG = np.random.default_rng(4)
@@ -55,12 +55,12 @@ def test_rows_have_the_density_of_their_family(response):
     given = {
         built.rvs_to_values[rv]: built.rvs_to_transforms[rv]
         .forward(np.asarray(values[rv.name]), *rv.owner.inputs)
-        .eval(mode=Mode(linker="py"))
+        .eval(mode=op_by_op())
         if built.rvs_to_transforms[rv]
         else np.asarray(values[rv.name])
         for rv in built.free_RVs
     }
-    logp = built.compile_logp(observed, sum=False, mode=Mode(linker="py", optimizer=None))
+    logp = built.compile_logp(observed, sum=False, mode=op_by_op())
     got = logp({variable.name: value for variable, value in given.items()})[0]
     cor = 2 * 0.7 - 1
     effects = 0.7 * z[0], 0.3 * (cor * z[0] + np.sqrt(1 - cor**2) * z[1])

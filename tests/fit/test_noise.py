@@ -9,6 +9,7 @@ from scipy import stats
 from test_exact import points
 
 import partialpool as pp
+from conftest import op_by_op
 from partialpool.fit import centring
 from partialpool.posterior import checks
 from partialpool.posterior.fitted import Fitted
@@ -126,7 +127,7 @@ def test_standard_errors_in_pymc(schools):
     added = pp.Model("y ~ 1", SCHOOLS, {"sigma": "HalfCauchy(5)"}, se="se")
     compiled = added.pymc("noncentered")
     point = {"Intercept": np.array(3.0), "sigma_log__": np.array(1.0)}
-    logp = compiled.compile_logp(sum=False)(point)[-1]
+    logp = compiled.compile_logp(sum=False, mode=op_by_op())(point)[-1]
     scale = np.hypot(np.exp(1.0), SCHOOLS["se"])
     np.testing.assert_allclose(logp, stats.norm(3.0, scale).logpdf(SCHOOLS["y"]), rtol=1e-10)
 
@@ -167,7 +168,8 @@ def test_student_density_is_scipys():
         "1|Subject_sigma_log__": np.log(values["1|Subject_sigma"]),
         "1|Subject_offset": offset,
     }
-    logp = compiled.compile_logp(sum=False)({k: np.asarray(v) for k, v in point.items()})[-1]
+    density = compiled.compile_logp(sum=False, mode=op_by_op())
+    logp = density({k: np.asarray(v) for k, v in point.items()})[-1]
     line = 250 + 9 * SLEEP["Days"] + 30 * offset[model.design.only.codes]
     np.testing.assert_allclose(logp, stats.t(3, line, 20).logpdf(SLEEP["Reaction"]), rtol=1e-9)
 

@@ -246,7 +246,7 @@ def test_notebook_runs_with_small_settings(tmp_path):
         Path(__file__).parents[2] / "notebooks" / "samplers.ipynb",
         tmp_path / "executed.ipynb",
         parameters={
-            "methods": ["nutpie marginal"],
+            "methods": ["nutpie centered"],
             "draws": 300,
             "tune": 300,
             "chains": 2,
