@@ -161,14 +161,14 @@ def plural(noun: str) -> str:
 
     Examples
     --------
-    >>> plural("county"), plural("school"), plural("class"), plural("day"), plural("ms")
-    ('counties', 'schools', 'classes', 'days', 'ms')
+    >>> plural("county"), plural("epoch"), plural("class"), plural("day"), plural("ms")
+    ('counties', 'epochs', 'classes', 'days', 'ms')
     """
     if noun.endswith("s") and not noun.endswith("ss"):
         return noun
     if re.search("[^aeiou]y$", noun):
         return f"{noun[:-1]}ies"
-    return f"{noun}es" if re.search("(ss|x|ch|sh)$", noun) else f"{noun}s"
+    return f"{noun}es" if re.search("(ss|x|[^o]ch|sh)$", noun) else f"{noun}s"
 
 
 def singular(noun: str) -> str:
