@@ -293,3 +293,18 @@ def test_a_correlation_among_three_has_another_marginal():
     at, height, middle = marginals._prior(model, "cor(x,w|group)", np.linspace(-2, 2, 9))
     np.testing.assert_allclose(height, 2 / np.pi * np.sqrt(1 - at**2))
     assert middle == pytest.approx(2 * 0.40397, abs=1e-4)  # quartiles of Wigner's semicircle
+
+
+def test_the_farthest_group_and_the_chance_that_it_is_the_highest():
+    """School A's 28 points: what remains, and in how many draws no other school is above it."""
+    table = pp.load("eight_schools")
+    priors = {"Intercept": "Normal(0, 20)", "sd": "HalfCauchy(5)"}
+    fit = pp.Model("est ~ 1 + (1 | school)", table, priors, se="se").fit(draws=500, seed=1)
+    schools = fit.values["Intercept"][:, None] + fit.values["1|school"]
+    best = np.mean(schools[:, 0] == schools.max(1))
+    says = varying.forest(fit).sentence
+    assert f"(A, in truth the highest with probability {best:.0%})" in says.replace(" %", "%")
+    assert (
+        f"28.4 for A, farthest out alone, {schools[:, 0].mean():.1f}"
+        in varying.shrinkage(fit).sentence
+    )

@@ -85,12 +85,16 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         ends = np.array([x[known].min(), x[known].max()])
         panel.plot(ends, ends, color=theme.NONE, lw=1.4, label="no pooling")
         before, after = np.std(x[known]), np.std(y[known])
+        far = np.flatnonzero(known)[np.abs(x[known] - x[known].mean()).argmax()]
         sentences.append(
             f"the spread of the **{ours.name}**{less} over {called} shrinks by "
-            f"{1 - after / before:.0%}, from {number(before, 3)} to {number(after, 3)}"
+            f"{1 - after / before:.0%}, from {number(before, 3)} to {number(after, 3)}, and of "
+            f"{number(x[far], 3)} for {grouping.levels[far]}, farthest out alone, "
+            f"{number(y[far], 3)} is left"
         )
     theme.legend(figure)
-    says = f"Pooling draws groups together: {'; '.join(sentences)} (sd of the groups' means)."
+    says = f"Pooling draws groups together: {'; '.join(sentences)}. "
+    says += "Spreads are standard deviations of the groups' means."
     if few:
         says += f" Of {grouping.n_levels:,} groups {MANY} are shown, evenly spread."
     says = f"{says} {too_uncertain(fitted.model, grouping, alike)}".strip()
@@ -128,8 +132,12 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
         ends = [
-            f"{rounded(middle[j], one.total[:, j].std())} ({grouping.levels[j]})"
-            for j in (middle.argmin(), middle.argmax())
+            f"{rounded(middle[j], one.total[:, j].std())} ({grouping.levels[j]}, in truth the "
+            f"{word} with probability {percent(float((extreme == j).mean()))})"
+            for j, extreme, word in (
+                (middle.argmin(), one.total.argmin(1), "lowest"),
+                (middle.argmax(), one.total.argmax(1), "highest"),
+            )
         ]
         says.append(
             f"the **{one.name}** of {called}{with_line} goes from {' to '.join(ends)}, and "
