@@ -229,3 +229,17 @@ def test_of_several_factors_that_which_differs_most_comes_first():
     shares = [float(np.mean(one / sum(variances))) for one in variances]
     assert f"; {100 * shares[0]:.0f} % of the variance that the population leaves)" in said
     assert said.endswith(f"; {100 * shares[1]:.0f} %).")
+
+
+@pytest.mark.parametrize(("slope", "first"), [(0.02, "In level groups of a differ"), (2, "Each")])
+def test_groups_of_several_factors_come_first_where_predictors_explain_nothing(slope, first):
+    """The slope explains less than a thousandth of the variance of 6, or most of it."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": np.repeat(np.arange(20), 20), "b": np.tile(np.arange(20), 20)})
+    table["x"] = rng.normal(size=400)
+    a, b = 2 * rng.normal(size=20)[table["a"]], rng.normal(size=20)[table["b"]]
+    table["y"] = a + b + slope * table["x"] + rng.normal(size=400)
+    said = headline(pp.Model("y ~ x + (1 | a) + (1 | b)", table).fit(seed=1))
+    assert said.startswith(first)
+    assert "unit of x " in said
+    assert "groups of a differ most" in said

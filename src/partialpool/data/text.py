@@ -100,6 +100,17 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{100 * share:.{decimals}f} %".replace("-", "−")
 
 
+def likely(probability: float) -> str:
+    """A probability in words: draws do not know one of all but certainty more exactly.
+
+    Examples
+    --------
+    >>> likely(0.9321), likely(1.0)
+    ('93.2 %', 'more than 99.9 %')
+    """
+    return "more than 99.9 %" if probability > 0.999 else percent(probability, 1)
+
+
 def typeset(text: str) -> str:
     """Words with true minus signs, and a space before the sign of percent.
 

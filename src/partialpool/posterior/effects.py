@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool.data.text import listed, percent
+from partialpool.data.text import likely, listed, percent
 from partialpool.design.families import LINKS
 from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root
@@ -167,8 +167,7 @@ def directions(fitted: Fitted) -> Finding:
     for name, row in table.drop("Intercept", errors="ignore").iterrows():
         share = max(row["positive"], 1 - row["positive"])
         sign = "positive" if row["positive"] >= 0.5 else "negative"
-        probability = "more than 99.9 %" if share > 0.999 else f"{share:.1%}"
-        parts.append(f"**{name}** is {sign} with probability {probability}")
+        parts.append(f"**{name}** is {sign} with probability {likely(share)}")
         sure += [f"**{name}** ({sign})"] if share >= SURE else []
     if len(parts) > (most := marginal_effects.LISTED):
         named = [*sure[:most], *([f"{len(sure) - most} more"] if len(sure) > most else [])]
@@ -252,7 +251,7 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         called = {g.name: groups_of(fitted.model, g) for g in design.groupings}
         says += f"; of the variance that the population's part leaves, {_parts(share, called)}"
         says += f": **{words(largest(share)[0])}** has the largest part with probability "
-        says += f"{largest(share)[1]:.1%}"
+        says += likely(largest(share)[1])
     columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
 

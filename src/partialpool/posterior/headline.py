@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from formulae import model_description
 
-from partialpool.data.text import percent, rounded, singular
+from partialpool.data.text import capital, percent, rounded, singular
 from partialpool.design.formula import read
 from partialpool.design.matrices import Grouping
 from partialpool.fit.exact_fit import covariance_root
@@ -17,6 +17,9 @@ from partialpool.posterior.effects import Change, average_changes, largest, rati
 from partialpool.posterior.finding import NORMAL, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_in_words
+
+#: Share of the variance below which predictors explain next to nothing.
+LITTLE = 0.01
 
 
 def headline(fitted: Fitted, noise: Finding | None = None) -> str:
@@ -34,7 +37,9 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
         Plain text. An effect has its posterior mean and 90 % equal-tailed interval, and where
         that includes zero the probability of its sign. The range of groups is that of their
         middle 90 %, ends averaged over the draws; where they differ in their level alone, it is
-        the standard deviation between them at the mean of the predictors. With a link, effects
+        the standard deviation between them at the mean of the predictors. Groups of several
+        factors come first where the predictors explain less than `LITTLE` of the variance, and
+        groups more. With a link, effects
         are on the response's scale for a group whose effects are zero, with the odds or rate ratio
         where one coefficient says it.
     """
@@ -45,10 +50,28 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
     elif columns:
         changes = _few(average_changes(fitted, columns[0]))
         says = "; ".join(_change(model, change) + _ratio(fitted, change) for change in changes)
-        says += _largest(fitted, columns[0]) + _groups(fitted, changes[0])
+        says += _largest(fitted, columns[0])
+        differ = _groups(fitted, changes[0])
+        if _groups_say_more(fitted):
+            differ = differ.removeprefix("; ")
+            then = says if says[:2].isupper() else f"{says[0].lower()}{says[1:]}"
+            says = f"{capital(differ)}; {then}"
+        else:
+            says += differ
     else:
         says = _average(fitted)
     return f"{says}. {_noise(noise)}".strip()
+
+
+def _groups_say_more(fitted: Fitted) -> bool:
+    """Whether predictors explain next to nothing, and the groups of several factors more."""
+    model, design = fitted.model, fitted.model.design
+    if model.linked or len(design.groupings) < 2 or design.moments is not None:
+        return False
+    beta = [fitted.population[name].mean() for name in design.x_names]
+    explained = np.var(design.X @ beta) / np.var(design.y)
+    between = sum((_between(fitted, g) ** 2).mean() for g in design.groupings) / np.var(design.y)
+    return bool(explained < LITTLE < between)
 
 
 def _crossed(model: Regression) -> list[str]:
