@@ -190,6 +190,36 @@ def test_a_shipped_notebook_runs_in_the_project_beside_its_own_modules(package, 
     assert staleness.why_redo(run) == "notebooks/says.ipynb changed"
 
 
+def test_a_folder_of_notebooks_that_is_a_link_keeps_what_runs_write_in_the_project(root):
+    """From where the link leads, ``..`` and the nearest project are others than from the link."""
+    from partialpool.batch import execute
+
+    other = project.make(root.parent / "other")
+    (root / "notebooks" / "README.md").unlink()
+    (root / "notebooks").rmdir()
+    (root / "notebooks").symlink_to(other / "notebooks")
+    cells = [
+        nbformat.v4.new_code_cell("data = None\nseed = 0\noutput = None", id="a"),
+        nbformat.v4.new_code_cell(
+            "import partialpool as pp\n"
+            "rows = pp.load(data + '/*.csv')\n"
+            "pp.Model('height ~ week + (1 | plant)', rows)\n"
+            "pp.record(None, {'status': 'passed', 'checks': []}, output)",
+            id="b",
+        ),
+    ]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / "reads.ipynb")
+    (root / "params" / "s.yml").write_text("notebook: reads\nsettings: {data: data/}")
+    before = sorted(other.rglob("*"))
+    [run] = study_file.plan(root, [root / "params" / "s.yml"])
+    summary = execute.execute(run)
+    assert summary["error"] is None
+    assert (run.folder / "report.html").is_file()
+    assert any((root / paths.CACHE / "parts").iterdir())
+    assert sorted(other.rglob("*")) == before
+
+
 def test_a_notebook_of_the_project_comes_before_the_shipped_one(package, root):
     shutil.copy(package / "says.ipynb", own := root / "notebooks" / "says.ipynb")
     assert notebooks.available(root) == {"says": own}
