@@ -67,9 +67,10 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: Collection[st
             values.dropna().map(lambda value: isinstance(value, str)).all()
         )
         if not text:
+            such = f"values such as {str(values.dropna().iloc[0])[:40]}"
             raise ValueError(
-                f"The column {name!r} holds {values.dtype}, which a formula cannot use; turn it "
-                "into numbers, or into text for categories."
+                f"The column {name!r} holds {such if values.dtype == object else values.dtype}, "
+                "which a formula cannot use; turn it into numbers, or into text for categories."
             )
         if (values == values.iloc[0]).all():
             raise ValueError(
