@@ -79,7 +79,8 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: Collection[st
         numbers = pd.to_numeric(values.astype(str), errors="coerce")
         odd = values[numbers.isna()]
         row = int(numbers.isna().to_numpy().argmax()) + 1  # as people count, not labels of an index
-        such = f", such as {str(odd.iloc[0])!r} in row {row}" if len(odd) else ""
+        where = "" if "template" in table.attrs else f" in row {row}"
+        such = f", such as {str(odd.iloc[0])!r}{where}" if len(odd) else ""
         if name in response:
             raise ValueError(
                 f"The response {name!r} holds text{such}; it must be numbers. For two "
