@@ -15,6 +15,7 @@ JOBS ?=
 SNAKEMAKE_ARGS ?=
 PYTEST_ARGS ?=
 TEST_ARGS ?=
+LAB_ARGS ?=
 BENCH_ARGS ?=
 PYTHON ?=
 
@@ -42,7 +43,7 @@ PY_BENCH := .venv-bench/bin/python
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  report takes STUDY=name (or a path), JOBS=n and SNAKEMAKE_ARGS=\"...\"."
+	@echo "  report takes STUDY=name (or a path), JOBS=n and SNAKEMAKE_ARGS=\"...\"; lab takes LAB_ARGS=\"...\"."
 	@echo "  PYTHON=python uses the environment you stand in instead of .venv."
 
 report: $(READY) ## run the studies in params/ and write reports/index.html
@@ -67,7 +68,7 @@ test-slurm: $(READY) ## run a study on a real SLURM on this machine (root, Debia
 	@$(PY) tests/slurm.py
 
 lab: $(READY) ## open JupyterLab on notebooks/
-	@$(PY) -m partialpool lab
+	@$(PY) -m partialpool lab $(if $(LAB_ARGS),-- $(LAB_ARGS))
 
 lint: $(READY) ## check style, types and that notebooks are saved without outputs
 	@$(PY) -m ruff check src tests bench notebooks workflow

@@ -49,6 +49,9 @@ def test_init_makes_a_project_and_says_how_to_go_on(here, capsys):
     }
     assert [path.name for path in here.iterdir()] == ["wages"]
     assert (root / "README.md").read_text().startswith("# wages\n")
+    named = (root / "notebooks" / "README.md").read_text()
+    for path in notebooks.shipped().glob("*.ipynb"):
+        assert f"\n- `{path.stem}`: {notebooks.title(path)}\n" in named
     version = importlib.metadata.version("partialpool")
     assert (root / "requirements.txt").read_text().endswith(f"\npartialpool=={version}\n")
     [run] = study_file.plan(root, study_file.find(root))
@@ -100,6 +103,47 @@ def test_make_lists_what_it_can_do(root):
     said = subprocess.run(["make"], cwd=root, capture_output=True, text=True, check=True).stdout
     for word in ("report", "lab", "verify", "check", "preview", "schema", "clean"):
         assert f"make {word} " in said
+
+
+def command(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def make(root: Path, *words: str) -> str:
+    """What make prints where the only commands beside the system's are in ``bin/``."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed.")
+    env = {"PATH": f"{root.parent / 'bin'}:/usr/bin:/bin", "LANG": "C.UTF-8"}
+    return subprocess.run(
+        ["make", *words], cwd=root, env=env, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_make_uses_the_environment_one_stands_in_wherever_that_lies(root):
+    command(root.parent / "bin" / "partialpool", 'echo mine: "$@"')
+    assert make(root, "report", "STUDY=plants") == "mine: report plants\n"
+    said = make(root, "lab", "LAB_ARGS=--no-browser --ip 127.0.0.1")
+    assert said == "mine: lab -- --no-browser --ip 127.0.0.1\n"
+
+
+@pytest.mark.parametrize("found", ["3.12", "3.13", None])
+def test_make_takes_a_python_that_is_here_and_else_fetches_one(root, found):
+    """And never the newest there is, for which some package may be missing."""
+    works = f"'--no-python-downloads --python {found}' | '--python 3.13 .venv'"
+    new = ".venv/bin/partialpool"
+    command(
+        root.parent / "bin" / "uv",
+        f'echo "$@" >> uv.log\nif [ $1 = venv ]; then\n'
+        f'case "$4 $5 $6" in {works}) exit 0;; *) exit 1;; esac\nfi\n'
+        f"mkdir -p .venv/bin; echo echo new: '\"$@\"' > {new}; chmod +x {new}",
+    )
+    assert make(root, "check").splitlines()[-1] == "new: check"
+    tried = [line.split() for line in (root / "uv.log").read_text().splitlines()]
+    assert tried[-1][:2] == ["pip", "install"]
+    taken = ["--no-python-downloads", "--python", found] if found else ["--python", "3.13"]
+    assert tried[-2] == ["venv", "--quiet", "--allow-existing", *taken, ".venv"]
 
 
 def test_eject_copies_a_notebook_with_its_modules_and_changes_no_result(root, capsys, monkeypatch):
@@ -188,6 +232,36 @@ def test_a_shipped_notebook_runs_in_the_project_beside_its_own_modules(package, 
     content["cells"][2]["source"] += "\n# changed"
     (package / "says.ipynb").write_text(json.dumps(content))
     assert staleness.why_redo(run) == "notebooks/says.ipynb changed"
+
+
+def test_a_folder_of_notebooks_that_is_a_link_keeps_what_runs_write_in_the_project(root):
+    """From where the link leads, ``..`` and the nearest project are others than from the link."""
+    from partialpool.batch import execute
+
+    other = project.make(root.parent / "other")
+    (root / "notebooks" / "README.md").unlink()
+    (root / "notebooks").rmdir()
+    (root / "notebooks").symlink_to(other / "notebooks")
+    cells = [
+        nbformat.v4.new_code_cell("data = None\nseed = 0\noutput = None", id="a"),
+        nbformat.v4.new_code_cell(
+            "import partialpool as pp\n"
+            "rows = pp.load(data + '/*.csv')\n"
+            "pp.Model('height ~ week + (1 | plant)', rows)\n"
+            "pp.record(None, {'status': 'passed', 'checks': []}, output)",
+            id="b",
+        ),
+    ]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / "reads.ipynb")
+    (root / "params" / "s.yml").write_text("notebook: reads\nsettings: {data: data/}")
+    before = sorted(other.rglob("*"))
+    [run] = study_file.plan(root, [root / "params" / "s.yml"])
+    summary = execute.execute(run)
+    assert summary["error"] is None
+    assert (run.folder / "report.html").is_file()
+    assert any((root / paths.CACHE / "parts").iterdir())
+    assert sorted(other.rglob("*")) == before
 
 
 def test_a_notebook_of_the_project_comes_before_the_shipped_one(package, root):

@@ -59,6 +59,20 @@ def test_what_is_wrong_is_said_in_one_line(project, capsys, text, says):
     assert not list((project.root / "reports").iterdir())
 
 
+def test_a_guess_at_how_a_table_is_written_is_said(project, capsys):
+    """By `check`, and in the study that `new` writes."""
+    place = project.root / "data" / "w.csv"
+    pd.read_csv(place).to_csv(place, index=False, sep=";", decimal=",")
+    assert main(["new", "wages", "data/w.csv", "wage ~ years + (1 | person)"]) == 0
+    guess = "Read with semicolons between fields, with decimal commas."
+    says = ["40 rows in 8 groups of person.", guess]
+    lines = (project.root / "params" / "wages.yml").read_text().splitlines()
+    assert lines[1:3] == [f"# {sentence}" for sentence in says]
+    capsys.readouterr()
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == f"  ✓ wages  1 run; {' '.join(says)}\n"
+
+
 def test_each_run_of_a_grid_counts_and_each_design_once(project, capsys):
     grid = "grid: {formula: [wage ~ years, wage ~ 1 + (1 | person)], draws: [10, 20]}"
     project.study("grid", f"notebook: regression\nsettings: {{data: data/w.csv}}\n{grid}")

@@ -1,6 +1,7 @@
 """A table in parts: the same fit as from the whole table, and no part read twice."""
 
 import dataclasses
+import gzip
 import os
 
 import numpy as np
@@ -112,11 +113,57 @@ def test_csv_parts_as_people_write_them(table, tmp_path):
     np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
     for content, words in (
         ("y,x,x,group\n1,2,3,4\n", "The part 1.csv has several columns 'x'"),
-        ("y,x,group\n1,2,3\n1,2,3,4\n", "The part 1.csv cannot be read"),
+        ("y,x,group\n1,2,3\n1,2,3,4\n", "The part 1.csv cannot be read .* as many fields"),
+        ("y,x,group\n1,2,\0\n", "The part 1.csv is no text: it has bytes of zero"),
+        ("\n", "The part 1.csv is empty"),
+        (
+            'y,x,group,z\n1,2,3,a\n1,2,3,"a\n4,5,6,a\n7,8,9,a\n',
+            "The part 1.csv has a quote that is not closed: 5 lines make 2 rows",
+        ),
     ):
         (folder / "1.csv").write_text(content)
         with pytest.raises(ValueError, match=words):
             pp.Model("y ~ x + (1 | group)", opened(folder))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_csv_parts_in_any_encoding(table, tmp_path, encoding, ending):
+    """What was guessed is said; an inch is no quote that is not closed."""
+    table = table.rename(columns={"f": "Größe"}).assign(Größe=[f'{f}" ü' for f in table["f"]])
+    (tmp_path / "parts").mkdir()
+    rows = table.iloc[:599].to_csv(index=False, sep=";").replace('"', "").replace(" ü", '" ü')
+    content = rows.encode(encoding)
+    place = tmp_path / "parts" / f"0.{ending}"
+    place.write_bytes(gzip.compress(content) if ending == "csv.gz" else content)
+    model = pp.Model("y ~ x + Größe + (1 | group)", opened(tmp_path / "parts"))
+    whole = pp.Model("y ~ x + Größe + (1 | group)", table.iloc[:599])
+    np.testing.assert_allclose(model.cross.E, whole.cross.E, rtol=1e-10, atol=1e-10)
+    assert model.design.x_names == whole.design.x_names
+    told = {"utf-16": ", as UTF-16", "cp1252": ", as Windows-1252, for it is not UTF-8"}
+    read_as = f"Read with semicolons between fields{told.get(encoding, '')}."
+    assert model.table.attrs["read_as"] == read_as
+    if ending == "csv.gz":
+        place.write_bytes(place.read_bytes()[:-200])
+        with pytest.raises(ValueError, match=r"The part 0\.csv\.gz cannot be read"):
+            pp.Model("y ~ x + (1 | group)", opened(tmp_path / "parts"))
+
+
+def test_columns_of_parts_that_no_formula_can_use(table, tmp_path):
+    folder = write(table.assign(z=[{"a": 1}] * len(table), n=None), tmp_path / "parts", 2)
+    for formula, words in (
+        ("y ~ z", "'z' holds struct<a: int64> in 00.parquet, which a formula cannot use"),
+        ("y ~ n", "'n' has no values in any part"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            pp.Model(formula, opened(folder))
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "0.csv").write_text("y,x,group\n")
+    with pytest.raises(ValueError, match=r"The part 0\.csv has no rows"):
+        pp.Model("y ~ x + (1 | group)", opened(tmp_path / "csv"))
+    odd = table.assign(x=["?", *table["x"].astype(str)[1:]])
+    with pytest.raises(ValueError, match=r"'x' holds text, such as '[^']*', and has"):
+        pp.Model("y ~ x", opened(write(odd, tmp_path / "odd", 2)))
 
 
 def test_decimals_of_parts_are_numbers(tmp_path):

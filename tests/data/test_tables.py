@@ -155,3 +155,8 @@ def test_decimals_are_numbers(tmp_path):
     pq.write_table(pa.table({"x": values}), tmp_path / "t.parquet")
     found = pp.load(tmp_path / "t.parquet")
     pd.testing.assert_frame_equal(found, pd.DataFrame({"x": [1.5, 2.25, None]}))
+
+
+def test_a_url_that_is_none():
+    with pytest.raises(ValueError, match=r"nosuch://a/\*\.csv cannot be reached"):
+        pp.load("nosuch://a/*.csv")

@@ -336,7 +336,7 @@ def test_an_open_last_category_is_no_mistake():
         ({"Reaction": ["a"] * 90 + ["b"] * 90}, "such as 'a' in row 1; .* `family: binomial`"),
         ({"Reaction": ["1.5"] * 179 + ["n/a"]}, "such as 'n/a' in row 180; it must be numbers"),
         ({"Days": pd.Timestamp("2020-01-01")}, "'Days' holds datetime64.*, which a formula cannot"),
-        ({"Days": [[1]] * 180}, "'Days' holds object, which a formula cannot use"),
+        ({"Days": [[1]] * 180}, "'Days' holds values such as \\[1\\], which a formula cannot use"),
         ({"Days": 1j}, "'Days' holds complex128"),
         ({"Reaction": 3.0}, "is constant"),
         ({"Subject": 1}, "has one level"),

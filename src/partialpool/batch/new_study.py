@@ -148,6 +148,7 @@ def text(model: Regression, place: str, missing: str = "refuse", seed: int = 1) 
     design = model.design
     remarks = [
         f"{sizes(design)}.",
+        model.table.attrs.get("read_as"),
         model.dropped,
         model.unidentified,
         *(

@@ -119,6 +119,11 @@ def settings(path: Path) -> dict[str, tuple[Any, str]]:
     }
 
 
+def title(path: Path) -> str:
+    """The first line of a notebook."""
+    return read_notebook(path)[0]["source"].partition("\n")[0].removeprefix("# ")
+
+
 def problems(path: Path) -> list[str]:
     """Say what keeps a notebook from being committed: outputs, counts, missing or double ids."""
     try:
@@ -173,9 +178,8 @@ def studies_markdown(root: Path) -> str:
         lines = [
             f"  {_as_yaml(name, value)}  # {says}" for name, (value, says) in settings(path).items()
         ]
-        title = read_notebook(path)[0]["source"].splitlines()[0].removeprefix("# ")
         block = "\n".join(["```yaml", f"notebook: {path.stem}", "settings:", *lines, "```"])
-        parts.append(f"### {path.stem}\n\n{title}.\n\n{block}")
+        parts.append(f"### {path.stem}\n\n{title(path)}.\n\n{block}")
     return "\n\n".join(parts) + "\n"
 
 

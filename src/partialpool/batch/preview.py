@@ -164,7 +164,8 @@ class Warm:
         return bool(not self.manager.has_kernel or run_sync(self.manager.is_alive)())
 
     def _forget(self, run: Run) -> None:
-        folders = tuple(str(folder) for folder in {run.home, notebooks.shipped()})
+        places = {run.home, run.notebook.parent, notebooks.shipped()}
+        folders = tuple(str(folder) for folder in places)
         self._do(FORGET.format(folders=folders))
 
     def _do(self, code: str) -> None:

@@ -59,6 +59,8 @@ def _fill(folder: Path, name: str) -> None:
     facts = {"name": name, "version": ""}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # the source alone
         facts["version"] = f"=={importlib.metadata.version('partialpool')}"
+    shipped = sorted(notebooks.shipped().glob("*.ipynb"))
+    facts["notebooks"] = "\n".join(f"- `{path.stem}`: {notebooks.title(path)}" for path in shipped)
     for path in filter(Path.is_file, sorted(TEMPLATE.rglob("*"))):
         if "__pycache__" in path.parts:
             continue

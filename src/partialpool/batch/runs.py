@@ -74,8 +74,12 @@ class Run:
 
     @property
     def home(self) -> Path:
-        """The folder that the notebook runs in, also where it comes with the package."""
-        return self.root / "notebooks"
+        """The folder that the notebook runs in, also where it comes with the package.
+
+        Where ``notebooks/`` is a link this is what it leads to, as a process sees it: ``..`` is
+        the folder above that one.
+        """
+        return (self.root / "notebooks").resolve()
 
     @property
     def data(self) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from partialpool.batch import nursery
-from partialpool.data.paths import KEEP, PACKAGE, write
+from partialpool.data.paths import KEEP, PACKAGE, PROJECT, write
 
 #: Packages named in a summary, if installed.
 PACKAGES = (
@@ -42,6 +42,7 @@ def environment(root: Path, threads: int | None = None) -> dict[str, str]:
     if "compiledir" not in flags:
         flags = ",".join(filter(None, [flags, f"base_compiledir={cache / 'pytensor'}"]))
     env = {
+        PROJECT: str(root.resolve()),
         "MPLCONFIGDIR": str(cache / "matplotlib"),
         "PYTENSOR_FLAGS": flags,
         "PYTHONNOUSERSITE": "1",

@@ -67,9 +67,10 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: Collection[st
             values.dropna().map(lambda value: isinstance(value, str)).all()
         )
         if not text:
+            such = f"values such as {str(values.dropna().iloc[0])[:40]}"
             raise ValueError(
-                f"The column {name!r} holds {values.dtype}, which a formula cannot use; turn it "
-                "into numbers, or into text for categories."
+                f"The column {name!r} holds {such if values.dtype == object else values.dtype}, "
+                "which a formula cannot use; turn it into numbers, or into text for categories."
             )
         if (values == values.iloc[0]).all():
             raise ValueError(
@@ -78,7 +79,8 @@ def require_kinds(table: pd.DataFrame, names: list[str], response: Collection[st
         numbers = pd.to_numeric(values.astype(str), errors="coerce")
         odd = values[numbers.isna()]
         row = int(numbers.isna().to_numpy().argmax()) + 1  # as people count, not labels of an index
-        such = f", such as {str(odd.iloc[0])!r} in row {row}" if len(odd) else ""
+        where = "" if "template" in table.attrs else f" in row {row}"
+        such = f", such as {str(odd.iloc[0])!r}{where}" if len(odd) else ""
         if name in response:
             raise ValueError(
                 f"The response {name!r} holds text{such}; it must be numbers. For two "

@@ -14,6 +14,8 @@ import pandas as pd
 
 #: What may stand between fields, and its name.
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+#: Encodings beside UTF-8, and how a sentence names them.
+ENCODINGS = {"utf-16": "UTF-16", "cp1252": "Windows-1252, for it is not UTF-8"}
 #: Lines from which delimiter and decimal mark are told.
 LINES = 1000
 WHOLE = re.compile(r"[+-]?\d+")
@@ -40,7 +42,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     ValueError
         With one sentence that names the file, what is wrong with it, and the remedy.
     """
-    text, encoding = _text(path)
+    text, encoding = decoded(_unpacked(path), str(path))
     if not text.strip():
         raise ValueError(f"{path} is empty.")
     delimiter, decimal = dialect(text, str(path))
@@ -63,14 +65,19 @@ def read_csv(path: Path) -> pd.DataFrame:
             f"{path} cannot be read as CSV ({str(error).strip()}); look for a quote that is not "
             "closed."
         ) from None
+    if said := told(delimiter, decimal, encoding):
+        table.attrs["read_as"] = said
+    return table
+
+
+def told(delimiter: str, decimal: str, encoding: str) -> str:
+    """What was told from a file, in a sentence; empty for commas, decimal points and UTF-8."""
     guessed = [
         f"with {DELIMITERS[delimiter]} between fields" if delimiter != "," else "",
         "with decimal commas" if decimal == "," else "",
-        f"as {encoding}" if encoding else "",
+        f"as {ENCODINGS[encoding]}" if encoding in ENCODINGS else "",
     ]
-    if any(guessed):
-        table.attrs["read_as"] = f"Read {', '.join(filter(None, guessed))}."
-    return table
+    return f"Read {', '.join(filter(None, guessed))}." if any(guessed) else ""
 
 
 def dialect(text: str, file: str) -> tuple[str, str]:
@@ -142,8 +149,7 @@ def require_names(names: list[str], file: str) -> None:
         raise ValueError(f"{file} has several columns {twice[0]!r}; rename them.")
 
 
-def _text(path: Path) -> tuple[str, str]:
-    """What a file says, and the name of its encoding where that is not UTF-8."""
+def _unpacked(path: Path) -> bytes:
     raw = path.read_bytes()
     if path.suffix.lower() == ".gz":
         try:
@@ -152,10 +158,16 @@ def _text(path: Path) -> tuple[str, str]:
             raise ValueError(
                 f"{path} is damaged or not compressed by gzip; get it once more."
             ) from None
+    return raw
+
+
+def decoded(raw: bytes, file: str, *, whole: bool = True) -> tuple[str, str]:
+    """What a file or, unless `whole`, its beginning says, and its encoding as Python names it."""
     utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if b"\0" in raw and not utf16:
-        raise ValueError(f"{path} is no text: it has bytes of zero. Save it as CSV in UTF-8.")
+        raise ValueError(f"{file} is no text: it has bytes of zero. Save it as CSV in UTF-8.")
+    encoding = "utf-16" if utf16 else "utf-8-sig"
     try:
-        return raw.decode("utf-16" if utf16 else "utf-8-sig"), "UTF-16" if utf16 else ""
+        return codecs.getincrementaldecoder(encoding)().decode(raw, final=whole), encoding
     except UnicodeDecodeError:
-        return raw.decode("cp1252", errors="replace"), "Windows-1252, for it is not UTF-8"
+        return raw.decode("cp1252", errors="replace"), "cp1252"

@@ -87,7 +87,8 @@ class Parts:
     @property
     def attrs(self) -> dict[str, Any]:
         """Where the data come from, as a table of `load` says it."""
-        return {"source": self.source, "sha256": self.digest}
+        told = [*dict.fromkeys(filter(None, map(reading.read_as, self.files)))]
+        return {"source": self.source, "sha256": self.digest, "read_as": " ".join(told)}
 
     @cached_property
     def digest(self) -> str:
@@ -111,6 +112,12 @@ class Parts:
             schema = reading.schema(part)
             require_columns(schema.names, names, f"The part {part.name}")
             for name in names:
+                if not reading.is_usable(schema.field(name).type):
+                    raise ValueError(
+                        f"The column {name!r} holds {schema.field(name).type} in {part.name}, "
+                        "which a formula cannot use; turn it into numbers, or into text for "
+                        "categories."
+                    )
                 mine, first = (is_number(k) for k in (schema.field(name).type, self.schema[name]))
                 if mine != first:
                     kinds = ("text", "a number")

@@ -16,6 +16,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CACHE = Path(".cache", "partialpool")
 #: Set in the environment of a kernel that does a run of a study: what it shows, it keeps.
 KEEP = "PARTIALPOOL_KEEPS_FINDINGS"
+#: In the environment of commands and kernels: the project that they are for.
+PROJECT = "PARTIALPOOL_PROJECT"
 
 
 def find_root(folder: Path | None = None) -> Path:
@@ -25,7 +27,8 @@ def find_root(folder: Path | None = None) -> Path:
     ----------
     folder : Path, optional
         The project's folder itself; default is the current folder or the nearest above it that
-        is one.
+        is one. In ``notebooks/`` it is the project that a kernel is for, whose ``notebooks/`` may
+        be a link to another place.
 
     Raises
     ------
@@ -33,6 +36,9 @@ def find_root(folder: Path | None = None) -> Path:
         If that is no project.
     """
     here = (folder or Path.cwd()).resolve()
+    project = Path(os.environ.get(PROJECT, here))
+    if folder is None and here.is_relative_to((project / "notebooks").resolve()):
+        return project
     for place in (here, *(here.parents if folder is None else ())):
         if (place / "notebooks").is_dir() and (place / "params").is_dir():
             return place

@@ -6,6 +6,7 @@ memory.
 
 import contextlib
 import hashlib
+import io
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +20,19 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, open_csv
 
 from partialpool.data import paths
-from partialpool.data.csv_files import dialect, require_names
+from partialpool.data.csv_files import decoded, dialect, require_names, told
 
 #: Scheme of an object store's addresses -> the extra of this package that reaches it.
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
+EXTRAS = {
+    "http": "http",
+    "https": "http",
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure",
+    "abfs": "azure",
+}
 #: Rows worked on at a time: few enough to stay in a processor's own cache.
 BATCH = 1 << 16
 #: Row groups of up to this many rows are read whole, which is twice as fast as in batches.
@@ -80,6 +90,17 @@ class Part:
         """Whether the part is Parquet, rather than CSV."""
         return self.path.lower().endswith(".parquet")
 
+    @cached_property
+    def written(self) -> tuple[str, str, str]:
+        """Delimiter, decimal mark and encoding of a CSV file, as its beginning has them."""
+        name = f"The part {self.name}"
+        with self.open() as file:
+            head = _unpacked(self, file).read(1 << 16)
+        text, encoding = decoded(head, name, whole=False)
+        if not text.strip():
+            raise ValueError(f"{name} is empty.")
+        return *dialect(text[: text.rfind("\n") + 1] or text, name), encoding
+
     def open(self) -> Any:
         """The file, to be read in blocks; Arrow's own reader where the file is local."""
         if self.is_local:
@@ -104,6 +125,8 @@ def find(source: str) -> list[Part]:
         extra = EXTRAS.get(scheme)
         remedy = f'pip install "partialpool[{extra}]"' if extra else "install it"
         raise ValueError(f"{source} needs another package ({error}): {remedy}.") from None
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be reached ({error}); write a path or a URL.") from None
     if isinstance(filesystem, LocalFileSystem):
         found = paths.files(path)
     else:
@@ -128,16 +151,28 @@ def is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
+def is_usable(kind: pa.DataType) -> bool:
+    """Whether a column is a number or a category."""
+    others = (t := pa.types).is_boolean, t.is_string, t.is_large_string, t.is_dictionary, t.is_null
+    return is_number(kind) or any(is_kind(kind) for is_kind in others)
+
+
 def schema(part: Part) -> pa.Schema:
     """Names and types of a part's columns."""
     with _opened(part) as file:
         if part.is_parquet:
             found = pq.read_schema(file)
         else:
-            with _csv(part, file) as reader:
+            with _csv(part, _unpacked(part, file)) as reader:
                 found = reader.schema
-    require_names(found.names, f"The part {part.name}")
+        names = found.names  # which may be no text either
+    require_names(names, f"The part {part.name}")
     return found
+
+
+def read_as(part: Part) -> str:
+    """What was told from the beginning of a part, as `csv_files.told`; empty for Parquet."""
+    return "" if part.is_parquet else told(*part.written)
 
 
 @contextlib.contextmanager
@@ -146,8 +181,11 @@ def _opened(part: Part) -> Iterator[Any]:
     with part.open() as file:
         try:
             yield file
-        except (pa.ArrowException, EOFError) as error:
-            raise ValueError(f"The part {part.name} cannot be read ({error}).") from None
+        except (pa.ArrowException, EOFError, OSError, UnicodeDecodeError) as error:
+            remedy = "write it anew"
+            if not part.is_parquet:
+                remedy += ", in UTF-8, with as many fields in each row as in the header"
+            raise ValueError(f"The part {part.name} cannot be read ({error}); {remedy}.") from None
 
 
 def pieces(part: Part) -> list[tuple[int, int] | None]:
@@ -201,9 +239,16 @@ def batches(
         else:
             at, kinds = 0, schema(part)
             types = {name: _csv_type(kinds.field(name).type, name in labels) for name in columns}
-            for batch in _csv(part, file, columns, types):
+            quotes = _Quotes(_unpacked(part, file))
+            for batch in _csv(part, quotes, columns, types):
                 yield at, batch
                 at += batch.num_rows
+            # a quote at the beginning of a field takes in what follows, to the end of the file
+            if quotes.count % 2 and (lines := _lines(part)) > at + 1:
+                raise ValueError(
+                    f"The part {part.name} has a quote that is not closed: {lines:,} lines make "
+                    f"{at:,} rows. Close it, or write a quote within text twice."
+                )
 
 
 def plain(table: Any) -> Any:
@@ -224,21 +269,44 @@ def _csv_type(inferred: pa.DataType, label: bool) -> pa.DataType:
     return pa.float64() if numeric else inferred
 
 
+class _Quotes(io.RawIOBase):
+    """A file that counts the quotes which are read from it."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.count = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        found = self.file.read(size)
+        self.count += found.count(b'"')
+        return bytes(found)
+
+
+def _lines(part: Part) -> int:
+    with part.open() as packed:
+        file = _unpacked(part, packed)
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 22), b""))
+
+
+def _unpacked(part: Part, file: Any) -> Any:
+    return pa.CompressedInputStream(file, "gzip") if part.path.lower().endswith(".gz") else file
+
+
 def _csv(
     part: Part,
     file: Any,
     columns: list[str] | None = None,
     types: dict[str, pa.DataType] | None = None,
 ) -> Any:
-    packed = part.path.lower().endswith(".gz")
-    with part.open() as again:
-        head = (pa.CompressedInputStream(again, "gzip") if packed else again).read(1 << 16)
-    whole = head[: head.rfind(b"\n") + 1] or head
-    delimiter, decimal = dialect(whole.decode("utf-8", errors="replace"), f"The part {part.name}")
+    delimiter, decimal, encoding = part.written
     return open_csv(
-        pa.CompressedInputStream(file, "gzip") if packed else file,
+        file,
         parse_options=ParseOptions(delimiter=delimiter),
-        read_options=ReadOptions(use_threads=False, block_size=1 << 22),
+        read_options=ReadOptions(
+            use_threads=False, block_size=1 << 22, encoding=encoding.removesuffix("-sig")
+        ),
         convert_options=ConvertOptions(
             include_columns=columns,
             column_types=types,

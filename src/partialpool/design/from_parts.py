@@ -76,8 +76,10 @@ def reduce(parts: Parts, formula: str) -> Reduced:
     labels = {*categorical, *grouping}
     own = [parts.categories(part, categorical) for part in parts.files]
     levels = {name: sorted(set().union(*(o[name] for o in own))) for name in categorical}
-    references = {name: values[0] for name, values in levels.items()}
     first = parts.head(used, labels)
+    if missing := [name for name, values in levels.items() if not values]:
+        raise ValueError(f"The column {missing[0]!r} has no values in any part; leave it out.")
+    references = {name: values[0] for name, values in levels.items()}
     read: list[str] = []
 
     def pieces(part: Part, present: dict[str, list[Any]]) -> list[Callable[[], Piece]]:
@@ -209,4 +211,5 @@ def _template(first: pd.DataFrame, levels: dict[str, list[Any]]) -> pd.DataFrame
     table = first.iloc[np.arange(rows) % len(first)].reset_index(drop=True)
     for name, values in levels.items():
         table[name] = [values[k % len(values)] for k in range(rows)]
+    table.attrs["template"] = True
     return table
