@@ -22,36 +22,37 @@ C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12 = (1 / factorial(k) for k in range
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def exponentials(x, n, out, room):
-    """Put the exponentials of the first n numbers of x, cut off at `MOST`, into out.
+    """Put the exponentials of the first n rows of x, cut off at `MOST`, into out.
 
-    The three arrays are contiguous and not the same; what was in `room` is lost. The error is in
-    the last digit.
+    The three arrays have two axes and are not the same; what was in `room` is lost. The error is
+    in the last digit.
     """
-    x, out, room = x.reshape(-1), out.reshape(-1), room.reshape(-1)
     bits, shifts = out.view(np.int64), room.view(np.int64)
-    for c in range(n):
-        v = min(max(x[c], -MOST), MOST)
-        room[c] = v / np.log(2.0) + SHIFTER
-        k = room[c] - SHIFTER
-        r = v - k * LOG_2 - k * REST_OF_LOG_2
-        high = C7 + r * (C8 + r * (C9 + r * (C10 + r * (C11 + r * C12))))
-        out[c] = 1 + r * (1 + r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * high))))))
-    for c in range(n):
-        bits[c] += shifts[c] << PLACE
+    for i in range(n):
+        for c in range(x.shape[1]):
+            v = min(max(x[i, c], -MOST), MOST)
+            shifted = v / np.log(2.0) + SHIFTER
+            room[i, c] = shifted
+            k = shifted - SHIFTER
+            r = v - k * LOG_2 - k * REST_OF_LOG_2
+            high = C7 + r * (C8 + r * (C9 + r * (C10 + r * (C11 + r * C12))))
+            out[i, c] = 1 + r * (1 + r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * high))))))
+        for c in range(x.shape[1]):
+            bits[i, c] += shifts[i, c] << PLACE
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 def logarithms(x, n, out, room):
-    """Put the logarithms of the first n numbers of x, all positive, into out; as above."""
-    x, out, room = x.reshape(-1), out.reshape(-1), room.reshape(-1)
+    """Put the logarithms of the first n rows of x, all positive, into out; as above."""
     given, bits, exponents = x.view(np.int64), out.view(np.int64), room.view(np.int64)
-    for c in range(n):
-        from_root = given[c] - HALF_ROOT
-        bits[c] = given[c] - (from_root & EXPONENT)
-        exponents[c] = (from_root >> PLACE) + SHIFTED
-    for c in range(n):
-        k, s = room[c] - SHIFTER, (out[c] - 1) / (out[c] + 1)
-        z = s * s
-        high = 1 / 11 + z * (1 / 13 + z * (1 / 15 + z * (1 / 17 + z * (1 / 19 + z / 21))))
-        tail = z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * (1 / 9 + z * high))))
-        out[c] = k * LOG_2 + (k * REST_OF_LOG_2 + 2 * s * (1 + tail))
+    for i in range(n):
+        for c in range(x.shape[1]):
+            from_root = given[i, c] - HALF_ROOT
+            bits[i, c] = given[i, c] - (from_root & EXPONENT)
+            exponents[i, c] = (from_root >> PLACE) + SHIFTED
+        for c in range(x.shape[1]):
+            k, s = room[i, c] - SHIFTER, (out[i, c] - 1) / (out[i, c] + 1)
+            z = s * s
+            high = 1 / 11 + z * (1 / 13 + z * (1 / 15 + z * (1 / 17 + z * (1 / 19 + z / 21))))
+            tail = z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * (1 / 9 + z * high))))
+            out[i, c] = k * LOG_2 + (k * REST_OF_LOG_2 + 2 * s * (1 + tail))

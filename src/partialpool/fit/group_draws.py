@@ -20,8 +20,10 @@ TANGENTS = np.array([-2.0, -0.9, 0.05, 0.9, 2.0])
 MOST_ATTEMPTS = 1000
 #: Nodes of the integral over the second of two effects; the first of its random numbers.
 MARGINAL_NODES, SECOND = 41, 1_000_000
-#: Odds from which on log(1 + odds) is log(odds), and rows of which such are multiplied at most.
-LARGE, MULTIPLIED = 1e18, 16
+#: Odds from which on log(1 + odds) is log(odds), factors of such that are multiplied at most, and
+#: trials of a row that is that many factors.
+LARGE, MULTIPLIED, FEW = 1e18, 16, 4
+LOG_LARGE = np.log(LARGE)
 
 
 @numba.njit(cache=True)
@@ -90,8 +92,8 @@ def from_tangents(u, at, slopes, edges, shares):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def height(rows, axis, x, value, slope, room, lane):
-    """Value and slope at x (lanes,) of what `peak` has the mode of.
+def height(rows, axis, x, sloped, value, slope, room, lane):
+    """Value and, if `sloped`, slope at x (lanes,) of what `peak` has the mode of.
 
     Without the rows' parts at x = 0 that all places share.
     """
@@ -110,25 +112,33 @@ def height(rows, axis, x, value, slope, room, lane):
                 value[c] -= t[i, c]
                 total[c] += z[i] * t[i, c]
             continue
-        single = trials[i] == 1 and not count[i]
-        held += single
-        if not single or held == MULTIPLIED:
-            logarithms(product, lanes, room[0], room[1])
+        few = trials[i] <= FEW and not count[i]
+        held += trials[i]
+        if held > MULTIPLIED or not few:
+            held = trials[i]
+            logarithms(product, 1, room[0], room[1])
             for c in range(lanes):
                 value[c] -= room[0, 0, c]
                 product[0, c] = 1.0
-            held = 0
-        for c in range(lanes):
-            m, odd = trials[i] + count[i] * shape[c], t[i, c]
-            total[c] += z[i] * m * (1 - 1 / (1 + odd))
-            value[c] -= m * (eta[i, c] + z[i] * move[c]) if odd > LARGE else 0.0
-            product[0, c] *= 1.0 if odd > LARGE else 1 + odd
-        if not single:
-            logarithms(product, lanes, room[0], room[1])
+        if sloped:
             for c in range(lanes):
-                value[c] -= (trials[i] + count[i] * shape[c]) * room[0, 0, c]
-                product[0, c] = 1.0
-    logarithms(product, lanes, room[0], room[1])
+                total[c] += z[i] * (trials[i] + count[i] * shape[c]) * (1 - 1 / (1 + t[i, c]))
+        for c in range(lanes):
+            m, e = trials[i] + count[i] * shape[c], eta[i, c] + z[i] * move[c]
+            value[c] -= m * max(e - LOG_LARGE, 0.0)
+            t[i, c] = 1 + min(t[i, c], LARGE)
+            product[0, c] *= t[i, c]
+        if few:
+            for _ in range(1, trials[i]):
+                for c in range(lanes):
+                    product[0, c] *= t[i, c]
+            continue
+        logarithms(product, 1, room[0], room[1])
+        for c in range(lanes):
+            value[c] -= (trials[i] + count[i] * shape[c]) * room[0, 0, c]
+            product[0, c] = 1.0
+        held = 0
+    logarithms(product, 1, room[0], room[1])
     for c in range(lanes):
         value[c] -= room[0, 0, c]
         slope[c] = linear[c] - quad[c] * x[c] - unit[c] * total[c]
@@ -152,8 +162,8 @@ def cut(rows, frame, x, side, level, linear, own):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def marginal(rows, frame, x, value, rise, side, room, nodes, weight, left, lane, own):
-    """Log of the integral over the second coordinate of ``w + C (x, ·)``, and its slope by x.
+def marginal(rows, frame, x, sloped, value, rise, side, room, nodes, weight, left, lane, own):
+    """Log of the integral over the second coordinate of ``w + C (x, ·)``, its slope by x if `sloped`.
 
     The integral is concave in x as well (Prékopa 1973).
     """
@@ -181,7 +191,10 @@ def marginal(rows, frame, x, value, rise, side, room, nodes, weight, left, lane,
         weight, tops, totals, room, nodes, lane,
     )  # fmt: skip
     for c in range(lanes):
+        value[c] += tops[c] + np.log(totals[c] * rise[c])
         own[13, c] = 0.0
+    if not sloped:
+        return
     for k in range(K):
         for c in range(lanes):
             weight[k, c] /= totals[c]
@@ -191,7 +204,6 @@ def marginal(rows, frame, x, value, rise, side, room, nodes, weight, left, lane,
     )  # fmt: skip
     for c in range(lanes):
         h = rise[c]
-        value[c] += tops[c] + np.log(totals[c] * h)
         rise[c] = -C[0, 0, c] * own[0, c]
         rise[c] -= C[1, 0, c] * (own[1, c] + C[1, 1, c] * (middle[c] + h * own[13, c]))
     for i in range(n):
@@ -202,13 +214,13 @@ def marginal(rows, frame, x, value, rise, side, room, nodes, weight, left, lane,
 
 
 @numba.njit(cache=True, error_model="numpy")
-def log_density(of_two, rows, axis, frame, x, value, slope, rooms):
+def log_density(of_two, rows, axis, frame, x, sloped, value, slope, rooms):
     """`height`, or of two effects the `marginal` of the first."""
     side, room, nodes, weight, left, lane, own, _, _ = rooms
     if of_two:
-        marginal(rows, frame, x, value, slope, side, room, nodes, weight, left, lane, own)
+        marginal(rows, frame, x, sloped, value, slope, side, room, nodes, weight, left, lane, own)
     else:
-        height(rows, axis, x, value, slope, room, lane)
+        height(rows, axis, x, sloped, value, slope, room, lane)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -226,7 +238,7 @@ def draw_line(of_two, rows, axis, frame, x, spread, key, first, j, salt, rooms):
         for _ in range(60):
             for c in range(lanes):
                 trial[c] = x[c] + distance[c]
-            log_density(of_two, rows, axis, frame, trial, value, slope, rooms)
+            log_density(of_two, rows, axis, frame, trial, True, value, slope, rooms)
             inside = False
             for c in range(lanes):
                 if (k == 0 and not slope[c] > 0) or (k == 4 and not slope[c] < 0):
@@ -250,7 +262,7 @@ def draw_line(of_two, rows, axis, frame, x, spread, key, first, j, salt, rooms):
             found, i = from_tangents(u, at[c], slopes[c], edges[c], shares[c])
             trial[c] = found
             least[c] = np.log(v) + heights[c, i] + slopes[c, i] * (found - at[c, i])
-        log_density(of_two, rows, axis, frame, trial, value, slope, rooms)
+        log_density(of_two, rows, axis, frame, trial, False, value, slope, rooms)
         for c in range(lanes):
             if least[c] <= value[c] - top[c]:
                 least[c] = np.inf
@@ -300,7 +312,7 @@ def draw_effects(
             yy, tt, cc, zz = y[a:b], trials[a:b], count[a:b], Z[:, a:b]
             predictors(X[a:b], offset[a:b], given, less, eta)
             if common:
-                exponentials(eta, (b - a) * lanes, exp_eta, room[0])
+                exponentials(eta, b - a, exp_eta, room[0])
             mode(
                 poisson, common, eta, exp_eta, yy, tt, cc, own, zz, root, near[j], told, w, C, side,
                 room, lane,

@@ -38,13 +38,13 @@ def powers(z, step, power, ratio, room):
     r = K // 2
     for c in range(lanes):
         room[0, c] = z * step[c]
-    exponentials(room, lanes, ratio, power[0])
+    exponentials(room, 1, ratio, power)
     for c in range(lanes):
-        room[0, c] = 1 / ratio[c]
+        room[0, c] = 1 / ratio[0, c]
     power[r] = 1.0
     for k in range(1, r + 1):
         for c in range(lanes):
-            power[r + k, c] = power[r + k - 1, c] * ratio[c]
+            power[r + k, c] = power[r + k - 1, c] * ratio[0, c]
             power[r - k, c] = power[r - k + 1, c] * room[0, c]
 
 
@@ -73,7 +73,7 @@ def line(
     parts that curve, ``slope k - quad k² / 2``, with k = -r .. r. `total` is the sum of weight.
     """
     n, (K, lanes) = len(z), weight.shape
-    r, N = K // 2, weight.size
+    r = K // 2
     product, power, spare, extra = nodes[0, :K], nodes[1, :K], nodes[2, :K], nodes[3, :K]
     t = room[2]
     odds(common, eta, exp_eta, z, middle, t, room)
@@ -99,7 +99,7 @@ def line(
                 multiply(product, power, factors)
                 held = 0
             last = z[i]
-            powers(last, step, power, lane[0], room[0])
+            powers(last, step, power, lane[0:1], room[0])
         if poisson:
             for k in range(K):
                 for c in range(lanes):
@@ -113,11 +113,11 @@ def line(
                     m = trials[i] + count[i] * shape[c]
                     weight[k, c] -= m * max(e, 0.0)
                     spare[k, c] = -abs(e)
-            exponentials(spare, N, extra, room[1])
+            exponentials(spare, K, extra, room[1])
             for k in range(K):
                 for c in range(lanes):
                     extra[k, c] += 1.0
-            logarithms(extra, N, spare, room[1])
+            logarithms(extra, K, spare, room[1])
             for k in range(K):
                 for c in range(lanes):
                     weight[k, c] -= (trials[i] + count[i] * shape[c]) * spare[k, c]
@@ -125,7 +125,7 @@ def line(
         used += bound
         if used > ROOM:
             used = bound
-            logarithms(product, N, spare, extra)
+            logarithms(product, K, spare, extra)
             for k in range(K):
                 for c in range(lanes):
                     weight[k, c] -= spare[k, c]
@@ -144,7 +144,7 @@ def line(
     if held:
         multiply(product, power, factors)
     if not poisson:
-        logarithms(product, N, spare, extra)
+        logarithms(product, K, spare, extra)
         product = spare
     top[:] = -np.inf
     total[:] = 0.0
@@ -155,7 +155,7 @@ def line(
     for k in range(K):
         for c in range(lanes):
             power[k, c] = weight[k, c] - top[c]
-    exponentials(power, N, weight, extra)
+    exponentials(power, K, weight, extra)
     for k in range(K):
         for c in range(lanes):
             total[c] += weight[k, c]
@@ -182,7 +182,7 @@ def residuals(
     for i in range(len(z)):
         if z[i] != last:
             last = z[i]
-            powers(last, step, power, lane[0], room[0])
+            powers(last, step, power, lane[0:1], room[0])
         mean, skew = left[i], leaning[i]
         mean[:] = 0.0
         skew[:] = 0.0
@@ -301,7 +301,7 @@ def integrals(
             yy, tt, cc, zz = y[a:b], trials[a:b], count[a:b], Z[:, a:b]
             predictors(X[a:b], offset[a:b], at, less, eta)
             if common:
-                exponentials(eta, n * lanes, exp_eta, room[0])
+                exponentials(eta, n, exp_eta, room[0])
             mode(
                 poisson, common, eta, exp_eta, yy, tt, cc, own, zz, root, near[j], told, w, C, side,
                 room, lane,
@@ -386,7 +386,7 @@ def integrals(
                         for i in range(lines):
                             here[i, c] /= total
                         lane[4, c], lane[5, c] = total * lane[3, c], high
-                    logarithms(lane[4], lanes, lane[6], lane[7])
+                    logarithms(lane[4:5], 1, lane[6:7], lane[7:8])
                     for i in range(n):
                         for c in range(lanes):
                             lane[5, c] += yy[i] * eta[i, c]

@@ -54,15 +54,15 @@ def odds(common, eta, exp_eta, z, move, out, room):
         for i in range(n):
             for c in range(lanes):
                 at[i, c] = eta[i, c] + z[i] * move[c]
-        exponentials(at, n * lanes, out, room[1])
+        exponentials(at, n, out, room[1])
     elif n:
-        factor = room[1, 0]
+        factor = room[1]
         for c in range(lanes):
             at[0, c] = z[0] * move[c]
-        exponentials(at, lanes, factor, at[1])
+        exponentials(at, 1, factor, out)
         for i in range(n):
             for c in range(lanes):
-                out[i, c] = exp_eta[i, c] * factor[c]
+                out[i, c] = exp_eta[i, c] * factor[0, c]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
