@@ -1,6 +1,7 @@
-"""Compiled: exponentials and logarithms of many numbers, by arithmetic that takes several at a time.
+"""Compiled: exponentials and logarithms of many numbers, by arithmetic alone.
 
-The usual functions are called number by number, and take five times as long.
+Processors take several numbers at a time so; the usual functions are called number by number, and
+take five times as long.
 """
 
 from math import factorial
@@ -36,7 +37,9 @@ def exponentials(x, n, out, room):
             k = shifted - SHIFTER
             r = v - k * LOG_2 - k * REST_OF_LOG_2
             high = C7 + r * (C8 + r * (C9 + r * (C10 + r * (C11 + r * C12))))
-            out[i, c] = 1 + r * (1 + r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * high))))))
+            out[i, c] = 1 + r * (
+                1 + r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * high)))))
+            )
         for c in range(x.shape[1]):
             bits[i, c] += shifts[i, c] << PLACE
 

@@ -163,7 +163,7 @@ def cut(rows, frame, x, side, level, linear, own):
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 def marginal(rows, frame, x, sloped, value, rise, side, room, nodes, weight, left, lane, own):
-    """Log of the integral over the second coordinate of ``w + C (x, ·)``, its slope by x if `sloped`.
+    """Log of the integral over the second coordinate of ``w + C (x, ·)``; if `sloped`, its slope.
 
     The integral is concave in x as well (Prékopa 1973).
     """

@@ -12,7 +12,7 @@ from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES
 from partialpool.fit.kernels import threads
 
 #: Nodes that are tried along each axis of a group's lattice.
-NODES = (5, 7, 9, 11, 13, 17, 21, 25, 31, 41, 51, 65, 81, 101, 131)
+NODES = (5, 7, 9, 11, 13, 17, 21, 25, 31, 41, 51, 65, 81, 101, 131, 161, 201, 251)
 #: Most of them with two varying coefficients, whose lattice has the square of that.
 MOST_OF_TWO = 51
 #: Error of the log likelihood, summed over groups, that is aimed at, and above which an integral
@@ -195,8 +195,8 @@ class GroupIntegral:
         rows, q = self.rows, L.shape[1]
         each = max(group_kernels.LANES, AT_A_TIME // (rows.n_groups * q**2))
         own = shape if rows.family == "negbinomial" else np.zeros(len(L))
-        fixed = (rows.poisson, rows.common, rows.X, rows.offset, rows.y, rows.trials, rows.count)
-        fixed += (np.ascontiguousarray(rows.Z.T), rows.start)
+        kind, responses = (rows.poisson, rows.common), (rows.y, rows.trials, rows.count)
+        fixed = (*kind, rows.X, rows.offset, *responses, np.ascontiguousarray(rows.Z.T), rows.start)
         for first in range(0, len(L), each):
             part = slice(first, first + each)
             values = (np.ascontiguousarray(value[part]) for value in (coefficients, L, own))

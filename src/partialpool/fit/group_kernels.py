@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from partialpool.fit.elementary import exponentials, logarithms
-from partialpool.fit.group_modes import mode, odds, predictors, spacing
+from partialpool.fit.group_modes import mode, odds, place, predictors, spacing
 from partialpool.fit.kernels import FAST
 
 #: Log up to which products of ``1 + exp(e)`` are gathered before a logarithm is taken, and trials
@@ -189,43 +189,14 @@ def residuals(
         for k in range(K):
             for c in range(lanes):
                 value, x = chance[k, c], t[i, c] * power[k, c]
-                if poisson:
-                    expected = value * x if value > 0 else 0.0
-                else:
-                    expected = value - value / (1 + x)
-                mean[c] += expected
-                skew[c] += expected * (k - r)
+                share = x if poisson else 1 - 1 / (1 + x)
+                x = value * share if value > 0 else 0.0  # where the share may be infinite
+                mean[c] += x
+                skew[c] += x * (k - r)
         for c in range(lanes):
             m = 1.0 if poisson else trials[i] + count[i] * shape[c]
             mean[c] = y[i] * whole[c] - m * mean[c]
             skew[c] = y[i] * tilt[c] - m * skew[c]
-
-
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def place(number, middle, L, centre, axes, told, along, moved, step, level, slope, quad):
-    """Set up a line of a group's lattice: the standard normals of its middle, `along` (q, lanes).
-
-    `moved` are the effects there, `step` (lanes,) that of the last effect along the line; `level`
-    the exponent at its middle, but for what rows have without effects, `slope` along the line, and
-    `quad` the curvature of w'w / 2.
-    """
-    q, lanes = along.shape
-    last = q - 1
-    for c in range(lanes):
-        level[c] = slope[c] = quad[c] = 0.0
-        for d in range(q):
-            w = centre[d, c] + (0.0 if q == 1 else (number - middle) * axes[d, 0, c])
-            along[d, c] = w
-            level[c] -= 0.5 * w * w
-            slope[c] -= w * axes[d, last, c]
-            quad[c] += axes[d, last, c] ** 2
-        for d in range(q):
-            moved[d, c] = 0.0
-            for e in range(d + 1):
-                moved[d, c] += L[d, e, c] * along[e, c]
-            level[c] += told[d] * moved[d, c]
-        step[c] = L[last, last, c] * axes[last, last, c]
-        slope[c] += told[last] * step[c]
 
 
 #: What `integrals` finds: integrals alone, with moments of the effects, or with derivatives too.
@@ -372,8 +343,7 @@ def integrals(
                             for e in range(d + 1):
                                 for c in range(lanes):
                                     rise[d, e, c] += zz[d, o] * (
-                                        left[o, c] * along[e, c]
-                                        + leaning[o, c] * axes[e, q - 1, c]
+                                        left[o, c] * along[e, c] + leaning[o, c] * axes[e, q - 1, c]
                                     )
                 if turn == 0:  # the sum over lines, and each one's share of it
                     for c in range(lanes):

@@ -22,7 +22,7 @@ def spacing(K):
     """Distance of K nodes in whitened units; K = 1 is Laplace's approximation."""
     if K == 1:
         return np.sqrt(2 * np.pi)
-    return 2 * min(np.sqrt(np.pi * K), 7 + K / 50) / (K - 1)
+    return 2 * min(np.sqrt(np.pi * K), 7 + K / 25) / (K - 1)
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
@@ -206,3 +206,30 @@ def mode(
     )  # fmt: skip
     for c in range(lanes):
         C[0, 0, c] = 1 / np.sqrt(curvature[c])
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def place(number, middle, L, centre, axes, told, along, moved, step, level, slope, quad):
+    """Set up a line of a group's lattice: the standard normals of its middle, `along` (q, lanes).
+
+    `moved` are the effects there, `step` (lanes,) that of the last effect along the line; `level`
+    the exponent at its middle, but for what rows have without effects, `slope` along the line, and
+    `quad` the curvature of w'w / 2.
+    """
+    q, lanes = along.shape
+    last = q - 1
+    for c in range(lanes):
+        level[c] = slope[c] = quad[c] = 0.0
+        for d in range(q):
+            w = centre[d, c] + (0.0 if q == 1 else (number - middle) * axes[d, 0, c])
+            along[d, c] = w
+            level[c] -= 0.5 * w * w
+            slope[c] -= w * axes[d, last, c]
+            quad[c] += axes[d, last, c] ** 2
+        for d in range(q):
+            moved[d, c] = 0.0
+            for e in range(d + 1):
+                moved[d, c] += L[d, e, c] * along[e, c]
+            level[c] += told[d] * moved[d, c]
+        step[c] = L[last, last, c] * axes[last, last, c]
+        slope[c] += told[last] * step[c]
