@@ -171,6 +171,14 @@ def test_posterior_is_the_one_that_is_known(model, evidence, figures):
         assert draws.std() == pytest.approx(sd, rel=0.08)
 
 
+def test_lattices_are_good_enough_where_few_draws_are():
+    """Of 4,000 draws of bacteria some are so far out that lattices made for the middle fail."""
+    model = bacteria()
+    for seed in range(3):
+        found = integrated_fit.explore(model, 4000, np.random.default_rng(seed))
+        assert found.error < LIMIT / 10
+
+
 def test_moments_of_effects_are_those_of_their_draws():
     model = cbpp()
     tree = fitting.fit(model, seed=1)

@@ -141,12 +141,16 @@ class GroupIntegral:
         return out
 
     def adapted(
-        self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray, aim: float = AIM
+        self,
+        coefficients: np.ndarray,
+        L: np.ndarray,
+        shape: np.ndarray,
+        aim: float | np.ndarray = AIM,
     ) -> "GroupIntegral":
         """Lattices fit for some values of the parameters (S, ...), the first the reference.
 
         Each group takes the fewest nodes whose integral agrees with that of more than twice as many
-        to its share of the error that is aimed at, at all values.
+        to its share of the error that is aimed at, at all values; `aim` may be one for each (S,).
         """
         J, q = self.near.shape
         most = np.array(NODES if q == 1 else [k for k in NODES if k <= MOST_OF_TWO])
@@ -171,7 +175,7 @@ class GroupIntegral:
             arguments = (coefficients, L, shape)
             error = moved.log_integrals(*arguments, nodes=fine, some=open_)
             error -= moved.log_integrals(*arguments, nodes=finer, some=open_)
-            done = np.abs(error).max(0) < aim / J
+            done = (np.abs(error).T / aim).max(1) < 1 / J
             nodes[open_[done]] = K
             open_ = open_[~done]
             if not len(open_):
