@@ -9,6 +9,7 @@ from scipy.special import expit, logsumexp
 
 from partialpool.design.families import LINKS
 from partialpool.fit.counted_rows import counted_rows
+from partialpool.fit.elementary import exponentials, logarithms
 from partialpool.fit.group_draws import philox
 from partialpool.fit.group_integral import AIM, LIMIT, group_integral
 
@@ -191,6 +192,39 @@ def test_random_numbers_are_those_of_philox():
     assert (u, v) == pytest.approx((0x6627E8D5 / 2**32, 0xBC57AC4C / 2**32), abs=2**-32)
     u, v = philox(np.uint64(2**64 - 1), np.uint64(2**64 - 1), ones, ones)
     assert (u, v) == pytest.approx((0x408F276D / 2**32, 0xA20BC7C6 / 2**32), abs=2**-32)
+
+
+def test_exponentials_and_logarithms_are_right_to_the_last_digit():
+    x = np.linspace(-690, 690, 4004).reshape(-1, 7)
+    found, room = np.empty_like(x), np.empty_like(x)
+    exponentials(x, len(x), found, room)
+    assert found == pytest.approx(np.exp(x), rel=5e-16)
+    logarithms(np.exp(x), len(x), found, room)
+    assert found == pytest.approx(x, rel=5e-16)
+    # beyond, they are cut off
+    exponentials(np.array([[-np.inf, np.inf]]), 1, found[:1, :2], room[:1, :2])
+    assert found[0, 0] == pytest.approx(np.exp(-700))
+    assert found[0, 1] == pytest.approx(np.exp(700))
+
+
+def test_many_trials_and_large_groups_need_no_room():
+    """Products of their odds would be infinite: logarithms are taken on the way."""
+    rng = np.random.default_rng(3)
+    n = 1500
+    codes, X = np.repeat([0, 1], [n - 40, 40]), np.column_stack([np.ones(n), rng.normal(size=n)])
+    trials = np.where(codes == 0, 1, rng.integers(1, 3000, size=n)).astype(float)
+    beta, L, b = np.array([1.0, 0.7]), np.array([[[0.8]]]), np.array([0.5, -2.0])
+    line = X @ beta + b[codes]
+    y = rng.binomial(trials.astype(int), expit(line)).astype(float)
+    rows = counted_rows("binomial", y, X, X[:, :1], codes, 2, trials=trials)
+    at = beta[None], L, np.ones(1)
+    found = group_integral(rows).adapted(*at).by_group(*at)[0]
+    w = np.linspace(-8, 8, 20_001)
+    for j in range(2):
+        mine = codes == j
+        eta = (X @ beta)[mine] + 0.8 * w[:, None]
+        each = stats.binom.logpmf(y[mine], trials[mine], expit(eta)).sum(1) + stats.norm.logpdf(w)
+        assert found[j] == pytest.approx(logsumexp(each) + np.log(w[1] - w[0]), abs=1e-6)
 
 
 @pytest.mark.parametrize("family", list(LINKS))

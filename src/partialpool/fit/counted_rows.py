@@ -193,7 +193,7 @@ def counted_rows(
         y=total[0].astype(float),
         trials=total[1].astype(np.int64),
         count=total[2].astype(np.int64),
-        offset=offset,
+        offset=np.ascontiguousarray(offset),
         X=np.ascontiguousarray(unique[:, 1 + q : -1]),
         Z=np.ascontiguousarray(unique[:, 1 : 1 + q]),
         start=np.searchsorted(groups, np.arange(n_groups + 1)),

@@ -12,14 +12,14 @@ from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES
 from partialpool.fit.kernels import threads
 
 #: Nodes that are tried along each axis of a group's lattice.
-NODES = (5, 7, 9, 11, 13, 17, 21, 25, 31, 41, 51, 65, 81, 101, 131)
+NODES = (5, 7, 9, 11, 13, 17, 21, 25, 31, 41, 51, 65, 81, 101, 131, 161, 201, 251)
 #: Most of them with two varying coefficients, whose lattice has the square of that.
 MOST_OF_TWO = 51
 #: Error of the log likelihood, summed over groups, that is aimed at, and above which an integral
 #: is not called certified.
 AIM, LIMIT = 1e-6, 1e-4
-#: Numbers in an array of values by rows or groups that is made at a time.
-AT_A_TIME = 1_000_000
+#: Numbers in an array of values by groups that is made at a time.
+AT_A_TIME = 2_000_000
 
 #: Their types in numba know no arguments.
 integrals: Any = group_kernels.integrals
@@ -92,8 +92,10 @@ class GroupIntegral:
 
     def __call__(self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """Log likelihood (S,), constants included; arguments as for `log_integrals`."""
-        each = self.log_integrals(coefficients, L, shape)
-        return each.sum(1) + self.rows.constants(shape, coefficients)
+        value = self.rows.constants(shape, coefficients)
+        for part, data in self._parts(coefficients, L, shape, self.nodes):
+            value[part] += integrals(*data, self._all, VALUES)[0].sum(1)
+        return value
 
     def gradient(
         self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray
@@ -105,9 +107,9 @@ class GroupIntegral:
         value, by_L = self.rows.constants(shape, coefficients), np.empty_like(L)
         _, by_coefficients = self.rows.constants_gradient(shape, coefficients)
         for part, data in self._parts(coefficients, L, shape, self.nodes):
-            each, residual, by_L[part], *_ = integrals(*data, self._all, DERIVATIVES)
+            each, slope, by_L[part], *_ = integrals(*data, self._all, DERIVATIVES)
             value[part] += each.sum(1)
-            by_coefficients[part] += residual @ self.rows.X
+            by_coefficients[part] += slope
         return value, by_coefficients, by_L
 
     def moments(
@@ -139,12 +141,16 @@ class GroupIntegral:
         return out
 
     def adapted(
-        self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray, aim: float = AIM
+        self,
+        coefficients: np.ndarray,
+        L: np.ndarray,
+        shape: np.ndarray,
+        aim: float | np.ndarray = AIM,
     ) -> "GroupIntegral":
         """Lattices fit for some values of the parameters (S, ...), the first the reference.
 
         Each group takes the fewest nodes whose integral agrees with that of more than twice as many
-        to its share of the error that is aimed at, at all values.
+        to its share of the error that is aimed at, at all values; `aim` may be one for each (S,).
         """
         J, q = self.near.shape
         most = np.array(NODES if q == 1 else [k for k in NODES if k <= MOST_OF_TWO])
@@ -169,7 +175,7 @@ class GroupIntegral:
             arguments = (coefficients, L, shape)
             error = moved.log_integrals(*arguments, nodes=fine, some=open_)
             error -= moved.log_integrals(*arguments, nodes=finer, some=open_)
-            done = np.abs(error).max(0) < aim / J
+            done = (np.abs(error).T / aim).max(1) < 1 / J
             nodes[open_[done]] = K
             open_ = open_[~done]
             if not len(open_):
@@ -190,38 +196,16 @@ class GroupIntegral:
         self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray, nodes: np.ndarray
     ) -> Iterator[tuple[slice, Any]]:
         """The kernels' arguments, for some values of the parameters at a time."""
-        rows = self.rows
-        each = max(1, AT_A_TIME // max(len(rows.y), rows.n_groups * L.shape[1] ** 2))
-        no_shape = rows.family != "negbinomial"
+        rows, q = self.rows, L.shape[1]
+        each = max(group_kernels.LANES, AT_A_TIME // (rows.n_groups * q**2))
+        own = shape if rows.family == "negbinomial" else np.zeros(len(L))
+        kind, responses = (rows.poisson, rows.common), (rows.y, rows.trials, rows.count)
+        fixed = (*kind, rows.X, rows.offset, *responses, np.ascontiguousarray(rows.Z.T), rows.start)
         for first in range(0, len(L), each):
             part = slice(first, first + each)
-            eta = coefficients[part] @ rows.X.T + rows.offset
-            own = np.zeros(len(eta)) if no_shape else np.ascontiguousarray(shape[part])
-            eta -= 0.0 if no_shape else np.log(own)[:, None]
-            eta = np.clip(eta, -700, 700)
-            exp_eta = np.exp(eta) if rows.common else eta
-            steps = eta.size * int(nodes.mean()) ** L.shape[1]
-            with threads(steps):
-                yield (
-                    part,
-                    (
-                        rows.poisson,
-                        rows.common,
-                        eta,
-                        exp_eta,
-                        rows.y,
-                        rows.trials,
-                        rows.count,
-                        own,
-                        rows.Z,
-                        rows.start,
-                        np.ascontiguousarray(L[part]),
-                        self.near,
-                        self.shift,
-                        self.scale,
-                        nodes,
-                    ),
-                )
+            values = (np.ascontiguousarray(value[part]) for value in (coefficients, L, own))
+            with threads(len(L[part]) * len(rows.y) * int(nodes.mean()) ** q):
+                yield part, (*fixed, *values, self.near, self.shift, self.scale, nodes)
 
 
 def group_integral(rows: CountedRows, K: int = 25) -> GroupIntegral:

@@ -1,12 +1,20 @@
-"""Compiled: the mode of a group's effects, the lattice about it (docs/method.md, eq. (55))."""
+"""Compiled: modes of a group's effects, and the lattices about them (docs/method.md, eq. (55)).
+
+Several values of the parameters, `lanes` of them, stand side by side on the last axis of every
+array: the loops over them are the innermost, and take several at a time. n rows of a group,
+q = 1 or 2 varying coefficients.
+"""
 
 import numba
 import numpy as np
 
+from partialpool.fit.elementary import exponentials
 from partialpool.fit.kernels import FAST
 
 #: Squared distance from the mode, by the curvature, at which Newton's method ends; most steps.
-CLOSE, MAX_STEPS = 1e-3, 100
+CLOSE, MAX_STEPS = 0.02, 100
+#: Linear predictors beyond which no probability changes.
+FARTHEST = 700.0
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -14,136 +22,214 @@ def spacing(K):
     """Distance of K nodes in whitened units; K = 1 is Laplace's approximation."""
     if K == 1:
         return np.sqrt(2 * np.pi)
-    return 2 * min(np.sqrt(np.pi * K), 7 + K / 50) / (K - 1)
+    return 2 * min(np.sqrt(np.pi * K), 7 + K / 25) / (K - 1)
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def peak(poisson, common, eta, exp_eta, m, g, linear, quad, x):
-    """Mode and curvature of ``linear x - quad x² / 2`` and what rows (n,) with ``eta + g x`` lack.
-
-    Newton's method from x; where the curvature may change on the way the step is log(1 + b) / b of
-    it, with b the largest change of a linear predictor: no step is too long (Sun & Tran-Dinh 2019).
-    """
-    n = len(g)
-    curvature = quad
-    for _ in range(MAX_STEPS):
-        slope, curvature, largest = linear - quad * x, quad, 0.0
-        if common and n:
-            factor, total, bend = np.exp(g[0] * x), 0.0, 0.0
-            if poisson:
-                for i in range(n):
-                    total += exp_eta[i] * factor
-                total = bend = min(total, 1e100)
-            else:
-                for i in range(n):
-                    p = 1 / (1 + exp_eta[i] * factor)
-                    mean = m[i] * (1 - p)
-                    total += mean
-                    bend += mean * p
-            slope -= g[0] * total
-            curvature += g[0] * g[0] * bend
-            largest = abs(g[0])
-        for i in range(0 if common else n):
-            t = np.exp(eta[i] + g[i] * x)
-            if poisson:
-                mean = bend = min(t, 1e100)
-            else:
-                p = 1 / (1 + t)
-                mean = m[i] * (1 - p)
-                bend = mean * p
-            slope -= g[i] * mean
-            curvature += g[i] * g[i] * bend
-            largest = max(largest, abs(g[i]))
-        step = slope / curvature
-        change = largest * abs(step)
-        x += step * (np.log1p(change) / change if change > 0.5 else 1.0)
-        if not slope * step > CLOSE:
-            break
-    return x, curvature
-
-
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def mode(poisson, common, eta, exp_eta, y, m, G, w, C):
-    """Move w (q,) to the mode; C becomes a lower triangular root of the inverse curvature.
-
-    By `peak`, or its steps in two dimensions.
-    """
-    n, q = G.shape
-    if q == 1:
-        linear = 0.0
-        for i in range(n):
-            linear += y[i] * G[i, 0]
-        w[0], curvature = peak(
-            poisson, common, eta, exp_eta, m, G[:, 0], linear, 1.0, w[0]
-        )  # fmt: skip
-        C[0, 0] = 1 / np.sqrt(curvature)
-        return
-    h00, h01, h11 = 1.0, 0.0, 1.0
-    for _ in range(MAX_STEPS):
-        s0, s1, h00, h01, h11 = -w[0], -w[1], 1.0, 0.0, 1.0
-        for i in range(n):
-            a, b = G[i, 0], G[i, 1]
-            t = np.exp(eta[i] + a * w[0] + b * w[1])
-            if poisson:
-                mean = bend = min(t, 1e100)
-            else:
-                p = 1 / (1 + t)
-                mean = m[i] * (1 - p)
-                bend = mean * p
-            s0 += a * (y[i] - mean)
-            s1 += b * (y[i] - mean)
-            h00 += a * a * bend
-            h01 += a * b * bend
-            h11 += b * b * bend
-        det = h00 * h11 - h01 * h01
-        d0, d1 = (h11 * s0 - h01 * s1) / det, (h00 * s1 - h01 * s0) / det
-        change = 0.0
-        for i in range(n):
-            change = max(change, abs(G[i, 0] * d0 + G[i, 1] * d1))
-        shorter = np.log1p(change) / change if change > 0.5 else 1.0
-        w[0] += shorter * d0
-        w[1] += shorter * d1
-        if not s0 * d0 + s1 * d1 > CLOSE:
-            break
-    det = h00 * h11 - h01 * h01
-    C[0, 0] = np.sqrt(h11 / det)
-    C[1, 0] = -h01 / det / C[0, 0]
-    C[0, 1] = 0.0
-    C[1, 1] = 1 / np.sqrt(h11)
-
-
-@numba.njit(cache=True, error_model="numpy")
-def spread_rows(Z, L, near, G, w):
-    """G (n, q) becomes ``Z L``, and w (q,) the standard normals of the effects `near` (q,)."""
-    n, q = G.shape
+def predictors(X, offset, coefficients, less, eta):
+    """Linear predictors eta (n, lanes) without the effects; `less` (lanes,) is taken from them."""
+    n, p = X.shape
+    lanes = len(less)
     for i in range(n):
-        for c in range(q):
-            G[i, c] = 0.0
-            for d in range(c, q):
-                G[i, c] += Z[i, d] * L[d, c]
-    for c in range(q):
-        value = near[c]
-        for d in range(c):
-            value -= L[c, d] * w[d]
-        w[c] = min(max(value / L[c, c], -8.0), 8.0) if L[c, c] > 0 else 0.0
+        for c in range(lanes):
+            eta[i, c] = offset[i] - less[c]
+        for k in range(p):
+            x = X[i, k]
+            if x != 0.0:
+                for c in range(lanes):
+                    eta[i, c] += x * coefficients[k, c]
+        for c in range(lanes):
+            eta[i, c] = min(max(eta[i, c], -FARTHEST), FARTHEST)
 
 
-@numba.njit(cache=True, error_model="numpy")
-def frame(poisson, common, eta, exp_eta, y, m, Z, L, near, shift, scale, K, G, w, C, centre, axes):
-    """Mode, middle and axes of a group's lattice; returns the size of its cell.
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def odds(common, eta, exp_eta, z, move, out, room):
+    """Exponentials of ``eta + z move`` into out (n, lanes).
 
-    G (n, q) becomes ``Z L``; `near` (q,) are effects from which the mode is looked for.
+    Where `common`, all z are one number, and exponentials of eta are known.
     """
-    q = G.shape[1]
-    spread_rows(Z, L, near, G, w)
-    mode(poisson, common, eta, exp_eta, y, m, G, w, C)
-    step = spacing(K)
-    cell = (2 * np.pi) ** (-0.5 * q)
-    for c in range(q):
-        centre[c] = w[c]
-        for d in range(c + 1):
-            centre[c] += C[c, d] * shift[d]
+    n, lanes = len(z), len(move)
+    at = room[0]
+    if not common:
+        for i in range(n):
+            for c in range(lanes):
+                at[i, c] = eta[i, c] + z[i] * move[c]
+        exponentials(at, n, out, room[1])
+    elif n:
+        factor = room[1]
+        for c in range(lanes):
+            at[0, c] = z[0] * move[c]
+        exponentials(at, 1, factor, out)
+        for i in range(n):
+            for c in range(lanes):
+                out[i, c] = exp_eta[i, c] * factor[0, c]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def peak(
+    poisson, common, eta, exp_eta, trials, count, shape, z, unit, linear, quad, x, curvature, room,
+    lane,
+):  # fmt: skip
+    """Mode x and curvature (lanes,) of ``linear x - quad x² / 2`` and what the rows lack.
+
+    Their predictors are ``eta + z unit x``. Newton's method from x; where the curvature may change
+    on the way, by a change b of a linear predictor at most, a step is 2 / (2 + b) of it, less than
+    log(1 + b) / b, with which no step is too long (Sun & Tran-Dinh 2019).
+    """
+    n, lanes = len(z), len(x)
+    t, move, total, bend = room[2], lane[0], lane[1], lane[2]
+    widest = 0.0
+    for i in range(n):
+        widest = max(widest, abs(z[i]))
+    for _ in range(MAX_STEPS):
+        for c in range(lanes):
+            move[c] = unit[c] * x[c]
+            total[c] = bend[c] = 0.0
+        odds(common, eta, exp_eta, z, move, t, room)
+        for i in range(n):
+            if poisson:
+                for c in range(lanes):
+                    mean = z[i] * min(t[i, c], 1e100)
+                    total[c] += mean
+                    bend[c] += z[i] * mean
+            else:
+                for c in range(lanes):
+                    p = 1 / (1 + t[i, c])
+                    mean = z[i] * (trials[i] + count[i] * shape[c]) * (1 - p)
+                    total[c] += mean
+                    bend[c] += z[i] * mean * p
+        worst = 0.0
+        for c in range(lanes):
+            slope = linear[c] - quad[c] * x[c] - unit[c] * total[c]
+            curvature[c] = quad[c] + unit[c] * unit[c] * bend[c]
+            step = slope / curvature[c]
+            change = widest * abs(unit[c] * step)
+            x[c] += step * (2 / (2 + change) if change > 0.5 else 1.0)
+            worst = max(worst, slope * step)
+        if not worst > CLOSE:
+            break
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def peak_of_two(
+    poisson, eta, trials, count, shape, Z, L, linear, w, C, side, room, lane
+):  # fmt: skip
+    """The same of two effects ``L w``: w (2, lanes), and C a root of the inverse curvature."""
+    n, lanes = Z.shape[1], w.shape[1]
+    t, first, second = room[2], lane[0], lane[1]
+    s0, s1, h00, h01, h11 = lane[2], lane[3], lane[4], lane[5], lane[6]
+    widest = np.zeros(2)
+    for i in range(n):
+        for d in range(2):
+            widest[d] = max(widest[d], abs(Z[d, i]))
+    for _ in range(MAX_STEPS):
+        for c in range(lanes):
+            first[c] = L[0, 0, c] * w[0, c]
+            second[c] = L[1, 0, c] * w[0, c] + L[1, 1, c] * w[1, c]
+            s0[c] = s1[c] = h00[c] = h01[c] = h11[c] = 0.0
+        for i in range(n):
+            for c in range(lanes):
+                side[i, c] = eta[i, c] + Z[0, i] * first[c]
+        odds(False, side, side, Z[1], second, t, room)
+        for i in range(n):  # by the effects themselves
+            a, b = Z[0, i], Z[1, i]
+            for c in range(lanes):
+                if poisson:
+                    mean = bend = min(t[i, c], 1e100)
+                else:
+                    p = 1 / (1 + t[i, c])
+                    mean = (trials[i] + count[i] * shape[c]) * (1 - p)
+                    bend = mean * p
+                s0[c] += a * mean
+                s1[c] += b * mean
+                h00[c] += a * a * bend
+                h01[c] += a * b * bend
+                h11[c] += b * b * bend
+        worst = 0.0
+        for c in range(lanes):
+            k, m, o = L[0, 0, c], L[1, 0, c], L[1, 1, c]
+            g0 = linear[0, c] - w[0, c] - k * s0[c] - m * s1[c]
+            g1 = linear[1, c] - w[1, c] - o * s1[c]
+            a = 1 + k * k * h00[c] + 2 * k * m * h01[c] + m * m * h11[c]
+            b = o * (k * h01[c] + m * h11[c])
+            d = 1 + o * o * h11[c]
+            det = a * d - b * b
+            d0, d1 = (d * g0 - b * g1) / det, (a * g1 - b * g0) / det
+            change = widest[0] * abs(k * d0) + widest[1] * abs(m * d0 + o * d1)
+            shorter = 2 / (2 + change) if change > 0.5 else 1.0
+            w[0, c] += shorter * d0
+            w[1, c] += shorter * d1
+            worst = max(worst, g0 * d0 + g1 * d1)
+            C[0, 0, c] = np.sqrt(d / det)
+            C[1, 0, c] = -b / det / C[0, 0, c]
+            C[0, 1, c] = 0.0
+            C[1, 1, c] = 1 / np.sqrt(d)
+        if not worst > CLOSE:
+            break
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def mode(
+    poisson, common, eta, exp_eta, y, trials, count, shape, Z, L, near, told, w, C, side, room, lane
+):  # fmt: skip
+    """Standard normals w (q, lanes) of the effects at the mode, and C as above.
+
+    They are looked for from effects `near` (q,); `told` (q,) becomes the sum of ``y z``.
+    """
+    q, n = Z.shape
+    lanes = w.shape[1]
+    linear = lane[7 : 7 + q]
+    for d in range(q):
+        told[d] = 0.0
+        for i in range(n):
+            told[d] += y[i] * Z[d, i]
+    for d in range(q):
+        for c in range(lanes):
+            value = near[d]
+            for e in range(d):
+                value -= L[d, e, c] * w[e, c]
+            root = L[d, d, c]
+            w[d, c] = min(max(value / root, -8.0), 8.0) if root > 0 else 0.0
+            linear[d, c] = 0.0
+            for e in range(d, q):
+                linear[d, c] += told[e] * L[e, d, c]
+    if q == 2:
+        peak_of_two(
+            poisson, eta, trials, count, shape, Z, L, linear, w, C, side, room, lane
+        )  # fmt: skip
+        return
+    one, curvature = lane[9], lane[10]
+    one[:] = 1.0
+    peak(
+        poisson, common, eta, exp_eta, trials, count, shape, Z[0], L[0, 0], linear[0], one, w[0],
+        curvature, room, lane,
+    )  # fmt: skip
+    for c in range(lanes):
+        C[0, 0, c] = 1 / np.sqrt(curvature[c])
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def place(number, middle, L, centre, axes, told, along, moved, step, level, slope, quad):
+    """Set up a line of a group's lattice: the standard normals of its middle, `along` (q, lanes).
+
+    `moved` are the effects there, `step` (lanes,) that of the last effect along the line; `level`
+    the exponent at its middle, but for what rows have without effects, `slope` along the line, and
+    `quad` the curvature of w'w / 2.
+    """
+    q, lanes = along.shape
+    last = q - 1
+    for c in range(lanes):
+        level[c] = slope[c] = quad[c] = 0.0
         for d in range(q):
-            axes[c, d] = C[c, d] * scale[d] * step
-        cell *= axes[c, c]
-    return cell
+            w = centre[d, c] + (0.0 if q == 1 else (number - middle) * axes[d, 0, c])
+            along[d, c] = w
+            level[c] -= 0.5 * w * w
+            slope[c] -= w * axes[d, last, c]
+            quad[c] += axes[d, last, c] ** 2
+        for d in range(q):
+            moved[d, c] = 0.0
+            for e in range(d + 1):
+                moved[d, c] += L[d, e, c] * along[e, c]
+            level[c] += told[d] * moved[d, c]
+        step[c] = L[last, last, c] * axes[last, last, c]
+        slope[c] += told[last] * step[c]

@@ -17,14 +17,15 @@ from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
 from partialpool.fit.coordinates import Coordinates, block_eta, prior_sizes
 from partialpool.fit.counted_rows import CountedRows, counted_rows
-from partialpool.fit.group_integral import GroupIntegral, group_integral
+from partialpool.fit.group_integral import AIM, LIMIT, GroupIntegral, group_integral
 
 #: Step of the differences of what is known in closed form, and of the gradient.
 FINE, WIDE = 1e-5, 0.05
 #: Draws at which the integral is certified: those with the largest weights, and others.
 HEAVY, DRAWN = 20, 180
-#: Nodes with which the mode is first looked for, and spreads from it at which lattices must fit.
-FIRST_NODES, FAR = 25, 3.0
+#: Nodes with which the mode is first looked for; spreads from it at which lattices must fit, and at
+#: which they must be good enough: a few draws are so far away.
+FIRST_NODES, FAR, FARTHER = 25, 3.0, 6.0
 
 
 class Values(NamedTuple):
@@ -144,9 +145,12 @@ class IntegratedPosterior:
         """Error of the log likelihood at coordinates (S, d) (docs/method.md, eq. (58)): (S,)."""
         return self.integral.errors(*self.values(u).place).sum(1)
 
-    def adapted(self, u: np.ndarray) -> "IntegratedPosterior":
-        """With lattices that are fit for some coordinates (S, d), the first the reference."""
-        return replace(self, integral=self.integral.adapted(*self.values(u).place))
+    def adapted(self, u: np.ndarray, aim: float | np.ndarray = AIM) -> "IntegratedPosterior":
+        """With lattices that are fit for some coordinates (S, d), the first the reference.
+
+        `aim` is the error that is aimed at, at all or at each of them.
+        """
+        return replace(self, integral=self.integral.adapted(*self.values(u).place, aim))
 
     def climb(self, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mode (d,) and root (d, d) of the inverse curvature there, from a start (d,).
@@ -207,7 +211,9 @@ class Prepared(NamedTuple):
 def prepared(posterior: IntegratedPosterior, first: np.ndarray) -> Prepared:
     """Look for the mode from a place (d,), fit the lattices around it, and look again."""
     mode, root = posterior.adapted(first[None]).climb(first)
-    posterior = posterior.adapted(_around(mode, root))
+    places = np.vstack([_around(mode, root), _around(mode, FARTHER / FAR * root)])
+    aims = np.repeat([AIM, LIMIT / 10], len(places) // 2)
+    posterior = posterior.adapted(places, aims)
     return Prepared(posterior, *posterior.climb(mode))
 
 

@@ -7,9 +7,12 @@ that the processor takes several groups at a time.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numba
 import numpy as np
+
+from partialpool.fit import kernel_cache
 
 #: Steps of an inner loop, a few nanoseconds each, from which on a second thread is worth waking.
 WORTH_THREADS = 1_000_000
@@ -19,6 +22,8 @@ LANES = 64
 AT_ONCE = 32
 #: Sums over groups may be taken in any order; infinities and NaN keep their meaning.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
+
+kernel_cache.forget_stale(Path(__file__).parent)  # before anything compiled is called
 
 
 @contextmanager
