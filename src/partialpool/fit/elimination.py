@@ -193,10 +193,8 @@ class Elimination:
 
     def _turn(self, S: np.ndarray, B: np.ndarray, inside: Sequence[np.ndarray]) -> None:
         """``S = I + Lambdaᵀ S Lambda`` and ``B = B Lambda``, block by block, in place."""
-        if all(self.widths[f] == 1 for f in self.middle):
-            size = np.empty(len(S))
-            for f in self.middle:
-                size[self.slices[f]] = inside[f][0, 0]
+        if self._one_column_each:
+            size = self._sizes(inside)
             kernels.scale(S, size)
             B *= size
             return
@@ -208,6 +206,16 @@ class Elimination:
                 turned = matrix[:, at].reshape(len(matrix), -1, q) @ inside[f]
                 matrix[:, at] = turned.reshape(len(matrix), -1)
         S[np.diag_indices(len(S))] += 1.0
+
+    @property
+    def _one_column_each(self) -> bool:
+        return all(self.widths[f] == 1 for f in self.middle)
+
+    def _sizes(self, inside: Sequence[np.ndarray]) -> np.ndarray:
+        """``Lambda`` (n,) of each middle effect, where factors have one column each."""
+        return np.repeat(
+            [inside[f][0, 0] for f in self.middle], [self.levels[f] for f in self.middle]
+        )
 
     def middle_effects(self, solved: Solved) -> np.ndarray:
         """``Lambda V`` (n, m): the middle factors' effects for each column of K, inside."""
@@ -248,8 +256,12 @@ class Elimination:
             with one_thread():
                 inverse = dpotri(solved.system, lower=0)[0].T  # the lower triangle
             above = {f: self._blocks(inverse, f) for f in self.middle}
-            P = self._turned(inverse, solved.ratios)
-            pairs = kernels.pair_sums(self.shared, self.starts, self.cols, P)
+            shared = self.shared
+            if self._one_column_each:
+                shared = shared * self._sizes(solved.ratios)[self.cols, None]
+            else:
+                self._turn_back(inverse, solved.ratios)
+            pairs = kernels.pair_sums(shared, self.starts, self.cols, inverse)
         return {self.first: within + H @ pairs @ H.swapaxes(1, 2)} | above
 
     def noise(self, solved: Solved, z: np.ndarray) -> np.ndarray:
@@ -350,15 +362,13 @@ class Elimination:
         rows, columns = index[:, :, None], index[:, None, :]
         return lower[np.maximum(rows, columns), np.minimum(rows, columns)]
 
-    def _turned(self, inverse: np.ndarray, ratios: Sequence[np.ndarray]) -> np.ndarray:
-        """``Lambda S⁻¹ Lambdaᵀ`` (n, n): variances of middle effects over sigma²."""
-        P = inverse.copy()
+    def _turn_back(self, P: np.ndarray, ratios: Sequence[np.ndarray]) -> None:
+        """``Lambda P Lambdaᵀ`` of a lower triangle (n, n), in place."""
         kernels.mirror(P)
         for f in self.middle:
             at, L, q = self.slices[f], ratios[f], self.widths[f]
             P[at] = (L @ P[at].reshape(-1, q, len(P))).reshape(-1, len(P))
             P[:, at] = (P[:, at].reshape(len(P), -1, q) @ L.T).reshape(len(P), -1)
-        return P
 
     @cached_property
     def shared_by_column(self) -> list[csr_array]:
