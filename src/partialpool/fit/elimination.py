@@ -9,32 +9,18 @@ they cost nothing (docs/method.md, eq. (40) to (45)).
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from scipy.linalg.blas import dtrsm
-from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.sparse import csr_array
-from threadpoolctl import ThreadpoolController
 
+from partialpool.fit import dense
 from partialpool.fit import elimination_kernels as kernels
 from partialpool.fit.kernels import collect, scratch
 from partialpool.fit.nested import Chain, Stage
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """BLAS on one thread: on more it loses several times what it gains where others compute too."""
-    with _controller().limit(limits=1, user_api="blas"):
-        yield
 
 
 @dataclass(frozen=True)
@@ -180,11 +166,8 @@ class Elimination:
             self.R, self.G, self.shared, self.starts, self.cols, inside[self.first], S, B, C
         )
         self._turn(S, B, inside)
-        with one_thread():
-            # the lower triangle in C's order is the upper one in Fortran's
-            U, failed = dpotrf(S.T, lower=0, overwrite_a=1, clean=0)
-            if failed:
-                raise np.linalg.LinAlgError("the system of the middle factors is not definite")
+        U = dense.cholesky(S)
+        with dense.one_thread():
             W = dtrsm(1.0, U, B.T, trans_a=1)
             C -= W.T @ W
             V = dtrsm(1.0, U, W, overwrite_b=1)
@@ -253,8 +236,7 @@ class Elimination:
             found, pairs = self.chain.spreads(solved.system, self._chained(solved.ratios))
             above = dict(zip(self.middle, found, strict=True))
         else:
-            with one_thread():
-                inverse = dpotri(solved.system, lower=0)[0].T  # the lower triangle
+            inverse = dense.inverse(solved.system)
             above = {f: self._blocks(inverse, f) for f in self.middle}
             shared = self.shared
             if self._one_column_each:
@@ -272,7 +254,7 @@ class Elimination:
         if isinstance(solved.system, list):
             assert self.chain is not None
             return self.chain.noise(solved.system, self._chained(solved.ratios), z)
-        with one_thread():
+        with dense.one_thread():
             return dtrsm(1.0, solved.system, np.asfortranarray(z.T)).T
 
     def inside(self, Z: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -346,7 +328,7 @@ class Elimination:
             at = own.start + codes[f][:, None] * q + np.arange(q)
             rest[np.arange(len(through))[:, None], at] += Z[f]
             rest[:, own] = (rest[:, own].reshape(-1, q) @ L).reshape(len(through), -1)
-        with one_thread():
+        with dense.one_thread():
             return dtrsm(1.0, solved.system, np.asfortranarray(rest.T), trans_a=1)
 
     def _gain(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
