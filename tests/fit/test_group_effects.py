@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_elimination import theta_of
-from test_surrogate import CASES, NEAR_ZERO, crossed, posterior, starts, two
+from test_surrogate import CASES, NEAR_ZERO, crossed, explore, posterior, starts, two
 
 import partialpool as pp
 from partialpool.design.priors import Prior
-from partialpool.fit import exact, group_effects, importance, surrogate
+from partialpool.fit import dense, exact, group_effects, importance, surrogate
 from partialpool.fit.coordinates import Theta
 from partialpool.fit.likelihoods import Reduced
 from partialpool.fit.reduction import eliminate
@@ -139,3 +139,22 @@ def test_moments_of_one_factor_are_those_of_many_draws(sigma):
     np.testing.assert_array_less(np.abs(b.mean(0) - mean), 5 * sd / np.sqrt(n * S) + 1e-9)
     # of a mixture of normals: the sd's relative error is below that of one
     np.testing.assert_allclose(b.std(0), sd, rtol=5 / np.sqrt(2 * S), atol=1e-7)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.4])
+def test_threads_change_no_number(slope, monkeypatch):
+    found = []
+    for worth in (10, 10**9):
+        monkeypatch.setattr(dense, "WORTH_THREADS", worth)
+        target = posterior(crossed(sds=(0.5, 0.4), slope=slope), correlated=slope > 0)
+        explored = explore(target, seed=0)
+        theta, _ = target.theta(explored.sample.u[:200])
+        moments = of(explored.posterior, theta, explored.sample.rest[:200]).moments()
+        found.append(
+            (explored, np.concatenate([part.ravel() for pair in moments for part in pair]))
+        )
+    (one, own), (other, expected) = found
+    assert one.certificate.evaluations == other.certificate.evaluations
+    assert one.certificate.rms == other.certificate.rms
+    np.testing.assert_array_equal(one.sample.u, other.sample.u)
+    np.testing.assert_array_equal(own, expected)

@@ -9,32 +9,18 @@ they cost nothing (docs/method.md, eq. (40) to (45)).
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from scipy.linalg.blas import dtrsm
-from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.sparse import csr_array
-from threadpoolctl import ThreadpoolController
 
+from partialpool.fit import dense
 from partialpool.fit import elimination_kernels as kernels
 from partialpool.fit.kernels import collect, scratch
 from partialpool.fit.nested import Chain, Stage
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """BLAS on one thread: on more it loses several times what it gains where others compute too."""
-    with _controller().limit(limits=1, user_api="blas"):
-        yield
 
 
 @dataclass(frozen=True)
@@ -180,11 +166,8 @@ class Elimination:
             self.R, self.G, self.shared, self.starts, self.cols, inside[self.first], S, B, C
         )
         self._turn(S, B, inside)
-        with one_thread():
-            # the lower triangle in C's order is the upper one in Fortran's
-            U, failed = dpotrf(S.T, lower=0, overwrite_a=1, clean=0)
-            if failed:
-                raise np.linalg.LinAlgError("the system of the middle factors is not definite")
+        U = dense.cholesky(S)
+        with dense.one_thread():
             W = dtrsm(1.0, U, B.T, trans_a=1)
             C -= W.T @ W
             V = dtrsm(1.0, U, W, overwrite_b=1)
@@ -193,10 +176,8 @@ class Elimination:
 
     def _turn(self, S: np.ndarray, B: np.ndarray, inside: Sequence[np.ndarray]) -> None:
         """``S = I + Lambdaᵀ S Lambda`` and ``B = B Lambda``, block by block, in place."""
-        if all(self.widths[f] == 1 for f in self.middle):
-            size = np.empty(len(S))
-            for f in self.middle:
-                size[self.slices[f]] = inside[f][0, 0]
+        if self._one_column_each:
+            size = self._sizes(inside)
             kernels.scale(S, size)
             B *= size
             return
@@ -208,6 +189,16 @@ class Elimination:
                 turned = matrix[:, at].reshape(len(matrix), -1, q) @ inside[f]
                 matrix[:, at] = turned.reshape(len(matrix), -1)
         S[np.diag_indices(len(S))] += 1.0
+
+    @property
+    def _one_column_each(self) -> bool:
+        return all(self.widths[f] == 1 for f in self.middle)
+
+    def _sizes(self, inside: Sequence[np.ndarray]) -> np.ndarray:
+        """``Lambda`` (n,) of each middle effect, where factors have one column each."""
+        return np.repeat(
+            [inside[f][0, 0] for f in self.middle], [self.levels[f] for f in self.middle]
+        )
 
     def middle_effects(self, solved: Solved) -> np.ndarray:
         """``Lambda V`` (n, m): the middle factors' effects for each column of K, inside."""
@@ -245,11 +236,14 @@ class Elimination:
             found, pairs = self.chain.spreads(solved.system, self._chained(solved.ratios))
             above = dict(zip(self.middle, found, strict=True))
         else:
-            with one_thread():
-                inverse = dpotri(solved.system, lower=0)[0].T  # the lower triangle
+            inverse = dense.inverse(solved.system)
             above = {f: self._blocks(inverse, f) for f in self.middle}
-            P = self._turned(inverse, solved.ratios)
-            pairs = kernels.pair_sums(self.shared, self.starts, self.cols, P)
+            shared = self.shared
+            if self._one_column_each:
+                shared = shared * self._sizes(solved.ratios)[self.cols, None]
+            else:
+                self._turn_back(inverse, solved.ratios)
+            pairs = kernels.pair_sums(shared, self.starts, self.cols, inverse)
         return {self.first: within + H @ pairs @ H.swapaxes(1, 2)} | above
 
     def noise(self, solved: Solved, z: np.ndarray) -> np.ndarray:
@@ -260,7 +254,7 @@ class Elimination:
         if isinstance(solved.system, list):
             assert self.chain is not None
             return self.chain.noise(solved.system, self._chained(solved.ratios), z)
-        with one_thread():
+        with dense.one_thread():
             return dtrsm(1.0, solved.system, np.asfortranarray(z.T)).T
 
     def inside(self, Z: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -334,7 +328,7 @@ class Elimination:
             at = own.start + codes[f][:, None] * q + np.arange(q)
             rest[np.arange(len(through))[:, None], at] += Z[f]
             rest[:, own] = (rest[:, own].reshape(-1, q) @ L).reshape(len(through), -1)
-        with one_thread():
+        with dense.one_thread():
             return dtrsm(1.0, solved.system, np.asfortranarray(rest.T), trans_a=1)
 
     def _gain(self, solved: Solved) -> tuple[np.ndarray, np.ndarray]:
@@ -350,15 +344,13 @@ class Elimination:
         rows, columns = index[:, :, None], index[:, None, :]
         return lower[np.maximum(rows, columns), np.minimum(rows, columns)]
 
-    def _turned(self, inverse: np.ndarray, ratios: Sequence[np.ndarray]) -> np.ndarray:
-        """``Lambda S⁻¹ Lambdaᵀ`` (n, n): variances of middle effects over sigma²."""
-        P = inverse.copy()
+    def _turn_back(self, P: np.ndarray, ratios: Sequence[np.ndarray]) -> None:
+        """``Lambda P Lambdaᵀ`` of a lower triangle (n, n), in place."""
         kernels.mirror(P)
         for f in self.middle:
             at, L, q = self.slices[f], ratios[f], self.widths[f]
             P[at] = (L @ P[at].reshape(-1, q, len(P))).reshape(-1, len(P))
             P[:, at] = (P[:, at].reshape(len(P), -1, q) @ L.T).reshape(len(P), -1)
-        return P
 
     @cached_property
     def shared_by_column(self) -> list[csr_array]:

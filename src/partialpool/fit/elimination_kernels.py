@@ -70,7 +70,7 @@ def shared_products(Q, order, bounds, effects, values, starts, cols, n):
     return shared, left
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def level_factor(R, L, V, work):
     """Lower Cholesky factor of ``V = I + R L Lᵀ Rᵀ``, and the log of its determinant."""
     q = len(R)
@@ -95,7 +95,7 @@ def level_factor(R, L, V, work):
     return np.log(determinant)
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def assemble(R, G, shared, starts, cols, L, A, B, C):
     """Eliminate the first factor at ``L``: add its part to A (n, n), B (m, n) and C (m, m).
 
@@ -143,7 +143,7 @@ def assemble(R, G, shared, starts, cols, L, A, B, C):
     return log_det
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def scale(A, size):
     """``diag(size) A diag(size) + I`` in the lower triangle of A (n, n)."""
     for r in range(len(A)):
@@ -153,7 +153,7 @@ def scale(A, size):
         row[r] += 1.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def mirror(A):
     """Fill the upper triangle of A (n, n) from the lower one."""
     for r in range(len(A)):
@@ -161,7 +161,7 @@ def mirror(A):
             A[c, r] = A[r, c]
 
 
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def pair_sums(shared, starts, cols, P):
     """``T_j P T_jᵀ`` (J, q, q) of each level, ``T_jᵀ`` its rows of `shared`; P's lower triangle."""
     J, q = len(starts) - 1, shared.shape[1]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from partialpool.fit.coordinates import Theta
+from partialpool.fit.dense import one_thread, over_threads
 from partialpool.fit.elimination import Elimination, Solved
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.interpolation import Interpolant
@@ -181,12 +182,16 @@ class GroupEffects:
         """What the rows say at the interpolant's nodes, roots at those of low degree only."""
         assert self.interpolant is not None
         assert self.ratios is not None
-        found = []
-        for node, place in zip(self.interpolant.nodes, self.interpolant.places(), strict=True):
-            solved = self.ratios.solved(place)
-            high = self._narrow and sum(node) > OF_VARIANCES
-            found.append(replace(solved, system=[]) if high else solved)
-        return found
+        ratios, narrow = self.ratios, self._narrow
+
+        def at_node(node: tuple[tuple[int, ...], np.ndarray]) -> Solved:
+            degrees, place = node
+            solved = ratios.solved(place)
+            high = narrow and sum(degrees) > OF_VARIANCES
+            return replace(solved, system=[]) if high else solved
+
+        nodes = list(zip(self.interpolant.nodes, self.interpolant.places(), strict=True))
+        return over_threads(at_node, nodes, len(self.rows.E_middle))
 
     @cached_property
     def _middle_blups(self) -> list[np.ndarray]:
@@ -219,17 +224,22 @@ class GroupEffects:
         share = noise**2 @ self.interpolant.cardinals(x, order) / S
         means: dict[int, list[Any]] = {f: [] for f in (rows.first, *rows.middle)}
         variances: dict[int, Any] = dict.fromkeys(means, 0.0)
-        for place, solved in zip(self.interpolant.places(), self._solved, strict=True):
-            near = np.flatnonzero((low == place).all(1))
-            for f, (effects, variance) in self._effects(solved, len(near) > 0).items():
+        near = [np.flatnonzero((low == place).all(1)) for place in self.interpolant.places()]
+        nodes = list(zip(self._solved, near, strict=True))
+        each = over_threads(
+            lambda node: self._effects(node[0], len(node[1]) > 0), nodes, len(rows.E_middle)
+        )
+        for at_node, near_node in zip(each, near, strict=True):
+            for f, (effects, variance) in at_node.items():
                 means[f].append(effects)
                 if variance is not None:
-                    variances[f] = variances[f] + share[near[0]] * variance
+                    variances[f] = variances[f] + share[near_node[0]] * variance
         # weights of nodes times columns: all that the draws have to do with the means
         weights = self.interpolant.cardinals(x)[:, :, None] * c[:, None]
         flat = weights.reshape(S, -1) * rows.y_scale
         centre = flat.mean(0)
-        spread = np.cov(flat.T, bias=True).reshape(len(centre), -1)
+        with one_thread():
+            spread = np.cov(flat.T, bias=True).reshape(len(centre), -1)
         found = {}
         for f, parts in means.items():
             M = np.stack(parts, 2).reshape(rows.levels[f], rows.widths[f], -1)

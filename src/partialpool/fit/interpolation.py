@@ -37,7 +37,7 @@ class Interpolant:
     Attributes
     ----------
     evaluate : callable
-        From a point (D,) to values (k,).
+        From points (n, D) to values (n, k).
     low, high : (D,) arrays
         The box.
     weighted : (D,) bool array
@@ -62,9 +62,10 @@ class Interpolant:
         """Take other degrees; the function is evaluated at new nodes only."""
         self.degrees = degrees
         self.nodes = lower_set(degrees)
-        for node in self.nodes:
-            if node not in self.known:
-                self.known[node] = self.evaluate(self._place(node))
+        new = [node for node in self.nodes if node not in self.known]
+        if new:
+            found = self.evaluate(np.array([self._place(node) for node in new]))
+            self.known |= dict(zip(new, found, strict=True))
         places = np.array([self._place(node) for node in self.nodes])
         values = np.array([self.known[node] for node in self.nodes])
         self.coefficients = np.linalg.solve(self._basis(places), values)

@@ -16,6 +16,7 @@ from partialpool.design.priors import Prior
 from partialpool.fit import given_ratios
 from partialpool.fit.coordinates import Theta
 from partialpool.fit.crossproducts import CrossProducts
+from partialpool.fit.dense import over_threads
 from partialpool.fit.elimination import Elimination, Solved
 from partialpool.fit.kernels import log_likelihood, threads
 
@@ -172,8 +173,8 @@ class Reduced:
         """Values (S,); z (S, n), unless it is empty, turns from normals into draws, inside."""
         rows = self.rows
         if rows.n_middle:
-            # one after the other: each has a matrix of all middle effects
-            said = [self._said(theta, s) for s in range(len(theta.sigma))]
+            every = range(len(theta.sigma))
+            said = over_threads(lambda s: self._said(theta, s), every, len(rows.E_middle))
             log_det, C = (np.array(part) for part in zip(*said, strict=True))
             return self.given(theta, log_det, given_ratios.packed(C), z)
         at = self.columns[rows.first]

@@ -6,14 +6,15 @@ partial correlations; what the rows say is smooth in them, zero included (docs/m
 eq. (46)).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from partialpool.fit import given_ratios
 from partialpool.fit.coordinates import Coordinates, Theta
+from partialpool.fit.dense import over_threads
 from partialpool.fit.elimination import Solved
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.likelihoods import Reduced
@@ -221,12 +222,28 @@ class Profile:
         """Its value, where sigma and small factors are best (n,), and what the rows say there."""
         self.evaluations += 1
         solved = self.ratios.solve(place)
+        return *self._highest(place, start, close, solved), solved
+
+    def values(self, places: list[np.ndarray], start: np.ndarray, close: float) -> list[float]:
+        """The values alone, at several places."""
+        self.evaluations += len(places)
+        solved = over_threads(
+            lambda place: replace(self.ratios.solve(place), system=[]),
+            places,
+            len(self.ratios.likelihood.rows.E_middle),
+        )
+        each = zip(places, solved, strict=True)
+        return [self._highest(place, start, close, one)[0] for place, one in each]
+
+    def _highest(
+        self, place: np.ndarray, start: np.ndarray, close: float, solved: Solved
+    ) -> tuple[float, np.ndarray]:
         value = self.density(place, solved)
         if len(start):
             found = find_modes(value, start[None], np.empty((0, len(start))), close)
             if len(found.places):  # none where the prior has no mass
-                return float(found.values[0]), found.places[0], solved
-        return float(value(start[None])[0]), start, solved
+                return float(found.values[0]), found.places[0]
+        return float(value(start[None])[0]), start
 
     def gradient(
         self, place: np.ndarray, w: np.ndarray, solved: Solved
@@ -336,24 +353,39 @@ def box(
 
     A size whose density at zero is not low enough begins there.
     """
-    low, high = place.copy(), place.copy()
-    for i, spread in enumerate(spreads):
-        size = i < len(profile.ratios.sizes)
-        limits = (0.0, np.inf) if size else (-RIGHT_ANGLE, RIGHT_ANGLE)
-        for way, ends, limit in ((-1, low, limits[0]), (1, high, limits[1])):
-            distance, near, far = spread * np.sqrt(2 * FALL), 0.0, np.inf
-            room = abs(limit - place[i])
-            for _ in range(8):
-                distance = min(distance, room)
-                moved = place.copy()
-                moved[i] += way * distance
-                moved[i] = max(moved[i], NEAR_ZERO) if size else moved[i]
-                fall = max(value - profile.best(moved, w, ROUGHLY)[0], 1e-3)
-                if LEAST <= fall <= MOST or (fall < LEAST and distance == room):
-                    break
-                near, far = (distance, far) if fall < FALL else (near, distance)
-                distance *= float(np.clip(np.sqrt(FALL / fall), 0.3, 3.0))
-                if not near < distance < far:
-                    distance = (near + far) / 2
-            ends[i] = limit if fall <= MOST and distance > 0.9 * room else moved[i]
-    return low, high
+    sides = [(i, way) for i in range(len(place)) for way in (0, 1)]
+    ends = np.stack([place, place])
+    searches = {(i, way): _side(profile, place, i, way, spreads[i]) for i, way in sides}
+    asked = {side: next(search) for side, search in searches.items()}
+    while asked:
+        values = profile.values(list(asked.values()), w, ROUGHLY)
+        for (i, way), found in zip(list(asked), values, strict=True):
+            try:
+                asked[i, way] = searches[i, way].send(max(value - found, 1e-3))
+            except StopIteration as end:
+                del asked[i, way]
+                ends[way, i] = end.value
+    return ends[0], ends[1]
+
+
+def _side(
+    profile: Profile, place: np.ndarray, i: int, way: int, spread: float
+) -> Generator[np.ndarray, float, float]:
+    """Search for the end of a coordinate, below or above: asks how far places have fallen."""
+    size = i < len(profile.ratios.sizes)
+    limits = (0.0, np.inf) if size else (-RIGHT_ANGLE, RIGHT_ANGLE)
+    distance, near, far = spread * np.sqrt(2 * FALL), 0.0, np.inf
+    room = abs(limits[way] - place[i])
+    for _ in range(8):
+        distance = min(distance, room)
+        moved = place.copy()
+        moved[i] += (2 * way - 1) * distance
+        moved[i] = max(moved[i], NEAR_ZERO) if size else moved[i]
+        fall = yield moved
+        if LEAST <= fall <= MOST or (fall < LEAST and distance == room):
+            break
+        near, far = (distance, far) if fall < FALL else (near, distance)
+        distance *= float(np.clip(np.sqrt(FALL / fall), 0.3, 3.0))
+        if not near < distance < far:
+            distance = (near + far) / 2
+    return limits[way] if fall <= MOST and distance > 0.9 * room else moved[i]

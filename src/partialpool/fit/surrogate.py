@@ -12,6 +12,7 @@ import numpy as np
 
 from partialpool.fit import given_ratios
 from partialpool.fit.coordinates import Theta
+from partialpool.fit.dense import over_threads
 from partialpool.fit.exact import ThetaPosterior
 from partialpool.fit.interpolation import Interpolant
 from partialpool.fit.likelihoods import Reduced
@@ -236,7 +237,10 @@ def _interpolant(
     ratios = profile.ratios
 
     def rows_say(x: np.ndarray) -> np.ndarray:
-        profile.evaluations += 1
+        profile.evaluations += len(x)
+        return np.array(over_threads(at_node, list(x), len(ratios.likelihood.rows.E_middle)))
+
+    def at_node(x: np.ndarray) -> np.ndarray:
         solved = ratios.solved(x)
         return np.concatenate([[solved.log_det], given_ratios.packed(solved.C)])
 
