@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pymc as pm
@@ -11,7 +12,7 @@ from test_exact import SLEEP_PRIORS, dense_covariance, normal_logpdf
 
 import partialpool as pp
 from conftest import op_by_op
-from partialpool.fit import exact
+from partialpool.fit import exact, fitting
 from partialpool.fit.marginal import log_likelihood_and_gradient
 from partialpool.posterior import checks, draws
 from partialpool.posterior.fitted import Fitted
@@ -345,3 +346,15 @@ comparison.coefficients(fit.ways)
 assert 5 <= before == signatures(), (before, signatures())
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_who_waits_for_a_compilation_is_told_why(monkeypatch, capsys):
+    model = pp.Model("Reaction ~ Days + (1 | Subject)", pp.load("sleepstudy"))
+    model.fit(draws=25, progress=True)  # compiled or loaded by now
+    capsys.readouterr()
+    monkeypatch.setattr(fitting, "PATIENCE", 0.01)
+    monkeypatch.setattr(fitting, "warm_up", lambda *_: threading.Event().wait(0.5) or 0.5)
+    model.fit(draws=25, progress=True)
+    assert capsys.readouterr().err == f"{fitting.COMPILING}\n"
+    model.fit(draws=25)  # as in a report, on whose page it would stand
+    assert capsys.readouterr().err == ""

@@ -1,7 +1,10 @@
 """One door to every way of fitting a regression; what comes out is always an xarray DataTree."""
 
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,11 @@ MAX_EFFECTS = 8_000_000
 NOT_CERTIFIED = "sampled row by row, which is not certified"
 #: What is said of one whose group effects are integrated out.
 CERTIFIED = "certified"
+#: Seconds after which who waits is told why, and what.
+PATIENCE = 2.0
+COMPILING = (
+    "Compiling loops for fits of this kind, once for this environment: up to two minutes ..."
+)
 #: Draws of every variable by name, statistics of the sampler, and attributes of the fit.
 Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]
 
@@ -61,7 +69,8 @@ def fit(
         raise ValueError("The exact fit has no parametrization; leave it out.")
     form = parametrization or METHODS[method] or ""
     several = len(regression.design.groupings) > 1
-    loading = warm_up(several, regression.linked) if method == "exact" else 0.0
+    with _told(COMPILING, progress or sys.stderr.isatty()):
+        loading = warm_up(several, regression.linked) if method == "exact" else 0.0
     begun = time.perf_counter()
     sizes: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
     if method == "exact":
@@ -91,6 +100,18 @@ def fit(
         "data_sha256": regression.table.attrs.get("sha256") or table_digest(regression.table),
     }
     return _tree(regression, variables, stats, attrs)
+
+
+@contextmanager
+def _told(why: str, aloud: bool) -> Iterator[None]:
+    """Say why something takes its time, if it does."""
+    timer = threading.Timer(PATIENCE, print, (why,), {"file": sys.stderr, "flush": True})
+    if aloud:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _forms(regression: Regression) -> tuple[str | list[str], str]:
