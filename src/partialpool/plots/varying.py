@@ -120,7 +120,8 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
     figure, panels = theme.panels(len(coefficients), len(coefficients), size)
     says = []
     for panel, one in zip(panels, coefficients, strict=True):
-        middle, (low, high) = one.middle, interval(one.total)
+        middle, total = one.middle, one.total
+        low, high = interval(total)
         order, places = first_and_last(np.argsort(middle, kind="stable"))
         _population(panel, one, order, places)
         panel.hlines(places, low[order], high[order], color=theme.PARTIAL, alpha=0.6)
@@ -132,11 +133,11 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
         ends = [
-            f"{rounded(middle[j], one.total[:, j].std())} ({grouping.levels[j]}, in truth the "
+            f"{rounded(middle[j], total[:, j].std())} ({grouping.levels[j]}, in truth the "
             f"{word} with probability {percent(float((extreme == j).mean()))})"
             for j, extreme, word in (
-                (middle.argmin(), one.total.argmin(1), "lowest"),
-                (middle.argmax(), one.total.argmax(1), "highest"),
+                (middle.argmin(), total.argmin(1), "lowest"),
+                (middle.argmax(), total.argmax(1), "highest"),
             )
         ]
         says.append(
