@@ -84,7 +84,7 @@ pictures: $(READY) ## take the pictures of the README from finished reports (nee
 	@PICTURES=$(CURDIR)/docs $(PY) -m pytest -q tests/test_jupyterlab.py -k slider
 
 lock: $(UV) ## write both requirements.lock anew, from pyproject.toml and bench/requirements.in
-	@$(UV) $(COMPILE) --upgrade --extra dev --extra slurm pyproject.toml -o requirements.lock
+	@$(UV) $(COMPILE) --upgrade --extra dev --extra maps --extra slurm pyproject.toml -o requirements.lock
 	@$(UV) $(COMPILE) --upgrade pyproject.toml bench/requirements.in -o bench/requirements.lock
 	@echo "Wrote requirements.lock and bench/requirements.lock."
 

@@ -15,7 +15,7 @@ from partialpool.data import paths
 MARKER = (paths.CACHE / "done" / "{study}" / "{run}").as_posix()
 #: Settings that say where data lie, as the project's folder sees it. Every other setting reaches
 #: a notebook as it is, and what it names is seen from ``notebooks/``.
-PATHS = ("data", "predict")
+PATHS = ("data", "predict", "areas")
 #: Keys of a study by which it tells its story on its pages.
 STORY = ("title", "question", "about")
 #: What every summary has.
@@ -25,7 +25,7 @@ SUMMARY = {
     **dict.fromkeys(("checks", "estimates"), list),
 }
 #: Endings that make the setting `data` a path rather than the name of an example set.
-DATA_ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet", ".feather", ".arrow")
+DATA_ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet", ".feather", ".arrow", ".geojson")
 
 
 @dataclass(frozen=True, eq=False)

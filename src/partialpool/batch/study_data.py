@@ -15,7 +15,7 @@ from partialpool.batch.runs import Run, data_path
 from partialpool.data.paths import shown
 
 #: Settings that say what is read and predicted.
-OWN = ("data", "formula", "predict", "sample_rows", "natural")
+OWN = ("data", "formula", "predict", "sample_rows", "natural", "areas")
 #: What `Regression` takes beside formula and table, where a notebook has a setting of that name.
 TAKEN = ("priors", "family", "se", "missing", "labels")
 
@@ -94,6 +94,7 @@ def _fits_formula(cells: Iterable[dict[str, Any]]) -> bool:
 
 def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
     """What the data of a run are; raises what its notebook would raise before it fits."""
+    from partialpool.data.areas import read
     from partialpool.data.columns import standard_errors
     from partialpool.data.tables import load
     from partialpool.fit.regression import Regression
@@ -116,6 +117,8 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
         warnings.simplefilter("ignore")  # of values far out, which a sentence names
         model = Regression(settings["formula"], table, **taken)
         Natural.of(model, settings.get("natural"))
+        if settings.get("areas") and model.design.groupings:
+            read(place("areas")).of(model.design.groupings[0].levels)
         if "predict" in settings:
             rows = chosen_rows(model, place("predict"))
             model.design.rows(rows)

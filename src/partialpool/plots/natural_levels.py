@@ -46,8 +46,7 @@ def levels(fitted: Fitted, natural: Natural) -> Finding | None:
     axes.set(xscale="log", ylim=(-1, places[-1] + 1))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     axes.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if str(f"{x:e}")[0] in "25" else "")
-    unit = f" ({natural.unit})" if natural.unit else ""
-    axes.set_xlabel(f"{natural.name}{unit}{f', {found.place}' if found.place else ''}")
+    axes.set_xlabel(f"{natural.label}{f', {found.place}' if found.place else ''}")
     theme.legend(figure)
     says = capital(levels_in_words(found, natural)) + "."
     if len(some) < len(order):

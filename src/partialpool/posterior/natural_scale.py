@@ -14,7 +14,7 @@ from scipy import stats
 
 from partialpool.data.text import capital, closest, listed, number, percent, rounded
 from partialpool.fit.regression import Regression
-from partialpool.posterior import contrasts, draws
+from partialpool.posterior import contrasts, draws, responses
 from partialpool.posterior.averages import change
 from partialpool.posterior.finding import ESTIMATE, Finding, gaussian_sd
 from partialpool.posterior.fitted import Fitted
@@ -67,6 +67,11 @@ class Natural:
             raise ValueError(f"natural: limit must be a positive number, not {limit!r}.")
         return cls(given["name"], str(given.get("unit", "")), limit)
 
+    @property
+    def label(self) -> str:
+        """What figures call it, its unit included."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
     def amount(self, value: float) -> str:
         """A value with its unit."""
         return f"{number(value, 3)} {self.unit}".rstrip()
@@ -75,6 +80,8 @@ class Natural:
 @dataclass(frozen=True)
 class Levels:
     """The groups of the first factor on the natural scale, at one place of the predictors.
+
+    Without a natural scale on the response's.
 
     Predictors that are the same throughout a group keep what the group has; of the others the
     first level is taken, or the mean. Other factors' effects are zero.
@@ -104,7 +111,7 @@ class Levels:
     called: str
 
     @classmethod
-    def of(cls, fitted: Fitted, natural: Natural) -> "Levels":
+    def of(cls, fitted: Fitted, natural: Natural | None) -> "Levels":
         """Of a fit with groups."""
         model, design = fitted.model, fitted.model.design
         grouping, values = design.groupings[0], fitted.values
@@ -114,11 +121,14 @@ class Levels:
         for name, z in zip(grouping.effects, Z.T, strict=False):
             line += values[name] * z
         above = np.full(len(rows), np.nan)
-        if natural.limit is not None:
+        if natural is not None and natural.limit is not None:
             left = (np.log(natural.limit) - line) / values["sigma"][:, None]
             noise = stats.norm if "nu" not in values else stats.t(values["nu"][:, None])
             above = noise.sf(left).mean(0)
-        median, lower, upper = np.exp(np.quantile(line, ENDS, axis=0))
+        if natural is None:
+            line = responses.mean(model, values, line)
+        ends = np.quantile(line, ENDS, axis=0)
+        median, lower, upper = ends if natural is None else np.exp(ends)
         first = [
             np.bincount(best, minlength=len(rows)) for best in (line.argmax(1), line.argmin(1))
         ]
