@@ -1,5 +1,7 @@
 """The page of a whole study, from summaries alone."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from partialpool.plots import study_plots, theme
@@ -47,6 +49,20 @@ def test_title_question_and_answer_come_first():
     assert places == sorted(places)
     assert "<i>" not in html
     assert "It is 30." not in html
+
+
+def test_runs_that_broke_are_named_and_bring_the_page_up_to_date(tmp_path):
+    """They were left out of every figure without a word."""
+    found = []
+    for n in (10, 30, 50):
+        run = SimpleNamespace(study="demo", name=f"n-{n}", settings={"n": n}, swept=["n"], seed=0)
+        run.story, run.folder = {}, tmp_path / "demo" / run.name
+        found.append((run, row(run.name, {"n": n}, float(n))["summary"] | {"settings": {"n": n}}))
+    (page,) = index.write_studies(tmp_path, found)
+    assert "Not here" not in page.read_text()
+    found[2] = found[2][0], found[2][1] | {"status": "error"}
+    index.write_studies(tmp_path, found)
+    assert "Not here, and in no figure below: n-50. It has not run to the end" in page.read_text()
 
 
 def test_ways_to_pool_have_the_colours_that_they_have_everywhere():

@@ -4,7 +4,7 @@ Both read nothing but the runs' ``summary.json``.
 """
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +169,12 @@ def write_studies(reports: Path, found: Found) -> list[Path]:
         The pages that are there.
     """
     studies: dict[str, list[dict[str, Any]]] = {}
-    stories = {}
+    stories: dict[str, Mapping[str, str]] = {}
+    absent: dict[str, list[str]] = {}
     for run, summary in found:
         stories[run.study] = run.story
         if summary is None or summary["status"] == "error" or summary["settings"] != run.settings:
+            absent.setdefault(run.study, []).append(run.name)
             continue
         studies.setdefault(run.study, []).append(_side(run, summary))
     pages = []
@@ -180,9 +182,10 @@ def write_studies(reports: Path, found: Found) -> list[Path]:
         target = reports / study / "index.html"
         if len(rows) < 2:
             continue
-        mark = page.digest([page.version(), stories[study], rows])
+        lost = absent.get(study, [])
+        mark = page.digest([page.version(), stories[study], rows, lost])
         if page.mark(target, "summaries") != mark:
-            paths.write(target, render_study(study, rows, mark, stories[study]))
+            paths.write(target, render_study(study, rows, mark, stories[study], lost))
         pages.append(target)
     for target in reports.glob("*/index.html"):
         if target not in pages and page.mark(target, "summaries"):
@@ -212,8 +215,9 @@ def render_study(
     rows: list[dict[str, Any]],
     mark: str = "",
     story: Mapping[str, str] | None = None,
+    absent: Sequence[str] = (),
 ) -> str:
-    """Make the page of a study from its runs."""
+    """Make the page of a study from its runs; `absent` are names of those that it has not."""
     from partialpool.plots import study_plots
     from partialpool.report import markup
 
@@ -237,6 +241,7 @@ def render_study(
         about=markup.markdown(story.get("about", ""), markup.Outline(), trusted=False),
         answers={name: answer for name, answer in answers.items() if answer},
         rows=rows,
+        absent=absent,
         swept=swept,
         sections=sections,
         mark=mark,
