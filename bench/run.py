@@ -42,7 +42,7 @@ def run_cell(dataset: str, peer: str, settings: Settings) -> dict[str, Any]:
         return {"status": "skipped", "reason": why_not}
     command = [sys.executable, str(HERE / "cell.py"), dataset, peer, json.dumps(asdict(settings))]
     with tempfile.TemporaryDirectory() as cache:
-        flags = {"PYTENSOR_FLAGS": f"base_compiledir={cache}"}
+        flags = {"PYTENSOR_FLAGS": f"base_compiledir={cache},generated_src_dir={cache}/sources"}
         status, printed, last = asyncio.run(ended(command, settings.limit, flags))
     found: dict[str, Any] = {"status": status}
     if printed.endswith("\n"):

@@ -18,7 +18,9 @@ sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 # What PyTensor compiles is kept for all tests and their projects, and for `make report`.
 COMPILED = Path(__file__).parents[1] / ".cache" / "pytensor"
-os.environ.setdefault("PYTENSOR_FLAGS", f"base_compiledir={COMPILED}")
+os.environ.setdefault(
+    "PYTENSOR_FLAGS", f"base_compiledir={COMPILED},generated_src_dir={COMPILED / 'sources'}"
+)
 
 #: Seconds after which something hangs; however busy the machine is, nothing takes as long.
 PATIENCE = 900

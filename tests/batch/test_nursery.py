@@ -50,6 +50,13 @@ assert nursery.start(["says"], {}, ".", 1, 2, session=False) is None  # there is
 """
 
 
+COMPILES = """
+import pytensor, pytensor.tensor as pt
+x = pt.dvector()
+assert pytensor.function([x], (pt.sigmoid(x) * 2 - 1).sum(), mode="NUMBA")([0.0]) == 0
+"""
+
+
 def ask(folder, *words):
     (folder / "says.py").write_text(SAYS)
     (folder / "closes.py").write_text("import sys\nsys.stdout.close()")
@@ -106,3 +113,13 @@ def test_a_report_forks_and_gives_the_numbers_of_cold_kernels(project, capsys):
     assert processes(project) == []
     assert main(["--root", str(project.root), "verify"]) == 0
     assert capsys.readouterr().out.count("identical") == 2
+
+
+def test_what_pytensor_writes_stays_in_the_project(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTENSOR_FLAGS")
+    root, scratch = tmp_path / "eigene Läufe", tmp_path / "tmp"
+    scratch.mkdir()
+    env = os.environ | surroundings.environment(root) | {"TMPDIR": str(scratch)}
+    subprocess.run([sys.executable, "-c", COMPILES], env=env, check=True)
+    assert list(scratch.iterdir()) == []
+    assert list((root / ".cache" / "pytensor" / "sources").glob("*.py"))

@@ -128,22 +128,49 @@ def test_make_uses_the_environment_one_stands_in_wherever_that_lies(root):
     assert said == "mine: lab -- --no-browser --ip 127.0.0.1\n"
 
 
-@pytest.mark.parametrize("found", ["3.12", "3.13", None])
-def test_make_takes_a_python_that_is_here_and_else_fetches_one(root, found):
+@pytest.mark.parametrize(
+    ("found", "reached", "taken"),
+    [
+        (["3.12", "3.13", "3.14"], True, "--no-python-downloads --python 3.13"),
+        (["3.12", "3.14"], True, "--no-python-downloads --python 3.12"),
+        (["3.14"], True, "--python 3.13"),
+        (["3.14"], False, "--no-python-downloads --python 3.14"),
+        ([], True, "--python 3.13"),
+    ],
+)
+def test_make_takes_a_python_that_is_here_and_else_fetches_one(root, found, reached, taken):
     """And never the newest there is, for which some package may be missing."""
-    works = f"'--no-python-downloads --python {found}' | '--python 3.13 .venv'"
+    works = [f"'--no-python-downloads --python {version}'" for version in found]
+    works += ["'--python 3.13 .venv'"] * reached
     new = ".venv/bin/partialpool"
     command(
         root.parent / "bin" / "uv",
         f'echo "$@" >> uv.log\nif [ $1 = venv ]; then\n'
-        f'case "$4 $5 $6" in {works}) exit 0;; *) exit 1;; esac\nfi\n'
+        f'case "$4 $5 $6" in {" | ".join(works)}) exit 0;; *) exit 1;; esac\nfi\n'
         f"mkdir -p .venv/bin; echo echo new: '\"$@\"' > {new}; chmod +x {new}",
     )
     assert make(root, "check").splitlines()[-1] == "new: check"
     tried = [line.split() for line in (root / "uv.log").read_text().splitlines()]
     assert tried[-1][:2] == ["pip", "install"]
-    taken = ["--no-python-downloads", "--python", found] if found else ["--python", "3.13"]
-    assert tried[-2] == ["venv", "--quiet", "--allow-existing", *taken, ".venv"]
+    assert tried[-2] == ["venv", "--quiet", "--allow-existing", *taken.split(), ".venv"]
+
+
+def test_make_keeps_what_uv_leaves_among_temporary_files_in_the_project(root):
+    command(
+        root.parent / "bin" / "uv",
+        'if [ $1 = pip ]; then mkdir -p .venv/bin; : > "$TMPDIR/lock"\n'
+        "echo exit > .venv/bin/partialpool; chmod +x .venv/bin/partialpool; fi",
+    )
+    make(root, "check")
+    assert (root / ".venv" / "lock").is_file()
+
+
+def test_make_that_finds_and_fetches_no_python_says_what_uv_said(root):
+    command(root.parent / "bin" / "uv", "echo no Python can be fetched >&2; exit 2")
+    with pytest.raises(subprocess.CalledProcessError) as stopped:
+        make(root, "check")
+    assert "no Python can be fetched" in stopped.value.stderr
+    assert not (root / ".venv" / "bin").exists()
 
 
 def test_eject_copies_a_notebook_with_its_modules_and_changes_no_result(root, capsys, monkeypatch):

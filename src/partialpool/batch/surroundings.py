@@ -38,13 +38,15 @@ def environment(root: Path, threads: int | None = None) -> dict[str, str]:
     for an installation and not anew in every project.
     """
     cache = root / ".cache"
-    flags = os.environ.get("PYTENSOR_FLAGS", "")
-    if "compiledir" not in flags:
-        flags = ",".join(filter(None, [flags, f"base_compiledir={cache / 'pytensor'}"]))
+    flags = list(filter(None, [os.environ.get("PYTENSOR_FLAGS")]))
+    if "compiledir" not in "".join(flags):
+        flags.append(f"base_compiledir={cache / 'pytensor'}")
+    if "generated_src_dir" not in "".join(flags):  # else left among temporary files for ever
+        flags.append(f"generated_src_dir={cache / 'pytensor' / 'sources'}")
     env = {
         PROJECT: str(root.resolve()),
         "MPLCONFIGDIR": str(cache / "matplotlib"),
-        "PYTENSOR_FLAGS": flags,
+        "PYTENSOR_FLAGS": ",".join(flags),
         "PYTHONNOUSERSITE": "1",
         "PYTHONHASHSEED": "0",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
