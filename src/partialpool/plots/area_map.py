@@ -21,8 +21,8 @@ from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.natural_scale import Levels, Natural
 
-#: Classes of a scale, and how strong the palest and the deepest of them are.
-CLASSES, PALE, DEEP = 6, 0.08, 1.0
+#: Classes of a scale, and how strong the palest and the strongest of them are.
+CLASSES, PALE, STRONG = 6, 0.08, 1.0
 #: Column of the table -> heading and format.
 COLUMNS = {
     "median": ("median", ESTIMATE),
@@ -63,7 +63,7 @@ def areas(fitted: Fitted, natural: Natural | None, shapes: Areas) -> Finding:
     says = _in_words(found, on, len(shapes.names), words, second, text)
     what = (
         f"Two maps of {len(shapes.names)} areas, {on.sum()} of which are {found.called} of the "
-        f"data: {name} and {words}; the deeper the colour, the more."
+        f"data: {name} and {words}; the stronger the colour, the more."
     )
     table = pd.DataFrame(
         {column: getattr(found, column)[on] for column in COLUMNS},
@@ -93,7 +93,7 @@ def _draw(
     text: Callable[[float], str],
 ) -> None:
     """Areas filled by the class of their group's value; others empty."""
-    strengths = np.linspace(PALE, DEEP, len(bounds) - 1)
+    strengths = np.linspace(PALE, STRONG, len(bounds) - 1)
     kinds = np.clip(np.searchsorted(bounds, values, side="right") - 1, 0, len(strengths) - 1)
     strength = np.full(len(shapes.names), np.nan)
     strength[at[at >= 0]] = strengths[kinds[at >= 0]]

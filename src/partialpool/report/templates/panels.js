@@ -1,0 +1,71 @@
+// On a narrow screen the panels of a figure come one below the other, as wide as the text allows.
+// Each is drawn again from the one figure. Panels that need their neighbour stay beside it: those
+// whose rows are named on the left alone, and scales of colour.
+const NS = "http://www.w3.org/2000/svg";
+const narrow = matchMedia("(max-width: 44rem)");
+const box = (parts) => {
+  const all = parts.map((part) => part.getBBox()).filter((b) => b.width || b.height);
+  const left = Math.min(...all.map((b) => b.x)), top = Math.min(...all.map((b) => b.y));
+  const right = Math.max(...all.map((b) => b.x + b.width));
+  const bottom = Math.max(...all.map((b) => b.y + b.height));
+  return { left, top, right, bottom, width: right - left, height: bottom - top };
+};
+const within = (group, names) => [...group.children].filter((part) => names.test(part.id));
+const panel = (group) => {
+  // data may reach beyond the frame, where it is not drawn; the first patch is the ground
+  const own = within(group, /(axis_\d+|text_\d+|legend_\d+)$/);
+  const ground = within(group, /patch_\d+$/)[0], upright = within(group, /axis_\d+$/)[1];
+  const named = Boolean(upright && upright.querySelector("text"));
+  return { ...box(ground ? [ground, ...own] : own), named, id: group.id };
+};
+const windows = (svg) => {
+  const whole = svg.querySelector(":scope > g[id$='figure_1']");
+  if (!whole) return [];
+  const groups = within(whole, /axes_\d+$/);
+  if (groups.length < 2) return [];
+  const panels = groups.map(panel), width = svg.viewBox.baseVal.width;
+  const alone = panels.every((one, i) => one.width > width / 6 && panels.every((other, k) => {
+    if (i === k) return true;
+    const across = Math.min(one.right, other.right) - Math.max(one.left, other.left);
+    const down = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
+    if (down <= 0) return true;
+    return across < 0.1 * Math.min(one.width, other.width) && one.named === other.named;
+  }));
+  if (!alone || panels.every((one) => one.width > 0.6 * width)) return [];
+  const others = within(whole, /(text_\d+|legend_\d+)$/).map((part) => (
+    { ...box([part]), id: part.id, across: true }
+  ));
+  return [...others, ...panels].sort((a, b) => (
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 0 ? a.left - b.left : a.top - b.top
+  )).map((one) => {
+    const frame = document.createElement("div"), view = document.createElementNS(NS, "svg");
+    const use = document.createElementNS(NS, "use"), wide = one.width + 6, high = one.height + 6;
+    view.setAttribute("viewBox", [one.left - 3, one.top - 3, wide, high].join(" "));
+    view.style.aspectRatio = `${wide} / ${high}`;
+    view.style.maxWidth = `${(one.across ? 1 : 1.4) * wide}px`;
+    // what stands over all panels keeps its size, and scrolls
+    view.style.minWidth = one.across ? `${0.8 * wide}px` : "";
+    frame.style.flexBasis = one.across ? "100%" : `${0.85 * wide}px`;
+    use.setAttribute("href", `#${one.id}`);
+    view.append(use);
+    frame.append(view);
+    return frame;
+  });
+};
+const stack = () => {
+  for (const figure of document.querySelectorAll("figure")) {
+    const svg = figure.querySelector(":scope > svg");
+    if (!svg || figure.querySelector(".windows") || !svg.getBoundingClientRect().width) continue;
+    const found = windows(svg);
+    if (!found.length) continue;
+    const place = document.createElement("div");
+    place.className = "windows";
+    place.setAttribute("aria-hidden", "true");
+    place.append(...found);
+    figure.append(place);
+    figure.classList.add("stacked");
+  }
+};
+const arrange = () => { if (narrow.matches) stack(); };
+narrow.addEventListener("change", arrange);
+arrange();
