@@ -38,7 +38,7 @@ def ecdf_pit(
 ) -> tuple[Figure, list[Axes], float]:
     """ArviZ's differences of ECDFs from the uniform one, a panel for each name.
 
-    The test whose points ArviZ picks out is not the one that is reported; they are not shown.
+    The test whose points and p-values ArviZ shows is not the one that is reported; it is left out.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def ecdf_pit(
     """
     data = xr.Dataset({name: ("sample", values) for name, values in probabilities.items()})
     tree = xr.DataTree.from_dict({"prior_sbc": data})
-    visuals = {"suspicious_points": False, **options.pop("visuals", {})}
+    visuals = {"suspicious_points": False, "p_value_text": False, **options.pop("visuals", {})}
     drawn = azp.plot_ecdf_pit(
         tree, sample_dims="sample", backend="matplotlib", visuals=visuals, **options
     )

@@ -1,10 +1,13 @@
 """Pictures of many fits of simulated data; the numbers are `calibration`'s."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import binom, kstest
 
-from partialpool.data.text import code, number, percent
+from partialpool.data.text import in_words, number, percent
 from partialpool.fit.regression import ALONE_LINKED
 from partialpool.plots import theme
 from partialpool.plots.marginals import ecdf_pit
@@ -12,56 +15,71 @@ from partialpool.posterior.agreement import explained
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING
 from partialpool.simulation import calibration
+from partialpool.simulation.calibration import called
 
-#: Size of a panel in inches.
-SIZE = (3.1, 2.3)
+#: Size of a panel in inches, and letters in a line along each of its sides.
+SIZE, ALONG, UP = (3.1, 2.3), 36, 28
+Names = Mapping[str, str] | None
 
 
-def rank_histograms(table: pd.DataFrame) -> Finding:
-    """Histograms of the truths' ranks, with the band that a uniform one stays in."""
-    names = list(table["parameter"].unique())
-    figure, panels = theme.panels(len(names), 3, SIZE)
+def _words(name: str, names: Names) -> str:
+    return in_words(name, names or {})
+
+
+def _listed(every: Iterable[str], names: Names) -> str:
+    return ", ".join(_words(name, names) for name in every)
+
+
+def rank_histograms(table: pd.DataFrame, names: Names = None) -> Finding:
+    """Histograms of the truths' ranks, with the band that a uniform one stays in.
+
+    Here and below `names` are words for parameters.
+    """
+    every = list(table["parameter"].unique())
+    figure, panels = theme.panels(len(every), 3, SIZE)
     n = table["data_set"].nunique()
     bins = calibration.BINS
     low, mid, high = binom.ppf([0.005, 0.5, 0.995], n, 1 / bins)
     outside = 0
-    for panel, name in zip(panels, names, strict=True):
+    for panel, name in zip(panels, every, strict=True):
         counts = np.histogram(table.loc[table["parameter"] == name, "rank"], bins, (0, 1))[0]
         panel.axhspan(low, high, color=theme.EXACT, alpha=0.35, linewidth=0)
         panel.axhline(mid, color=theme.INK, lw=0.8)
         panel.stairs(counts, np.linspace(0, 1, bins + 1), color=theme.PARTIAL, lw=1.6)
-        panel.set(xlabel=f"rank of {name}", ylim=(0, None), yticks=[0, int(mid)])
+        panel.set(ylim=(0, None), yticks=[0, int(mid)])
+        panel.set_xlabel(theme.wrapped(f"rank of {_words(name, names)}", ALONG))
         outside += int(((counts < low) | (counts > high)).sum())
     p = calibration.uniformity(table)
-    total = bins * len(names)
+    total = bins * len(every)
     says = (
         f"Of {total} bars {outside} {'lies' if outside == 1 else 'lie'} outside their 99 % band, "
         f"where chance alone gives about {0.01 * total:.0f}. The smallest p-value of a uniform "
-        f"distribution is {p.min():.3f} ({code(p.idxmin())}), of {len(p)}."
+        f"distribution is {p.min():.3f} ({called(p.idxmin(), names)}), of {len(p)}."
     )
-    what = f"Histograms of the ranks of {', '.join(names)} over {n:,} data sets."
+    what = f"Histograms of the ranks of {_listed(every, names)} over {n:,} data sets."
     return theme.finding("ranks", figure, what, says)
 
 
-def rank_curves(table: pd.DataFrame) -> Finding:
+def rank_curves(table: pd.DataFrame, names: Names = None) -> Finding:
     """ArviZ's ECDF differences of the ranks, with a simultaneous 99 % band."""
     groups = table.groupby("parameter", sort=False)["rank"]
     ranks = {str(name): rank.to_numpy() for name, rank in groups}
     size = (9.5, 2.4 * -(-len(ranks) // 3))
-    figure, _, band = ecdf_pit(ranks, col_wrap=3, figure_kwargs={"figsize": size})
+    drawn = {theme.wrapped(_words(name, names), ALONG): rank for name, rank in ranks.items()}
+    figure, _, band = ecdf_pit(drawn, col_wrap=3, figure_kwargs={"figsize": size})
     # Kolmogorov and Smirnov's statistic is the largest gap
     largest = {name: kstest(rank, "uniform").statistic for name, rank in ranks.items()}
     worst = max(largest, key=largest.__getitem__)
     says = (
-        f"The farthest that a curve leaves zero is {largest[worst]:.3f} ({code(worst)}). The band, "
-        f"{band:.3f} either way, holds the whole curve of a right fit with probability 99 % or "
-        "more (Dvoretzky, Kiefer and Wolfowitz 1956; Massart 1990)."
+        f"The farthest that a curve leaves zero is {largest[worst]:.3f} ({called(worst, names)}). "
+        f"The band, {band:.3f} either way, holds the whole curve of a right fit with probability "
+        "99 % or more (Dvoretzky, Kiefer and Wolfowitz 1956; Massart 1990)."
     )
     what = "Differences of empirical from uniform distribution."
     return theme.finding("rank-curves", figure, what, says)
 
 
-def coverage(table: pd.DataFrame) -> Finding:
+def coverage(table: pd.DataFrame, names: Names = None) -> Finding:
     """How often intervals of 50, 80 and 95 % hold the truth, with Monte Carlo intervals."""
     found = calibration.coverage(table)
     by_nominal = found.groupby("nominal")
@@ -72,7 +90,7 @@ def coverage(table: pd.DataFrame) -> Finding:
         panel.axvline(nominal, color=theme.INK, lw=0.9, ls=":")
         panel.hlines(at, rows["low"], rows["high"], color=theme.EXACT, lw=4, alpha=0.7)
         panel.plot(rows["covered"], at, "o", color=theme.PARTIAL, ms=5)
-        panel.set_yticks(at, rows["parameter"])
+        panel.set_yticks(at, [theme.wrapped(_words(n, names), UP) for n in rows["parameter"]])
         panel.set(xlabel=f"held by the {percent(nominal)} interval", ylim=(-0.6, len(rows) - 0.4))
         panel.xaxis.set_major_formatter(lambda x, _: percent(x))
     off = found[(found["low"] > found["nominal"]) | (found["high"] < found["nominal"])]
@@ -80,31 +98,32 @@ def coverage(table: pd.DataFrame) -> Finding:
     worst = found.loc[gap.idxmax()]
     says = (
         f"The largest gap between stated and found coverage is {gap.max():.1%}, at the "
-        f"{worst['nominal']:.0%} interval of {code(worst['parameter'])}. Of {len(found)} Monte "
-        f"Carlo intervals (95 %) {len(off)} {'misses' if len(off) == 1 else 'miss'} the stated "
-        f"probability, where chance alone gives about {0.05 * len(found):.1f}."
+        f"{worst['nominal']:.0%} interval of {called(worst['parameter'], names)}. Of {len(found)} "
+        f"Monte Carlo intervals (95 %) {len(off)} {'misses' if len(off) == 1 else 'miss'} the "
+        f"stated probability, where chance alone gives about {0.05 * len(found):.1f}."
     )
     return theme.finding("coverage", figure, "Coverage of intervals by parameter.", says)
 
 
-def estimates(table: pd.DataFrame, most: int = 60) -> Finding:
+def estimates(table: pd.DataFrame, names: Names = None, most: int = 60) -> Finding:
     """Estimates and 95 % intervals of the first data sets about the fixed truth."""
-    names = [str(name) for name in calibration.of_population(table)["parameter"].unique()]
-    figure, panels = theme.panels(len(names), 3, SIZE)
-    for panel, name in zip(panels, names, strict=True):
+    every = [str(name) for name in calibration.of_population(table)["parameter"].unique()]
+    figure, panels = theme.panels(len(every), 3, SIZE)
+    for panel, name in zip(panels, every, strict=True):
         rows = table[table["parameter"] == name].head(most).sort_values("mean")
         at = np.arange(len(rows))
         panel.vlines(at, rows["q2.5"], rows["q97.5"], color=theme.EXACT, lw=1, alpha=0.8)
         panel.plot(at, rows["mean"], ".", ms=3, color=theme.PARTIAL)
         panel.axhline(rows["truth"].iloc[0], **theme.TRUTH)
-        panel.set(xlabel="data sets, in order", xticks=[], ylabel=name)
-    found = calibration.errors(table).loc[names]
+        panel.set(xlabel="data sets, in order", xticks=[])
+        panel.set_ylabel(theme.wrapped(_words(name, names), UP))
+    found = calibration.errors(table).loc[every]
     z = (found["bias"] / found["bias_se"]).abs()
     worst = found.loc[z.idxmax()]
     figures = f"{number(worst['estimate'], 3)} for {number(worst['truth'])}"
     says = (
         f"Over {table['data_set'].nunique():,} data sets the average posterior mean lies farthest "
-        f"from the truth for {code(worst.name)}: {figures}, "
+        f"from the truth for {called(str(worst.name), names)}: {figures}, "
         f"{z.max():.1f} Monte Carlo errors away. "
     )
     if z.max() <= explained(len(z)):
@@ -118,7 +137,7 @@ def estimates(table: pd.DataFrame, most: int = 60) -> Finding:
             "A posterior mean need not be unbiased: where data say little, it leans towards the "
             "prior."
         )
-    what = f"Estimates of {', '.join(names)} with 95 % intervals, in order."
+    what = f"Estimates of {_listed(every, names)} with 95 % intervals, in order."
     return theme.finding("estimates", figure, what, says)
 
 
@@ -142,6 +161,10 @@ def pooling_errors(table: pd.DataFrame, scale: str = "") -> Finding:
         panel.plot(ends, ends, color=theme.INK, lw=0.9, ls=":")
         panel.plot(ways["partial"], ways[way], "o", ms=3, alpha=0.6, color=theme.COLORS[way])
         panel.set(xscale="log", yscale="log", ylabel=f"by {POOLING[way]}")
+        for axis in (panel.xaxis, panel.yaxis):  # a few round numbers, not powers of ten
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(lambda x, _: f"{x:g}")
+            axis.set_minor_locator(NullLocator())
         panel.set_xlabel(f"error by partial pooling{f' ({scale})' if scale else ''}")
         if exact:
             continue

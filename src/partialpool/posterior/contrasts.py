@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data.columns import require_columns
-from partialpool.data.text import closest, number
+from partialpool.data.text import closest, number, singular
 from partialpool.design import formula
 from partialpool.fit.regression import Regression
 
@@ -69,7 +69,12 @@ class Contrast:
             named = "" if model.has_label(self.column, self.high) else f"{name} "
             return f"{named}{high} instead of {low}"
         step = (self.high - self.low) / self.width
-        return f"one unit more of {name}" if step == 1 else f"{step:g} units more of {name}"
+        unit, of_what = counted(model, self.column)
+        return (
+            f"one {singular(unit)} more {of_what}"
+            if step == 1
+            else (f"{step:g} {unit} more {of_what}")
+        )
 
     def is_constant(self, model: Regression, rows: pd.DataFrame) -> bool:
         """Whether the line, before a link, changes by the same at each of some rows."""
@@ -79,6 +84,14 @@ class Contrast:
         )
         moved = high - low
         return bool((np.ptp(moved, axis=0) <= 1e-6 * np.abs(moved).max(axis=0)).all())
+
+
+def counted(model: Regression, column: str) -> tuple[str, str]:
+    """What a numeric column is counted in, and of what: "days", "of restricted sleep"."""
+    name, unit = model.words(column), model.units.get(column)
+    if unit and name.startswith(f"{unit} "):
+        return unit, name.removeprefix(f"{unit} ")
+    return unit or "units", f"of {name}"
 
 
 def predictors(model: Regression) -> list[str]:

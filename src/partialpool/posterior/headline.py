@@ -12,7 +12,7 @@ from partialpool.design.matrices import Grouping
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, responses
-from partialpool.posterior.contrasts import contrasts, predictors, response
+from partialpool.posterior.contrasts import contrasts, counted, predictors, response
 from partialpool.posterior.effects import Change, average_changes, largest, ratio
 from partialpool.posterior.finding import NORMAL, Finding
 from partialpool.posterior.fitted import Fitted
@@ -338,10 +338,8 @@ def _sign(values: np.ndarray) -> int:
 
 def _each(model: Regression, column: str) -> str:
     """One unit of a numeric column: "Each day without sleep"."""
-    name, unit = model.words(column), model.units.get(column)
-    if unit and name.startswith(f"{unit} "):
-        return f"Each {singular(unit)} {name.removeprefix(f'{unit} ')}"
-    return f"Each {singular(unit) if unit else 'unit'} of {name}"
+    unit, of_what = counted(model, column)
+    return f"Each {singular(unit)} {of_what}"
 
 
 def _level(model: Regression, column: str, level: Any) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import beta, binomtest, chisquare
 
-from partialpool.data.text import code, listed, percent
+from partialpool.data.text import code, in_words, listed, number, percent
 from partialpool.posterior.agreement import FALSE_ALARM
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.verdict import Verdict, one
@@ -79,8 +79,8 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["parameter", "nominal", "covered", "low", "high", "p"])
 
 
-def verdict(table: pd.DataFrame) -> Verdict:
-    """Check a study whose truths came from the prior.
+def verdict(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> Verdict:
+    """Check a study whose truths came from the prior; `names` are words for its parameters.
 
     A right fit fails each of the first two checks with probability `FALSE_ALARM`, whatever the
     number of data sets and parameters (Bonferroni).
@@ -91,13 +91,13 @@ def verdict(table: pd.DataFrame) -> Verdict:
     alarms = 1 - once(table)["trusted"].mean()
     rule = f"a right fit falls below the limit in one of {1 / FALSE_ALARM:,.0f} studies"
     uniform = (
-        f"p-value that the truths' ranks are uniform, over all parameters; worst is {p.idxmin()}; "
-        f"{rule}"
+        "p-value that the truths' ranks are uniform, over all parameters; worst is "
+        f"{called(p.idxmin(), names)}; {rule}"
     )
     holding = (
         "p-value that 50, 80 and 95 % intervals hold the truth as often as they say; worst are the "
-        f"{worst['nominal']:.0%} intervals of {worst['parameter']}, with {worst['covered']:.1%}; "
-        f"{rule}"
+        f"{worst['nominal']:.0%} intervals of {called(worst['parameter'], names)}, with "
+        f"{worst['covered']:.1%}; {rule}"
     )
     distrust = "share of fits that did not trust themselves; the limit is a convention"
     found = [
@@ -106,6 +106,11 @@ def verdict(table: pd.DataFrame) -> Verdict:
         one("Alarms", alarms, "≤", MAX_ALARMS, distrust),
     ]
     return Verdict(found, pd.DataFrame())
+
+
+def called(name: str, names: Mapping[str, str] | None) -> str:
+    """What a sentence calls a parameter: its words where there are some, or its name as code."""
+    return in_words(name, names) if names else code(name)
 
 
 def once(table: pd.DataFrame) -> pd.DataFrame:
@@ -181,16 +186,20 @@ def exact_lines(table: pd.DataFrame) -> str:
     )
 
 
-def recovery(table: pd.DataFrame, prior_sd: dict[str, float]) -> Finding:
-    """The table of `errors` for the population's parameters."""
+def recovery(
+    table: pd.DataFrame, prior_sd: dict[str, float], names: Mapping[str, str] | None = None
+) -> Finding:
+    """The table of `errors` for the population's parameters, by their words in `names`."""
     found = errors(of_population(table), prior_sd)
     least = found["contraction"].idxmin()
     return Finding(
         "recovery",
         "Contraction is the part of the prior's variance that the data take away. They say least "
-        f"about {code(least)}: {found.at[least, 'contraction']:.0%}. {_coverage_at_truths(table)}",
+        f"about {called(least, names)}: {found.at[least, 'contraction']:.0%}. "
+        f"{_coverage_at_truths(table, names)}",
         table=found,
         columns=HEADINGS,
+        names=names or {},
     )
 
 
@@ -199,7 +208,7 @@ def of_population(table: pd.DataFrame) -> pd.DataFrame:
     return table[~table["parameter"].str.contains(r"\|.*\[")]
 
 
-def _coverage_at_truths(table: pd.DataFrame) -> str:
+def _coverage_at_truths(table: pd.DataFrame, names: Mapping[str, str] | None) -> str:
     """How often intervals hold fixed truths, and why that need not be as often as they say."""
     found, edge = coverage(table), on_the_edge(table)
     says = (
@@ -212,14 +221,14 @@ def _coverage_at_truths(table: pd.DataFrame) -> str:
         worst = rest.loc[rest["p"].idxmin()]
         says += (
             f" The most surprising here are the {worst['nominal']:.0%} intervals of "
-            f"{code(worst['parameter'])}: {worst['covered']:.0%} hold the truth (95 % Monte Carlo "
-            f"interval {worst['low']:.0%} to {worst['high']:.0%}; p = {worst['p']:.2g}, the "
-            f"smallest of {len(rest)})."
+            f"{called(worst['parameter'], names)}: {worst['covered']:.0%} hold the truth (95 % "
+            f"Monte Carlo interval {worst['low']:.0%} to {worst['high']:.0%}; "
+            f"p = {worst['p']:.2g}, the smallest of {len(rest)})."
         )
     if edge:
         says += (
-            f" No interval can hold the truth of {listed([code(name) for name in edge])}: it is 0, "
-            "the boundary of a standard deviation, and every draw lies above it."
+            f" No interval can hold the truth of {listed([called(name, names) for name in edge])}: "
+            "it is 0, the boundary of a standard deviation, and every draw lies above it."
         )
     return says
 
@@ -322,19 +331,36 @@ def metrics(recovered: pd.DataFrame) -> dict[str, dict[str, float]]:
     return figures
 
 
-def headline(calibrated: pd.DataFrame, recovered: pd.DataFrame, scale: str = "") -> str:
-    """The study's result in one sentence; `scale` is `Plan.scale`."""
-    found = coverage(calibrated)
-    share = found.loc[found["nominal"] == 0.95, "covered"]
+def headline(
+    calibrated: pd.DataFrame,
+    recovered: pd.DataFrame,
+    scale: str = "",
+    names: Mapping[str, str] | None = None,
+) -> str:
+    """The study's result: how far off estimates and groups' lines are, and whether intervals hold.
+
+    Estimates are those of coefficients and of standard deviations between groups; `scale` is
+    `Plan.scale`.
+    """
+    off = errors(of_population(recovered))["rmse"]
+    shown = [n for n in off.index if n in ("Intercept", "x") or ("|" in n and n.endswith("_sigma"))]
+    each = listed([f"{number(off[n], 2)} for the {called(n, names)}" for n in shown])
     says = (
-        f"Over {calibrated['data_set'].nunique():,} data sets with truths from the prior the 95 % "
-        f"intervals hold the truth in {percent(share.min(), 1)} to {percent(share.max(), 1)}; over "
-        f"{recovered['data_set'].nunique():,} with the fixed truth "
+        f"Estimates are off by {each} (root mean square over "
+        f"{recovered['data_set'].nunique():,} data sets with the fixed truth); "
     )
     if without_noise(recovered):
-        return says + exact_lines(recovered)
-    ratios, where = pooling(recovered)["ratio"], f", in {scale}," if scale else ""
+        says += exact_lines(recovered)
+    else:
+        ratios, where = pooling(recovered)["ratio"], f", in {scale}," if scale else ""
+        says += (
+            f"the groups' lines{where} are off by {number(ratios['none'], 3)} times as much with "
+            f"no pooling and {number(ratios['complete'], 3)} times as much with complete pooling "
+            "as with partial pooling."
+        )
+    found = coverage(calibrated)
+    share = found.loc[found["nominal"] == 0.95, "covered"]
     return says + (
-        f"the groups' lines{where} are off by {ratios['complete']:.2f} times as much with complete "
-        f"and {ratios['none']:.2f} times as much with no pooling as with partial pooling."
+        f" Over {calibrated['data_set'].nunique():,} data sets with truths from the prior the "
+        f"95 % intervals hold the truth in {percent(share.min(), 1)} to {percent(share.max(), 1)}."
     )

@@ -12,6 +12,7 @@ from partialpool.design.families import LINKS
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import from_prior
 from partialpool.posterior.finding import Finding
+from partialpool.posterior.names import readable
 from partialpool.simulation import simulate
 
 
@@ -194,7 +195,13 @@ def template(plan: Plan, rng: np.random.Generator) -> Regression:
     if plan.family in LINKS:  # the generator's has noise about a line
         kinds = plan.answers if plan.family == "cumulative" else 2
         table["y"] = np.arange(len(table)) % kinds
-    return Regression(kind.formula, table, plan.priors, family=plan.family)
+    labels = {"i": "point"} if plan.kind == "origin" else None
+    return Regression(kind.formula, table, plan.priors, family=plan.family, labels=labels)
+
+
+def words(plan: Plan) -> dict[str, str]:
+    """Each parameter in words, see `names.readable`."""
+    return readable(template(plan, np.random.default_rng(0)))
 
 
 def prior_sds(plan: Plan) -> dict[str, float]:
