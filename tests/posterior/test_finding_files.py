@@ -51,12 +51,12 @@ def test_a_figure_is_kept_at_the_size_of_print_and_twice_the_same(tmp_path):
     shown = picture()
     width, height = shown.figure.get_size_inches()
     (kept,) = finding_files.write([shown], tmp_path)
-    assert kept["files"] == ["p.svg", "p.pdf"]
+    assert kept["files"] == ["p.svg", "p.pdf", "p.png"]
     for place in ("one", "two"):
         written = shown.save(tmp_path / place)
     assert [path.name for path in written] == ["p.svg", "p.pdf", "p.png"]
     with Image.open(tmp_path / "one" / "p.png") as image:
-        assert image.size == (round(150 * width), round(150 * height))
+        assert image.size == (round(300 * width), round(300 * height))
         assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
     svg = ElementTree.parse(tmp_path / "one" / "p.svg").getroot()
     assert float(svg.get("width").removesuffix("pt")) == pytest.approx(72 * width)

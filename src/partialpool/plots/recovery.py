@@ -92,7 +92,7 @@ def coverage(table: pd.DataFrame, names: Names = None) -> Finding:
         panel.plot(rows["covered"], at, "o", color=theme.PARTIAL, ms=5)
         panel.set_yticks(at, [theme.wrapped(_words(n, names), UP) for n in rows["parameter"]])
         panel.set(xlabel=f"held by the {percent(nominal)} interval", ylim=(-0.6, len(rows) - 0.4))
-        panel.xaxis.set_major_formatter(lambda x, _: percent(x))
+        panel.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g} %")
     off = found[(found["low"] > found["nominal"]) | (found["high"] < found["nominal"])]
     gap = (found["covered"] - found["nominal"]).abs()
     worst = found.loc[gap.idxmax()]

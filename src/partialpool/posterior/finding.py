@@ -9,7 +9,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,7 @@ PRINTED = 500
 FORMATS: dict[str, dict[str, Any]] = {
     "svg": {"metadata": {"Date": None}},
     "pdf": {"metadata": {"CreationDate": None}},
-    "png": {"dpi": 150, "facecolor": "white"},
+    "png": {"dpi": 300, "facecolor": "white"},
 }
 #: Signs of our own that LaTeX does not know by themselves.
 SIGNS = {
@@ -191,10 +191,10 @@ class Finding:
         document.save(str(path))
         return Path(path)
 
-    def save(
-        self, folder: str | Path, name: str | None = None, figures: Iterable[str] = FORMATS
-    ) -> list[Path]:
+    def save(self, folder: str | Path, name: str | None = None) -> list[Path]:
         """Keep the finding as files: the table as CSV, LaTeX and Word; the figure for print.
+
+        A figure is kept as SVG, PDF, and PNG of 300 dots an inch.
 
         Parameters
         ----------
@@ -202,8 +202,6 @@ class Finding:
             Is made if need be.
         name : str, optional
             Of the files, without an ending; default is the finding's.
-        figures : iterable of str
-            Formats of a figure, of ``"svg"``, ``"pdf"`` and ``"png"``.
 
         Returns
         -------
@@ -221,7 +219,7 @@ class Finding:
                 written[-1].write_text(self.to_latex(), encoding="utf-8")
                 written.append(self.to_word(place / f"{stem}.docx"))
         if self.figure is not None:
-            for ending in figures:
+            for ending in FORMATS:
                 written.append(place / f"{stem}.{ending}")
                 if ending == "svg":
                     written[-1].write_text(self.svg, encoding="utf-8")

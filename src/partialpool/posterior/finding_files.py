@@ -11,8 +11,6 @@ from typing import Any
 
 from partialpool.posterior.finding import Finding
 
-#: Formats of figures. A PNG takes as long as either; `Finding.save` writes it for whoever wants it.
-FIGURES = ("svg", "pdf")
 #: Longest name of a file, without its ending.
 LONGEST = 80
 
@@ -37,7 +35,7 @@ def write(findings: Iterable[Finding], folder: Path) -> list[dict[str, Any]]:
     taken: set[str] = set()
     for finding in findings:
         name = unique(finding.name, taken)
-        files = [path.name for path in finding.save(folder, name, FIGURES)]
+        files = [path.name for path in finding.save(folder, name)]
         said = {"sentence": finding.sentence, "description": finding.description}
         kept.append({"name": name, **said, "files": files})
     return kept
