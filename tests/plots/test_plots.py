@@ -305,6 +305,6 @@ def test_the_farthest_group_and_the_chance_that_it_is_the_highest():
     says = varying.forest(fit).sentence
     assert f"(A, in truth the highest with probability {best:.0%})" in says.replace(" %", "%")
     assert (
-        f"28.4 for A, farthest out alone, {schools[:, 0].mean():.1f}"
+        f"A, farthest out alone, goes from 28.4 to {schools[:, 0].mean():.1f}"
         in varying.shrinkage(fit).sentence
     )

@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from partialpool.data.areas import Areas
 from partialpool.data.text import capital, listed, number, percent
 from partialpool.plots import theme
+from partialpool.plots.groups import first_and_last
 from partialpool.posterior import contrasts
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
@@ -28,7 +29,6 @@ COLUMNS = {
     "median": ("median", ESTIMATE),
     "lower": ("5 %", ESTIMATE),
     "upper": ("95 %", ESTIMATE),
-    "above": ("probability above the limit", "{:.0%}"),
 }
 
 
@@ -41,7 +41,7 @@ def areas(fitted: Fitted, natural: Natural | None, shapes: Areas) -> Finding:
     Returns
     -------
     Finding
-        With a table of all groups on the map.
+        Without a natural scale with a table of the highest and the lowest groups.
     """
     found = Levels.of(fitted, natural)
     at = shapes.of(found.names, found.called)
@@ -65,12 +65,15 @@ def areas(fitted: Fitted, natural: Natural | None, shapes: Areas) -> Finding:
         f"Two maps of {len(shapes.names)} areas, {on.sum()} of which are {found.called} of the "
         f"data: {name} and {words}; the stronger the colour, the more."
     )
+    made = theme.finding("map", figure, what, says)
+    if natural is not None:  # its groups have a picture and a table of their own
+        return made
+    some, _ = first_and_last(np.flatnonzero(on)[np.argsort(found.median[on], kind="stable")])
     table = pd.DataFrame(
-        {column: getattr(found, column)[on] for column in COLUMNS},
-        index=pd.Index(found.names[on], name=None),
+        {column: getattr(found, column)[some] for column in COLUMNS},
+        index=pd.Index(found.names[some]),
     )
-    table = table.sort_values("median", ascending=False, kind="stable").dropna(axis=1)
-    return replace(theme.finding("map", figure, what, says), table=table, columns=COLUMNS)
+    return replace(made, table=table.iloc[::-1], columns=COLUMNS)
 
 
 def _bounds(values: np.ndarray, *, logarithmic: bool) -> np.ndarray:

@@ -88,9 +88,9 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         far = np.flatnonzero(known)[np.abs(x[known] - x[known].mean()).argmax()]
         sentences.append(
             f"the spread of the **{ours.name}**{less} over {called} shrinks by "
-            f"{1 - after / before:.0%}, from {number(before, 3)} to {number(after, 3)}, and of "
-            f"{number(x[far], 3)} for {grouping.levels[far]}, farthest out alone, "
-            f"{number(y[far], 3)} is left"
+            f"{1 - after / before:.0%}, from {number(before, 3)} to {number(after, 3)}, and "
+            f"{grouping.levels[far]}, farthest out alone, goes from {number(x[far], 3)} to "
+            f"{number(y[far], 3)}"
         )
     theme.legend(figure)
     says = f"Pooling draws groups together: {'; '.join(sentences)}. "
@@ -127,9 +127,9 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         panel.hlines(places, low[order], high[order], color=theme.PARTIAL, alpha=0.6)
         panel.scatter(middle[order], places, s=10, color=theme.PARTIAL, label="a group", zorder=3)
         panel.set_yticks(places, grouping.levels[order], fontsize=7)
-        with_line = f", {listed(one.explained)} included" if one.explained else ""
+        with_line = f", {listed(one.explained)} included," if one.explained else ""
         words = fitted.model.words(grouping.name)
-        panel.set(xlabel=f"{one.name} of {words}{with_line}", ylim=(-1, places[-1] + 1))
+        panel.set(xlabel=f"{one.name} of {words}{with_line.rstrip(',')}", ylim=(-1, places[-1] + 1))
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
         ends = [
