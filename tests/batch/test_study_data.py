@@ -112,4 +112,4 @@ def test_checking_imports_neither_pymc_nor_what_draws_pictures(project):
     project.study("wages", RIGHT)
     modules = loaded("from partialpool.__main__ import main; main(['check'])")
     assert "numpy" in modules
-    assert not modules & {"pymc", "pytensor", "arviz", "matplotlib", "nutpie", "IPython"}
+    assert not modules & {"pymc", "pytensor", "arviz_stats", "matplotlib", "nutpie", "IPython"}

@@ -87,7 +87,7 @@ def smoothed(log: np.ndarray, r_eff: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _with_tail(log: np.ndarray, tail: int) -> tuple[np.ndarray, np.ndarray]:
-    """Log weights (n, S) whose largest are those of a generalized Pareto distribution, and its k."""
+    """Log weights (n, S), the largest those of a generalized Pareto distribution, and its k."""
     log = log - log.max(1, keepdims=True)
     k = np.where(np.ptp(log, axis=1) == 0, 0.0, np.inf)
     order = np.argsort(log, axis=1)[:, -tail - 1 :]
