@@ -66,6 +66,7 @@ def _plans(root: Path, measured: Measured) -> list[str]:
             *("--snakefile", str(PROJECT / "workflow" / "Snakefile"), "--directory", str(root)),
             *("--config", *plan, "--cores", "2", "--nolock", "--dry-run", "--quiet"),
             *("--scheduler", "greedy", "--rerun-triggers", "mtime"),
+            says=b"begin\n",
         )
         says.append(
             f"{number:,} runs are planned in {ours['cpu']:.1f} s and {ours['mb']:.0f} MB by the "

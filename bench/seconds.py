@@ -61,13 +61,18 @@ def environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": path}
 
 
-def measured(*command: str, cwd: Path | None = None) -> dict[str, float]:
-    """Run a command to its end; its seconds, and the memory of its largest process in MB."""
+def measured(*command: str, cwd: Path | None = None, says: bytes = b"") -> dict[str, float]:
+    """Run a command to its end; its seconds, and the memory of its largest process in MB.
+
+    It reads `says` on its input.
+    """
     began = time.monotonic()
-    process = subprocess.Popen(
-        command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    options: dict[str, Any] = {"cwd": cwd, "env": environment(), "stdin": subprocess.PIPE}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    assert process.stdin is not None
     assert process.stdout is not None
+    with process.stdin as given:
+        given.write(says)
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

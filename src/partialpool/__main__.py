@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with nursery.beside(words[1].split(",")) if words[1] else contextlib.nullcontext():
             from snakemake.cli import main as snakemake
 
+            if not sys.stdin.readline():  # the data have been found wrong
+                return 0
             return int(snakemake(words[2:]) or 0)
     if "run" in words and "PARTIALPOOL_NURSERY" in os.environ:
         from partialpool.batch import nursery

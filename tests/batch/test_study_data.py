@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from test_survival import processes, wait_for
 
 from conftest import Project, marks
 from partialpool.__main__ import main
@@ -98,6 +99,7 @@ def test_a_report_leaves_out_what_does_not_go_with_its_data(project: Project):
     project.study("wages", STUDY.format("wage ~ yaers + (1 | person)"))
     status, output = project.call("report")
     assert status == 2
+    wait_for(lambda: not any("snakemake" in one for one in processes(project)))
     [line] = output.splitlines()
     assert line.startswith("params/wages.yml: settings: The table has no column 'yaers'")
     project.study("quick", "notebook: quick")
@@ -112,4 +114,4 @@ def test_checking_imports_neither_pymc_nor_what_draws_pictures(project):
     project.study("wages", RIGHT)
     modules = loaded("from partialpool.__main__ import main; main(['check'])")
     assert "numpy" in modules
-    assert not modules & {"pymc", "pytensor", "arviz", "matplotlib", "nutpie", "IPython"}
+    assert not modules & {"pymc", "pytensor", "arviz_stats", "matplotlib", "nutpie", "IPython"}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 import pytest
-from scipy import integrate
+from scipy import integrate, stats
 
 import partialpool as pp
 from conftest import op_by_op
@@ -36,6 +36,23 @@ def test_density_and_draws(text):
     share = integrate.quad(lambda x: np.exp(prior.logpdf(np.array(x))), prior.lower, 1.5)[0]
     error = np.sqrt(share * (1 - share) / len(draws))
     assert abs(np.mean(draws < 1.5) - share) < 4 * error
+
+
+@pytest.mark.parametrize(
+    ("text", "distribution"),
+    [
+        ("Normal(1, 2)", stats.norm(1, 2)),
+        ("HalfNormal(2)", stats.halfnorm(scale=2)),
+        ("HalfCauchy(2)", stats.halfcauchy(scale=2)),
+        ("Exponential(0.3)", stats.expon(scale=1 / 0.3)),
+        ("Gamma(2, 0.3)", stats.gamma(2, scale=1 / 0.3)),
+        ("Uniform(0.5, 3)", stats.uniform(0.5, 2.5)),
+    ],
+)
+def test_draws_are_scipys_quantiles(text, distribution):
+    u = np.random.default_rng(3).uniform(size=1000)
+    draws = priors.parse(text).sample(np.random.default_rng(3), 1000)
+    np.testing.assert_array_equal(draws, distribution.ppf(u))
 
 
 def test_text_and_back():

@@ -9,7 +9,7 @@ from scipy import stats
 
 import partialpool as pp
 from partialpool.design import from_table
-from partialpool.fit import exact, importance
+from partialpool.fit import exact
 from partialpool.fit.crossproducts import crossproducts
 from partialpool.posterior import checks, draws
 from partialpool.simulation import simulate
@@ -441,26 +441,3 @@ def test_crossproducts_are_those_of_the_rows():
     for j in range(4):
         rows = Z[design.only.codes == j]
         np.testing.assert_allclose(cross.R[j].T @ cross.R[j], rows.T @ rows, atol=1e-8)
-
-
-def test_an_untrusted_fit_takes_the_sturdier_route(monkeypatch):
-    """NUTS on the marginal model steps in, says why, and has the same posterior."""
-    model = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"))
-    with monkeypatch.context() as patch:
-        patch.setattr(importance, "MAX_KHAT", -9.0)
-        posterior = model.fit(seed=1)
-    assert posterior.attrs["route"].startswith("NUTS on the marginal model: importance sampling")
-    assert "log_evidence" not in posterior.attrs
-    assert posterior.attrs["method"] == "nutpie"  # what has drawn it, not what was asked for
-    assert posterior.attrs["parametrization"] == "marginal"
-    exact_fit = model.fit(seed=2)
-    verdict = checks.verdict(posterior.posterior, exact_fit.posterior)
-    assert verdict.status == "passed"
-    assert {"Exact: means", "Exact: marginals"} <= {check["name"] for check in verdict.checks}
-    # and what is no exact posterior is not called one when others are held against it
-    against = checks.verdict(exact_fit.posterior, posterior.posterior)
-    names = {check["name"] for check in against.checks}
-    assert {"Reference: means", "Reference: marginals"} <= names
-    assert not any("exact" in check["help"] for check in against.checks if "Ref" in check["name"])
-    assert "reference" in against.comparison
-    assert "exact" not in against.comparison

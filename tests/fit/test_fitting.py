@@ -12,7 +12,7 @@ from test_exact import SLEEP_PRIORS, dense_covariance, normal_logpdf
 
 import partialpool as pp
 from conftest import op_by_op
-from partialpool.fit import exact, fitting
+from partialpool.fit import exact, fitting, importance, pymc_fit
 from partialpool.fit.marginal import log_likelihood_and_gradient
 from partialpool.posterior import checks, draws
 from partialpool.posterior.fitted import Fitted
@@ -194,15 +194,20 @@ def sleep():
     return pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy"), SLEEP_PRIORS)
 
 
-@pytest.mark.parametrize(
-    ("method", "parametrization"), [("nutpie", "marginal"), ("nuts", "noncentered")]
-)
-def test_sampled_fits_agree_with_the_exact_one(sleep, method, parametrization):
+@pytest.fixture(scope="module")
+def marginal(sleep):
+    """A fit by nutpie, and what it drew: to compile its model takes longer than all else."""
+    kept, sample = [], pymc_fit.sample
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pymc_fit, "sample", lambda *a, **b: kept.append(sample(*a, **b)) or kept[-1])
+        return sleep.fit("nutpie", "marginal", draws=500, tune=500, seed=1), kept[0]
+
+
+def agrees(posterior, parametrization):
     """z-scores over every parameter and group effect, at a false alarm rate of 1e-3.
 
     Whether one or two of 2,000 transitions diverge hangs on the processor's rounding.
     """
-    posterior = sleep.fit(method, parametrization, draws=500, tune=500, seed=1)
     verdict = checks.check(posterior)
     missed = {check["name"]: check["value"] for check in verdict.checks if not check["passed"]}
     assert missed.pop("Divergences", 0) <= 2, verdict.sentence
@@ -210,6 +215,40 @@ def test_sampled_fits_agree_with_the_exact_one(sleep, method, parametrization):
     assert len(verdict.comparison) == 6 + 2 * 18
     assert posterior.attrs["parametrization"] == parametrization
     assert set(posterior.dataset) == set(posterior.reference.dataset)
+
+
+def test_sampled_fits_agree_with_the_exact_one(sleep, marginal):
+    agrees(marginal[0], "marginal")
+    agrees(sleep.fit("nuts", "noncentered", draws=500, tune=500, seed=1), "noncentered")
+
+
+def test_an_untrusted_fit_takes_the_sturdier_route(sleep, marginal, monkeypatch):
+    """NUTS on the marginal model steps in, says why, and has the same posterior."""
+
+    def sample(regression, method, form, **options):
+        assert (regression, method, form) == (sleep, "nutpie", "marginal")
+        assert options == {"draws": 500, "tune": 1000, "chains": 4, "seed": 1}
+        return marginal[1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importance, "MAX_KHAT", -9.0)
+        patch.setattr(pymc_fit, "sample", sample)
+        posterior = sleep.fit(draws=500, seed=1)
+    assert posterior.attrs["route"].startswith("NUTS on the marginal model: importance sampling")
+    assert "log_evidence" not in posterior.attrs
+    assert posterior.attrs["method"] == "nutpie"  # what has drawn it, not what was asked for
+    assert posterior.attrs["parametrization"] == "marginal"
+    exactly = sleep.fit(seed=2).posterior
+    verdict = checks.verdict(posterior.posterior, exactly)
+    assert verdict.status == "passed"
+    assert {"Exact: means", "Exact: marginals"} <= {check["name"] for check in verdict.checks}
+    # and what is no exact posterior is not called one when others are held against it
+    against = checks.verdict(exactly, posterior.posterior)
+    names = {check["name"] for check in against.checks}
+    assert {"Reference: means", "Reference: marginals"} <= names
+    assert not any("exact" in check["help"] for check in against.checks if "Ref" in check["name"])
+    assert "reference" in against.comparison
+    assert "exact" not in against.comparison
 
 
 def test_metropolis_is_found_out(sleep):
@@ -271,8 +310,6 @@ def test_draws_keep_the_contract(sleep, tmp_path):
 
 
 def test_an_exact_fit_never_imports_pymc():
-    import subprocess
-
     code = (
         "import sys, partialpool as pp\n"
         "m = pp.Model('Yield ~ 1 + (1 | Batch)', pp.load('Dyestuff'))\n"

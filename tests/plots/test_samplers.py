@@ -12,7 +12,7 @@ from partialpool.data import text
 from partialpool.fit.regression import Regression
 from partialpool.plots import samplers, theme
 from partialpool.posterior import checks
-from partialpool.simulation import methods, plans
+from partialpool.simulation import methods, plans, simulate
 
 PRIORS = {"coefficients": "Normal(0, 10000)", "sd": "Uniform(0, 100)", "sigma": "Uniform(0, 10)"}
 
@@ -20,7 +20,7 @@ PRIORS = {"coefficients": "Normal(0, 10000)", "sd": "Uniform(0, 100)", "sigma": 
 @pytest.fixture(scope="module")
 def comparison():
     """The exact fit and one sampler that is too short to be right; nutpie compiles quickest."""
-    model = Regression("y ~ x + (0 + x | i)", methods.data_set("origin", 0), PRIORS)
+    model = Regression("y ~ x + (0 + x | i)", simulate.data_set("origin", 0), PRIORS)
     return methods.compare_methods(
         model, ["nutpie centered"], draws=200, tune=200, chains=2, seed=1
     )
@@ -206,14 +206,14 @@ def test_unknown_methods_are_named_before_anything_runs(comparison, method):
 
 
 def test_a_model_without_groups_has_one_form_only():
-    model = Regression("y ~ x", methods.data_set("origin", 0), {})
+    model = Regression("y ~ x", simulate.data_set("origin", 0), {})
     with pytest.raises(ValueError, match="no group term"):
         methods.compare_methods(model, ["nuts centered"])
 
 
 def test_two_crossed_factors_have_an_exact_fit_and_no_marginal_model():
     """The exact fit holds the truth, and the pictures choose among the effects of both factors."""
-    table = methods.data_set("crossed", 2)
+    table = simulate.data_set("crossed", 2)
     model = Regression(plans.KINDS["crossed"].formula, table, plans.PRIORS["gaussian"])
     with pytest.raises(ValueError, match=r"several grouping factors .* choose centered or non"):
         methods.compare_methods(model, ["nutpie marginal"])

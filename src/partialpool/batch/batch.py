@@ -30,6 +30,8 @@ from partialpool.report import index
 from partialpool.report.index import is_bad
 from partialpool.report.page import reason
 
+#: What Snakemake is told of the runs to do.
+PLAN = "snakemake.json"
 #: Marks in the terminal, beside the word.
 MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "error": "✗", "missing": "✗"}
 
@@ -75,15 +77,22 @@ def report(
     began = time.monotonic()
     with _only_one(root) as lock:
         todo = _stale(runs)
+        if todo:  # while it imports what it needs the data are looked at
+            threads = max(1, (os.cpu_count() or 1) // min(jobs, len(todo)))
+            engine = _engine(root, list(todo), jobs, threads, snakemake_args, lock)
         wrong = study_data.look(todo)[1] if todo else {}
         _complain(wrong.values())
         problems += wrong.values()
         runs = [run for run in runs if run.study_file not in wrong]
+        if todo:
+            todo = {run: why for run, why in todo.items() if run in runs}
+            if not todo:
+                engine.kill()
+                engine.wait()
         if not runs:
             return 2
-        todo = {run: why for run, why in todo.items() if run in runs}
         say(_opening(len(runs), list(todo.values()), jobs))
-        interrupted = bool(todo) and _snakemake(root, list(todo), jobs, snakemake_args, lock)
+        interrupted = bool(todo) and _do(engine, root, list(todo), jobs, threads, snakemake_args)
         place, left = publish(root, runs)
     if interrupted:
         say("Interrupted. What finished is kept; make report goes on from here.")
@@ -161,20 +170,17 @@ def _stale(runs: Iterable[Run]) -> dict[Run, str]:
     return todo
 
 
-def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], lock: int) -> bool:
-    """Do the runs; True when interrupted."""
+def _engine(
+    root: Path, todo: list[Run], jobs: int, threads: int, extra: Sequence[str], lock: int
+) -> subprocess.Popen[bytes]:
+    """Start a Snakemake that imports what it needs, and waits for a line on its input to begin."""
     folder = root / CACHE
-    for run in todo:
-        _marker(run).unlink(missing_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // min(jobs, len(todo)))
-    plan = planned(root, todo, threads=threads, inputs=bool(extra))
-    write(folder / "snakemake.json", json.dumps(plan))
     command = [
         *(sys.executable, "-m", "partialpool", "snakemake"),
         # on a cluster jobs run elsewhere
         "" if extra else ",".join(staleness.modules({run.notebook for run in todo})),
         *("--snakefile", str(snakefile(root)), "--directory", str(root)),
-        *("--config", f"root={root}", f"plan={folder / 'snakemake.json'}"),
+        *("--config", f"root={root}", f"plan={folder / PLAN}"),
         *("--cores", str(jobs * threads)),
         *("--keep-going", "--rerun-incomplete", "--nolock", "--scheduler", "greedy", "--nocolor"),
         *("--rerun-triggers", "mtime", "--drop-metadata"),
@@ -183,14 +189,33 @@ def _snakemake(root: Path, todo: list[Run], jobs: int, extra: Sequence[str], loc
     # Snakemake keeps copies of workflows where a person's caches lie; the project has its own.
     env = os.environ | {"XDG_CACHE_HOME": str(root / CACHE), "NUMBA_NUM_THREADS": str(threads)}
     options: dict[str, Any] = {"cwd": root, "env": env, "start_new_session": True}
+    options |= {"stdin": subprocess.PIPE, "pass_fds": (lock,)}
     with (folder / "snakemake.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=(lock,), **options)
-        try:
-            _follow(process, todo, jobs)
-            return False
-        except KeyboardInterrupt:
-            _stop(process)
-            return True
+        return subprocess.Popen(command, stdout=log, stderr=log, **options)
+
+
+def _do(
+    engine: subprocess.Popen[bytes],
+    root: Path,
+    todo: list[Run],
+    jobs: int,
+    threads: int,
+    extra: Sequence[str],
+) -> bool:
+    """Have the waiting Snakemake do the runs; True when interrupted."""
+    try:
+        for run in todo:
+            _marker(run).unlink(missing_ok=True)
+        plan = planned(root, todo, threads=threads, inputs=bool(extra))
+        write(root / CACHE / PLAN, json.dumps(plan))
+        assert engine.stdin is not None
+        with contextlib.suppress(BrokenPipeError), engine.stdin as begin:  # its log says why
+            begin.write(b"begin\n")
+        _follow(engine, todo, jobs)
+        return False
+    except KeyboardInterrupt:
+        _stop(engine)
+        return True
 
 
 def planned(

@@ -30,7 +30,7 @@ PLACE = "PARTIALPOOL_NURSERY"
 USUAL = (
     *("papermill.execute", "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger"),
     *("partialpool.batch.execute", "partialpool.report.exporter", "IPython.core.completer"),
-    *("partialpool.model", "partialpool.posterior.manuscript", "h5netcdf"),
+    *("partialpool.posterior.manuscript", "h5netcdf"),
 )
 #: Figures have a look that depends on the kernel, so what draws is imported there.
 LATER = "partialpool.plots"

@@ -19,7 +19,7 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -109,12 +109,12 @@ def _imports(text: str, package: str = "") -> frozenset[str]:
     counts whole anyway. Use of this package that cannot be followed gives ``partialpool.*``.
     """
     try:
-        nodes = list(ast.walk(ast.parse(text)))
+        tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return frozenset()  # it cannot run, which whoever imports it will say
     found: set[str] = set()
     bound: set[str] = set()
-    for node in nodes:
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
             bound |= {
@@ -127,11 +127,23 @@ def _imports(text: str, package: str = "") -> frozenset[str]:
             name = "." * node.level + (node.module or "")
             module = importlib.util.resolve_name(name, package)
             found |= {f"{module}.{alias.name}" for alias in node.names}
+    if not bound:
+        return frozenset(found)
+    nodes = list(ast.walk(tree))
     after = {id(node.value): node.attr for node in nodes if isinstance(node, ast.Attribute)}
     for node in nodes:
         if isinstance(node, ast.Name) and node.id in bound and isinstance(node.ctx, ast.Load):
             found.add(f"partialpool.{after.get(id(node), ALL)}")
     return frozenset(found)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All statements, in whichever block; most of a tree are expressions."""
+    ahead = [tree]
+    while ahead:
+        yield (node := ahead.pop())
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            ahead += getattr(node, block, ())
 
 
 def _reached(names: Iterable[str]) -> set[Path]:

@@ -101,7 +101,7 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
     from partialpool.posterior.names import sizes
     from partialpool.posterior.natural_scale import Natural
     from partialpool.posterior.predictions import chosen_rows
-    from partialpool.simulation.methods import data_set
+    from partialpool.simulation.simulate import data_set
 
     def place(name: str) -> Any:
         value = settings.get(name)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from arviz_stats.base import array_stats
 
 from partialpool.fit.modes import Modes, find_modes, folded
 from partialpool.fit.proposals import Proposal, around
@@ -291,6 +290,8 @@ def _judge(cloud: Cloud, before: tuple[float, float], stages: int, asked: int) -
     log_w = cloud.log_w - _log_sum(cloud.log_w)
     khat = 0.0  # of weights that are all the same, as those of a density without dimensions
     if np.ptp(log_w) > 0:
+        from arviz_stats.base import array_stats  # takes long to import; checks need it not
+
         # arviz takes log likelihood ratios with the opposite sign.
         _, khat = array_stats.psislw(-np.maximum(log_w, log_w.max() - 500))
     return Sample(

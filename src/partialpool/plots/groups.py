@@ -268,9 +268,7 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     own, _ = none.figures(grouping)
     groups = chosen_groups(grouping)
     columns = min(6, len(groups))
-    figure, panels = theme.panels(
-        len(groups), columns, (10 / columns, 1.75), sharex=True, sharey=True
-    )
+    figure, panels = theme.panels(len(groups), columns, (10 / columns, 1.75))
     grid = np.linspace(table[name].min(), table[name].max(), 25)
     inside, averaged = 0, set()
     y = observed(model, np.arange(len(design.y)))
@@ -299,10 +297,10 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         if known[j]:
             inside += bool(((lines["none"] >= low) & (lines["none"] <= high)).all())
         panel.set_title(f"{grouping.levels[j]} ({grouping.counts[j]:,})", fontsize=8, pad=2)
-    pad = 0.08 * np.ptp(y)
-    panels[0].set_ylim(y.min() - pad, y.max() + pad)
+    theme.alike(panels, columns, grid, y)
     if table[name].nunique() <= FEW_VALUES:
-        panels[0].set_xticks(np.unique(table[name]))
+        for panel in panels:
+            panel.xaxis.set_ticks(np.unique(table[name]))
     figure.supxlabel(_with_levels(model, name), fontsize=10)
     figure.supylabel(_called(model), fontsize=10)
     theme.legend(figure)

@@ -5,10 +5,12 @@ replaces by the page's own text colour, so that the same figure suits light and 
 """
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -95,6 +97,28 @@ def panels(
     for panel in axes.flat[n:]:
         panel.set_visible(False)
     return figure, list(axes.flat[:n])
+
+
+def alike(panels: Sequence[Axes], columns: int, x: np.ndarray, y: np.ndarray) -> None:
+    """Give panels, so many in a row, the same limits and ticks, and labels to the outer ones.
+
+    Axes that matplotlib shares ask all others at every step, which takes a third of the drawing.
+
+    Parameters
+    ----------
+    panels : sequence of Axes
+    columns : int
+    x, y : arrays
+        What they show.
+    """
+    across, up = 0.05 * np.ptp(x), 0.08 * np.ptp(y)
+    limits = {"xlim": (x.min() - across, x.max() + across), "ylim": (y.min() - up, y.max() + up)}
+    panels[0].set(**limits)
+    ticks = {"xticks": panels[0].get_xticks(), "yticks": panels[0].get_yticks()}
+    for k, panel in enumerate(panels):
+        panel.set(**ticks)
+        panel.set(**limits)  # ticks outside would widen them
+        panel.tick_params(labelbottom=k + columns >= len(panels), labelleft=k % columns == 0)
 
 
 def legend(figure: Figure, handles: list[Any] | None = None) -> None:

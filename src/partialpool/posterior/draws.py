@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import arviz_stats as azs
 import numpy as np
 import xarray as xr
-from scipy.stats import wasserstein_distance
 
 from partialpool.design.families import thresholds
 from partialpool.design.matrices import Design
@@ -19,13 +17,6 @@ from partialpool.fit.exact_fit import n_draws
 MAX_ROWS = 10_000
 #: Probability of the intervals in figures and in their sentences; all are equal-tailed.
 PROBABILITY = 0.9
-#: Columns of a summary and ArviZ's functions for them.
-DIAGNOSTICS: dict[str, Any] = {
-    "ess_bulk": partial(azs.ess, method="bulk"),
-    "ess_tail": partial(azs.ess, method="tail"),
-    "rhat": azs.rhat,
-    "mcse_mean": partial(azs.mcse, method="mean"),
-}
 
 
 def names_of(dataset: xr.Dataset) -> list[str]:
@@ -51,6 +42,14 @@ def diagnostics(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     cannot know; it divides effective numbers. Of independent draws ArviZ is asked about the
     population's parameters only, for it takes milliseconds for each.
     """
+    import arviz_stats as azs  # takes long to import, and no check of a study needs it
+
+    arviz: dict[str, Any] = {
+        "ess_bulk": partial(azs.ess, method="bulk"),
+        "ess_tail": partial(azs.ess, method="tail"),
+        "rhat": azs.rhat,
+        "mcse_mean": partial(azs.mcse, method="mean"),
+    }
     inflation = float(dataset.attrs.get("inflation", 1.0))
     independent = "inflation" in dataset.attrs
     found = []
@@ -59,8 +58,8 @@ def diagnostics(dataset: xr.Dataset) -> dict[str, np.ndarray]:
         if independent and variable.ndim > 2:
             found.append(_of_independent(values_of(one)))
         else:
-            found.append({figure: _each(by, one) for figure, by in DIAGNOSTICS.items()})
-    result = {figure: np.concatenate([each[figure] for each in found]) for figure in DIAGNOSTICS}
+            found.append({figure: _each(by, one) for figure, by in arviz.items()})
+    result = {figure: np.concatenate([each[figure] for each in found]) for figure in arviz}
     for figure in ("ess_bulk", "ess_tail"):
         result[figure] = result[figure] / inflation
     result["mcse_mean"] = result["mcse_mean"] * np.sqrt(inflation)
@@ -99,6 +98,8 @@ def wasserstein(draws: np.ndarray, others: np.ndarray) -> np.ndarray:
     draws, others = draws.reshape(len(draws), -1), others.reshape(len(others), -1)
     if draws.shape == others.shape:  # scipy's, for all at once
         return np.abs(np.sort(draws, 1) - np.sort(others, 1)).mean(1)
+    from scipy.stats import wasserstein_distance
+
     return np.array([wasserstein_distance(*pair) for pair in zip(draws, others, strict=True)])
 
 

@@ -8,13 +8,14 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from partialpool.data.text import in_words, listed, number, rounded
 from partialpool.design.families import LINKS
 from partialpool.posterior.finding import Finding
-from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import sizes
+
+if TYPE_CHECKING:  # a run that fits nothing need not wait for what fits
+    from partialpool.posterior.fitted import Fitted
 
 #: Above this many parameters, those of single groups have no LaTeX command.
 COMMANDS = 200
@@ -140,7 +141,7 @@ def _escaped(text: str) -> str:
     return text.replace("−", r"\ensuremath{-}")
 
 
-def methods(fitted: Fitted, result: Mapping[str, Any], findings: Iterable[str]) -> str:
+def methods(fitted: "Fitted", result: Mapping[str, Any], findings: Iterable[str]) -> str:
     """A paragraph on methods and one on results, in Markdown, every number computed.
 
     Parameters
@@ -151,6 +152,8 @@ def methods(fitted: Fitted, result: Mapping[str, Any], findings: Iterable[str]) 
     findings : iterable of str
         Names of what the page shows, for what there is to cite.
     """
+    from partialpool.posterior.names import sizes
+
     model, attrs = fitted.model, fitted.attrs
     sampled = attrs["method"] != "exact"
     version = {name: importlib.metadata.version(name) for name in ("arviz", "pymc")}
@@ -227,7 +230,7 @@ def write(
     study: str,
     result: Mapping[str, Any],
     shown: Iterable[Finding],
-    fitted: Fitted | None,
+    fitted: "Fitted | None",
 ) -> None:
     """Write ``values.json``, ``values.tex`` and, of a regression, ``methods.md``."""
     names = [kept["name"] for kept in result["findings"]]

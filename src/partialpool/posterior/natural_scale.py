@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from partialpool.data.text import capital, closest, listed, number, percent, rounded
 from partialpool.fit.regression import Regression
@@ -113,6 +112,8 @@ class Levels:
     @classmethod
     def of(cls, fitted: Fitted, natural: Natural | None) -> "Levels":
         """Of a fit with groups."""
+        from scipy import stats  # takes long to import, and no check of a study needs it
+
         model, design = fitted.model, fitted.model.design
         grouping, values = design.groupings[0], fitted.values
         rows, place = _places(model)

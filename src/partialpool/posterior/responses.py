@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy import stats
 from scipy.special import expit, gammaln, xlog1py, xlogy
 
 from partialpool.design.families import LINKS
@@ -91,6 +90,8 @@ class Rows:
     @cached_property
     def of(self) -> Any:
         """SciPy's distribution; of ordered answers there is none."""
+        from scipy import stats  # takes long to import, and no check of a study needs it
+
         model, line = self.model, self.line
         if model.family == "binomial":
             return stats.binom(self.trials, expit(line))

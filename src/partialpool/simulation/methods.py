@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from partialpool.data.tables import load, table_digest
 from partialpool.data.text import capital, duration, in_words, listed, short
 from partialpool.design.priors import METHODS, PARAMETRIZATIONS
 from partialpool.fit.regression import Regression
@@ -20,7 +19,6 @@ from partialpool.posterior.agreement import explained
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import readable
-from partialpool.simulation.simulate import crossed, origin
 
 #: What a reader sees instead of the words of a study file.
 WORDS = {
@@ -33,11 +31,6 @@ WORDS = {
     "marginal": "marginal",
 }
 EXACT = WORDS["exact"]
-#: Data that are simulated, by name -> their generator, and the source in words.
-SIMULATED: dict[str, tuple[Callable[..., pd.DataFrame], str]] = {
-    "origin": (origin, "the origin's simulation"),
-    "crossed": (crossed, "a simulation of two crossed factors"),
-}
 #: R-hat from which on chains have not met: the limit of Gelman & Rubin's time.
 APART = 1.1
 #: Effective draws below which the Monte Carlo error of a mean is a tenth of a posterior sd.
@@ -113,25 +106,6 @@ def split(method: str) -> tuple[str, str | None]:
             f"{', '.join(PARAMETRIZATIONS)}, such as 'nuts centered', or 'exact' alone."
         )
     return name, parametrization or METHODS[name]
-
-
-def data_set(data: str, seed: int) -> Any:
-    """The table that a notebook's settings name.
-
-    Parameters
-    ----------
-    data : str
-        ``"origin"`` or ``"crossed"`` for data simulated with their truth, by the generators of
-        these names, or anything `tables.load` reads.
-    seed : int
-        Of simulated data.
-    """
-    if data not in SIMULATED:
-        return load(data)
-    make, source = SIMULATED[data]
-    table = make(np.random.default_rng(seed))
-    table.attrs |= {"source": source, "sha256": table_digest(table)}
-    return table
 
 
 def compare_methods(
