@@ -110,7 +110,7 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
     if "sample_rows" in settings:  # what is kept of data in parts, the run finds again
         table = load(place("data"), sample_rows=settings["sample_rows"], seed=run.seed)
     else:
-        table = data_set(place("data"), run.seed)
+        table = data_set(place("data"), run.seed, settings.get("family", "gaussian"))
     taken = {name: settings[name] for name in TAKEN if name in settings}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values far out, which a sentence names
