@@ -112,7 +112,8 @@ def leaders(results: dict[str, Any]) -> list[str]:
             parts.append(f"{share:,.0f} times the effective draws/s of the best sampler, {sampler}")
         if ours and seconds is not None:
             share = ours["seconds"] / seconds
-            parts.append(f"{share:.2g} times the seconds of the fastest estimate, {estimate}")
+            share = float(f"{share:.2g}")
+            parts.append(f"{share:,g} times the seconds of the fastest estimate, {estimate}")
         if ours and dataset in LINKED:
             error = ours.get("error")
             parts.append(
