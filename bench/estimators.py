@@ -56,3 +56,14 @@ def gpboost(data: Data, seed: int, settings: Settings) -> Result:
     for name in data.model.design.cor_names:
         result.point.pop(name, None)  # it has none: zero is no estimate
     return result
+
+
+def glmm(data: Data, seed: int, settings: Settings) -> Result:
+    """The glmm package, in Rust; maximum likelihood, adaptive quadrature with 25 nodes."""
+    import glmm as package
+
+    begun = time.perf_counter()
+    fit = package.fit(data.table, data.formula, data.family, nagq=25)
+    seconds = time.perf_counter() - begun
+    (variance,) = fit.varcorr[0]
+    return estimated(data.model.design, fit.beta, [[variance]], None, seconds)

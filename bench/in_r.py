@@ -1,4 +1,7 @@
-"""The peers in R, where there is an Rscript: `fit.R` fits and keeps the time, `lmer.R` fits."""
+"""The peers in R, where there is an Rscript.
+
+`fit.R` and `glmer.R` fit and keep the time, `lmer.R` fits.
+"""
 
 import csv
 import shutil
@@ -32,9 +35,25 @@ def brms(data: "Data", seed: int, settings: Settings) -> Result:
     return _fit("brms", data, seed, settings)
 
 
-def _fit(package: str, data: "Data", seed: int, settings: Settings) -> Result:
-    import pandas as pd
+def glmer(data: "Data", seed: int, settings: Settings) -> Result:
+    """As it comes: Laplace's approximation."""
+    return _glmer(1, data, settings)
 
+
+def glmer_25(data: "Data", seed: int, settings: Settings) -> Result:
+    """With 25 nodes of adaptive quadrature, the most that it takes."""
+    return _glmer(25, data, settings)
+
+
+def _glmer(nodes: int, data: "Data", settings: Settings) -> Result:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data.table.to_csv(folder / "data.csv", index=False)
+        _run("glmer.R", folder, data.formula, data.family, nodes, settings.warm)
+        return _found(folder)
+
+
+def _fit(package: str, data: "Data", seed: int, settings: Settings) -> Result:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data.table.to_csv(folder / "data.csv", index=False)
@@ -45,8 +64,15 @@ def _fit(package: str, data: "Data", seed: int, settings: Settings) -> Result:
                 writer.writerow([parameter, prior.family, *prior.arguments, 0][:4])
         numbers = [seed, settings.draws, settings.tune, settings.chains, settings.warm]
         _run("fit.R", package, folder, data.formula, *numbers)
-        out = pd.read_csv(folder / "out.csv")
-        calls = pd.read_csv(folder / "calls.csv")["seconds"].tolist()
+        return _found(folder)
+
+
+def _found(folder: Path) -> Result:
+    """What a script wrote of its estimates or draws and of its calls."""
+    import pandas as pd
+
+    out = pd.read_csv(folder / "out.csv")
+    calls = pd.read_csv(folder / "calls.csv")["seconds"].tolist()
     result = Result(calls=calls[1:], imports=calls[0])
     if "chain" in out:
         chains = out.pop("chain")

@@ -25,6 +25,8 @@ class Peer:
         Where its model or priors differ from ours.
     unfit : dict of str to str
         Data sets it is not tried on, and why.
+    responses : {"gaussian", "linked", "any"}
+        What it is for: Gaussian noise, a response with a link, or both.
     """
 
     function: str
@@ -32,6 +34,11 @@ class Peer:
     packages: tuple[str, ...] = ()
     note: str = ""
     unfit: dict[str, str] | None = None
+    responses: str = "gaussian"
+
+    def takes(self, linked: bool) -> bool:
+        """Whether it is for data whose response has a link, or for those with Gaussian noise."""
+        return self.responses in ("any", "linked" if linked else "gaussian")
 
     def load(self) -> Callable[..., Any]:
         """The function."""
@@ -50,9 +57,19 @@ ONLY_ORIGIN = dict.fromkeys(
     ("sleepstudy", "radon", "Exam", "1000x100", *MANY), "the origin's method, on the origin's data"
 )
 PEERS = {
-    "exact": Peer("samplers:exact", "ours", OURS, "posterior of everything, group effects too"),
+    "exact": Peer(
+        "samplers:exact",
+        "ours",
+        OURS,
+        "posterior of everything, group effects too; with a link the certified fit",
+        responses="any",
+    ),
     "exact-no-effects": Peer(
-        "samplers:exact_without_effects", "ours", OURS, "without draws of the group effects"
+        "samplers:exact_without_effects",
+        "ours",
+        OURS,
+        "without draws of the group effects",
+        responses="any",
     ),
     "marginal-nutpie": Peer(
         "samplers:marginal",
@@ -60,6 +77,7 @@ PEERS = {
         (*OURS, "pymc", "nutpie"),
         "NUTS on the marginal model",
         ONE_FACTOR,
+        "any",
     ),
     "metropolis": Peer(
         "samplers:metropolis",
@@ -68,7 +86,13 @@ PEERS = {
         "centred, as in the origin; two chains",
         ONLY_ORIGIN,
     ),
-    "bambi-nutpie": Peer("samplers:bambi_nutpie", "sampler", ("bambi", "nutpie"), NO_CORRELATION),
+    "bambi-nutpie": Peer(
+        "samplers:bambi_nutpie",
+        "sampler",
+        ("bambi", "nutpie"),
+        NO_CORRELATION,
+        responses="any",
+    ),
     "bambi-pymc": Peer("samplers:bambi_pymc", "sampler", ("bambi",), NO_CORRELATION, LARGE),
     "pymc-lkj": Peer(
         "samplers:pymc_lkj",
@@ -101,6 +125,26 @@ PEERS = {
         "ML; no correlation, for it has none",
     ),
     "lme4": Peer("in_r:lme4", "estimate", note="REML; by R's clock, in steps of 1 ms"),
+    "glmer": Peer(
+        "in_r:glmer",
+        "estimate",
+        note="lme4 as it comes: ML, Laplace's approximation; no priors",
+        responses="linked",
+    ),
+    "glmer-25": Peer(
+        "in_r:glmer_25", "estimate", note="lme4, nAGQ = 25: ML; no priors", responses="linked"
+    ),
+    "glmm": Peer(
+        "estimators:glmm",
+        "estimate",
+        ("glmm",),
+        "ML, adaptive quadrature with 25 nodes; no priors",
+        responses="linked",
+    ),
+}
+#: What would stand beside ours and does not, and why.
+NOT_MEASURED = {
+    "GLMMadaptive": "an R package that is on CRAN alone, not among Debian's or PyPI's packages",
 }
 #: Not a row: what the estimates of all rows are held against.
 REFERENCE = Peer("samplers:reference", "ours", OURS)

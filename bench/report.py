@@ -9,9 +9,10 @@ import matplotlib as mpl
 mpl.use("svg")
 import matplotlib.pyplot as plt
 
+from data import LINKED
 from partialpool.plots import theme
 from partialpool.report import drawings, page
-from peers import PEERS
+from peers import NOT_MEASURED, PEERS
 from targets import against, best, held, leaders
 
 HEADS = (
@@ -74,13 +75,17 @@ def sentence(target: dict[str, Any]) -> str:
     reached = "reached" if target["reached"] >= 1 else "missed"
     share = f"{target['reached']:.2g} of the target"
     if target["figure"] == "seconds":
+        noted = f"{seconds(target['noted'])} s noted before"
+        where = f" ({target['peer']}; {noted})" if target["peer"] else ""
         return (
             f"{target['dataset']}: {seconds(target['ours'])} s for the whole fit, "
-            f"{seconds(target['needed'])} s wanted ({target['peer']}; {seconds(target['noted'])} s "
-            f"noted before): {reached}, {share}"
+            f"{seconds(target['needed'])} s wanted{where}: {reached}, {share}"
         )
+    rate = "effective draws/s"
+    if target["figure"] == "ess_per_fit_second":
+        rate += " of the fit alone"
     return (
-        f"{target['dataset']}: {target['ours']:,.0f} effective draws/s, {target['needed']:,.0f} "
+        f"{target['dataset']}: {target['ours']:,.0f} {rate}, {target['needed']:,.0f} "
         f"wanted ({target['times']:,.0f} times {target['peer']}; {target['noted']:,.0f} "
         f"noted before): {reached}, {share}"
     )
@@ -164,5 +169,6 @@ def html(report: dict[str, Any]) -> str:
                 row(dataset, name, cells) for dataset, cells in results.items() for name in cells
             ],
             notes=[(name, peer.note) for name, peer in PEERS.items() if name in shown],
+            not_measured=NOT_MEASURED.items() if any(d in LINKED for d in results) else [],
         )
     )

@@ -45,6 +45,8 @@ class Result:
         Seconds of sampling or optimizing alone, where the peer lets one separate them.
     divergences : int, optional
         Of a Hamiltonian sampler.
+    error : float, optional
+        Of the log likelihood, where group effects are integrated out with a certificate.
     calls : list of float
         Seconds of every call, where the peer keeps its own clock in its own process.
     imports : float, optional
@@ -55,6 +57,7 @@ class Result:
     point: dict[str, float] = field(default_factory=dict)
     fit: float | None = None
     divergences: int | None = None
+    error: float | None = None
     calls: list[float] = field(default_factory=list)
     imports: float | None = None
 
@@ -69,16 +72,18 @@ def sampled(tree: Any, names: list[str], fit: float | None = None) -> Result:
         draws={name: posterior[name].to_numpy() for name in names if name in posterior},
         fit=fit,
         divergences=int(stats["diverging"].sum()) if "diverging" in stats else None,
+        error=tree.attrs.get("integral_error_max"),
     )
 
 
 def estimated(
-    design: Any, coefficients: Any, covariance: Any, sigma: float, fit: float | None = None
+    design: Any, coefficients: Any, covariance: Any, sigma: float | None, fit: float | None = None
 ) -> Result:
-    """The result of a point estimate, from what such packages return."""
+    """The result of a point estimate, from what such packages return; with a link no `sigma`."""
     sds = np.sqrt(np.diag(covariance))
     point = dict(zip(design.x_names, coefficients, strict=True))
-    point |= dict(zip(design.sd_names, sds, strict=True)) | {"sigma": sigma}
+    point |= dict(zip(design.sd_names, sds, strict=True))
+    point |= {} if sigma is None else {"sigma": sigma}
     for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
         if sds[i] * sds[j] > 0:
             point[name] = covariance[i, j] / (sds[i] * sds[j])
@@ -104,6 +109,8 @@ def figures(result: Result, seconds: float) -> dict[str, Any]:
         "ess": lowest[worst],
         "worst": str(worst),
         "ess_per_second": lowest[worst] / seconds,
+        "ess_per_fit_second": lowest[worst] / (result.fit or seconds),
+        "error": result.error,
         "rhat": max(float(v) for v in azs.rhat(posterior).data_vars.values()),
         "divergences": result.divergences,
         "estimates": {name: float(np.mean(v)) for name, v in result.draws.items()},

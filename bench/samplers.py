@@ -1,7 +1,7 @@
 """Ours, and the peers that draw from the posterior."""
 
 import partialpool as pp
-from data import Data
+from data import COUNTED, Data
 from partialpool.fit import fitting
 from results import Result, Settings, sampled
 
@@ -24,22 +24,22 @@ def reference(data: Data, seed: int, settings: Settings) -> Result:
 
 
 def _exact(data: Data, seed: int, draws: int, chains: int) -> Result:
-    model = pp.Model(data.formula, data.table, data.given)
+    model = pp.Model(data.formula, data.table, data.given, family=data.family)
     fit = model.fit(draws=draws, chains=chains, seed=seed)
     return sampled(fit.posterior, model.parameters, fit.attrs["fit_seconds"])
 
 
 def marginal(data: Data, seed: int, settings: Settings) -> Result:
     """Ours, NUTS on the marginal model."""
-    model = pp.Model(data.formula, data.table, data.given)
-    fit = model.fit("nutpie", seed=seed, **_sizes(settings))
+    model = pp.Model(data.formula, data.table, data.given, family=data.family)
+    fit = model.fit("nutpie", "marginal", seed=seed, **_sizes(settings))
     return sampled(fit.posterior, model.parameters, fit.attrs["fit_seconds"])
 
 
 def metropolis(data: Data, seed: int, settings: Settings) -> Result:
     """The origin's way: the centred model, the first half of the draws thrown away."""
     half = settings.metropolis // 2
-    model = pp.Model(data.formula, data.table, data.given)
+    model = pp.Model(data.formula, data.table, data.given, family=data.family)
     fit = model.fit("metropolis", draws=half, tune=half, chains=2, seed=seed)
     return sampled(fit.posterior, model.parameters, fit.attrs["fit_seconds"])
 
@@ -63,10 +63,14 @@ def _bambi(data: Data, seed: int, settings: Settings, method: str) -> Result:
         ours = data.model.priors[name]
         return bmb.Prior(ours.family, **{k: float(v) for k, v in ours.keywords.items()})
 
-    priors = {name: prior(name) for name in [*design.x_names, "sigma"]}
+    own = [] if data.model.linked else ["sigma"]
+    priors = {name: prior(name) for name in [*design.x_names, *own]}
     for effect, name in zip(design.effects, design.sd_names, strict=True):
         priors[effect] = bmb.Prior("Normal", mu=0, sigma=prior(name))
-    model = bmb.Model(data.formula, data.table, priors=priors)
+    formula, family = data.formula.replace(COUNTED, "p(y, n)"), data.family
+    if family == "binomial" and formula == data.formula:
+        family = "bernoulli"
+    model = bmb.Model(formula, data.table, family=family, priors=priors)
     tree = model.fit(
         inference_method=method, random_seed=seed, progressbar=False, **_sizes(settings)
     )

@@ -14,6 +14,10 @@ from partialpool.batch.settings import validate
         ({"method": "nutz"}, "^method: there is no 'nutz'; choose from exact"),
         ({"parametrization": "centred"}, "^parametrization: there is no 'centred'"),
         ({"method": "exact", "parametrization": "centered"}, "the exact fit has none"),
+        (
+            {"family": "poisson", "method": "nuts", "parametrization": "marginal"},
+            "^parametrization: the marginal form of `family: poisson` is sampled by nutpie alone",
+        ),
         ({"draws": 0}, "^draws: must be at least 1, not 0"),
         ({"chains": 1}, "^chains: must be at least 2"),
         ({"priors": {"sd": "HalfNorml(1)"}}, "^priors: sd: .*did you mean 'HalfNormal'"),
@@ -30,6 +34,7 @@ def test_refused(settings, words):
 
 
 def test_accepted():
+    validate({"family": "poisson", "method": "nutpie", "parametrization": "marginal"})
     validate({"method": "nuts", "parametrization": None, "draws": 10, "data": "sleepstudy"})
     validate(
         {

@@ -9,6 +9,8 @@ from scipy import optimize
 from partialpool.fit import exact_fit, fitting, integrated, integrated_fit
 from partialpool.fit.group_integral import LIMIT, group_integral
 from partialpool.fit.regression import Regression
+from partialpool.posterior import checks
+from partialpool.posterior.agreement import explained
 
 PRIORS = {"coefficients": "Normal(0, 5)", "sd": "HalfNormal(2.5)"}
 
@@ -223,6 +225,25 @@ def test_thresholds_come_in_order_and_sampler_and_integral_agree():
     for name in model.parameters:
         sd = float(posterior[name].std())
         assert other[name].mean() == pytest.approx(float(posterior[name].mean()), abs=0.25 * sd)
+
+
+def test_nuts_without_the_effects_is_certified_and_agrees():
+    """The marginal form of a family with a link, on cbpp; nutpie alone takes it."""
+    model = cbpp()
+    with pytest.raises(
+        ValueError, match="nuts cannot sample the marginal model of family binomial"
+    ):
+        fitting.fit(model, "nuts", "marginal")
+    ours = fitting.fit(model, draws=2000, seed=1)
+    tree = fitting.fit(model, "nutpie", "marginal", draws=500, tune=500, chains=2, seed=1)
+    assert tree.attrs["route"] == "certified; NUTS without the effects"
+    assert (tree.attrs["method"], tree.attrs["parametrization"]) == ("nutpie", "marginal")
+    assert (tree.attrs["tune"], tree["posterior"].sizes["draw"]) == (500, 500)
+    assert tree.attrs["integral_error_max"] < LIMIT
+    assert int(tree["sample_stats"]["diverging"].sum()) == 0
+    apart = checks.compare(tree, ours)
+    assert apart["z"].abs().max() < explained(len(apart))
+    assert {"1|herd[1]", "1|herd[15]", "1|herd_sigma"} <= set(apart.index)
 
 
 def test_laplace_fails_the_certificate_on_guatemalan_children():

@@ -8,22 +8,35 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+import partialpool as pp
 from partialpool.data import text
+from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.regression import Regression
 from partialpool.plots import samplers, theme
 from partialpool.posterior import checks
-from partialpool.simulation import methods, plans, simulate
+from partialpool.posterior.fitted import Fitted
+from partialpool.simulation import data_sets, methods, plans
 
+LINKED = "y ~ x + (1 | group)"
 PRIORS = {"coefficients": "Normal(0, 10000)", "sd": "Uniform(0, 100)", "sigma": "Uniform(0, 10)"}
 
 
 @pytest.fixture(scope="module")
 def comparison():
     """The exact fit and one sampler that is too short to be right; nutpie compiles quickest."""
-    model = Regression("y ~ x + (0 + x | i)", simulate.data_set("origin", 0), PRIORS)
+    model = Regression("y ~ x + (0 + x | i)", data_sets.data_set("origin", 0), PRIORS)
     return methods.compare_methods(
         model, ["nutpie centered"], draws=200, tune=200, chains=2, seed=1
     )
+
+
+@pytest.fixture(scope="module")
+def linked():
+    """The certified fit of simulated counts, and NUTS on the same integrals, without PyMC."""
+    table = data_sets.data_set("intercepts", 1, "negbinomial")
+    model = Regression(LINKED, table, plans.PRIORS["negbinomial"], family="negbinomial")
+    sizes = {"draws": 300, "tune": 300, "chains": 2}
+    return methods.compare_methods(model, ["nutpie marginal"], **sizes, seed=1)
 
 
 @pytest.fixture(autouse=True)
@@ -206,17 +219,22 @@ def test_unknown_methods_are_named_before_anything_runs(comparison, method):
 
 
 def test_a_model_without_groups_has_one_form_only():
-    model = Regression("y ~ x", simulate.data_set("origin", 0), {})
+    model = Regression("y ~ x", data_sets.data_set("origin", 0), {})
     with pytest.raises(ValueError, match="no group term"):
         methods.compare_methods(model, ["nuts centered"])
 
 
-def test_two_crossed_factors_have_an_exact_fit_and_no_marginal_model():
-    """The exact fit holds the truth, and the pictures choose among the effects of both factors."""
-    table = simulate.data_set("crossed", 2)
-    model = Regression(plans.KINDS["crossed"].formula, table, plans.PRIORS["gaussian"])
-    with pytest.raises(ValueError, match=r"several grouping factors .* choose centered or non"):
+def test_noise_beside_known_errors_leaves_no_marginal_model():
+    schools, priors = pp.load("eight_schools"), {"sigma": "HalfNormal(1)"}
+    model = Regression("est ~ 1 + (1 | school)", schools, priors, se="se")
+    with pytest.raises(ValueError, match="leaves no marginal model; choose centered or non"):
         methods.compare_methods(model, ["nutpie marginal"])
+
+
+def test_two_crossed_factors_have_an_exact_fit():
+    """The exact fit holds the truth, and the pictures choose among the effects of both factors."""
+    table = data_sets.data_set("crossed", 2)
+    model = Regression(plans.KINDS["crossed"].formula, table, plans.PRIORS["gaussian"])
     found = methods.compare_methods(model, [], draws=500, chains=2, seed=1)
     assert found.rows["verdict"].tolist() == ["passed"]
     truth, values = table.attrs["truth"], found.reference.population
@@ -224,6 +242,69 @@ def test_two_crossed_factors_have_an_exact_fit_and_no_marginal_model():
         assert abs(values[name].mean() - truth[name]) < 4 * values[name].std(), name
     assert samplers.funnel_pair(found)[1] in {"1|group", "1|item"}
     assert "1|" in samplers.funnels(found).sentence
+
+
+def test_with_a_link_samplers_are_held_against_the_certified_fit(linked):
+    rows = linked.rows
+    assert list(rows.index) == ["Certified", "nutpie, marginal"]
+    assert linked.own == "Certified"
+    assert (rows["z"] < rows["z_limit"]).all()
+    # 600 draws against 4000: chance leaves 1.13 sqrt(1/300 + 1/4000) = 0.07 on average of the means
+    assert (rows["wasserstein"] < 0.25).all()
+    for fitted in (*linked.fits.values(), linked.reference):
+        assert fitted.attrs["integral_error_max"] < LIMIT
+
+
+def test_with_a_link_nothing_is_called_exact(linked):
+    found = [
+        methods.method_table(linked),
+        samplers.sampler_traces(linked),
+        samplers.funnels(linked),
+        samplers.speed(linked),
+        samplers.distances(linked),
+    ]
+    said = " ".join(
+        [methods.headline(linked), *(f"{one.sentence} {one.description}" for one in found)]
+    )
+    assert "exact" not in said.lower()
+    assert "The certified fit gives" in said
+    assert "group effects integrated out, is right to" in said
+
+
+def test_a_shape_is_positive_and_no_neck(linked):
+    """It has a log axis; effects are narrow where it is large, which is no funnel."""
+    assert samplers.sampler_traces(linked, "shape").figure.axes[0].get_yscale() == "log"
+    assert samplers.sampler_traces(linked, "Intercept").figure.axes[0].get_yscale() == "linear"
+    scale, effect, _, _ = samplers.funnel_pair(linked)
+    assert (scale, effect) == ("1|group_sigma", "1|group")
+
+
+@pytest.mark.parametrize("family", ["gaussian", *plans.WORDS])
+def test_simulated_groups_hold_their_truth(family):
+    table = data_sets.data_set("intercepts", 3, family)
+    model = Regression(LINKED, table, plans.PRIORS[family], family=family)
+    values, truth = Fitted.of(model, draws=250, seed=1).values, table.attrs["truth"]
+    for name in model.parameters:
+        assert abs(values[name].mean() - truth[name]) < 4 * values[name].std(), name
+    off = (values["1|group"].mean(0) - truth["1|group"]) / values["1|group"].std(0)
+    assert np.abs(off).max() < 4
+    assert truth["1|group"] == data_sets.data_set("intercepts", 3, family).attrs["truth"]["1|group"]
+
+
+def test_what_has_no_certified_posterior_is_refused(linked, monkeypatch):
+    with pytest.raises(ValueError, match="sampled by nutpie alone"):
+        methods.compare_methods(linked.model, ["nuts marginal"])
+    with pytest.raises(ValueError, match="data: origin is simulated with Gaussian noise"):
+        data_sets.data_set("origin", 0, "poisson")
+    two = linked.model.table.assign(item=np.arange(len(linked.model.table)) % 30)
+    crossed = Regression("y ~ x + (1 | group) + (1 | item)", two, family="poisson")
+    with pytest.raises(ValueError, match="no exact or certified posterior with family poisson"):
+        methods.compare_methods(crossed, ["nutpie noncentered"])
+    by_rows = Fitted(linked.model, linked.reference.posterior.copy())
+    del by_rows.posterior.attrs["integral_error_max"]
+    monkeypatch.setattr(methods.Fitted, "of", lambda *_, **__: by_rows)
+    with pytest.raises(ValueError, match="the fit is not certified"):
+        methods.compare_methods(linked.model, [])
 
 
 @pytest.mark.parametrize(
@@ -240,13 +321,18 @@ def test_durations_read_like_speech(seconds, words):
     assert text.duration(seconds) == words
 
 
-def test_notebook_runs_with_small_settings(tmp_path):
+COUNTS = {"data": "intercepts", "formula": LINKED, "family": "poisson"}
+COUNTS |= {"priors": plans.PRIORS["poisson"], "methods": ["nutpie marginal"]}
+
+
+@pytest.mark.parametrize("settings", [{"methods": ["nutpie centered"]}, COUNTS])
+def test_notebook_runs_with_small_settings(tmp_path, settings):
     papermill = pytest.importorskip("papermill")
     notebook = papermill.execute_notebook(
         Path(__file__).parents[2] / "notebooks" / "samplers.ipynb",
         tmp_path / "executed.ipynb",
         parameters={
-            "methods": ["nutpie centered"],
+            **settings,
             "draws": 300,
             "tune": 300,
             "chains": 2,

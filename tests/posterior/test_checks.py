@@ -1,6 +1,7 @@
 """The verdict, its figures, and the distance from the exact posterior."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy import stats
@@ -134,6 +135,19 @@ def test_of_very_many_groups_some_are_checked():
     effects = xr.Dataset({"1|g": (("chain", "draw", "g"), rng.standard_normal((4, 100, 3000)))})
     shown = checks.checked(effects)
     assert shown.sizes["g"] == checks.CHECKED_GROUPS
+
+
+def test_marginals_of_levels_and_thresholds_count_and_those_of_groups_do_not():
+    """A coefficient may end in a bracket as a group's effect does."""
+    rng = np.random.default_rng(12)
+    close = {"a": normal(rng), "sex[F]": normal(rng), "threshold[1]": normal(rng)}
+    far = tree(close | {"sex[F]": normal(rng, mean=0.5)})
+    verdict = checks.verdict(far, tree(close))
+    marginals = next(c for c in verdict.checks if c["name"] == "Reference: marginals")
+    assert marginals["value"] == pytest.approx(0.5, abs=0.1)
+    assert not marginals["passed"]
+    shown = checks.of_population(independent(rng), pd.Index(["a", "1|g[0]", "1|g[29]"]))
+    assert shown.tolist() == [True, False, False]
 
 
 def independent(rng, groups=30, inflation=1.0):

@@ -115,9 +115,10 @@ def validate(settings: Mapping[str, Any]) -> None:
             "family: Student's t has no exact fit and no marginal form; leave method and "
             "parametrization out, or choose nutpie or nuts."
         )
-    if settings.get("family") in LINKS and form == "marginal":
+    if settings.get("family") in LINKS and form == "marginal" and method != "nutpie":
         raise ValueError(
-            f"parametrization: `family: {settings['family']}` has no marginal form; leave it out."
+            f"parametrization: the marginal form of `family: {settings['family']}` is sampled by "
+            "nutpie alone; choose method: nutpie, or leave parametrization out."
         )
     for name in WORDS:
         for text in itertools.chain(*(settings.get(name) or {}).items()):

@@ -101,7 +101,7 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
     from partialpool.posterior.names import sizes
     from partialpool.posterior.natural_scale import Natural
     from partialpool.posterior.predictions import chosen_rows
-    from partialpool.simulation.simulate import data_set
+    from partialpool.simulation.data_sets import data_set
 
     def place(name: str) -> Any:
         value = settings.get(name)
@@ -111,7 +111,7 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
     if "sample_rows" in settings:  # what is kept of data in parts, the run finds again
         table = load(place("data"), sample_rows=settings["sample_rows"], seed=run.seed)
     else:
-        table = data_set(place("data"), run.seed)
+        table = data_set(place("data"), run.seed, settings.get("family", "gaussian"))
     taken = {name: settings[name] for name in TAKEN if name in settings}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values far out, which a sentence names

@@ -17,11 +17,12 @@ from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, integrated_fit, pymc_fit
 from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_up, with_effects
 from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.integrated import IntegratedPosterior
 from partialpool.fit.reduction import TooDear
 from partialpool.fit.regression import MOST_INTEGRATED, Regression
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
-FIT_STREAM, REFERENCE_STREAM = 1, 3
+FIT_STREAM, REFERENCE_STREAM, CERTIFICATE_STREAM = 1, 3, 5
 #: Most group effects that are drawn with a fit (draws x groups x columns), 8 bytes each; more are
 #: drawn when they are asked for.
 MAX_EFFECTS = 8_000_000
@@ -68,14 +69,23 @@ def fit(
     if method == "exact" and parametrization is not None:
         raise ValueError("The exact fit has no parametrization; leave it out.")
     form = parametrization or METHODS[method] or ""
+    integrated = regression.linked and regression.certifiable and parametrization == "marginal"
+    if integrated and method != "nutpie":
+        raise ValueError(
+            f"method: {method} cannot sample the marginal model of family {regression.family}, "
+            "whose group effects are integrated out numerically; choose nutpie."
+        )
     several = len(regression.design.groupings) > 1
+    own = method == "exact" or integrated
     with _told(COMPILING, progress or sys.stderr.isatty()):
-        loading = warm_up(several, regression.linked) if method == "exact" else 0.0
+        loading = warm_up(several, regression.linked) if own else 0.0
     begun = time.perf_counter()
     sizes: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
     if method == "exact":
         draw = _certified if regression.linked else _exact
         variables, stats, attrs = draw(regression, draws, chains, seed, reference)
+    elif integrated:
+        variables, stats, attrs = _integrated_nuts(regression, draws, tune, chains, seed)
     else:
         options = sizes | {"tune": tune, "start": start, "progress": progress}
         forms: str | list[str] = form
@@ -142,29 +152,45 @@ def _certified(
     sample = found.sample
     if not found.certified:
         return _nuts_instead(regression, _not_certified(found.error), draws, chains, seed)
-    attrs: dict[str, Any] = {"tune": 0} | found.attributes
-    if sample.trusted:
-        u, lp = sample.u[found.at], sample.log_density[found.at]
-        stats = {"lp": lp.reshape(chains, draws)}
-        attrs |= {"route": f"{CERTIFIED}; importance sampling, then draws by rejection"}
-        attrs |= _of_sample(regression, sample)
-    else:
-        drawn_u, stats = integrated_fit.nuts(
-            regression.integrated, draws=draws, tune=1000, chains=chains, seed=seed
-        )
-        u = drawn_u.reshape(draws * chains, -1)
-        some = rng.choice(len(u), min(len(u), 200), replace=False)
-        error = float(found.posterior.certificate(u[some]).max())
-        if error > LIMIT:
-            return _nuts_instead(regression, _not_certified(error), draws, chains, seed)
-        attrs |= {"method": "nutpie", "parametrization": "marginal", "tune": 1000}
-        attrs |= {"integral_error_max": error}
-        attrs |= {"route": f"{CERTIFIED}; NUTS without the effects: {_not_trusted(sample)}"}
-    values = integrated_fit.drawn(regression, found.posterior, u)
+    if not sample.trusted:
+        return _integrated_nuts(regression, draws, 1000, chains, seed, _not_trusted(sample))
+    stats = {"lp": sample.log_density[found.at].reshape(chains, draws)}
+    attrs = {"route": f"{CERTIFIED}; importance sampling, then draws by rejection", "tune": 0}
+    attrs |= found.attributes | _of_sample(regression, sample)
+    u = sample.u[found.at].reshape(chains, draws, -1)
+    return _at_coordinates(regression, found.posterior, u, seed), stats, attrs
+
+
+def _integrated_nuts(
+    regression: Regression, draws: int, tune: int, chains: int, seed: int, why: str = ""
+) -> Drawn:
+    """NUTS on the density of all but the effects, certified at its draws; `why` in words."""
+    posterior = regression.integrated.posterior
+    u, stats = integrated_fit.nuts(
+        regression.integrated, draws=draws, tune=tune, chains=chains, seed=seed
+    )
+    each = u.reshape(draws * chains, -1)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(CERTIFICATE_STREAM,)))
+    some = rng.choice(len(each), min(len(each), 200), replace=False)
+    error = float(posterior.certificate(each[some]).max())
+    if error > LIMIT:
+        return _nuts_instead(regression, _not_certified(error), draws, chains, seed)
+    attrs = {"method": "nutpie", "parametrization": "marginal", "tune": tune}
+    attrs |= {"route": ": ".join(filter(None, [f"{CERTIFIED}; NUTS without the effects", why]))}
+    attrs |= integrated_fit.attributes(posterior, error)
+    return _at_coordinates(regression, posterior, u, seed), stats, attrs
+
+
+def _at_coordinates(
+    regression: Regression, posterior: IntegratedPosterior, u: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """Every variable at coordinates (chains, draws, d), effects too unless they are very many."""
+    chains, draws, d = u.shape
+    values = integrated_fit.drawn(regression, posterior, u.reshape(chains * draws, d))
     values = {name: value.reshape(chains, draws) for name, value in values.items()}
-    if 0 < len(u) * n_effects(regression.design) <= MAX_EFFECTS:
+    if 0 < chains * draws * n_effects(regression.design) <= MAX_EFFECTS:
         values = with_effects(regression, values, seed)
-    return values, stats, attrs
+    return values
 
 
 def _not_certified(error: float) -> str:

@@ -57,11 +57,17 @@ class IntegratedSample:
     @property
     def attributes(self) -> dict[str, Any]:
         """What a fit says of them."""
-        return {
-            "integral_error_max": self.error,
-            "nodes_max": int(self.posterior.integral.nodes.max()),
-            "nodes_mean": float(self.posterior.integral.nodes.mean()),
-        }
+        return attributes(self.posterior, self.error)
+
+
+def attributes(posterior: IntegratedPosterior, error: float) -> dict[str, Any]:
+    """What a fit says of the integral in its density, which has this error."""
+    nodes = posterior.integral.nodes
+    return {
+        "integral_error_max": error,
+        "nodes_max": int(nodes.max()),
+        "nodes_mean": float(nodes.mean()),
+    }
 
 
 def explore(

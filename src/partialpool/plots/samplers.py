@@ -19,7 +19,7 @@ from partialpool.plots.marginals import density
 from partialpool.posterior import checks
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import thinned
-from partialpool.simulation.methods import APART, EXACT, Comparison, grade
+from partialpool.simulation.methods import APART, Comparison, grade
 
 #: Most points of one chain in a trace, and of one method in a funnel.
 TRACE_POINTS, POINTS = 400, 1500
@@ -75,23 +75,25 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
     panels[-2].set(xlabel="share of the kept draws", xlim=(0, 1))
     panels[-1].set_xlabel("density")
     figure.supylabel(f"{name} (log scale)" if log else name, fontsize=10)  # panels are too low
-    handles: list[Any] = [Patch(color=theme.EXACT, alpha=0.5, lw=0, label="exact posterior")]
+    shaded = f"{comparison.kind} posterior"
+    handles: list[Any] = [Patch(color=theme.EXACT, alpha=0.5, lw=0, label=shaded)]
     if value is not None and (not log or value > 0):
         handles.append(Line2D([], [], label="true value", **theme.TRUTH))
     theme.legend(figure, handles)
-    says = _trace_conclusion(name, {words: rhat[words] for words in comparison.sampled})
+    sampled = {words: rhat[words] for words in comparison.sampled}
+    says = _trace_conclusion(name, sampled, comparison.kind)
     if value is not None and log and value <= 0:
         says += f" The true {code(name)} is {value:g}, below any log axis."
     what = (
         f"Traces of {name}, one row for each of {', '.join(labels)}, a colour per chain, with "
-        "each chain's density over the exact one."
+        f"each chain's density over the {comparison.kind} one."
     )
     return theme.finding("sampler-traces", figure, what, says)
 
 
-def _trace_conclusion(name: str, rhat: Mapping[str, float]) -> str:
+def _trace_conclusion(name: str, rhat: Mapping[str, float], kind: str) -> str:
     if not rhat:
-        return f"Draws of {code(name)} from the exact fit are independent."
+        return f"Draws of {code(name)} from the {kind} fit are independent."
     apart = [words for words, value in rhat.items() if value > checks.MAX_RHAT]
     together = [words for words in rhat if words not in apart]
     says = []
@@ -125,7 +127,7 @@ def funnels(comparison: Comparison) -> Finding:
     exact = values[effect][:, k], values[scale]
     neck = np.quantile(exact[1], NECK)
     true = _truth(comparison).get(effect)
-    labels = comparison.sampled or [EXACT]
+    labels, kind = comparison.sampled or [comparison.own], comparison.kind
     figure, panels = theme.panels(len(labels), 3, (3.1, 2.9), sharex=True, sharey=True, dpi=DPI)
     said = []
     ends = [np.quantile(exact[1], [0.0005, 1])]
@@ -156,7 +158,7 @@ def funnels(comparison: Comparison) -> Finding:
     figure.supxlabel(name, fontsize=10)
     figure.supylabel(f"{scale} (log scale)", fontsize=10)
     marks = {
-        "exact draws": theme.DATA,
+        f"{kind} draws": theme.DATA,
         "the sampler's draws": theme.PARTIAL,
         "divergences": theme.NONE,
     }
@@ -166,14 +168,14 @@ def funnels(comparison: Comparison) -> Finding:
         handles.append(Line2D([], [], label="true effect", **theme.TRUTH))
     theme.legend(figure, handles)
     says = (
-        f"Where {code(scale)} is in its lowest {100 * NECK:.0f} %, the exact posterior of "
+        f"Where {code(scale)} is in its lowest {100 * NECK:.0f} %, the {kind} posterior of "
         f"{code(name)} is {ratio:.1f} times narrower than where it is above its median"
         f"{'' if ratio >= FUNNEL else ', which is hardly a funnel'}. "
-        f"The exact posterior has {100 * NECK:.0f} % of its draws there, {', '.join(said)}."
+        f"The {kind} posterior has {100 * NECK:.0f} % of its draws there, {', '.join(said)}."
     )
     what = (
         f"Scatter plots of {scale} against {name}, one for each of {', '.join(labels)}, over the "
-        "exact draws."
+        f"{kind} draws."
     )
     return theme.finding("funnels", figure, what, says)
 
@@ -192,7 +194,8 @@ def funnel_pair(comparison: Comparison) -> tuple[str, str, int, float]:
     """
     values, design = comparison.reference.values, comparison.model.design
     found = []
-    for scale in _scales(comparison):
+    sds = [name for name in _scales(comparison) if name != "shape"]  # a large one narrows
+    for scale in sds:
         draws = values[scale]
         if np.std(draws) == 0:
             continue
@@ -209,9 +212,9 @@ def speed(comparison: Comparison) -> Finding:
     """Effective draws per second of the worst parameter, on a log axis."""
     rows = comparison.rows[["seconds", "ess", "ess_per_second", "verdict"]]
     rows = rows.sort_values("ess_per_second")
-    pace = rows["ess_per_second"]
+    pace, own, kind = rows["ess_per_second"], comparison.own, comparison.kind
     figure, (axes,) = theme.panels(1, 1, (7.6, 0.42 * len(rows) + 0.5))
-    _dots(axes, pace, rows["verdict"])
+    _dots(axes, pace, rows["verdict"], own)
     beside: dict[str, Any] = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
     for at, value in enumerate(pace):
         axes.annotate(short(value), (value, at), fontsize=9, **beside)
@@ -220,10 +223,10 @@ def speed(comparison: Comparison) -> Finding:
     _verdict_legend(figure)
     others = rows.loc[comparison.sampled]
     passed = others.loc[others["verdict"] != "failed", "ess_per_second"]
-    says = f"The exact fit gives {short(pace[EXACT])} effective draws per second"
+    says = f"The {kind} fit gives {short(pace[own])} effective draws per second"
     if len(passed):
         says += (
-            f", about {float(f'{pace[EXACT] / passed.max():.1g}'):,.0f} times as many as the "
+            f", about {float(f'{pace[own] / passed.max():.1g}'):,.0f} times as many as the "
             f"fastest sampler that passed, {unpunctuated(passed.idxmax())}"
         )
     elif len(others):
@@ -231,9 +234,9 @@ def speed(comparison: Comparison) -> Finding:
     if len(others):
         slow = others["ess_per_second"].idxmin()
         says += (
-            f". At the pace of {unpunctuated(slow)}, what the exact fit drew in "
-            f"{duration(rows.at[EXACT, 'seconds'])} would take "
-            f"{duration(rows.at[EXACT, 'ess'] / pace[slow])}"
+            f". At the pace of {unpunctuated(slow)}, what the {kind} fit drew in "
+            f"{duration(rows.at[own, 'seconds'])} would take "
+            f"{duration(rows.at[own, 'ess'] / pace[slow])}"
         )
     says += (
         ". Seconds are those of one whole fit, with the code that it compiles or loads, on a "
@@ -249,11 +252,11 @@ def distances(comparison: Comparison) -> Finding:
     limit = checks.MAX_WASSERSTEIN
     columns = {
         "z": ("means: |z|, Monte Carlo errors", rows["z_limit"].max()),
-        "wasserstein": ("marginals: Wasserstein distance, exact sd", limit),
+        "wasserstein": ("marginals: Wasserstein distance, posterior sd", limit),
     }
     figure, panels = theme.panels(2, 2, (4.3, 0.42 * len(rows) + 0.6), sharey=True)
     for panel, (column, (title, most)) in zip(panels, columns.items(), strict=True):
-        _dots(panel, rows[column], rows["verdict"])
+        _dots(panel, rows[column], rows["verdict"], comparison.own)
         panel.axvline(most, color=theme.INK, lw=1, ls=":")
         span = [*rows[column], most]
         panel.set(xlabel=title, xlim=(min(span) / 1.6, max(span) * 1.6))
@@ -262,14 +265,15 @@ def distances(comparison: Comparison) -> Finding:
     far_from = rows["wasserstein"][comparison.sampled]
     far, near = far_from[far_from > limit], far_from[far_from <= limit]
     says = (
-        f"Two exact fits are {rows.at[EXACT, 'wasserstein']:.3f} posterior standard deviations "
-        "apart at most, by chance alone."
+        f"Two {comparison.kind} fits are {rows.at[comparison.own, 'wasserstein']:.3f} posterior "
+        "standard deviations apart at most, by chance alone."
     )
     if len(far):
         says += f" Beyond the limit of {limit:g} {_are(far.index)}, by up to {far.max():.2f}."
     if len(near):
         says += f" Within the limit of {limit:g} {_are(near.index)} (at most {near.max():.3f})."
-    what = f"Dot plots of the distance of {', '.join(rows.index[::-1])} from the exact fit."
+    named = ", ".join(rows.index[::-1])
+    what = f"Dot plots of the distance of {named} from the {comparison.kind} fit."
     return theme.finding("distances", figure, what, says)
 
 
@@ -287,8 +291,9 @@ def _truth(comparison: Comparison) -> Mapping[str, Any]:
 
 
 def _scales(comparison: Comparison) -> list[str]:
-    """Names of the standard deviations, which are drawn on log axes."""
-    return ["sigma", *comparison.model.design.sd_names]
+    """Names of the parameters that are positive, which are drawn on log axes."""
+    model = comparison.model
+    return [name for name in model.parameters if name in (*model.design.sd_names, "sigma", "shape")]
 
 
 def _density(draws: np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -308,10 +313,10 @@ def _ends(intervals: list[np.ndarray], log: bool = False) -> tuple[float, float]
     return low - 0.1 * (high - low), high + 0.1 * (high - low)
 
 
-def _dots(axes: Axes, values: Any, verdicts: Any) -> None:
+def _dots(axes: Axes, values: Any, verdicts: Any, own: str) -> None:
     """A row for each method: its figure on a log axis, an open dot where its checks failed."""
     for at, (words, value) in enumerate(values.items()):
-        color = theme.COLORS["exact" if words == EXACT else "partial"]
+        color = theme.COLORS["exact" if words == own else "partial"]
         face = "none" if verdicts[words] == "failed" else color
         axes.plot(value, at, "o", ms=8, mfc=face, mec=color, mew=1.8, clip_on=False)
     axes.set(xscale="log", ylim=(-0.7, len(values) - 0.3))

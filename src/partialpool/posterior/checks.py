@@ -196,6 +196,11 @@ def compare(
     return table[(sd > 0).to_numpy()]
 
 
+def of_population(dataset: xr.Dataset, names: pd.Index) -> np.ndarray:
+    """Which of some scalars belong to no group; a coefficient may end in a level, ``sex[F]``."""
+    return np.asarray(names.isin([str(name) for name, v in dataset.items() if v.ndim == 2]))
+
+
 def _is_exact(tree: xr.DataTree) -> bool:
     """Whether a fit is exact; one that fell back to a sampler is not."""
     return tree.attrs.get("method") == "exact"
@@ -257,7 +262,8 @@ def verdict(
         return Verdict(checks, table)
     comparison = compare(posterior, reference, table)
     z, limit = comparison["z"].abs(), round(explained(len(comparison)), 2)
-    far = comparison.loc[~comparison.index.str.endswith("]"), "wasserstein"]
+    population = of_population(posterior["posterior"].to_dataset(), comparison.index)
+    far = comparison.loc[population, "wasserstein"]
     name, what = ("Exact", "exact") if _is_exact(reference) else ("Reference", "reference's")
     means = (
         f"largest difference from the {what} posterior means in Monte Carlo errors, at "

@@ -1,6 +1,7 @@
 """One model, many ways to draw from its posterior, each held against the exact one.
 
 A method is written as in a study file: ``"nuts centered"``, ``"nutpie marginal"``, or ``"exact"``.
+With a link the exact fit is the certified one, and is called so.
 """
 
 import warnings
@@ -13,6 +14,7 @@ import pandas as pd
 
 from partialpool.data.text import capital, duration, in_words, listed, short
 from partialpool.design.priors import METHODS, PARAMETRIZATIONS
+from partialpool.fit.fitting import CERTIFIED
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
 from partialpool.posterior.agreement import explained
@@ -22,7 +24,6 @@ from partialpool.posterior.names import readable
 
 #: What a reader sees instead of the words of a study file.
 WORDS = {
-    "exact": "Exact",
     "nuts": "NUTS",
     "nutpie": "nutpie",
     "metropolis": "Metropolis",
@@ -30,7 +31,6 @@ WORDS = {
     "noncentered": "non-centred",
     "marginal": "marginal",
 }
-EXACT = WORDS["exact"]
 #: R-hat from which on chains have not met: the limit of Gelman & Rubin's time.
 APART = 1.1
 #: Effective draws below which the Monte Carlo error of a mean is a tenth of a posterior sd.
@@ -51,7 +51,7 @@ HEADINGS = {
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Fits of one model by several methods.
+    """Fits of one model by several methods, ours first.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Comparison:
     fits : dict of str to Fitted
         By the same words.
     reference : Fitted
-        An exact fit with a seed that no method has.
+        An exact fit, with a link a certified one, with a seed that no method has.
     """
 
     rows: pd.DataFrame
@@ -77,13 +77,28 @@ class Comparison:
         return self.reference.model
 
     @property
+    def kind(self) -> str:
+        """What our fit and its posterior are called: "exact", or "certified" with a link."""
+        return kind_of(self.model)
+
+    @property
+    def own(self) -> str:
+        """The label of our fit."""
+        return capital(self.kind)
+
+    @property
     def sampled(self) -> list[str]:
-        """Methods other than the exact one."""
-        return [label for label in self.rows.index if label != EXACT]
+        """Methods other than ours."""
+        return [label for label in self.rows.index if label != self.own]
+
+
+def kind_of(model: Regression) -> str:
+    """What the fit of a model is that samplers are held against, in a word."""
+    return CERTIFIED if model.linked else "exact"
 
 
 def label(method: str) -> str:
-    """A method in words: ``"nuts centered"`` is ``"NUTS, centred"``."""
+    """A sampler in words: ``"nuts centered"`` is ``"NUTS, centred"``."""
     return ", ".join(WORDS[word] for word in split(method) if word)
 
 
@@ -124,7 +139,7 @@ def compare_methods(
     Parameters
     ----------
     model : Regression
-        With a group term.
+        With a group term and an exact fit, which with a link is the certified one.
     methods : iterable of str
         Such as ``"nuts centered"``. The exact fit comes first, whether it is listed or not.
     draws, tune, chains : int
@@ -139,18 +154,32 @@ def compare_methods(
     Raises
     ------
     ValueError
-        For an unknown method or a model without groups; before anything is fitted.
+        For an unknown method, or a model without groups or without an exact fit, before anything is
+        fitted; and where the integral over the effects of groups turns out not to be certified.
     """
-    wanted = {label(method): split(method) for method in ("exact", *methods)}
+    own = capital(kind_of(model))
+    samplers = [method for method in methods if split(method)[0] != "exact"]
+    wanted = {own: split("exact")} | {label(method): split(method) for method in samplers}
     if not model.design.groupings:
         raise ValueError(
             f"{model.formula!r} has no group term, so that every parametrization is the same; "
             "add one, such as (1 | group)."
         )
-    if not model.integrates and any(form == "marginal" for _, form in wanted.values()):
+    if not model.exact:
+        raise ValueError(
+            f"{model.formula!r} has no exact or certified posterior with family {model.family}, so "
+            "that there is nothing to hold samplers against."
+        )
+    marginal = [name for name, form in wanted.values() if form == "marginal"]
+    if marginal and not (model.integrates or model.linked):
         raise ValueError(
             f"methods: the noise of {model.formula!r} leaves no marginal model; choose centered or "
             "noncentered."
+        )
+    if model.linked and {*marginal} - {"nutpie"}:
+        raise ValueError(
+            f"methods: the marginal model of family {model.family} is sampled by nutpie alone; "
+            "choose nutpie marginal, or centered or noncentered."
         )
     if len(wanted) > 1:
         # importing PyMC is not part of anybody's time
@@ -166,10 +195,24 @@ def compare_methods(
             # Overflow is how a divergence ends, and divergences are counted.
             warnings.simplefilter("ignore", RuntimeWarning)
             fits[words] = Fitted.of(model, method=name, parametrization=parametrization, **sizes)
-    reference = fits[EXACT].reference
-    assert reference is not None  # the noise is Gaussian where there is an exact fit
+        if words == own:
+            reference = _certified(fits[own])
     rows = {words: _row(fitted, reference) for words, fitted in fits.items()}
     return Comparison(pd.DataFrame.from_dict(rows, orient="index"), fits, reference)
+
+
+def _certified(fitted: Fitted) -> Fitted:
+    """The reference of our own fit; raises where either is not what it should be."""
+    reference = fitted.reference
+    assert reference is not None  # there is an exact fit
+    if fitted.model.linked:
+        for one in (fitted, reference):
+            if "integral_error_max" not in one.attrs:
+                raise ValueError(
+                    f"{fitted.model.formula!r}: the fit is not certified, so that there is nothing "
+                    f"to hold samplers against ({one.attrs['route']})."
+                )
+    return reference
 
 
 def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
@@ -178,7 +221,7 @@ def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
     ess = verdict.summary.loc[verdict.summary["sd"] > 0, "ess_bulk"]
     distances = verdict.comparison
     assert distances is not None  # there is a reference
-    shown = distances.loc[~distances.index.str.endswith("]"), "wasserstein"]
+    shown = distances.loc[checks.of_population(fitted.dataset, distances.index), "wasserstein"]
     z = distances["z"].abs()
     seconds = fitted.attrs["fit_seconds"] + fitted.attrs["loading_seconds"]
     return {
@@ -200,11 +243,11 @@ def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
 
 def headline(comparison: Comparison) -> str:
     """Which samplers came to the exact posterior, and how fast, in plain text."""
-    rows = comparison.rows
+    rows, kind = comparison.rows, comparison.kind
     speed = {words: short(each) for words, each in rows["ess_per_second"].items()}
     first = (
-        f"The exact fit gives {speed[EXACT]} effective draws a second of the parameter that has "
-        "the fewest"
+        f"The {kind} fit gives {speed[comparison.own]} effective draws a second of the parameter "
+        "that has the fewest"
     )
     if not comparison.sampled:
         return f"{first}; no sampler was run beside it."
@@ -213,7 +256,7 @@ def headline(comparison: Comparison) -> str:
     names = listed([words.replace(", ", " ") for words in good.index])
     count = f"{len(good) or 'None'} of {len(sampled)} samplers"
     passes = "passes" if len(good) < 2 else "pass"
-    says = f"{count} {passes} every check against the exact posterior"
+    says = f"{count} {passes} every check against the {kind} posterior"
     says += f": {names}. " if names else ". "
     if not len(good):
         return f"{says}{first}."
@@ -223,24 +266,30 @@ def headline(comparison: Comparison) -> str:
 
 def method_table(comparison: Comparison) -> Finding:
     """The figures of every method, and for each in words what came of it."""
-    called = readable(comparison.model)
+    called, kind = readable(comparison.model), comparison.kind
     says = [
         f"* **{words}** {row['verdict']}. "
-        + (_about_exact(row, comparison) if words == EXACT else _about(row, called))
+        + (_about_own(row, comparison) if words == comparison.own else _about(row, called, kind))
         for words, row in comparison.rows.iterrows()
     ]
     shown = comparison.rows[list(HEADINGS)]
     return Finding("methods", "\n".join(says), table=shown, columns=HEADINGS)
 
 
-def _about_exact(row: pd.Series, comparison: Comparison) -> str:
-    attrs = comparison.fits[EXACT].attrs
+def _about_own(row: pd.Series, comparison: Comparison) -> str:
+    attrs = comparison.fits[comparison.own].attrs
+    integral = ""
+    if "integral_error_max" in attrs:
+        integral = (
+            "The log likelihood, group effects integrated out, is right to "
+            f"{attrs['integral_error_max']:.1g}. "
+        )
     return (
         f"{row['draws']:,} draws in {duration(row['seconds'])}, of which loading compiled code "
-        f"took {duration(attrs['loading_seconds'])} (route: {attrs['route']}). "
-        f"Two exact fits with different seeds have means at most {row['z']:.1f} Monte Carlo errors "
-        f"apart and marginals at most {row['wasserstein']:.3f} posterior standard deviations: that "
-        "much is chance."
+        f"took {duration(attrs['loading_seconds'])} (route: {attrs['route']}). {integral}"
+        f"Two {comparison.kind} fits with different seeds have means at most {row['z']:.1f} Monte "
+        f"Carlo errors apart and marginals at most {row['wasserstein']:.3f} posterior standard "
+        "deviations: that much is chance."
     )
 
 
@@ -253,7 +302,7 @@ def grade(rhat: float) -> str:
     return "tell different stories"
 
 
-def _about(row: pd.Series, called: Mapping[str, str]) -> str:
+def _about(row: pd.Series, called: Mapping[str, str], kind: str) -> str:
     chains = f"Its chains {grade(row['rhat'])} (R-hat {row['rhat']:.3f})"
     if row["divergences"] > 0:
         chains += f" and {row['divergences']:,.0f} of {row['draws']:,} transitions diverged"
@@ -267,7 +316,7 @@ def _about(row: pd.Series, called: Mapping[str, str]) -> str:
     wrong = row["z"] > row["z_limit"]
     if wrong:
         means = (
-            f"Its means are up to {row['z']:.1f} Monte Carlo errors from the exact ones "
+            f"Its means are up to {row['z']:.1f} Monte Carlo errors from the {kind} ones "
             f"({in_words(row['z_at'], called)}), which chance does not explain"
         )
     elif row["ess"] < FEW:
@@ -277,12 +326,12 @@ def _about(row: pd.Series, called: Mapping[str, str]) -> str:
         )
     else:
         means = (
-            f"Its means are within {row['z']:.1f} Monte Carlo errors of the exact ones, which "
+            f"Its means are within {row['z']:.1f} Monte Carlo errors of the {kind} ones, which "
             "chance explains"
         )
     far = row["wasserstein"] > checks.MAX_WASSERSTEIN
     return (
         f"{chains}. {worst}. {means}, {'and' if far == (wrong or row['ess'] < FEW) else 'but'} its "
         f"farthest marginal, that of {in_words(row['wasserstein_at'], called)}, lies "
-        f"{row['wasserstein']:.2f} posterior standard deviations from the exact one."
+        f"{row['wasserstein']:.2f} posterior standard deviations from the {kind} one."
     )

@@ -4,13 +4,8 @@ Every generator takes a ``numpy.random.Generator`` first and the truth as keywor
 table whose ``attrs["truth"]`` holds the values that made it under the names a fit gives them.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pandas as pd
-
-from partialpool.data.tables import load, table_digest
 
 #: The contract's names of the origin's parameters -> the origin's own.
 ORIGIN_NAMES = {"Intercept": "a", "x": "mu_b", "x|i_sigma": "sigma_b", "sigma": "eps"}
@@ -208,30 +203,4 @@ def crossed(
         "1|group": b.tolist(),
         "1|item": c.tolist(),
     }
-    return table
-
-
-#: Data that are simulated, by name -> their generator, and the source in words.
-SIMULATED: dict[str, tuple[Callable[..., pd.DataFrame], str]] = {
-    "origin": (origin, "the origin's simulation"),
-    "crossed": (crossed, "a simulation of two crossed factors"),
-}
-
-
-def data_set(data: str, seed: int) -> Any:
-    """The table that a notebook's settings name.
-
-    Parameters
-    ----------
-    data : str
-        ``"origin"`` or ``"crossed"`` for data simulated with their truth, by the generators of
-        these names, or anything `tables.load` reads.
-    seed : int
-        Of simulated data.
-    """
-    if data not in SIMULATED:
-        return load(data)
-    make, source = SIMULATED[data]
-    table = make(np.random.default_rng(seed))
-    table.attrs |= {"source": source, "sha256": table_digest(table)}
     return table
