@@ -161,7 +161,7 @@ def _certified(
         attrs |= {"integral_error_max": error}
         attrs |= {"route": f"{CERTIFIED}; NUTS without the effects: {_not_trusted(sample)}"}
     values = integrated_fit.drawn(regression, found.posterior, u)
-    values = {name: value.reshape(chains, draws) for name, value in values.items()}
+    values = {n: value.reshape(chains, draws, *value.shape[1:]) for n, value in values.items()}
     if 0 < len(u) * n_effects(regression.design) <= MAX_EFFECTS:
         values = with_effects(regression, values, seed)
     return values, stats, attrs

@@ -14,7 +14,8 @@ import pandas as pd
 from partialpool.data.text import rounded
 from partialpool.fit import importance, integrated_fit
 from partialpool.fit.group_integral import LIMIT, group_integral
-from partialpool.fit.integrated import certified_at, integrated_posterior, start
+from partialpool.fit.integrated import certified_at
+from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.fit.regression import Regression
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
