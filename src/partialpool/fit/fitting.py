@@ -18,7 +18,7 @@ from partialpool.fit import centring, importance, integrated_fit, pymc_fit
 from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_up, with_effects
 from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.reduction import TooDear
-from partialpool.fit.regression import MOST_INTEGRATED, Regression
+from partialpool.fit.regression import Regression, needed
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
 FIT_STREAM, REFERENCE_STREAM = 1, 3
@@ -61,9 +61,8 @@ def fit(
         raise ValueError(f"There is no method {method!r}; choose from {', '.join(METHODS)}.")
     if method == "exact" and not regression.exact and regression.family != "gaussian":
         raise ValueError(
-            "method: the exact fit needs Gaussian noise, or a family with a link, one grouping "
-            f"factor and {MOST_INTEGRATED} varying coefficients at most; this model's family is "
-            f"{regression.family}; choose nutpie or nuts."
+            f"method: the exact fit needs Gaussian noise, or a family with a link and {needed()}; "
+            f"this model's family is {regression.family}; choose nutpie or nuts."
         )
     if method == "exact" and parametrization is not None:
         raise ValueError("The exact fit has no parametrization; leave it out.")

@@ -156,6 +156,8 @@ class IntegratedPosterior:
             found, by_effects = np.empty_like(u), by_coefficients[:, self.effects]
             by_x = self._by_coordinates(placed.x, placed.effects, by_coefficients)
             found[:, k:] = self.small.gradient(theta.L, placed, by_x, by_effects)
+            if not k:
+                return value + log_likelihood, found
             # how the parameters and the prior hang on theta costs nothing beside the integral
             steps = FINE * np.stack([np.eye(u.shape[1]), -np.eye(u.shape[1])], 1)[:k]
             moved, prior = self._values((u[:, None, None] + steps).reshape(-1, u.shape[1]))
@@ -179,9 +181,9 @@ class IntegratedPosterior:
         """Derivatives (S, P) of likelihood and prior by the coordinates of the coefficients."""
         S, P = x.shape
         steps = FINE * np.stack([np.eye(P), -np.eye(P)], 1)
-        near = (x[:, None, None] + steps).reshape(-1, P)
+        near = (x[:, None, None] + steps).reshape(2 * S * P, P)
         moved, prior = self._coefficients(near, np.repeat(effects, 2 * P, axis=0))
-        moved = moved.reshape(S, P, 2, -1)
+        moved = moved.reshape(S, P, 2, moved.shape[1])
         slope = (moved[:, :, 0] - moved[:, :, 1]) / (2 * FINE)
         prior = prior.reshape(S, P, 2)
         found = (prior[..., 0] - prior[..., 1]) / (2 * FINE)

@@ -305,6 +305,14 @@ class Regression:
         return other
 
 
+def needed() -> str:
+    """What a family with a link takes to have its effects integrated out, in words."""
+    return (
+        f"one grouping factor with {MOST_INTEGRATED} varying coefficients at most, and "
+        f"{MOST_BESIDE} effects at most in all others"
+    )
+
+
 def _named(level: Any) -> str:
     """A level of a column as text, which 0.0 and 0 share."""
     return f"{level:g}" if isinstance(level, float | np.floating) else str(level)
