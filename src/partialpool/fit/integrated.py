@@ -203,19 +203,22 @@ class IntegratedPosterior:
         line = (rows.Z * effects[0][rows.groups]).sum(1)
         eta = rows.offset + rows.X @ values.coefficients[0] + line
         weight, left = rows.weights(eta, values.shape[0])
-        step, P = 0.01 * self._sizes, len(x)
+        size, P = self._sizes, len(x)
+        step = 0.01 * size
         near = x + np.vstack([np.zeros(P), np.diag(step), -np.diag(step)])
         coefficients, prior = self._coefficients(near, np.tile(v, (len(near), 1)))
         up, down = slice(1, P + 1), slice(P + 1, None)
         rise = (prior[up] - prior[down]) / (2 * step)
-        bend = np.maximum((2 * prior[0] - prior[up] - prior[down]) / step**2, 0.0)
+        bend = (2 * prior[0] - prior[up] - prior[down]) / step**2
+        bend = np.maximum(bend, 0.05 / size**2)  # neither rows nor prior need tell a threshold
         # columns by which coordinates move the line; those of logarithms hang on where they are
         moves = (coefficients[up] - coefficients[down]).T / (2 * step)
         both = np.hstack([rows.X @ moves, rows.X[:, at]])
         response = left + weight * (both @ np.concatenate([x, v]) + line)
         known = working(both, weight, response, rows.Z, rows.groups, bend, rise + bend * x)
-        moved = replace(self, small=replace(self.small, working=known))
-        return moved, np.concatenate([u[: self.scales.dimension], np.zeros(both.shape[1])])
+        small = replace(self.small, working=known)
+        place = small.coordinates(theta.L, self.own, placed)[0]
+        return replace(self, small=small), np.concatenate([u[: self.scales.dimension], place])
 
     def certificate(self, u: np.ndarray) -> np.ndarray:
         """Error of the log likelihood at coordinates (S, d) (docs/method.md, eq. (58)): (S,)."""

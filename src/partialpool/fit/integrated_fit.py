@@ -92,10 +92,13 @@ def explore(
 
 
 def _from_elsewhere(regression: Regression, rng: np.random.Generator) -> Prepared:
+    known, mode, root = regression.integrated
+    if known.small.number:  # whose coordinates mean nothing before rows are looked at
+        return prepared(known, mode + 2 * root @ rng.standard_normal(len(mode)))
     target = integrated_posterior(
         regression.family, regression.design, regression.priors, regression.thresholds
     )
-    first, (_, _, root) = start(target), regression.integrated
+    first = start(target)
     return prepared(target, first + 2 * root @ rng.standard_normal(len(first)))
 
 

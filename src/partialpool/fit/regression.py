@@ -35,7 +35,7 @@ ALONE, ALONE_LINKED = 1e4, 10.0
 #: Varying coefficients that are integrated out of a family with a link.
 MOST_INTEGRATED = 2
 #: Effects of all other factors that are coefficients beside them.
-MOST_BESIDE = 80
+MOST_BESIDE = 60
 #: How far that width may vary, relative to itself, where it may not be fixed.
 TIGHT = 0.01
 

@@ -117,21 +117,32 @@ class SmallFactors:
         size = max(1, CHUNK // (n * (n + 1)))
         for first in range(0, S, size):
             some, e = L[first : first + size], u[first : first + size]
-            some = np.nan_to_num(some)  # far out, where there is no density either
-            precision, pull = self.working.given(some[:, own, own])
-            precision[:, P:] = self._transposed(some, precision[:, P:])
-            precision[:, :, P:] = self._transposed(
-                some, precision[:, :, P:].swapaxes(1, 2)
-            ).swapaxes(1, 2)
-            precision[:, np.arange(P, n), np.arange(P, n)] += 1.0
-            pull[:, P:] = self._transposed(some, pull[:, P:, None])[..., 0]
-            root = _cholesky(precision)
+            root, pull = self._conditional(some, own, P)
             found = upper(root, lower(root, pull) + e)
             z = found[:, P:]
             density = -0.5 * (z**2).sum(1) - 0.5 * M * np.log(2 * np.pi)
             density -= np.log(np.diagonal(root, axis1=1, axis2=2)).sum(1)
             parts.append(Placed(found[:, :P], self._times(some, z), density, z, root))
         return Placed(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def coordinates(self, L: np.ndarray, own: slice, placed: Placed) -> np.ndarray:
+        """Coordinates (S, P + M) of what was placed by others, given the same roots."""
+        root, pull = self._conditional(L, own, placed.x.shape[1])
+        found = np.hstack([placed.x, placed.normals])
+        return np.einsum("sba,sb->sa", root, found) - lower(root, pull)
+
+    def _conditional(self, L: np.ndarray, own: slice, P: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lower root of the precision of coefficients and normals, and the pull on them."""
+        assert self.working is not None
+        L = np.nan_to_num(L)  # far out, where there is no density either
+        precision, pull = self.working.given(L[:, own, own])
+        n = pull.shape[1]
+        precision[:, P:] = self._transposed(L, precision[:, P:])
+        across = np.ascontiguousarray(precision[:, :, P:].swapaxes(1, 2))
+        precision[:, :, P:] = self._transposed(L, across).swapaxes(1, 2)
+        precision[:, np.arange(P, n), np.arange(P, n)] += 1.0
+        pull[:, P:] = self._transposed(L, pull[:, P:, None])[..., 0]
+        return _cholesky(precision), pull
 
     def gradient(
         self, L: np.ndarray, placed: Placed, by_x: np.ndarray, by_effects: np.ndarray
