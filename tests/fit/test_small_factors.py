@@ -328,7 +328,7 @@ def test_a_level_left_out_is_integrated_given_all_other_rows(family, terms):
                 each.append(by_quadrature(model, flat, moved, s) + stats.norm.logpdf(normal))
             whole = logsumexp(each) + np.log(step)
             assert found[s, k] == pytest.approx(
-                whole - by_quadrature(others, flat, effects, s), abs=1e-4
+                whole - by_quadrature(others, flat, effects, s), abs=5e-4
             )
 
 

@@ -1,4 +1,4 @@
-"""Rows of a level of a small factor given all other rows (docs/method.md, eq. (67)).
+"""Rows of a level of a small factor given all other rows (docs/method.md, eq. (66)).
 
 The level's effect is integrated out over what the largest factor's groups that it meets say of it
 together, each of them with its own effects integrated out.
@@ -16,14 +16,14 @@ from partialpool.fit.small_factors import columns, split
 
 #: Nodes of the integral over a level's effect, and how far they reach, in standard deviations; and
 #: those that certify them at some draws.
-NODES, FINER = (13, 6.0), (27, 8.0)
+NODES, FINER = (7, 4.2), (15, 6.0)
 #: Error of the log density of a level that is allowed, and draws at which it is looked at.
 TOLERANCE, CERTIFIED_AT = 1e-3, 20
 #: Most steps to the mode of an effect, and distance from it that is near enough.
 STEPS, NEAR = 8, 0.5
 #: Products, of draws, nodes and rows, that are affordable; densities that are asked for at a draw
 #: of a level, about; fewest draws that are of use.
-WORK, ASKED, FEWEST = 2e10, 20, 100
+WORK, ASKED, FEWEST = 1e10, 12, 100
 
 
 def affordable(regression: Regression, grouping: Grouping, most: int) -> int:

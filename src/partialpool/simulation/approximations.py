@@ -64,7 +64,8 @@ def approximate(model: Regression, nodes: int, total: int, seed: int) -> Approxi
     """
     target = integrated_posterior(model.family, model.design, model.priors, model.thresholds)
     few = replace(target, integral=group_integral(target.integral.rows, nodes))
-    mode, root = few.climb(start(few))
+    few, first = few.about(start(few))
+    mode, root = few.climb(first)
     stream = np.random.SeedSequence(seed, spawn_key=(STREAM, nodes))
     rng = np.random.default_rng(stream)
     options: dict[str, Any] = {"effective": total, "mirrors": few.mirrors}
