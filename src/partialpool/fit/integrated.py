@@ -192,7 +192,7 @@ class IntegratedPosterior:
     def about(self, u: np.ndarray) -> tuple["IntegratedPosterior", np.ndarray]:
         """The same with coordinates beside small factors that suit a place u (d,), and that place.
 
-        See docs/method.md, eq. (65); without small factors nothing is changed.
+        See docs/method.md, eq. (64); without small factors nothing is changed.
         """
         if not self.small.number:
             return self, u

@@ -1,4 +1,4 @@
-"""Rows of a family with a link given the other rows of their group (docs/method.md, eq. (62)).
+"""Rows of a family with a link given the other rows of their group (docs/method.md, eq. (65)).
 
 The integral over a group's effects without one of its rows is that of a group with fewer rows, and
 has a lattice of its own: as many groups as rows are left out.

@@ -1,7 +1,7 @@
 """Small factors beside the one whose effects are integrated out: their effects are coefficients.
 
 Effects of few levels stand among the coefficients of a family with a link, with a prior that hangs
-on standard deviations of their own (docs/method.md, eq. (63) to (65)). So that the posterior is no
+on standard deviations of their own (docs/method.md, eq. (62) to (64)). So that the posterior is no
 funnel, whatever the standard deviations of all factors are, the coordinates of coefficients and
 small effects are those of the normal distribution that they would have given these, if rows were
 normal about their line with the weights of the mode.

@@ -3,7 +3,7 @@
 PSIS-LOO is ArviZ's (Vehtari, Gelman & Gabry 2017). What goes into it is ours: where the noise is
 Gaussian, or the integral over group effects certified, the effects of its groups are integrated
 out, given the *other* rows, so that the importance weights only carry what a row tells about the
-population (Merkle, Furr & Rabe-Hesketh 2019): docs/method.md, eq. (32), (33) and (62).
+population (Merkle, Furr & Rabe-Hesketh 2019): docs/method.md, eq. (32), (33) and (65).
 """
 
 from collections.abc import Mapping
