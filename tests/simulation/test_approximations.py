@@ -7,7 +7,7 @@ import pytest
 
 import partialpool as pp
 from partialpool.fit.group_integral import LIMIT, group_integral
-from partialpool.fit.integrated import integrated_posterior, start
+from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.plots import integrals
 from partialpool.simulation import approximations
 from partialpool.simulation.approximations import CERTIFIED, LAPLACE

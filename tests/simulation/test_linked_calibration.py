@@ -54,6 +54,16 @@ def test_the_certified_fit_is_calibrated(family):
     assert not missed(many_fits.run_batch(plan_of(family), 1, 0, 100))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_certified_fit_of_two_crossed_factors_is_calibrated(family):
+    """Effects of four items stand among the coefficients; their first is among what is ranked."""
+    sizes = {"groups": 8, "items": 4, "x_max": 1.0}
+    plan = plans.Plan("crossed", sizes, {}, plans.PRIORS[family], draws=200, family=family)
+    table = many_fits.run_batch(plan, 1, 0, 100)
+    assert not missed(table)
+    assert "1|item[0]" in set(table["parameter"])
+
+
 def test_rows_that_are_counted_several_times_are_found_out():
     """Binary answers whose table repeats each row four times, so that intervals are too narrow."""
 
@@ -152,10 +162,7 @@ def test_a_plan_has_the_parameters_of_its_family(family):
     [
         ({"family": "poison"}, "not simulated from 'poison'; did you mean 'poisson'"),
         ({"family": "student"}, "not simulated from 'student'; choose from gaussian, binomial"),
-        (
-            {"kind": "crossed"},
-            "a certified fit for groups with rows of their own, grouped or inter",
-        ),
+        ({"kind": "origin"}, "groups have several rows: choose from grouped, intercepts, crossed"),
         ({"thresholds": [1, 0]}, r"in ascending order, such as \[0, 1, 2\], not \[1.0, 0.0\]"),
         ({"thresholds": []}, "in ascending order"),
     ],

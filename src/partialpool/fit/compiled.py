@@ -32,7 +32,8 @@ def sample(regression: Regression, draws: int, seed: int) -> xr.DataTree:
     key = (regression.family, shapes, groups, design.x_names, tuple(map(str, priors.values())))
     if key not in COMPILED:
         model = pymc_models.build(regression, "noncentered")
-        COMPILED[key] = nutpie.compile_pymc_model(model)
+        apart = pymc_models.apart(regression, model)
+        COMPILED[key] = nutpie.compile_pymc_model(model, jitter_rvs=apart)
     return nutpie.sample(
         COMPILED[key].with_data(**data),
         draws=-(-draws // 4),

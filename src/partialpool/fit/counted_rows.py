@@ -82,6 +82,15 @@ class CountedRows:
         """How many rows (V,) have each response."""
         return np.asarray(self.histogram.sum(axis=0))
 
+    def weights(self, eta: np.ndarray, shape: float) -> tuple[np.ndarray, np.ndarray]:
+        """Curvature (n,) and slope (n,) of each row's log likelihood by its line ``eta`` (n,)."""
+        if self.poisson:
+            mean = np.exp(eta)
+            return mean, self.y - mean
+        m = self.trials + shape * self.count
+        p = 1 / (1 + np.exp(np.log(shape) * self.count - eta))
+        return m * p * (1 - p), self.y - m * p
+
     def constants(
         self, shape: np.ndarray, coefficients: np.ndarray, *, by_group: bool = False
     ) -> np.ndarray:

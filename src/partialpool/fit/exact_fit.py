@@ -25,6 +25,7 @@ from partialpool.fit.exploration import Explored
 from partialpool.fit.integrated import Values
 from partialpool.fit.reduction import Factor, eliminate
 from partialpool.fit.regression import Regression
+from partialpool.fit.small_factors import split
 from partialpool.fit.surrogate import Interpolated
 
 #: Key of the stream of the group effects, spawned from the fit's seed.
@@ -210,17 +211,25 @@ def effect_draws(
     rng: np.random.Generator,
     groups: Sequence[np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Effects of all or some groups given draws of everything else: name -> (draws, groups)."""
+    """Effects of all or some groups given draws of everything else: name -> (draws, groups).
+
+    Those of small factors were drawn with everything else.
+    """
     design = regression.design
     flat = {name: value.reshape(-1) for name, value in values.items()}
     beta = coefficients(design, flat)
     roots = [covariance_root(grouping, flat) for grouping in design.groupings]
     found: list[np.ndarray] = []
     if roots and regression.certifiable:
-        seed = int(rng.integers(2**63))
-        place = integrated_values(regression, flat)
-        some = None if groups is None else np.asarray(groups[0])
-        found = [integrated_fit.effect_draws(regression, place, seed, some)]
+        seed, place = int(rng.integers(2**63)), integrated_values(regression, flat)
+        integrated, S = split(design)[0], len(beta)
+        for f, grouping in enumerate(design.groupings):
+            some = None if groups is None else np.asarray(groups[f])
+            if grouping is integrated:
+                found.append(integrated_fit.effect_draws(regression, place, seed, some))
+                continue
+            known = np.stack([flat[name].reshape(S, -1) for name in grouping.effects])
+            found.append(known if some is None else known[:, :, some])
     elif len(roots) == 1:
         cross = regression.cross if groups is None else regression.cross.of(groups[0])
         found = [exact.conditional_effects(cross, flat["sigma"], roots[0], beta, rng)]

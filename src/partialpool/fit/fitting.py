@@ -19,7 +19,7 @@ from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_
 from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.integrated import IntegratedPosterior
 from partialpool.fit.reduction import TooDear
-from partialpool.fit.regression import MOST_INTEGRATED, Regression
+from partialpool.fit.regression import Regression, needed
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
 FIT_STREAM, REFERENCE_STREAM, CERTIFICATE_STREAM = 1, 3, 5
@@ -62,9 +62,8 @@ def fit(
         raise ValueError(f"There is no method {method!r}; choose from {', '.join(METHODS)}.")
     if method == "exact" and not regression.exact and regression.family != "gaussian":
         raise ValueError(
-            "method: the exact fit needs Gaussian noise, or a family with a link, one grouping "
-            f"factor and {MOST_INTEGRATED} varying coefficients at most; this model's family is "
-            f"{regression.family}; choose nutpie or nuts."
+            f"method: the exact fit needs Gaussian noise, or a family with a link and {needed()}; "
+            f"this model's family is {regression.family}; choose nutpie or nuts."
         )
     if method == "exact" and parametrization is not None:
         raise ValueError("The exact fit has no parametrization; leave it out.")
@@ -187,7 +186,7 @@ def _at_coordinates(
     """Every variable at coordinates (chains, draws, d), effects too unless they are very many."""
     chains, draws, d = u.shape
     values = integrated_fit.drawn(regression, posterior, u.reshape(chains * draws, d))
-    values = {name: value.reshape(chains, draws) for name, value in values.items()}
+    values = {n: value.reshape(chains, draws, *value.shape[1:]) for n, value in values.items()}
     if 0 < chains * draws * n_effects(regression.design) <= MAX_EFFECTS:
         values = with_effects(regression, values, seed)
     return values

@@ -176,7 +176,7 @@ def refine(
 
     For a density with one mode and many coordinates, where kernels near the normal waste less than
     `sample`'s: mean and covariance are those of the stage before, drawn towards the mode's by the
-    number of coordinates over that of effective draws (docs/method.md, eq. (60)).
+    number of what is estimated over that of effective draws (docs/method.md, eq. (60)).
     """
     d = len(mode)
     mirrors = np.empty((0, d)) if mirrors is None else mirrors
@@ -186,19 +186,19 @@ def refine(
 
     def near_normal(mean: np.ndarray, covariance: np.ndarray) -> Proposal:
         shape = mean[None], covariance[None], np.ones(1)
-        return around(*shape, (1.02, 1.4), (0.9, 0.1), (30.0, 4.0))
+        return around(*shape, (1.02, 1.4), (0.9, 0.1), (float(max(30, 2 * d)), 4.0))
 
     first = root @ root.T
     cloud = _weigh(draw, near_normal(mode, first), mirrors, rng, 1000 + 50 * d)
     for n in (1000 + 100 * d, max(effective, 1000)):
-        before, share = _evidence(cloud.log_w), _effective(cloud.log_w)
-        share = share / (share + 2 * d)
+        before, found = _evidence(cloud.log_w), _effective(cloud.log_w)
         w = np.exp(cloud.log_w - _log_sum(cloud.log_w))
         mean = w @ cloud.u
         covariance = (cloud.u - mean).T @ ((cloud.u - mean) * w[:, None])
-        mean, covariance = (
-            share * own + (1 - share) * old for own, old in ((mean, mode), (covariance, first))
-        )
+        share = found / (found + 2 * d)
+        mean = share * mean + (1 - share) * mode
+        share = found / (found + max(2 * d, d * d / 4))
+        covariance = share * covariance + (1 - share) * first
         proposal = near_normal(mean, covariance)
         cloud = _weigh(draw, proposal, mirrors, rng, n)
     needed = _enough(cloud.log_w, effective)

@@ -4,7 +4,6 @@
 mode, and the certificate of the integral in it.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -13,19 +12,18 @@ import numpy as np
 from scipy import optimize
 from scipy.special import gammaln
 
-from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
-from partialpool.fit.coordinates import Coordinates, block_eta, prior_sizes
-from partialpool.fit.counted_rows import CountedRows, counted_rows
-from partialpool.fit.group_integral import AIM, LIMIT, GroupIntegral, group_integral
+from partialpool.fit.coordinates import Coordinates, Theta
+from partialpool.fit.group_integral import AIM, LIMIT, GroupIntegral
+from partialpool.fit.small_factors import Placed, SmallFactors, working
 
 #: Step of the differences of what is known in closed form, and of the gradient.
 FINE, WIDE = 1e-5, 0.05
 #: Draws at which the integral is certified: those with the largest weights, and others.
 HEAVY, DRAWN = 20, 180
-#: Nodes with which the mode is first looked for; spreads from it at which lattices must fit, and at
-#: which they must be good enough: a few draws are so far away.
-FIRST_NODES, FAR, FARTHER = 25, 3.0, 6.0
+#: Spreads from the mode at which lattices must fit, and at which they must be good enough: a few
+#: draws are so far away.
+FAR, FARTHER = 3.0, 6.0
 
 
 class Values(NamedTuple):
@@ -35,11 +33,13 @@ class Values(NamedTuple):
     ----------
     shape : (S,) array
         Of the negative binomial; else one.
-    sds : (S, q) array
+    sds : (S, Q) array
+        Of all factors side by side.
     L : (S, q, q) array
-        Lower triangular, ``L Lᵀ`` is the covariance of the effects.
-    coefficients : (S, p + t) array
-        With the thresholds of an ordered response at the end.
+        Lower triangular, ``L Lᵀ`` is the covariance of the effects that are integrated out.
+    coefficients : (S, p + M + t) array
+        With the effects of small factors, and then the thresholds of an ordered response, after
+        those of X.
     """
 
     shape: np.ndarray
@@ -55,11 +55,12 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class IntegratedPosterior:
-    """Log density of coordinates u: of shape and effects' covariance, then of coefficients.
+    """Log density of coordinates u: of shape and effects' covariances, then of coefficients.
 
     The first are those of `Coordinates`, with the shape in the place of sigma, so a standard
     deviation may have either sign (`mirrors`). Coefficients are their own coordinates; of the
-    thresholds the first is, and the others are told by logarithms of their distances.
+    thresholds the first is, and the others are told by logarithms of their distances. Where effects
+    of small factors stand beside them, all have the coordinates of `SmallFactors`.
 
     Attributes
     ----------
@@ -67,28 +68,39 @@ class IntegratedPosterior:
     priors : tuple of Prior
         Of coefficients and thresholds.
     integral : GroupIntegral
+    own : slice
+        Columns of the factor that is integrated out among those of all.
+    small : SmallFactors
     """
 
     scales: Coordinates
     priors: tuple[Prior, ...]
     integral: GroupIntegral
+    own: slice
+    small: SmallFactors
 
     @property
     def dimension(self) -> int:
         """Number of coordinates d."""
-        return self.scales.dimension + len(self.priors)
+        return self.scales.dimension + len(self.priors) + self.small.number
 
     @cached_property
     def mirrors(self) -> np.ndarray:
         """Signs by which coordinates turn with a standard deviation; see `Coordinates.mirrors`."""
         own = self.scales.mirrors
-        return np.hstack([own, np.ones((len(own), len(self.priors)))])
+        return np.hstack([own, np.ones((len(own), self.dimension - own.shape[1]))])
 
     @property
     def _thresholds(self) -> slice:
-        """Places of the thresholds but the first among the coefficients."""
+        """Places of the thresholds but the first among the coefficients without small effects."""
         p = len(self.priors)
         return slice(p - max(self.integral.rows.n_thresholds - 1, 0), p)
+
+    @property
+    def effects(self) -> slice:
+        """Places of the effects of small factors among the coefficients of `Values`."""
+        p = len(self.priors) - self.integral.rows.n_thresholds
+        return slice(p, p + self.small.number)
 
     def values(self, u: np.ndarray) -> Values:
         """Parameters at coordinates (S, d)."""
@@ -103,43 +115,110 @@ class IntegratedPosterior:
 
     def _values(self, u: np.ndarray) -> tuple[Values, np.ndarray]:
         """Parameters, and the log prior with the Jacobian."""
+        return self._made(*self._placed(u))
+
+    def _made(
+        self, theta: Theta, log_prior: np.ndarray, placed: Placed
+    ) -> tuple[Values, np.ndarray]:
+        coefficients, own = self._coefficients(placed.x, placed.effects)
+        L = theta.L[:, self.own, self.own]
+        return Values(theta.sigma, theta.sds, L, coefficients), log_prior + placed.log_density + own
+
+    def _placed(self, u: np.ndarray) -> tuple[Theta, np.ndarray, Placed]:
+        """Theta, its log prior, and coefficients with the effects of small factors."""
         k = self.scales.dimension
         theta, log_prior = self.scales.theta(u[:, :k])
-        coefficients, later = np.array(u[:, k:]), self._thresholds
+        return theta, log_prior, self.small.place(theta.L, self.own, u[:, k:])
+
+    def _coefficients(self, x: np.ndarray, effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (S, p + M + t) from their coordinates x, and their log prior (S,)."""
+        found, later = np.array(x), self._thresholds
         with np.errstate(over="ignore"):
-            coefficients[:, later] = np.exp(u[:, k:][:, later])
-        log_prior = log_prior + u[:, k:][:, later].sum(1)
+            found[:, later] = np.exp(x[:, later])
+        log_prior = x[:, later].sum(1)
         if later.start < later.stop:
             from_first = slice(later.start - 1, later.stop)
-            coefficients[:, from_first] = np.cumsum(coefficients[:, from_first], axis=1)
+            found[:, from_first] = np.cumsum(found[:, from_first], axis=1)
         for c, prior in enumerate(self.priors):
-            log_prior += prior.logpdf(coefficients[:, c])
+            log_prior += prior.logpdf(found[:, c])
         log_prior += gammaln(later.stop - later.start + 2)  # they share a prior, and come in order
-        return Values(theta.sigma, theta.sds, theta.L, coefficients), log_prior
+        p = self.effects.start
+        return np.hstack([found[:, :p], effects, found[:, p:]]), log_prior
 
     def gradient(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log density (S,) and its derivatives (S, d)."""
-        S, d = u.shape
+        S, k = len(u), self.scales.dimension
         with np.errstate(all="ignore"):
-            values, value = self._values(u)
+            theta, log_prior, placed = self._placed(u)
+            values, value = self._made(theta, log_prior, placed)
             here = values.place
             log_likelihood, by_coefficients, by_L = self.integral.gradient(*here)
-            # how the parameters and the prior hang on u costs nothing beside the integral
-            near = (u[:, None, None] + FINE * np.stack([np.eye(d), -np.eye(d)], 1)).reshape(-1, d)
-            moved, prior = self._values(near)
+            found, by_effects = np.empty_like(u), by_coefficients[:, self.effects]
+            by_x = self._by_coordinates(placed.x, placed.effects, by_coefficients)
+            found[:, k:] = self.small.gradient(theta.L, placed, by_x, by_effects)
+            if not k:
+                return value + log_likelihood, found
+            # how the parameters and the prior hang on theta costs nothing beside the integral
+            steps = FINE * np.stack([np.eye(u.shape[1]), -np.eye(u.shape[1])], 1)[:k]
+            moved, prior = self._values((u[:, None, None] + steps).reshape(-1, u.shape[1]))
 
             def slope(figures: np.ndarray) -> np.ndarray:
-                pairs = figures.reshape(S, d, 2, *figures.shape[1:])
+                pairs = figures.reshape(S, k, 2, *figures.shape[1:])
                 return (pairs[:, :, 0] - pairs[:, :, 1]) / (2 * FINE)
 
-            found = slope(prior)
-            found += np.einsum("sdij,sij->sd", slope(moved.L), by_L)
-            found += np.einsum("sdc,sc->sd", slope(moved.coefficients), by_coefficients)
+            by_theta = slope(prior) + np.einsum("sdij,sij->sd", slope(moved.L), by_L)
+            by_theta += np.einsum("sdc,sc->sd", slope(moved.coefficients), by_coefficients)
             if self.integral.rows.family == "negbinomial":
                 h = 1e-3 * values.shape
                 up, down = (self.integral(*here[:2], values.shape + s * h) for s in (1, -1))
-                found += slope(moved.shape) * ((up - down) / (2 * h))[:, None]
+                by_theta += slope(moved.shape) * ((up - down) / (2 * h))[:, None]
+            found[:, :k] = by_theta
         return value + log_likelihood, found
+
+    def _by_coordinates(
+        self, x: np.ndarray, effects: np.ndarray, by_coefficients: np.ndarray
+    ) -> np.ndarray:
+        """Derivatives (S, P) of likelihood and prior by the coordinates of the coefficients."""
+        S, P = x.shape
+        steps = FINE * np.stack([np.eye(P), -np.eye(P)], 1)
+        near = (x[:, None, None] + steps).reshape(2 * S * P, P)
+        moved, prior = self._coefficients(near, np.repeat(effects, 2 * P, axis=0))
+        moved = moved.reshape(S, P, 2, moved.shape[1])
+        slope = (moved[:, :, 0] - moved[:, :, 1]) / (2 * FINE)
+        prior = prior.reshape(S, P, 2)
+        found = (prior[..., 0] - prior[..., 1]) / (2 * FINE)
+        return np.asarray(found + np.einsum("sdc,sc->sd", slope, by_coefficients))
+
+    def about(self, u: np.ndarray) -> tuple["IntegratedPosterior", np.ndarray]:
+        """The same with coordinates beside small factors that suit a place u (d,), and that place.
+
+        See docs/method.md, eq. (64); without small factors nothing is changed.
+        """
+        if not self.small.number:
+            return self, u
+        theta, log_prior, placed = self._placed(u[None])
+        values, _ = self._made(theta, log_prior, placed)
+        rows, at, x, v = self.integral.rows, self.effects, placed.x[0], placed.effects[0]
+        ((_, effects, _),) = self.integral.moments(*values.place)
+        line = (rows.Z * effects[0][rows.groups]).sum(1)
+        eta = rows.offset + rows.X @ values.coefficients[0] + line
+        weight, left = rows.weights(eta, values.shape[0])
+        size, P = self._sizes, len(x)
+        step = 0.01 * size
+        near = x + np.vstack([np.zeros(P), np.diag(step), -np.diag(step)])
+        coefficients, prior = self._coefficients(near, np.tile(v, (len(near), 1)))
+        up, down = slice(1, P + 1), slice(P + 1, None)
+        rise = (prior[up] - prior[down]) / (2 * step)
+        bend = (2 * prior[0] - prior[up] - prior[down]) / step**2
+        bend = np.maximum(bend, 0.05 / size**2)  # neither rows nor prior need tell a threshold
+        # columns by which coordinates move the line; those of logarithms hang on where they are
+        moves = (coefficients[up] - coefficients[down]).T / (2 * step)
+        both = np.hstack([rows.X @ moves, rows.X[:, at]])
+        response = left + weight * (both @ np.concatenate([x, v]) + line)
+        known = working(both, weight, response, rows.Z, rows.groups, bend, rise + bend * x)
+        small = replace(self.small, working=known)
+        place = small.coordinates(theta.L, self.own, placed)[0]
+        return replace(self, small=small), np.concatenate([u[: self.scales.dimension], place])
 
     def certificate(self, u: np.ndarray) -> np.ndarray:
         """Error of the log likelihood at coordinates (S, d) (docs/method.md, eq. (58)): (S,)."""
@@ -179,12 +258,10 @@ class IntegratedPosterior:
 
         Steps are a twentieth of the spread that the first, rough curvature gives.
         """
-        d = len(u)
-        square = (self.integral.rows.X**2).mean(0)
-        size = 1 / np.sqrt(np.where(square > 0, square, 1.0))  # no answer may be at a threshold
-        later = self._thresholds
-        size[later.start :] = 1.0  # logarithms
-        root = np.diag([*np.ones(self.scales.dimension), *size])
+        d, k = len(u), self.scales.dimension
+        root = np.eye(d)
+        if self.small.working is None:
+            root[k:, k:] = np.diag(self._sizes)
         for step in (FINE * 100, WIDE):
             steps = step * root.T
             _, slopes = self.gradient(np.vstack([u + steps, u - steps]))
@@ -193,6 +270,14 @@ class IntegratedPosterior:
             bends = np.clip(np.abs(bends), 0.01 if step == WIDE else 0.0625, np.inf)
             root = root @ vectors / np.sqrt(bends)
         return np.asarray(root)
+
+    @property
+    def _sizes(self) -> np.ndarray:
+        """What of the coefficients' coordinates (P,) moves the line by about one."""
+        square = (np.delete(self.integral.rows.X, self.effects, axis=1) ** 2).mean(0)
+        size = 1 / np.sqrt(np.where(square > 0, square, 1.0))  # no answer may be at a threshold
+        size[self._thresholds] = 1.0  # logarithms
+        return np.asarray(size)
 
 
 class Prepared(NamedTuple):
@@ -210,10 +295,11 @@ class Prepared(NamedTuple):
 
 def prepared(posterior: IntegratedPosterior, first: np.ndarray) -> Prepared:
     """Look for the mode from a place (d,), fit the lattices around it, and look again."""
-    mode, root = posterior.adapted(first[None]).climb(first)
+    posterior, first = posterior.adapted(first[None]).about(first)
+    mode, root = posterior.climb(first)
     places = np.vstack([_around(mode, root), _around(mode, FARTHER / FAR * root)])
     aims = np.repeat([AIM, LIMIT / 10], len(places) // 2)
-    posterior = posterior.adapted(places, aims)
+    posterior, mode = posterior.adapted(places, aims).about(mode)
     return Prepared(posterior, *posterior.climb(mode))
 
 
@@ -231,101 +317,3 @@ def certified_at(log_weights: np.ndarray, resampled: np.ndarray) -> np.ndarray:
         Draws that are kept, in a random order.
     """
     return np.unique(np.concatenate([np.argsort(-log_weights)[:HEAVY], resampled[:DRAWN]]))
-
-
-def integrated_posterior(
-    family: str, design: Design, priors: Mapping[str, Prior], thresholds: Sequence[str] = ()
-) -> IntegratedPosterior:
-    """The posterior of a design of one grouping factor or none, its lattices not fitted yet.
-
-    Parameters
-    ----------
-    family : str
-        With a link; see `design.families`.
-    design : Design
-    priors : mapping of str to Prior
-        One for every parameter.
-    thresholds : sequence of str
-        Names of the thresholds of an ordered response; they share one prior.
-    """
-    fixed, grouping = Prior("Fixed", (1.0,)), design.only
-    rows = counted_rows(
-        family,
-        design.y,
-        design.X,
-        grouping.Z,
-        grouping.codes,
-        grouping.n_levels,
-        trials=design.trials,
-        offset=design.offset,
-        n_thresholds=len(thresholds),
-    )
-    sds, blocks = tuple(priors[name] for name in design.sd_names), design.blocks
-    eta = tuple(block_eta(design, priors, block) for block in blocks)
-    if not sds:  # one column of zeros, whose coefficient plays no part
-        sds, blocks, eta = (fixed,), ((0,),), (1.0,)
-    scales = (priors.get("shape", fixed), *sds)
-    told = _information(rows) ** -0.5
-    widths = np.minimum(np.array([0.1, *told]), prior_sizes(scales))
-    place = Coordinates(blocks=blocks, scales=scales, widths=widths, eta=eta)
-    coefficients = tuple(priors[name] for name in (*design.x_names, *thresholds))
-    return IntegratedPosterior(place, coefficients, group_integral(rows, FIRST_NODES))
-
-
-def _information(rows: CountedRows) -> np.ndarray:
-    """What an average group tells of its effects (q,): weights of the rows at their mean."""
-    if rows.poisson:
-        weight = np.full(len(rows.y), rows.y.mean())
-    else:
-        m = rows.trials + rows.count
-        share = np.clip(rows.y.sum() / max(m.sum(), 1), 0.02, 0.98)
-        weight = m * share * (1 - share)
-    told = (weight @ rows.Z**2) / rows.n_groups
-    return np.where(told > 0, told, 1.0)
-
-
-def start(posterior: IntegratedPosterior) -> np.ndarray:
-    """Coordinates (d,) from which the mode is looked for.
-
-    Standard deviations of one half for a usual value of their column, coefficients from a few steps
-    of Fisher's scoring without effects, thresholds from the shares of the categories.
-    """
-    rows, scales = posterior.integral.rows, posterior.scales
-    rms = np.sqrt(np.maximum((rows.Z**2).mean(0), 1e-12))
-    sizes = np.array([2.0, *np.minimum(0.5 / rms, prior_sizes(scales.scales)[1:])])
-    for k, prior in enumerate(scales.scales):
-        if np.isfinite(prior.upper):
-            room = 0.05 * (prior.upper - prior.lower)
-            sizes[k] = np.clip(sizes[k], prior.lower + room, prior.upper - room)
-    first = scales.coordinates(sizes)
-    if rows.n_thresholds:
-        totals = np.maximum(rows.totals, 0.5)  # nobody need be left who gave an answer
-        below = np.cumsum(totals)[:-1] / totals.sum()
-        below = np.log(below) - np.log1p(-below)
-        gaps = np.log(np.maximum(np.diff(below), 1e-3))
-        at = np.zeros(len(posterior.priors) - rows.n_thresholds)
-        return np.concatenate([first, at, below[:1], gaps])
-    return np.concatenate([first, _scored(rows, posterior.priors)])
-
-
-def _scored(rows: CountedRows, priors: tuple[Prior, ...], steps: int = 12) -> np.ndarray:
-    """Coefficients (p,) by Fisher's scoring under their priors, at least weak ones."""
-    mean, precision = np.zeros(len(priors)), np.full(len(priors), 1e-6)
-    for c, prior in enumerate(priors):
-        if prior.family == "Normal":
-            mean[c], precision[c] = prior.arguments[0], prior.arguments[1] ** -2.0
-    m = rows.trials + 2.0 * rows.count
-    offset = rows.offset - (np.log(2.0) if rows.family == "negbinomial" else 0.0)
-    beta = np.array(mean)
-    for _ in range(steps):
-        eta = np.clip(offset + rows.X @ beta, -30, 30)
-        if rows.poisson:
-            expected = weight = np.exp(eta)
-        else:
-            p = 1 / (1 + np.exp(-eta))
-            expected, weight = m * p, m * p * (1 - p)
-        H = (rows.X.T * weight) @ rows.X + np.diag(precision)
-        step = np.linalg.solve(H, rows.X.T @ (rows.y - expected) - precision * (beta - mean))
-        largest = np.abs(rows.X @ step).max(initial=0.0)
-        beta += step * min(1.0, 3 / max(largest, 1e-300))
-    return beta

@@ -19,15 +19,16 @@ from partialpool.fit.integrated import (
     Prepared,
     Values,
     certified_at,
-    integrated_posterior,
     prepared,
-    start,
 )
+from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.fit.modes import folded
 from partialpool.fit.regression import Regression
+from partialpool.fit.small_factors import own_columns, split
 
-#: Effective share from which on the sample from the mode is taken as it is.
-GOOD_SHARE = 0.5
+#: Effective share from which on the sample from the mode is taken as it is; dimensions from which
+#: on it is in any case, for adapted kernels of heavy tails waste more still.
+GOOD_SHARE, MANY = 0.5, 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def explore(
     posterior, mode, root = _from_elsewhere(regression, rng) if scattered else regression.integrated
     options: dict[str, Any] = {"effective": total, "mirrors": posterior.mirrors}
     sample = importance.refine(posterior, mode, root, rng, **options)
-    if not sample.trusted or sample.effective < GOOD_SHARE * len(sample.u):
+    good = sample.trusted and sample.effective >= GOOD_SHARE * len(sample.u)
+    if not good and posterior.dimension < MANY:
         sample = importance.sample(posterior, mode[None], rng, **options)
     at = importance.resample(sample, rng)
     errors = posterior.certificate(sample.u[certified_at(sample.log_weights, at)])
@@ -96,39 +98,63 @@ def explore(
 
 
 def _from_elsewhere(regression: Regression, rng: np.random.Generator) -> Prepared:
+    known, mode, root = regression.integrated
+    if known.small.number:  # whose coordinates mean nothing before rows are looked at
+        return prepared(known, mode + 2 * root @ rng.standard_normal(len(mode)))
     target = integrated_posterior(
         regression.family, regression.design, regression.priors, regression.thresholds
     )
-    first, (_, _, root) = start(target), regression.integrated
+    first = start(target)
     return prepared(target, first + 2 * root @ rng.standard_normal(len(first)))
 
 
 def drawn(
     regression: Regression, posterior: IntegratedPosterior, u: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every parameter but the group effects by name, at coordinates (S, d)."""
+    """Every parameter by name, at coordinates (S, d), and the effects (S, J) of small factors.
+
+    Those that are integrated out are not among them.
+    """
     design = regression.design
     values = posterior.values(u)
-    names = [*design.x_names, *regression.thresholds]
-    found = dict(zip(names, values.coefficients.T, strict=True))
+    names, at = [*design.x_names, *regression.thresholds], posterior.effects
+    coefficients = np.delete(values.coefficients, at, axis=1)
+    found = dict(zip(names, coefficients.T, strict=True))
     found |= dict(zip(design.sd_names, values.sds.T, strict=False))
     _, correlations = posterior.scales.parameters(u[:, : posterior.scales.dimension])
     for name, (i, j) in zip(design.cor_names, design.correlated_pairs, strict=True):
         found[name] = correlations[:, i, j]
     if "shape" in regression.priors:
         found["shape"] = values.shape
+    beside = values.coefficients[:, at]
+    for grouping in split(design)[1]:
+        n = grouping.n_levels * len(grouping.z_names)
+        effects = beside[:, :n].reshape(len(u), grouping.n_levels, -1)
+        found |= dict(zip(grouping.effects, np.moveaxis(effects, -1, 0), strict=True))
+        beside = beside[:, n:]
     return found
 
 
 def as_values(regression: Regression, values: Mapping[str, np.ndarray], L: np.ndarray) -> Values:
-    """Draws (S,) by name, and roots L (S, q, q) of the effects' covariance, side by side."""
-    design = regression.design
-    names = [*design.x_names, *regression.thresholds]
-    columns = [values[name] for name in names]
-    coefficients = np.stack(columns, -1) if columns else np.empty((len(L), 0))
-    L = L if design.sd_names else np.ones((len(L), 1, 1))
-    sds = np.stack([values[name] for name in design.sd_names], -1) if design.sd_names else L[:, 0]
-    return Values(values.get("shape", np.ones(len(L))), sds, L, coefficients)
+    """Draws (S,) by name, and roots L (S, Q, Q) of all effects' covariance, side by side.
+
+    Effects of small factors are among the draws: (S, J), or flat.
+    """
+    design, S = regression.design, len(L)
+    grouping, beside = split(design)
+    columns = [np.empty((S, 0)), *(values[name].reshape(S, 1) for name in design.x_names)]
+    for small in beside:
+        effects = [values[name].reshape(S, -1) for name in small.effects]
+        columns.append(np.stack(effects, -1).reshape(S, -1))
+    columns += [values[name].reshape(S, 1) for name in regression.thresholds]
+    sds = np.ones((S, 1))
+    if design.sd_names:
+        sds = np.stack([values[name] for name in design.sd_names], -1)
+        own = own_columns(design)[grouping.name]
+        L = np.ascontiguousarray(L[:, own, own])
+    else:
+        L = np.ones((S, 1, 1))
+    return Values(values.get("shape", np.ones(S)), sds, L, np.hstack(columns))
 
 
 def log_likelihood(
@@ -153,7 +179,7 @@ def certified(regression: Regression, values: Values) -> bool:
 def effect_draws(
     regression: Regression, values: Values, seed: int, some: np.ndarray | None = None
 ) -> np.ndarray:
-    """One exact draw of the group effects for each draw of the rest: (q, S, J), or of some groups.
+    """One exact draw of the integrated effects for each draw of the rest: (q, S, J), or of some.
 
     Which a group gets does not hang on the others (docs/method.md, eq. (61)).
     """

@@ -1,4 +1,4 @@
-"""Rows of a family with a link given the other rows of their group (docs/method.md, eq. (62)).
+"""Rows of a family with a link given the other rows of their group (docs/method.md, eq. (65)).
 
 The integral over a group's effects without one of its rows is that of a group with fewer rows, and
 has a lattice of its own: as many groups as rows are left out.
@@ -11,6 +11,7 @@ from partialpool.fit.counted_rows import counted_rows
 from partialpool.fit.group_integral import GroupIntegral, group_integral
 from partialpool.fit.integrated import Values
 from partialpool.fit.regression import Regression
+from partialpool.fit.small_factors import columns, split
 
 #: Error of a row's log density that lattices are chosen for, and that from which on a row is not
 #: integrated.
@@ -29,7 +30,7 @@ def given_others(
     Parameters
     ----------
     regression : Regression
-        Certifiable, with groups.
+        Certifiable, with groups; of several factors the rows of the largest one's are meant.
     values : Values
         Draws (S, ...).
     rows : (n,) int array
@@ -46,7 +47,7 @@ def given_others(
     (S, m) array
         The effects' part of the line, one exact draw given the same.
     """
-    grouping = regression.design.only
+    grouping, _ = split(regression.design)
     at = np.flatnonzero(affordable(regression, rows, len(values.L)))
     integral = without_rows(regression, rows[at])
     every = -(-len(values.L) // CERTIFIED_AT)
@@ -66,7 +67,7 @@ def affordable(regression: Regression, rows: np.ndarray, n_draws: int) -> np.nda
     Rows of the smallest groups come first.
     """
     integral = regression.integrated.posterior.integral
-    grouping = regression.design.only
+    grouping, _ = split(regression.design)
     nodes = integral.nodes ** integral.near.shape[1]
     of_group = (grouping.counts * nodes)[grouping.codes[rows]] * n_draws
     order = np.argsort(of_group, kind="stable")
@@ -80,7 +81,7 @@ def without_rows(regression: Regression, rows: np.ndarray) -> GroupIntegral:
 
     They stand in the order of the rows.
     """
-    design, grouping = regression.design, regression.design.only
+    design, (grouping, small) = regression.design, split(regression.design)
     group, order = grouping.codes[rows], np.argsort(grouping.codes, kind="stable")
     size, before = grouping.counts[group], np.cumsum(grouping.counts) - grouping.counts
     of = np.repeat(np.arange(len(rows)), size)
@@ -88,10 +89,11 @@ def without_rows(regression: Regression, rows: np.ndarray) -> GroupIntegral:
     member = order[before[group][of] + place]
     other = member != rows[of]
     of, member = of[other], member[other]
+    X = np.hstack([design.X, columns(small, len(design.y))])
     counted = counted_rows(
         regression.family,
         design.y[member],
-        design.X[member],
+        X[member],
         grouping.Z[member],
         of,
         len(rows),

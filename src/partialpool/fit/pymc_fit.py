@@ -57,6 +57,8 @@ def sample(
         else:
             sampler = "pymc" if method == "nuts" else "nutpie"
             common |= {"nuts_sampler": sampler, "target_accept": accept}
+            if regression.linked and start is None:
+                common |= _starts(regression, built, method, chains, seed)
             tree = pm.sample(quiet=not progress, **common)
     own = OWN.get(regression.family, ())
     wanted = {*own, *regression.parameters, *design.effects}
@@ -70,6 +72,22 @@ def sample(
     if parametrization == "marginal":
         variables = with_effects(regression, variables, seed)
     return variables, stats
+
+
+def _starts(
+    regression: Regression, model: Any, method: str, chains: int, seed: int
+) -> dict[str, Any]:
+    """Options with which chains of a family with a link start apart, see `pymc_models.apart`."""
+    from partialpool.fit import pymc_models
+
+    free = pymc_models.apart(regression, model)
+    if method == "nutpie":
+        return {"compile_kwargs": {"jitter_rvs": free}}
+    rng = np.random.default_rng(seed)
+    sizes = {rv.name: rv.shape.eval() for rv in model.free_RVs if rv in free and rv.ndim}
+    effects = {name: size for name, size in sizes.items() if name != pymc_models.THRESHOLDS}
+    each = [{name: rng.uniform(-1, 1, s) for name, s in effects.items()} for _ in range(chains)]
+    return {"initvals": each, "init": "adapt_diag"}
 
 
 def _processes(method: str, chains: int, length: int) -> int:

@@ -133,6 +133,16 @@ def _effects(
     return effects
 
 
+def apart(regression: Regression, model: pm.Model) -> set[pt.TensorVariable]:
+    """Variables in which chains may start apart: all but the coefficients of a link's line.
+
+    Samplers add up to one to each, and one more in the coefficient of a column of large values is a
+    rate times exp(60), from where no chain comes back.
+    """
+    coefficients = regression.design.x_names if regression.linked else ()
+    return {rv for rv in model.free_RVs if rv.name not in coefficients}
+
+
 def whole_name(effect: str) -> str:
     """Name of the groups' whole coefficients, population part included, in the centred form."""
     return f"{effect}_whole"

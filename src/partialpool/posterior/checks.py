@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool.data.text import in_words
+from partialpool.data.text import in_words, listed
 from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
+from partialpool.fit.small_factors import split
 from partialpool.fit.surrogate import EDGE, FRESH, MAX_EDGE, MAX_ERROR
 from partialpool.posterior.agreement import FALSE_ALARM, explained
 from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
@@ -137,9 +138,15 @@ def how_fitted(fitted: Fitted) -> str:
             f"{attrs['log_evidence_se']:.3f}. "
         )
     if "integral_error_max" in attrs:
+        integrated, small = split(fitted.model.design)
+        which, beside = "Group effects", ""
+        if small:
+            which = f"Effects of {fitted.model.words(integrated.name)}"
+            names = listed([fitted.model.words(grouping.name) for grouping in small])
+            beside = f"those of {names} are drawn with the coefficients; "
         says += (
-            f"Group effects are integrated out numerically with {attrs['nodes_mean']:.0f} nodes a "
-            f"group on average; the log likelihood is right to {attrs['integral_error_max']:.1g} "
+            f"{which} are integrated out numerically with {attrs['nodes_mean']:.0f} nodes a group "
+            f"on average; {beside}the log likelihood is right to {attrs['integral_error_max']:.1g} "
             f"(more than {LIMIT:.0e} is not called certified). "
         )
     return says + "Intervals from 5 % to 95 % are equal-tailed."

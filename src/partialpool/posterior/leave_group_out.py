@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from partialpool.fit import integrated_fit, mixed_equations
+from partialpool.design.matrices import Grouping
+from partialpool.fit import integrated_fit, left_out_levels, mixed_equations
 from partialpool.fit.exact_fit import coefficients, covariance_root, integrated_values
-from partialpool.fit.regression import MOST_INTEGRATED, Regression
+from partialpool.fit.regression import Regression, needed
+from partialpool.fit.small_factors import split
 from partialpool.posterior import draws, leave_one_out
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.psis import add_up, psis
@@ -60,7 +62,7 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
     codes : (N,) int array, optional
         Group of each row; the model's own, or those of its first factor, when not given. Of a
         model without groups, rows are independent given its parameters, whatever groups are left
-        out; of one with several factors any rows may be left out together.
+        out; of one with several factors and Gaussian noise any rows may be left out together.
     seed : int
         Of the sample of groups where there are more than `MAX_GROUPS`, and of fits without one.
 
@@ -77,14 +79,26 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
     _require_integrable(model)
     if design.moments is not None:
         raise ValueError("of a table in parts only a sample of the rows is kept")
-    if not several and design.groupings and not np.array_equal(codes, design.only.codes):
-        raise ValueError(f"its groups are those of {design.only.name}")
+    own = [grouping.name for grouping in design.groupings]
+    if (not several or model.linked) and own and _factor(model, codes) is None:
+        raise ValueError(f"its groups are those of {' and '.join(own)}")
     present = np.unique(codes)
     left = present
     if len(present) > MAX_GROUPS:
         rng = np.random.default_rng(seed)
         left = np.sort(rng.choice(present, MAX_GROUPS, replace=False))
-    if several:
+    if several and model.linked:
+        factor = _factor(model, codes)
+        assert factor is not None
+        most = leave_one_out.DRAWS
+        if factor is not split(design)[0]:
+            most = left_out_levels.affordable(model, factor, most)
+        if not most:
+            raise ValueError(
+                f"rows in groups that a level of {factor.name} meets are too many: their effects "
+                "would have to be integrated out anew for each level and draw"
+            )
+    elif several:
         n = int(np.isin(codes, left).sum())
         most = mixed_equations.affordable(design, leave_one_out.DRAWS, n, nested=False)
         if most == mixed_equations.FEWEST:
@@ -96,10 +110,10 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
     if (
         model.linked
         and design.groupings
-        and not integrated_fit.certified(model, integrated_values(model, thin.population))
+        and not integrated_fit.certified(model, integrated_values(model, thin.held))
     ):
         raise ValueError("the integral over the effects of a new group is not certified")
-    log = log_likelihood(model, thin.population, codes, left)
+    log = log_likelihood(model, thin.held, codes, left)
     elpd = psis(thin.with_densities(log_likelihood=log))
     bad = np.flatnonzero(np.asarray(elpd.pareto_k) > elpd.good_k)
     bad = bad[np.argsort(-np.asarray(elpd.pareto_k)[bad], kind="stable")][:MAX_REFITS]
@@ -115,7 +129,7 @@ def log_density_without(fitted: Fitted, codes: np.ndarray, group: int, seed: int
     model, design = fitted.model, fitted.model.design
     others = model.with_design(design.of_rows(codes != group))
     most = DRAWS if len(design.groupings) < 2 else leave_one_out.DRAWS
-    values = Fitted.of(others, seed=seed).thinned(most).population
+    values = Fitted.of(others, seed=seed).thinned(most).held
     log = log_likelihood(model, values, codes, np.array([group]))[:, 0]
     return float(np.logaddexp.reduce(log) - np.log(len(log)))
 
@@ -126,9 +140,14 @@ def _require_integrable(model: Regression) -> None:
         raise ValueError("with Student's t the effects of a new group do not integrate out")
     if model.linked and not model.certifiable:
         raise ValueError(
-            f"with `family: {model.family}` the effects of a new group integrate out of one "
-            f"grouping factor with {MOST_INTEGRATED} varying coefficients at most"
+            f"with `family: {model.family}` the effects of a new group integrate out of {needed()}"
         )
+
+
+def _factor(model: Regression, codes: np.ndarray) -> Grouping | None:
+    """The factor whose groups these are; None if they are others."""
+    own = (g for g in model.design.groupings if np.array_equal(g.codes, codes))
+    return next(own, None)
 
 
 def log_likelihood(
@@ -142,7 +161,7 @@ def log_likelihood(
     ----------
     model : Regression
     values : dict
-        Draws (S,) of everything but the effects.
+        Draws (S,) of everything but the effects, and (S, J) of those of small factors of a link.
     codes : (N,) int array
         Group of each row.
     groups : (J,) int array
@@ -150,7 +169,10 @@ def log_likelihood(
     """
     design = model.design
     if model.linked and design.groupings:
-        return integrated_fit.log_likelihood(model, integrated_values(model, values), groups)
+        place, factor = integrated_values(model, values), _factor(model, codes)
+        if factor is None or factor is split(design)[0]:
+            return integrated_fit.log_likelihood(model, place, groups)
+        return left_out_levels.given_others(model, place, factor, groups)
     rows = np.flatnonzero(np.isin(codes, groups))
     rows = rows[np.argsort(codes[rows], kind="stable")]
     starts = np.searchsorted(codes[rows], groups)

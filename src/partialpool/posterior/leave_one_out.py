@@ -3,11 +3,11 @@
 PSIS-LOO is ArviZ's (Vehtari, Gelman & Gabry 2017). What goes into it is ours: where the noise is
 Gaussian, or the integral over group effects certified, the effects of its groups are integrated
 out, given the *other* rows, so that the importance weights only carry what a row tells about the
-population (Merkle, Furr & Rabe-Hesketh 2019): docs/method.md, eq. (32), (33) and (62).
+population (Merkle, Furr & Rabe-Hesketh 2019): docs/method.md, eq. (32), (33) and (65).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import arviz_stats as azs
@@ -24,6 +24,7 @@ from partialpool.fit.exact_fit import (
     interpolated,
 )
 from partialpool.fit.regression import Regression
+from partialpool.fit.small_factors import split
 from partialpool.posterior import draws
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted, way_name
@@ -152,7 +153,7 @@ def _certified(fitted: Fitted) -> bool:
     """Whether the integral over the group effects of a family with a link is, at the draws."""
     model = fitted.model
     return model.certifiable and integrated_fit.certified(
-        model, integrated_values(model, fitted.population)
+        model, integrated_values(model, fitted.held)
     )
 
 
@@ -172,13 +173,11 @@ def _told(fitted: Fitted, rows: np.ndarray, seed: int) -> tuple[Rows, np.ndarray
     if not (design.groupings and _certified(fitted)):
         told = Rows(model, fitted.values, draws.line(design, fitted.values, rows), rows)
         return told, told.log_density()
-    values = fitted.population
+    values, (grouping, small) = fitted.held, split(design)
     place = integrated_values(model, values)
     at, integrated, effects = left_out_rows.given_others(model, place, rows, seed)
-    line = draws.population_line(design, values, design.X[rows])
-    if design.offset is not None:
-        line += design.offset[rows]
-    rest, grouping = np.setdiff1d(np.arange(len(rows)), at), design.only
+    line = draws.line(replace(design, groupings=small), values, rows)
+    rest = np.setdiff1d(np.arange(len(rows)), at)
     groups, of_row = np.unique(grouping.codes[rows[rest]], return_inverse=True)
     drawn = integrated_fit.effect_draws(model, place, seed, groups)[:, :, of_row]
     line[:, rest] += np.einsum("nk,ksn->sn", grouping.Z[rows[rest]], drawn)

@@ -106,7 +106,7 @@ def _log_prior(fitted: Fitted) -> np.ndarray:
 def _log_likelihood(fitted: Fitted) -> np.ndarray:
     model, design = fitted.model, fitted.model.design
     if model.certifiable:
-        place = integrated_values(model, fitted.population)
+        place = integrated_values(model, fitted.held)
         return integrated_fit.log_likelihood(model, place).sum(1)
     if model.family != "gaussian":
         return responses.summed(model, fitted.values, np.arange(len(design.y)))

@@ -14,7 +14,8 @@ import pandas as pd
 from partialpool.data.text import rounded
 from partialpool.fit import importance, integrated_fit
 from partialpool.fit.group_integral import LIMIT, group_integral
-from partialpool.fit.integrated import certified_at, integrated_posterior, start
+from partialpool.fit.integrated import certified_at
+from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.fit.regression import Regression
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
@@ -63,7 +64,8 @@ def approximate(model: Regression, nodes: int, total: int, seed: int) -> Approxi
     """
     target = integrated_posterior(model.family, model.design, model.priors, model.thresholds)
     few = replace(target, integral=group_integral(target.integral.rows, nodes))
-    mode, root = few.climb(start(few))
+    few, first = few.about(start(few))
+    mode, root = few.climb(first)
     stream = np.random.SeedSequence(seed, spawn_key=(STREAM, nodes))
     rng = np.random.default_rng(stream)
     options: dict[str, Any] = {"effective": total, "mirrors": few.mirrors}

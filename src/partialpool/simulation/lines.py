@@ -21,18 +21,22 @@ Draws = tuple[dict[str, np.ndarray], dict[str, np.ndarray], bool]
 
 def fit_exactly(model: Regression, rng: np.random.Generator, draws: int) -> Draws:
     """The exact fit, without packing it into a DataTree; with a link it must be certified too."""
-    if len(model.design.groupings) > 1:
+    if len(model.design.groupings) > 1 and not model.linked:
         values, sample = draws_of_several(model, draws, rng)
         effects = {name: values.pop(name) for name in model.design.effects}
         return values, effects, sample.trusted
     values, trusted = _population(model, rng, draws)
-    return values, effect_draws(model, values, rng), trusted
+    effects = effect_draws(model, values, rng)
+    return {n: v for n, v in values.items() if n not in effects}, effects, trusted
 
 
 def _population(
     model: Regression, rng: np.random.Generator, draws: int
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """Draws (draws,) of all but the effects of one factor, and whether to trust them."""
+    """Draws (draws,) of all but the effects, and whether to trust them.
+
+    Of several factors with a link those of small ones (draws, J) are among them.
+    """
     if not model.linked:
         values, _, sample = population_draws(model, draws, rng)
         return values, sample.trusted

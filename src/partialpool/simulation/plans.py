@@ -40,8 +40,8 @@ KINDS = {
     "intercepts": Kind("y ~ x + (1 | group)", ("groups", "per_group"), simulate.grouped),
     "crossed": Kind("y ~ x + (1 | group) + (1 | item)", ("groups", "items"), simulate.crossed),
 }
-#: Those whose groups have rows of their own, which families with a link take.
-LINKED_KINDS = ("grouped", "intercepts")
+#: Those whose groups have several rows, which families with a link take.
+LINKED_KINDS = ("grouped", "intercepts", "crossed")
 #: Parameter -> the setting with its true value; that of the thresholds is a list.
 TRUTH = {
     "Intercept": "intercept",
@@ -157,8 +157,8 @@ def plan(
         raise ValueError(f"family: many data sets are not simulated from {family!r}{hint}")
     if family in LINKS and kind not in LINKED_KINDS:
         raise ValueError(
-            f"kind: with `family: {family}` there is a certified fit for groups with rows of their "
-            f"own, {' or '.join(LINKED_KINDS)}, and not for {kind!r}."
+            f"kind: with `family: {family}` groups have several rows: choose from "
+            f"{', '.join(LINKED_KINDS)}, not {kind!r}."
         )
     cuts = [float(cut) for cut in truth.get("thresholds", ())] if family == "cumulative" else []
     if family == "cumulative" and (not cuts or min(np.diff(cuts), default=1) <= 0):
