@@ -227,7 +227,7 @@ def test_a_predictor_of_the_group_is_no_difference_between_groups(radon):
     """
     (grouping,) = radon.model.design.groupings
     found = varying.forest(radon).sentence
-    assert "The **intercept** of county, uranium included goes from" in found
+    assert "The **intercept** of county, uranium included, goes from" in found
     deviation = radon.values["1|county"]
     low, high = np.quantile(deviation, [0.05, 0.95], axis=0)
     apart = int(((low > 0) | (high < 0)).sum())

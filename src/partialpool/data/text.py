@@ -100,15 +100,20 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{100 * share:.{decimals}f} %".replace("-", "−")
 
 
-def likely(probability: float) -> str:
+def likely(probability: float, decimals: int = 1) -> str:
     """A probability in words: draws do not know one of all but certainty more exactly.
 
     Examples
     --------
-    >>> likely(0.9321), likely(1.0)
-    ('93.2 %', 'more than 99.9 %')
+    >>> likely(0.9321), likely(1.0), likely(0.9321, 0), likely(0.996, 0)
+    ('93.2 %', 'more than 99.9 %', '93 %', 'more than 99 %')
     """
-    return "more than 99.9 %" if probability > 0.999 else percent(probability, 1)
+    most = 1 - 10.0 ** -(2 + decimals)
+    return (
+        f"more than {percent(most, decimals)}"
+        if probability > most
+        else (percent(probability, decimals))
+    )
 
 
 def typeset(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from partialpool.data.text import capital, listed, number, percent, rounded
+from partialpool.data.text import capital, likely, listed, number, percent, rounded
 from partialpool.plots import theme
 from partialpool.plots.groups import ROWS, first_and_last, of_factor, spread
 from partialpool.posterior import effects
@@ -134,7 +134,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         apart = int(((low > 0) | (high < 0)).sum())
         ends = [
             f"{rounded(middle[j], total[:, j].std())} ({grouping.levels[j]}, in truth the "
-            f"{word} with probability {percent(float((extreme == j).mean()))})"
+            f"{word} with probability {likely(float((extreme == j).mean()), 0)})"
             for j, extreme, word in (
                 (middle.argmin(), total.argmin(1), "lowest"),
                 (middle.argmax(), total.argmax(1), "highest"),

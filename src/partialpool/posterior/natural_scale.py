@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import capital, closest, listed, number, percent, rounded
+from partialpool.data.text import capital, closest, likely, listed, number, rounded
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts, draws, responses
 from partialpool.posterior.averages import change
@@ -198,7 +198,7 @@ def levels_in_words(levels: Levels, natural: Natural) -> str:
 
     def median(j: int, rank: int) -> str:
         ends = f"{number(levels.lower[j], 3)} to {number(levels.upper[j], 3)}"
-        sure = percent(float(levels.extreme[j, rank]))
+        sure = likely(float(levels.extreme[j, rank]), 0)
         return (
             f"with a median of {natural.amount(levels.median[j])} (90 % interval {ends}; in truth "
             f"the {('highest', 'lowest')[rank]} with probability {sure})"
