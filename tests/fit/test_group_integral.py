@@ -266,3 +266,20 @@ def test_two_effects_are_drawn_from_their_density():
         first = np.exp(each - each.max()).reshape(361, 361).sum(1)  # of the first effect
         middle = (np.cumsum(first) - first / 2) / first.sum()
         assert stats.kstest(np.interp(b[0, :, j], L[0, 0] * w, middle), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("sd", [8.0, 9.0, 20.0, 22.0, 25.0, 27.0, 30.0])
+def test_products_over_many_rows_do_not_overflow(sd):
+    """24 answers alike, in whose lattice linear predictors go to a hundred and beyond."""
+    n, place = 24, (np.zeros((1, 1)), np.array([[[sd]]]), np.ones(1))
+    ones = np.ones((n, 1))
+    different = ones + 1e-9 * np.arange(n)[:, None]  # or they would be one row of 24 trials
+    rows = counted_rows("binomial", np.ones(n), different, ones, np.zeros(n, dtype=int), 1)
+    assert len(rows.y) == n
+    w, step = np.linspace(-12, 12, 20_001, retstep=True)
+    log = -n * np.logaddexp(0, -sd * w) + stats.norm.logpdf(w)
+    expected = logsumexp(log) + np.log(step)
+    plain = group_integral(rows, 251)
+    fitted = plain.adapted(np.zeros((1, 1)), np.array([[[10.0]]]), np.ones(1))
+    for integral in (plain, fitted):
+        assert integral.by_group(*place)[0, 0] == pytest.approx(expected, abs=1e-3)

@@ -125,6 +125,9 @@ def line(
         used += bound
         if used > ROOM:
             used = bound
+            if held:  # or they would be in the next product, and not in its bound
+                multiply(product, power, factors)
+                held = 0
             logarithms(product, K, spare, extra)
             for k in range(K):
                 for c in range(lanes):
