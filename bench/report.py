@@ -84,10 +84,11 @@ def sentence(target: dict[str, Any]) -> str:
     rate = "effective draws/s"
     if target["figure"] == "ess_per_fit_second":
         rate += " of the fit alone"
+    peer = target["peer"]
+    where = peer if peer.startswith("no ") else f"{target['times']:,.0f} times {peer}"
     return (
         f"{target['dataset']}: {target['ours']:,.0f} {rate}, {target['needed']:,.0f} "
-        f"wanted ({target['times']:,.0f} times {target['peer']}; {target['noted']:,.0f} "
-        f"noted before): {reached}, {share}"
+        f"wanted ({where}; {target['noted']:,.0f} noted before): {reached}, {share}"
     )
 
 

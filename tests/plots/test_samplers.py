@@ -296,10 +296,9 @@ def test_what_has_no_certified_posterior_is_refused(linked, monkeypatch):
         methods.compare_methods(linked.model, ["nuts marginal"])
     with pytest.raises(ValueError, match="data: origin is simulated with Gaussian noise"):
         data_sets.data_set("origin", 0, "poisson")
-    two = linked.model.table.assign(item=np.arange(len(linked.model.table)) % 30)
-    crossed = Regression("y ~ x + (1 | group) + (1 | item)", two, family="poisson")
-    with pytest.raises(ValueError, match="no exact or certified posterior with family poisson"):
-        methods.compare_methods(crossed, ["nutpie noncentered"])
+    heavy = Regression(LINKED, linked.model.table, family="student")
+    with pytest.raises(ValueError, match="no exact or certified posterior with family student"):
+        methods.compare_methods(heavy, ["nutpie noncentered"])
     by_rows = Fitted(linked.model, linked.reference.posterior.copy())
     del by_rows.posterior.attrs["integral_error_max"]
     monkeypatch.setattr(methods.Fitted, "of", lambda *_, **__: by_rows)
