@@ -75,20 +75,17 @@ def report(
         return 2
     jobs = jobs or os.cpu_count() or 1
     began = time.monotonic()
-    with _only_one(root) as lock:
+    with _only_one(root) as lock, contextlib.ExitStack() as held:
         todo = _stale(runs)
         if todo:  # while it imports what it needs the data are looked at
             threads = max(1, (os.cpu_count() or 1) // min(jobs, len(todo)))
-            engine = _engine(root, list(todo), jobs, threads, snakemake_args, lock)
+            waiting = _engine(root, list(todo), jobs, threads, snakemake_args, lock)
+            engine = held.enter_context(waiting)
         wrong = study_data.look(todo)[1] if todo else {}
         _complain(wrong.values())
         problems += wrong.values()
         runs = [run for run in runs if run.study_file not in wrong]
-        if todo:
-            todo = {run: why for run, why in todo.items() if run in runs}
-            if not todo:
-                engine.kill()
-                engine.wait()
+        todo = {run: why for run, why in todo.items() if run in runs}
         if not runs:
             return 2
         say(_opening(len(runs), list(todo.values()), jobs))
@@ -170,10 +167,14 @@ def _stale(runs: Iterable[Run]) -> dict[Run, str]:
     return todo
 
 
+@contextlib.contextmanager
 def _engine(
     root: Path, todo: list[Run], jobs: int, threads: int, extra: Sequence[str], lock: int
-) -> subprocess.Popen[bytes]:
-    """Start a Snakemake that imports what it needs, and waits for a line on its input to begin."""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Snakemake that imports what it needs, and waits for a line on its input to begin.
+
+    It ends with the block, if it has not before.
+    """
     folder = root / CACHE
     command = [
         *(sys.executable, "-m", "partialpool", "snakemake"),
@@ -191,7 +192,12 @@ def _engine(
     options: dict[str, Any] = {"cwd": root, "env": env, "start_new_session": True}
     options |= {"stdin": subprocess.PIPE, "pass_fds": (lock,)}
     with (folder / "snakemake.log").open("w") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, **options)
+        process = subprocess.Popen(command, stdout=log, stderr=log, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _do(
