@@ -82,13 +82,13 @@ class Model(Regression):
         ----------
         method : {"exact", "nuts", "nutpie", "metropolis"}, optional
             ``"exact"`` gives independent draws and the evidence, and is what one gets where it is
-            possible: with Gaussian noise, and, certified, with a link and one grouping factor. The
-            others sample with PyMC; nutpie is the default of what has no exact fit.
+            possible: with Gaussian noise, and, certified, with a link, one grouping factor
+            and small ones beside it. The others sample with PyMC; nutpie is the default of what
+            has no exact fit.
         parametrization : {"centered", "noncentered", "marginal"}, optional
             Of a sampled fit. When not given, marginal for NUTS with Gaussian noise, chosen from
-            the data for other noise (see `centring`), non-centred with a link, and centred for
-            Metropolis. With a link nutpie alone takes the marginal form, certified as the exact
-            fit is.
+            the data for other noise and with a link (see `centring`), and centred for Metropolis.
+            With a link nutpie alone takes the marginal form, certified as the exact fit is.
         draws, tune, chains : int
             Draws kept and thrown away in each chain.
         seed : int

@@ -159,6 +159,29 @@ def test_marginal_model_is_the_dense_normal(formula):
     assert float(value) == pytest.approx(expected, rel=1e-6)
 
 
+def test_partial_correlations_of_three_columns_have_the_density_of_lkj():
+    """``|R|^(eta - 1)`` up to a constant, times ``|dR / dz|`` (Lewandowski et al. 2009)."""
+    rng = np.random.default_rng(0)
+    table = simulate.grouped(rng, groups=4, per_group=3).assign(w=lambda t: rng.normal(size=len(t)))
+    model = pp.Model("y ~ x + w + (x + w | group)", table, {"cor": "LKJ(3)"})
+    with model.pymc("marginal") as built:
+        names = ["cor(1,x|group)", "cor(1,w|group)", "cor(x,w|group)"]
+        partial = [built[f"{name}_partial"] for name in names]
+        sds = {built[name]: rng.uniform(0.5, 2) for name in model.design.sd_names}
+        left = []
+        for shares in rng.uniform(0.1, 0.9, size=(4, 3)):
+            given = dict(zip(partial, shares, strict=True))
+            total = sum(pm.logp(rv, value) for rv, value in given.items()).eval(mode=op_by_op())
+            R = np.eye(3)
+            for (i, j), name in zip([(1, 0), (2, 0), (2, 1)], names, strict=True):
+                R[i, j] = R[j, i] = built[name].eval(
+                    given | sds, mode=op_by_op(), on_unused_input="ignore"
+                )
+            jacobian = 0.5 * np.log(1 - (2 * shares[:2] - 1) ** 2).sum()
+            left.append(total - 2 * np.log(np.linalg.det(R)) - jacobian)
+    assert np.ptp(left) < 1e-9
+
+
 @pytest.mark.parametrize("formula", ["y ~ x + (x | group)", "y ~ x + (x || group)"])
 def test_centered_and_noncentered_are_one_model(formula):
     """Same log density, up to the Jacobian of ``b = L z``: q columns, J groups."""

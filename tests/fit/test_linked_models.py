@@ -8,7 +8,7 @@ from scipy.special import expit
 
 import partialpool as pp
 from conftest import op_by_op
-from partialpool.fit import pymc_models
+from partialpool.fit import centring, fitting, pymc_models
 
 RNG = np.random.default_rng(4)
 N = 24
@@ -90,3 +90,61 @@ def test_without_groups_a_posterior_is_that_of_quadrature(method):
         error = sd / np.sqrt(found.loc[name, "ess_bulk"])
         assert abs(found.loc[name, "mean"] - mean) < 4 * error
         assert abs(found.loc[name, "sd"] / sd - 1) < 0.15
+
+
+def test_an_intercept_far_from_the_rows_goes_by_way_of_their_middle():
+    """The same density of the same parameters: the middle differs by a shift that slopes tell."""
+    table = TABLE.assign(year=1995 + TABLE.x)
+    priors = {"Intercept": "Normal(1, 900)", "year": "Normal(0, 0.5)", "1|g_sigma": "HalfNormal(1)"}
+    model = pp.Model("hit ~ year + (1 | g)", table, priors, family="binomial")
+    built = model.pymc("centered")
+    middle, slope, sd, whole = 0.4, 0.3, 0.7, np.array([0.1, 0.9, -0.5, 0.3])
+    point = {pymc_models.MIDDLE: middle, "year": slope, "1|g_whole": whole}
+    given = {built.rvs_to_values[built[name]].name: np.asarray(v) for name, v in point.items()}
+    given["1|g_sigma_log__"] = np.log(np.asarray(sd))
+    found = built.compile_logp(jacobian=False, mode=op_by_op())(given)
+    intercept = middle - slope * table.year.mean()
+    line = intercept + slope * table.year + (whole - middle)[model.design.only.codes]
+    expected = stats.norm.logpdf(intercept, 1, 900) + stats.norm.logpdf(slope, 0, 0.5)
+    expected += stats.halfnorm.logpdf(sd) + stats.norm.logpdf(whole, middle, sd).sum()
+    expected += stats.bernoulli.logpmf(table.hit, expit(line)).sum()
+    assert found == pytest.approx(expected, rel=1e-9)
+    start = {"Intercept": intercept, "year": slope, "1|g": whole - middle}
+    values = pymc_models.initial_values(model, start, built)
+    assert values.keys() == {pymc_models.MIDDLE, "year", "1|g_whole"}
+    assert values[pymc_models.MIDDLE] == pytest.approx(middle)
+    np.testing.assert_allclose(values["1|g_whole"], whole)
+    near = pp.Model("hit ~ x + (1 | g)", TABLE, family="binomial").pymc("centered")
+    assert pymc_models.MIDDLE not in near.named_vars
+
+
+@pytest.mark.parametrize(("family", "rows"), [("poisson", 40), ("binomial", 80), ("poisson", 1)])
+def test_forms_follow_how_much_a_groups_rows_say(family, rows):
+    """Many counts, or answers, of a group leave little doubt of its effect, one leaves all."""
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(30), rows)
+    line = 0.3 + (1.5 if rows > 1 else 0.1) * rng.normal(size=30)[group]
+    y = rng.poisson(np.exp(line)) if family == "poisson" else rng.random(len(line)) < expit(line)
+    table = pd.DataFrame({"y": y.astype(int), "group": group})
+    model = pp.Model("y ~ 1 + (1 | group)", table, family=family)
+    forms, why = fitting._forms(model)
+    assert forms == ["centered" if rows > 1 else "noncentered"]
+    assert "its groups' rows explain" in why
+
+
+def test_the_response_on_the_scale_of_the_line_has_every_kind_of_answer():
+    """Half an answer of each kind is added, and what is known beforehand taken off.
+
+    Errors are those of the delta method.
+    """
+    counts = pp.Model("y ~ x + (1 | g) + offset(log_e)", TABLE, family="poisson")
+    found = centring.with_gaussian_noise(counts)
+    assert found.family == "gaussian"
+    np.testing.assert_allclose(found.design.y, np.log(TABLE.y + 0.5) - TABLE.log_e)
+    np.testing.assert_allclose(found.design.se**2, 1 / (TABLE.y + 0.5))
+    shares = pp.Model("y | trials(n) ~ x + (1 | g)", TABLE, family="binomial")
+    expected = np.log((TABLE.y + 0.5) / (TABLE.n - TABLE.y + 0.5))
+    found = centring.with_gaussian_noise(shares).design
+    np.testing.assert_allclose(found.y, expected)
+    variance = 1 / (TABLE.y + 0.5) + 1 / (TABLE.n - TABLE.y + 0.5)
+    np.testing.assert_allclose(found.se**2, variance)

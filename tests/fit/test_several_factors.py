@@ -68,7 +68,7 @@ def test_centered_and_noncentered_are_one_model(model):
 
 def test_chains_start_at_whole_coefficients_where_these_are_drawn(model):
     start = {"Intercept": 1.0, "x": 2.0, "1|b": np.ones(3), "x|a": np.zeros(4), "1|a": np.ones(4)}
-    found = pymc_models.initial_values(model.design, start, model.pymc("centered"))
+    found = pymc_models.initial_values(model, start, model.pymc("centered"))
     assert found.keys() == {"Intercept", "x", "1|b_whole", "x|a_whole", "1|a"}
     np.testing.assert_array_equal(found["1|b_whole"], 2.0)
     np.testing.assert_array_equal(found["1|a"], 1.0)

@@ -43,6 +43,7 @@ settings:
   compare: {{}}             # other formulas by name, such as {{"no slopes": "y ~ x + (1 | g)"}}
   rope: {{}}                # changes too small to matter, such as {{x: [-0.1, 0.1]}}
   natural: {{}}             # what a logged response is of: {{name: radon, unit: pCi/L, limit: 4}}
+  areas: null             # of groups, for a map: us-counties:MN, or GeoJSON with names
   # Rows to predict: a path, or a list such as [{{x: 1.5, group: new}}]; null: typical ones.
   predict: null
   method: null            # exact; nuts, nutpie, metropolis sample; null: exact where possible

@@ -18,7 +18,6 @@ from partialpool.fit import centring, importance, integrated_fit, pymc_fit
 from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_up, with_effects
 from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.integrated import IntegratedPosterior
-from partialpool.fit.reduction import TooDear
 from partialpool.fit.regression import Regression, needed
 
 #: Keys under which independent streams are spawned from the fit's seed; `exact_fit` has another.
@@ -127,16 +126,16 @@ def _forms(regression: Regression) -> tuple[str | list[str], str]:
     """The form of each varying coefficient, and why.
 
     As the exact posterior with Gaussian noise says; where there is none, or not in reasonable time,
-    and for a family with a link, non-centred but for effects of a fixed standard deviation, which
-    have no funnel.
+    non-centred but for effects of a fixed standard deviation, which have no funnel.
     """
     sds = regression.design.sd_names
-    if not regression.linked and (gaussian := regression.gaussian()).closed_form:
+    gaussian = centring.with_gaussian_noise(regression)
+    if gaussian.closed_form:
         try:
             chosen = centring.choose(regression, fit(gaussian))
             return list(chosen["form"]) or "centered", centring.sentence(chosen)
-        except TooDear:
-            pass  # nobody knows how much the rows say of each effect
+        except ValueError:
+            pass  # too dear, or without noise: nobody knows how much the rows say of each effect
     priors = [regression.priors[name] for name in sds]
     held = [prior.fixed and prior.arguments[0] > 0 for prior in priors]
     return ["centered" if fixed else "noncentered" for fixed in held], "noncentered"

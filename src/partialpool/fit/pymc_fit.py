@@ -49,7 +49,7 @@ def sample(
         }
         if start is not None:
             # jitter would move the chains away from where they were told to start
-            common |= {"initvals": pymc_models.initial_values(design, start, built)}
+            common |= {"initvals": pymc_models.initial_values(regression, start, built)}
             if method != "metropolis":
                 common |= {"init": "adapt_diag"}
         if method == "metropolis":

@@ -22,6 +22,9 @@ from partialpool.fit.regression import Regression
 
 #: All thresholds together, as PyMC has them; draws have each by its own name.
 THRESHOLDS = "thresholds__"
+#: The line where predictors are at their means, which takes the place of an intercept far from the
+#: rows; and how many of its spreads a predictor's mean is from zero then.
+MIDDLE, FAR = "Intercept_middle", 2.0
 
 
 def build(regression: Regression, parametrization: str | Sequence[str]) -> pm.Model:
@@ -49,18 +52,50 @@ def build(regression: Regression, parametrization: str | Sequence[str]) -> pm.Mo
         )
     coords = {grouping.dim: grouping.levels for grouping in design.groupings}
     with pm.Model(coords=coords) as model:
-        beta = [_variable(name, priors[name]) for name in design.x_names]
+        beta = dict(zip(design.x_names, _coefficients(regression), strict=True))
         own = {name: _variable(name, priors[name]) for name in OWN.get(regression.family, ())}
         L = _covariance_factor(design, priors)
         if "marginal" in forms:
-            _marginal_likelihood(regression, beta, own["sigma"], L)
+            _marginal_likelihood(regression, [*beta.values()], own["sigma"], L)
         else:
             if len(forms) == 1:
                 forms *= len(design.effects)
             centered = [form == "centered" for form in forms]
-            effects = _effects(design, dict(zip(design.x_names, beta, strict=True)), L, centered)
-            _row_likelihood(regression, beta, own, effects)
+            around = beta | ({"Intercept": model[MIDDLE]} if MIDDLE in model.named_vars else {})
+            effects = _effects(design, around, L, centered)
+            _row_likelihood(regression, [*beta.values()], own, effects)
     return model
+
+
+def _coefficients(regression: Regression) -> list[pt.TensorVariable]:
+    """One for each column of X; the intercept by way of `MIDDLE` where that serves.
+
+    Intercept and slope of a year, say, could else hardly be told apart.
+    """
+    names, priors = regression.design.x_names, regression.priors
+    middles = _middles(regression)
+    if not middles:
+        return [_variable(name, priors[name]) for name in names]
+    slopes = {name: _variable(name, priors[name]) for name in names if name != "Intercept"}
+    line = pm.Flat(MIDDLE) - sum(middles[name] * slope for name, slope in slopes.items())
+    intercept, prior = pm.Deterministic("Intercept", line), priors["Intercept"]
+    if prior.family != "Flat":
+        own = getattr(pm, prior.family).dist(**prior.keywords)
+        pm.Potential("Intercept_prior", pm.logp(own, intercept))
+    return [slopes.get(name, intercept) for name in names]
+
+
+def _middles(regression: Regression) -> dict[str, float]:
+    """Means of the columns of a family with a link, by name, where one of them is `FAR` from zero.
+
+    None without an intercept, whose place it takes.
+    """
+    design = regression.design
+    if not regression.linked or "Intercept" not in design.x_names:
+        return {}
+    means, spreads = design.X.mean(0), design.X.std(0)
+    far = (np.abs(means) > FAR * spreads) & (spreads > 0)
+    return dict(zip(design.x_names, means.tolist(), strict=True)) if far.any() else {}
 
 
 def _variable(name: str, prior: Prior) -> pt.TensorVariable:
@@ -139,7 +174,7 @@ def apart(regression: Regression, model: pm.Model) -> set[pt.TensorVariable]:
     Samplers add up to one to each, and one more in the coefficient of a column of large values is a
     rate times exp(60), from where no chain comes back.
     """
-    coefficients = regression.design.x_names if regression.linked else ()
+    coefficients = (*regression.design.x_names, MIDDLE) if regression.linked else ()
     return {rv for rv in model.free_RVs if rv.name not in coefficients}
 
 
@@ -148,14 +183,22 @@ def whole_name(effect: str) -> str:
     return f"{effect}_whole"
 
 
-def initial_values(design: Design, start: Mapping[str, Any], model: pm.Model) -> dict[str, Any]:
+def initial_values(
+    regression: Regression, start: Mapping[str, Any], model: pm.Model
+) -> dict[str, Any]:
     """Where chains start, by the model's own variables: whole coefficients for centred effects."""
-    values = dict(start)
+    design, values = regression.design, dict(start)
+    if MIDDLE in model.named_vars:
+        middles = _middles(regression)
+        values[MIDDLE] = sum(middles[name] * values[name] for name in design.x_names)
+        values["Intercept"] = values[MIDDLE]
     for grouping, column in _columns(design):
         effect = grouping.effect(column)
         if whole_name(effect) in model.named_vars and effect in values:
             population = values[_around(design, grouping, column)]
             values[whole_name(effect)] = values.pop(effect) + population
+    if MIDDLE in values:  # from which the intercept follows
+        del values["Intercept"]
     return values
 
 
