@@ -88,7 +88,7 @@ def _coefficients(regression: Regression) -> list[pt.TensorVariable]:
 def _middles(regression: Regression) -> dict[str, float]:
     """Means of the columns of a family with a link, by name, where one of them is `FAR` from zero.
 
-    None without an intercept, whose place it takes.
+    Empty elsewhere, and without an intercept.
     """
     design = regression.design
     if not regression.linked or "Intercept" not in design.x_names:
