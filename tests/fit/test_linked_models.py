@@ -108,7 +108,7 @@ def test_an_intercept_far_from_the_rows_goes_by_way_of_their_middle():
     expected = stats.norm.logpdf(intercept, 1, 900) + stats.norm.logpdf(slope, 0, 0.5)
     expected += stats.halfnorm.logpdf(sd) + stats.norm.logpdf(whole, middle, sd).sum()
     expected += stats.bernoulli.logpmf(table.hit, expit(line)).sum()
-    assert found == pytest.approx(expected, rel=1e-9)
+    assert found == pytest.approx(expected, rel=1e-8)
     start = {"Intercept": intercept, "year": slope, "1|g": whole - middle}
     values = pymc_models.initial_values(model, start, built)
     assert values.keys() == {pymc_models.MIDDLE, "year", "1|g_whole"}

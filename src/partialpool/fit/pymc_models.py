@@ -77,11 +77,14 @@ def _coefficients(regression: Regression) -> list[pt.TensorVariable]:
     if not middles:
         return [_variable(name, priors[name]) for name in names]
     slopes = {name: _variable(name, priors[name]) for name in names if name != "Intercept"}
-    line = pm.Flat(MIDDLE) - sum(middles[name] * slope for name, slope in slopes.items())
-    intercept, prior = pm.Deterministic("Intercept", line), priors["Intercept"]
-    if prior.family != "Flat":
-        own = getattr(pm, prior.family).dist(**prior.keywords)
-        pm.Potential("Intercept_prior", pm.logp(own, intercept))
+    shift = sum((middles[name] * slope for name, slope in slopes.items()), start=pt.zeros(()))
+    prior = priors["Intercept"]
+    if prior.family == "Flat":
+        middle = pm.Flat(MIDDLE)
+    else:
+        mean, sd = prior.arguments
+        middle = pm.Normal(MIDDLE, mean + shift, sd)
+    intercept = pm.Deterministic("Intercept", middle - shift)
     return [slopes.get(name, intercept) for name in names]
 
 
