@@ -79,9 +79,13 @@ def test_ways_to_pool_have_the_colours_that_they_have_everywhere():
 def test_two_swept_settings_make_heat_maps(swept):
     first, second = swept
     rows = [row("one", swept, 1.0, metric=0.5), row("two", swept | {second: 9}, 2.0, metric=0.6)]
+    for one in rows:
+        one["summary"]["names"] = {"a<i>": "slope of <i>"}
+        one["metrics"]["coverage of 50% intervals"]["b"] = 0.5
     found = study_plots.over_two(rows, "coverage of 50% intervals", first, second)
     texts = [t.get_text() for t in found.figure.axes[0].texts]
     assert texts == ["50%", "60%"]
+    assert [axes.get_title() for axes in found.figure.axes] == ["slope of <i>", "b"]
     assert found.sentence in found.description
 
 

@@ -53,7 +53,7 @@ def estimates(rows: Rows) -> Finding:
         Each with ``name`` and ``summary``.
     """
     names = _names(rows)
-    called = {n: words for row in rows for n, words in row["summary"].get("names", {}).items()}
+    called = _called(rows)
     columns = _columns(len(names))
     lines = -(-len(names) // columns)
     runs = [theme.wrapped(row["name"], NARROW) for row in rows]
@@ -105,7 +105,9 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
         ]
         style = "o-" if numeric else "o"
         places = values if numeric else range(len(values))
-        panel.plot(places, points, style, ms=5, label=name, color=colors.get(name))
+        panel.plot(
+            places, points, style, ms=5, label=theme.wrapped(name, NARROW), color=colors.get(name)
+        )
     if numeric and min(values) > 0 and max(values) / min(values) >= 8:
         panel.set_xscale("log")
         panel.set_xticks(values, [f"{v:g}" for v in values], minor=False)
@@ -154,7 +156,7 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
         panel.set_xticks(range(len(xs)), [f"{x}" for x in xs])
         panel.set_yticks(range(len(ys)), [f"{y}" for y in ys])
         panel.set(xlabel=across, ylabel=down)
-        panel.set_title(name if len(found) > 1 else "")
+        panel.set_title(theme.wrapped(name, 40) if len(found) > 1 else "")
         panel.tick_params(length=0)
         for spine in panel.spines.values():
             spine.set_visible(False)
@@ -174,15 +176,21 @@ def _names(rows: Rows) -> list[str]:
     return names[:MOST]
 
 
+def _called(rows: Rows) -> dict[str, str]:
+    """Words for parameters, as the runs have them."""
+    return {n: words for row in rows for n, words in row["summary"].get("names", {}).items()}
+
+
 def _metric(rows: Rows, metric: str) -> dict[str, list[tuple[Mapping[str, Any], float]]]:
-    """Parameter, those of the estimates first -> its runs with the metric's value."""
+    """Parameter in words, those of the estimates first -> its runs with the metric's value."""
     found: dict[str, list[tuple[Mapping[str, Any], float]]] = {}
     for row in rows:
         for name, value in row["metrics"].get(metric, {}).items():
             if value is not None:
                 found.setdefault(name, []).append((row, value))
     first = [name for name in _names(rows) if name in found]
-    return {name: found[name] for name in dict.fromkeys([*first, *found])}
+    called = _called(rows)
+    return {called.get(name, name): found[name] for name in dict.fromkeys([*first, *found])}
 
 
 def _words(found: Mapping[str, Any], metric: str) -> str:
