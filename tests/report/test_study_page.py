@@ -33,7 +33,7 @@ def test_page_shows_runs_estimates_and_metrics_as_text():
     assert "<b>study" not in html
     assert 'href="n-30/report.html"' in html
     assert "a&lt;i&gt; 1 to 10" in html  # posterior means
-    assert "from 41% (n-10) to 50% (n-100)" in html
+    assert "from 41 % (n-10) to 50 % (n-100)" in html
     assert html.count('role="img"') == 2
     assert "http://" not in html.replace("http://www.w3.org", "")
 
@@ -84,7 +84,7 @@ def test_two_swept_settings_make_heat_maps(swept):
         one["metrics"]["coverage of 50% intervals"]["b"] = 0.5
     found = study_plots.over_two(rows, "coverage of 50% intervals", first, second)
     texts = [t.get_text() for t in found.figure.axes[0].texts]
-    assert texts == ["50%", "60%"]
+    assert texts == ["50 %", "60 %"]
     assert [axes.get_title() for axes in found.figure.axes] == ["slope of <i>", "b"]
     assert found.sentence in found.description
 

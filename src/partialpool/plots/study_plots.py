@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from partialpool.data.text import number
+from partialpool.data.text import capital, number, percent, typeset
 from partialpool.plots import theme
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING
@@ -40,7 +40,7 @@ def pictures(rows: Rows) -> list[tuple[str, Finding]]:
             picture = over_two(shown, metric, *swept)
         else:
             picture = over_one(shown, metric, swept[0] if swept else "seed")
-        found.append((metric[0].upper() + metric[1:], picture))
+        found.append((capital(typeset(metric)), picture))
     return found
 
 
@@ -115,7 +115,7 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
     elif not numeric:
         panel.set_xticks(range(len(values)), [str(v) for v in values])
         panel.set_xlim(-0.5, len(values) - 0.5)
-    panel.set(xlabel=key, ylabel=metric)
+    panel.set(xlabel=key, ylabel=typeset(metric))
     all_points = [value for pairs in found.values() for _, value in pairs]
     if min(all_points) > 0 and max(all_points) / min(all_points) >= 8:
         panel.set_yscale("log")
@@ -126,7 +126,7 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
         panel.axhline(nominal, color=theme.INK, lw=0.9, ls=":")
     if len(names) > 1:
         figure.legend(loc="outside right upper")
-    return theme.finding(metric, figure, f"{metric}, by {key}.", _words(found, metric))
+    return theme.finding(metric, figure, f"{typeset(metric)}, by {key}.", _words(found, metric))
 
 
 def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
@@ -160,7 +160,7 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
         panel.tick_params(length=0)
         for spine in panel.spines.values():
             spine.set_visible(False)
-    what = f"{metric}, by {across} and {down}."
+    what = f"{typeset(metric)}, by {across} and {down}."
     return theme.finding(metric, figure, what, _words(found, metric))
 
 
@@ -201,7 +201,7 @@ def _words(found: Mapping[str, Any], metric: str) -> str:
         f"{_short(value, metric)} ({f'{name}, ' if len(found) > 1 else ''}{row['name']})"
         for value, name, row in (low, high)
     ]
-    return f"{metric[0].upper()}{metric[1:]}: from {ends[0]} to {ends[1]}."
+    return f"{capital(typeset(metric))}: from {ends[0]} to {ends[1]}."
 
 
 def _nominal(metric: str) -> float | None:
@@ -212,7 +212,7 @@ def _nominal(metric: str) -> float | None:
 
 
 def _short(value: float, metric: str) -> str:
-    return f"{value:.0%}" if metric.startswith("coverage") else number(value, 3)
+    return percent(value) if metric.startswith("coverage") else number(value, 3)
 
 
 def _order(value: Any) -> tuple[int, Any]:
