@@ -10,7 +10,7 @@ from test_exact import points
 
 import partialpool as pp
 from conftest import op_by_op
-from partialpool.fit import centring
+from partialpool.fit import centring, fitting
 from partialpool.posterior import checks
 from partialpool.posterior.fitted import Fitted
 
@@ -212,6 +212,22 @@ def test_centring_follows_how_much_a_group_knows():
     assert list(vague["form"]) == ["noncentered"] * 2
     assert clear.loc["1|g", "informed"] > 0.9 > vague.loc["1|g", "informed"]
     assert "1|g is centred, for its groups' rows explain 9" in centring.sentence(clear)
+
+
+@pytest.mark.parametrize("formula", ["y ~ 1 + (1 | g)", "y ~ 1 + (1 | g) + (1 | h)"])
+def test_centring_of_effects_that_are_too_many_to_be_drawn(formula, monkeypatch):
+    """Their posterior standard deviations are known without draws; two factors, and one."""
+    rng = np.random.default_rng(2)
+    g, h = rng.integers(60, size=300), rng.integers(50, size=300)
+    y = rng.normal(size=60)[g] + 0.2 * rng.normal(size=50)[h] + rng.normal(size=300)
+    model = pp.Model(formula, pd.DataFrame({"y": y, "g": g, "h": h}))
+    drawn = centring.choose(model, fitting.fit(model, seed=1))
+    monkeypatch.setattr(fitting, "MAX_EFFECTS", 0)
+    fit = fitting.fit(model, seed=1)
+    assert "1|g" not in fit["posterior"]
+    chosen = centring.choose(model, fit)
+    assert list(chosen["form"]) == list(drawn["form"])
+    np.testing.assert_allclose(chosen["informed"], drawn["informed"], atol=0.02)
 
 
 @pytest.mark.parametrize(

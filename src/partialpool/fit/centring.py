@@ -68,7 +68,12 @@ def choose(regression: Regression, gaussian: xr.DataTree) -> pd.DataFrame:
     design = regression.design
     rows = {}
     for effect, sd in zip(design.effects, design.sd_names, strict=True):
-        left = draws[effect].var(("chain", "draw")).mean() / (draws[sd] ** 2).mean()
+        if effect in draws:
+            variance = draws[effect].var(("chain", "draw"))
+        else:  # there are too many to be drawn with a fit
+            moments = gaussian["group_effects"].to_dataset()
+            variance = moments[effect].sel(figure="sd") ** 2
+        left = variance.mean() / (draws[sd] ** 2).mean()
         informed = max(0.0, 1 - float(left))
         form = "centered" if informed >= INFORMED else "noncentered"
         rows[effect] = {"informed": informed, "form": form}
