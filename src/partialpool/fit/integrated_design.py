@@ -39,18 +39,9 @@ def integrated_posterior(
     thresholds : sequence of str
         Names of the thresholds of an ordered response; they share one prior.
     """
-    fixed, (grouping, beside) = Prior("Fixed", (1.0,)), split(design)
-    rows = counted_rows(
-        family,
-        design.y,
-        np.hstack([design.X, columns(beside, len(design.y))]),
-        grouping.Z,
-        grouping.codes,
-        grouping.n_levels,
-        trials=design.trials,
-        offset=design.offset,
-        n_thresholds=len(thresholds),
-    )
+    fixed, grouping = Prior("Fixed", (1.0,)), split(design)[0]
+    everyone = np.arange(len(design.y))
+    rows = rows_of(family, design, everyone, grouping.codes, grouping.n_levels, len(thresholds))
     sds, blocks = tuple(priors[name] for name in design.sd_names), design.blocks
     eta = tuple(block_eta(design, priors, block) for block in blocks)
     own = own_columns(design).get(grouping.name, slice(0, 1))
@@ -63,6 +54,33 @@ def integrated_posterior(
     widths = np.minimum(np.array([0.1, *told]), prior_sizes(scales))
     place = Coordinates(blocks=blocks, scales=scales, widths=widths, eta=eta)
     return IntegratedPosterior(place, coefficients, group_integral(rows, FIRST_NODES), own, small)
+
+
+def rows_of(
+    family: str,
+    design: Design,
+    some: np.ndarray,
+    groups: np.ndarray,
+    n_groups: int,
+    n_thresholds: int,
+) -> CountedRows:
+    """Some rows (n,) of a design, in groups (n,) of those whose effects are integrated out.
+
+    A row may be there more than once. Effects of small factors are columns beside X.
+    """
+    grouping, small = split(design)
+    X = np.hstack([design.X, columns(small, len(design.y))])
+    return counted_rows(
+        family,
+        design.y[some],
+        X[some],
+        grouping.Z[some],
+        groups,
+        n_groups,
+        trials=None if design.trials is None else design.trials[some],
+        offset=None if design.offset is None else design.offset[some],
+        n_thresholds=n_thresholds,
+    )
 
 
 def _information(rows: CountedRows, own: slice, small: SmallFactors, p: int) -> np.ndarray:

@@ -8,11 +8,11 @@ import numpy as np
 from scipy import stats
 
 from partialpool.design.matrices import Grouping
-from partialpool.fit.counted_rows import counted_rows
 from partialpool.fit.group_integral import group_integral
 from partialpool.fit.integrated import Values
+from partialpool.fit.integrated_design import rows_of
 from partialpool.fit.regression import Regression
-from partialpool.fit.small_factors import columns, split
+from partialpool.fit.small_factors import split
 
 #: Nodes of the integral over a level's effect, and how far they reach, in standard deviations; and
 #: those that certify them at some draws.
@@ -76,18 +76,9 @@ class _Level:
         self.column += sum(g.n_levels * len(g.z_names) for g in before)
         self.sd = design.sd_names.index(grouping.sd_names[0])
         member = np.flatnonzero(np.isin(large.codes, self.groups) & ~mine)
-        X = np.hstack([design.X, columns(small, len(design.y))])
-        others = counted_rows(
-            regression.family,
-            design.y[member],
-            X[member],
-            large.Z[member],
-            np.searchsorted(self.groups, large.codes[member]),
-            len(self.groups),
-            trials=None if design.trials is None else design.trials[member],
-            offset=None if design.offset is None else design.offset[member],
-            n_thresholds=len(regression.thresholds),
-        )
+        group = np.searchsorted(self.groups, large.codes[member])
+        n_groups, n_thresholds = len(self.groups), len(regression.thresholds)
+        others = rows_of(regression.family, design, member, group, n_groups, n_thresholds)
         self.others = group_integral(others).adapted(*regression.integrated.around.place)
         at = posterior.values(mode[None])
         working = posterior.small.working

@@ -7,11 +7,11 @@ has a lattice of its own: as many groups as rows are left out.
 import numpy as np
 
 from partialpool.fit import integrated_fit
-from partialpool.fit.counted_rows import counted_rows
 from partialpool.fit.group_integral import GroupIntegral, group_integral
 from partialpool.fit.integrated import Values
+from partialpool.fit.integrated_design import rows_of
 from partialpool.fit.regression import Regression
-from partialpool.fit.small_factors import columns, split
+from partialpool.fit.small_factors import split
 
 #: Error of a row's log density that lattices are chosen for, and that from which on a row is not
 #: integrated.
@@ -81,7 +81,7 @@ def without_rows(regression: Regression, rows: np.ndarray) -> GroupIntegral:
 
     They stand in the order of the rows.
     """
-    design, (grouping, small) = regression.design, split(regression.design)
+    design, grouping = regression.design, split(regression.design)[0]
     group, order = grouping.codes[rows], np.argsort(grouping.codes, kind="stable")
     size, before = grouping.counts[group], np.cumsum(grouping.counts) - grouping.counts
     of = np.repeat(np.arange(len(rows)), size)
@@ -89,16 +89,6 @@ def without_rows(regression: Regression, rows: np.ndarray) -> GroupIntegral:
     member = order[before[group][of] + place]
     other = member != rows[of]
     of, member = of[other], member[other]
-    X = np.hstack([design.X, columns(small, len(design.y))])
-    counted = counted_rows(
-        regression.family,
-        design.y[member],
-        X[member],
-        grouping.Z[member],
-        of,
-        len(rows),
-        trials=None if design.trials is None else design.trials[member],
-        offset=None if design.offset is None else design.offset[member],
-        n_thresholds=len(regression.thresholds),
-    )
+    n_thresholds = len(regression.thresholds)
+    counted = rows_of(regression.family, design, member, of, len(rows), n_thresholds)
     return group_integral(counted).adapted(*regression.integrated.around.place, AIM * len(rows))
