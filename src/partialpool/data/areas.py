@@ -1,6 +1,7 @@
 """The areas of groups, for a map: outlines by name, from a GeoJSON file or a package of them."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -66,7 +67,8 @@ def read(source: str) -> Areas:
         raise ValueError('areas: a map needs two more packages: pip install "partialpool[maps]".')
     found = _counties(source) if source.startswith(COUNTIES) else _geojson(Path(source))
     names = [name for name, _ in found]
-    twice = sorted({name for name in names if [*map(_plain, names)].count(_plain(name)) > 1})
+    often = Counter(map(_plain, names))
+    twice = sorted(name for name in names if often[_plain(name)] > 1)
     if twice:
         raise ValueError(f"areas: {source} has more than one area named {twice[0]!r}.")
     low, _, high, _ = np.array([shape.bounds for _, shape in found]).T
@@ -98,8 +100,10 @@ def _geojson(path: Path) -> list[tuple[str, Any]]:
         found = []
         for feature in features:
             named = {key.casefold(): value for key, value in feature["properties"].items()}
-            found.append((str(named["name"]), shape(feature["geometry"])))
-            found[-1][1].exterior if found[-1][1].geom_type == "Polygon" else found[-1][1].geoms
+            area = shape(feature["geometry"])
+            if area.geom_type not in ("Polygon", "MultiPolygon"):
+                raise ValueError(area.geom_type)
+            found.append((str(named["name"]), area))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"areas: {path} is no GeoJSON of polygons that have a 'name' each ({error!r})."
