@@ -5,11 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from arviz_stats.base import array_stats
 from scipy import stats
 
 import partialpool as pp
-from partialpool.posterior import leave_one_out, psis
+from partialpool.posterior import leave_one_out
 
 
 @pytest.fixture(scope="module")
@@ -66,21 +65,6 @@ def test_the_estimate_is_that_of_arviz(closed):
     assert ours.se == pytest.approx(theirs.se * np.sqrt(39 / 40))
     for name in ("elpd", "p", "n_samples", "n_data_points", "scale", "warning", "good_k"):
         assert ours[name] == pytest.approx(theirs[name]), name
-
-
-@pytest.mark.parametrize("shape", [0.1, 0.9])
-@pytest.mark.parametrize("r_eff", [1.0, 0.4])
-@pytest.mark.parametrize("draws", [200, 1000])
-def test_smoothed_weights_are_those_of_arviz(draws, r_eff, shape):
-    """Row by row, of thin and thick tails, with draws that occur more than once."""
-    rng = np.random.default_rng(3)
-    log = -np.log(stats.genpareto(shape).rvs(size=(50, draws), random_state=rng))
-    log[25:] = log[25:, rng.integers(draws, size=draws)]
-    weights, k = psis.smoothed(log, r_eff)
-    expected, theirs = array_stats.psislw(log, r_eff=r_eff)
-    np.testing.assert_allclose(weights, expected, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(k, theirs, rtol=1e-12)
-    assert np.median(k) == pytest.approx(shape, abs=0.15)
 
 
 def test_a_difference_below_four_says_nothing_and_above_it_takes_two_errors():

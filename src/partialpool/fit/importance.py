@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from partialpool.fit.modes import Modes, find_modes, folded
+from partialpool.fit.pareto import smoothed
 from partialpool.fit.proposals import Proposal, around
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
@@ -290,10 +291,8 @@ def _judge(cloud: Cloud, before: tuple[float, float], stages: int, asked: int) -
     log_w = cloud.log_w - _log_sum(cloud.log_w)
     khat = 0.0  # of weights that are all the same, as those of a density without dimensions
     if np.ptp(log_w) > 0:
-        from arviz_stats.base import array_stats  # takes long to import; checks need it not
-
-        # arviz takes log likelihood ratios with the opposite sign.
-        _, khat = array_stats.psislw(-np.maximum(log_w, log_w.max() - 500))
+        # logarithms of densities that are left out, whose weights are their inverses
+        khat = smoothed(-np.maximum(log_w, log_w.max() - 500)[None], 1.0)[1][0]
     return Sample(
         u=cloud.u,
         log_density=cloud.log_density,
