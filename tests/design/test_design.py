@@ -200,7 +200,7 @@ def test_an_offset_is_taken_from_the_response_and_given_back():
     design = build("Reaction ~ Days + offset(log(Base)) + (1 | Subject)", table)
     np.testing.assert_allclose(design.y, table["Reaction"] - np.log(table["Base"]))
     assert design.x_names == ("Intercept", "Days")
-    assert design.response == "Reaction - log ( Base )"
+    assert design.response == "Reaction - log(Base)"
     with pytest.raises(ValueError, match="no column 'Base'"):
         design.rows(SLEEP)
     formula = "Reaction ~ Days + offset(10 * Days) + (1 | Subject)"
@@ -261,8 +261,8 @@ def test_names_with_slashes_fit():
 
 def test_split():
     found = read("log(y) ~ a*(b + c) - 1 + offset(log(t)) + (0 + x || g)")
-    assert (found.response, found.population) == ("log ( y )", "a * ( b + c ) - 1")
-    assert found.offsets == ("log ( t )",)
+    assert (found.response, found.population) == ("log(y)", "a * (b + c) - 1")
+    assert found.offsets == ("log(t)",)
     assert [(t.expression, t.factor, t.correlated) for t in found.terms] == [("0 + x", "g", False)]
 
 
@@ -514,3 +514,20 @@ def test_any_table_gives_a_model_or_one_sentence(case, missing):
     assert "<b>x" not in shown
     target = model.theta_posterior
     assert np.isfinite(target(exact.starts(design, target))).all()
+
+
+def test_an_offset_is_shown_where_the_formula_is_shown_back():
+    """With a link it is part of the line; without, it has been taken from the response."""
+    table = pd.DataFrame(
+        {"c": [1, 2, 3, 4, 2, 1], "x": [1.0, 2, 1, 3, 2, 0], "n": [1, 2, 3, 4, 2, 2]}
+    )
+    counted = build("c ~ x + offset(log(n*2))", table, family="poisson")
+    assert counted.written == "c ~ 1 + x + offset(log(n * 2))"
+    measured = build("c ~ x + offset(log(n*2))", table)
+    assert measured.written == "c - log(n * 2) ~ 1 + x"
+
+
+def test_shares_are_sent_to_their_trials():
+    table = pd.DataFrame({"share": [0.2, 0.5, 1.0, 0.0], "x": [1.0, 2, 1, 3]})
+    with pytest.raises(ValueError, match="give the successes and their trials"):
+        build("share ~ x", table, family="binomial")

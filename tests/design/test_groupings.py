@@ -41,7 +41,7 @@ def dummies(design, z):
 
 factors = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)
 terms = st.tuples(
-    st.sampled_from(["1", "`x y`", "0 + x", "x + z", "log ( x )"]),
+    st.sampled_from(["1", "`x y`", "0 + x", "x + z", "log(x)"]),
     st.sampled_from(["|", "||"]),
     factors,
     st.lists(st.sampled_from([":", " / ", "/", " : "]), min_size=2, max_size=2),

@@ -232,7 +232,7 @@ def test_priors_go_along_where_they_belong(sleep):
 @pytest.mark.parametrize(
     ("formula", "says"),
     [
-        ("log(Reaction) ~ Days", "the response of 'x' is log ( Reaction ), that of 'this model'"),
+        ("log(Reaction) ~ Days", "the response of 'x' is log(Reaction), that of 'this model'"),
         ("Reaction ~ Day", "compare: x: The table has no column 'Day'; did you mean 'Days'?"),
         (3, "compare: x: The formula is a int"),
     ],

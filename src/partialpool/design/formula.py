@@ -148,7 +148,7 @@ def _read(formula: str) -> Formula:
         group = not offset and end is not None and _bar(kinds, i, end)
         if kinds[i - 1] in ("TILDE", "PLUS") and end is not None and (offset or group):
             if offset:
-                offsets.append(" ".join(words[inside]))
+                offsets.append(_spelled(words[inside]))
             else:
                 terms += _group_terms(tokens[inside], formula)
             if common and common[-1] == "+":
@@ -173,7 +173,7 @@ def _read(formula: str) -> Formula:
     if common and common[0] == "+":
         common = common[1:]
     response, trials = _successes(words[:tilde], kinds[:tilde], formula)
-    population = " ".join(common) or "1"
+    population = _spelled(common) or "1"
     arithmetic_parts = [*offsets, trials] if trials else offsets
     for part in (population, *(f"I({text})" for text in arithmetic_parts)):
         _parsed(part, formula)
@@ -189,6 +189,15 @@ def _read(formula: str) -> Formula:
     return Formula(formula, response, population, tuple(offsets), tuple(terms), arithmetic, trials)
 
 
+def _spelled(words: list[str]) -> str:
+    """Words of a formula as one writes them: a function next to its parenthesis."""
+    text = ""
+    for before, word in zip(["(", *words], words, strict=False):
+        calls = word == "(" and re.fullmatch(r"[^\W\d][\w.]*", before)
+        text += word if before == "(" or word in (")", ",") or calls else f" {word}"
+    return text
+
+
 def _successes(words: list[str], kinds: list[str], formula: str) -> tuple[str, str]:
     """The response without its trials, and these: brms's ``y | trials(n)`` and R's ``cbind``."""
     if words[:2] == ["cbind", "("] and _closing(kinds, 1) == len(words) - 1:
@@ -201,17 +210,17 @@ def _successes(words: list[str], kinds: list[str], formula: str) -> tuple[str, s
             raise ValueError(
                 f"In {formula!r}, cbind() takes two columns: cbind(successes, failures)."
             )
-        hits, misses = " ".join(words[2 : commas[0]]), " ".join(words[commas[0] + 1 : -1])
+        hits, misses = _spelled(words[2 : commas[0]]), _spelled(words[commas[0] + 1 : -1])
         return hits, f"({hits}) + ({misses})"
     if "PIPE" not in kinds:
-        return " ".join(words), ""
+        return _spelled(words), ""
     bar = kinds.index("PIPE")
     if words[bar + 1 : bar + 3] != ["trials", "("] or _closing(kinds, bar + 2) != len(words) - 1:
         raise ValueError(
             f"In {formula!r}, only trials() can follow '|' in the response: "
             "'successes | trials(n) ~ predictors'."
         )
-    return " ".join(words[:bar]), " ".join(words[bar + 3 : -1])
+    return _spelled(words[:bar]), _spelled(words[bar + 3 : -1])
 
 
 def require_no_constant(columns: Iterable[str], formula: str) -> None:
@@ -351,7 +360,7 @@ def _group_terms(tokens: list[Token], formula: str) -> list[GroupTerm]:
     expression, factor, kinds = words[:bar], words[start:], kinds[start:]
     if not expression or not factor:
         raise ValueError(f"In {formula!r}, a group term needs both sides: (x | g).")
-    written = " ".join(factor)
+    written = _spelled(factor)
     named = all(kind in ("IDENTIFIER", "BQNAME") for kind in kinds[::2])
     if not named or len(kinds) % 2 == 0 or {*kinds[1::2]} - {"COLON", "SLASH"}:
         raise ValueError(
@@ -364,4 +373,4 @@ def _group_terms(tokens: list[Token], formula: str) -> list[GroupTerm]:
         raise ValueError(f"In {formula!r}, {written!r} has a column twice; leave one out.")
     # after ':' the combination goes on, after '/' and at the end it is a factor
     ends = [k for k, kind in enumerate([*kinds[1::2], "SLASH"], start=1) if kind == "SLASH"]
-    return [GroupTerm(" ".join(expression), columns[:end], correlated=not double) for end in ends]
+    return [GroupTerm(_spelled(expression), columns[:end], correlated=not double) for end in ends]

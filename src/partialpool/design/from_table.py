@@ -132,6 +132,8 @@ def build(
             for term, made in zip(found.terms, varying, strict=True)
         ),
     ]
+    if family in LINKS:
+        written += [f"offset({text})" for text in found.offsets]
     trials_of = f" | trials({found.trials})" if found.trials else ""
     design = Design(
         formula=formula,

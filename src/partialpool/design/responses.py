@@ -74,13 +74,16 @@ def evaluate(found: Formula, table: pd.DataFrame, family: str) -> Response:
 
 
 def _require_counts(y: np.ndarray, name: str, family: str) -> None:
+    remedy = "check the column, or choose another family"
+    if family == "binomial" and ((y >= 0) & (y <= 1)).all():
+        remedy = "of shares give the successes and their trials: 'successes | trials(n)'"
     for bad, what in ((y < 0, "negative"), (y != np.round(y), "not whole")):
         if bad.any():
             row = int(bad.argmax())
             raise ValueError(
                 f"`family: {family}` needs counts, and the response {name!r} is {what} in "
-                f"{bad.sum():,} of {len(y):,} rows, such as {y[row]:g} in row {row + 1}; check "
-                "the column, or choose another family."
+                f"{bad.sum():,} of {len(y):,} rows, such as {y[row]:g} in row {row + 1}; "
+                f"{remedy}."
             )
 
 
