@@ -137,3 +137,10 @@ def test_a_row_whose_largest_weights_are_alike_is_not_to_be_trusted():
     # the harmonic mean of a density that is hardly there in a quarter of the draws
     np.testing.assert_allclose(found.elpd_i, [float(one.elpd_i[0]), np.log(4) - 1e10, -2])
     assert found.warning
+
+
+def test_what_leaving_out_gives_is_shown_in_a_few_lines(closed):
+    """Its arrays were printed, a number for each row."""
+    shown = str(leave_one_out.leave_out(closed[0]))
+    assert "elpd_loo" in shown
+    assert shown.endswith("40 of 40 rows left out in turn, 0 of them by a fit without them.")

@@ -50,7 +50,7 @@ CHUNK = 10_000_000
 STREAM = 13
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LeftOut:
     """What leaving out each row in turn gives.
 
@@ -85,6 +85,10 @@ class LeftOut:
     def residuals(self, y: np.ndarray) -> np.ndarray:
         """Residuals (n,) of all rows `y` (N,) of the data, in predictive standard deviations."""
         return (y[self.rows] - self.mean) / self.sd
+
+    def __repr__(self) -> str:
+        how = f"{len(self.rows):,} of {self.of:,} rows left out in turn"
+        return f"{self.elpd}\n{how}, {self.refitted:,} of them by a fit without them."
 
 
 def leave_out(fitted: Fitted, seed: int = 0) -> LeftOut:
