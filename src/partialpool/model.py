@@ -227,9 +227,10 @@ class Fit(Fitted):
         22
         """
         if not groups:
-            return checks.summarize(self.dataset, self.model.parameters)
+            return checks.Summary(checks.summarize(self.dataset, self.model.parameters))
         everyone = [np.arange(grouping.n_levels) for grouping in self.model.design.groupings]
-        return checks.summarize(self.with_effects_of(everyone)["posterior"].to_dataset())
+        each = self.with_effects_of(everyone)["posterior"].to_dataset()
+        return checks.Summary(checks.summarize(each))
 
     def effects(self, factor: str | None = None, levels: Sequence[Any] | None = None) -> xr.Dataset:
         """Draws of the effects of a factor's groups, made now where the fit left them out.

@@ -216,3 +216,17 @@ def test_effects_that_a_fit_left_out_are_compared(monkeypatch):
     expected = whole.dataset["1|Batch"].sel(Batch=["A", "C", "F"])
     gap = (found["mean"] - expected.mean(("chain", "draw"))) / expected.std(("chain", "draw"))
     assert np.abs(gap).max() < 4 * np.sqrt(2 / 4000)
+
+
+def test_a_summary_shows_all_its_columns_and_the_digits_that_say_something():
+    """Pandas would leave out the quantiles in a terminal, and show six digits of all."""
+    figures = {key: [0.123456, 1234.56] for key in checks.HEADINGS}
+    plain = pd.DataFrame(figures | {"sd": [0.0123, 12.3]}, index=["slope", "intercept"])
+    shown = str(checks.Summary(plain)).splitlines()
+    assert shown[0].split()[:5] == ["mean", "sd", "q05", "q50", "q95"]
+    assert shown[1].split()[:3] == ["slope", "0.123", "0.012"]
+    assert shown[2].split()[:3] == ["intercept", "1,235", "12"]
+    assert type(checks.Summary(plain).head(1)) is pd.DataFrame
+    many = checks.Summary(pd.concat([plain] * 50))
+    assert len(str(many).splitlines()) == 12
+    assert "<td>0.123</td>" in many._repr_html_()

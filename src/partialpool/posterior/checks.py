@@ -114,6 +114,32 @@ HEADINGS = {
 }
 
 
+class Summary(pd.DataFrame):
+    """Figures of parameters: a table that shows itself with those digits that say something.
+
+    What is made of it, such as a column or a selection of rows, is pandas' own.
+    """
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _readable(self) -> pd.DataFrame:
+        """The first and the last rows where there are more than pandas would show."""
+        columns = {name: (name, form) for name, (_, form) in HEADINGS.items()}
+        shown = Finding("summary", table=pd.DataFrame(self), columns=columns).readable()
+        if len(shown) <= (pd.get_option("display.max_rows") or np.inf):
+            return shown
+        left_out = pd.DataFrame({name: "..." for name in shown}, index=["..."])
+        return pd.concat([shown.head(), left_out, shown.tail()])
+
+    def __repr__(self) -> str:
+        return self._readable().to_string()
+
+    def _repr_html_(self) -> str:
+        return self._readable().to_html(border=0)
+
+
 def estimates(fitted: Fitted) -> Finding:
     """The population's parameters, with how they were drawn in words."""
     table = summarize(fitted.dataset, fitted.model.parameters)
