@@ -36,7 +36,8 @@ class Model(Regression):
         Such as ``"Reaction ~ Days + (Days | Subject)"``.
     table : pandas.DataFrame or Parts
         One row per observation, also as a table of polars or Arrow; or a table in parts, from
-        `load`, of which only cross-products and a sample of rows are kept in memory.
+        `load`, of which only cross-products, or distinct rows of a family with a link, and a sample
+        of rows are kept in memory.
     priors : mapping of str to str, optional
         Such as ``{"sd": "HalfNormal(100)"}``; see `default_priors.resolve` for keys and defaults.
     family : str

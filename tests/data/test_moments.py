@@ -95,7 +95,7 @@ def test_columns_by_name_and_missing_ones_are_zero():
     a, b = rng.standard_normal((2, 50)), rng.standard_normal((3, 60))
     one = of_table(("x", "y"), a, np.zeros(50, dtype=int))
     other = of_table(("y", "f[b]", "x"), b, np.ones(60, dtype=int))
-    merged = moments.merge(one, other)
+    merged = one.merge(other)
     assert merged.names == ("x", "y", "f[b]")
     np.testing.assert_array_equal(merged.levels, [0, 1])
     both = np.zeros((3, 110))

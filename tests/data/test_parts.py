@@ -91,6 +91,8 @@ def test_the_fit_and_the_pools_are_the_same(table, tmp_path):
             np.testing.assert_allclose(mine[name], theirs[name], rtol=1e-6, atol=1e-6)
     with pytest.raises(ValueError, match="needs all rows"):
         model.with_response(np.zeros(3))
+    with pytest.raises(ValueError, match="PyMC samples row by row"):
+        model.pymc("centered")  # it would see the sample alone
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz"])

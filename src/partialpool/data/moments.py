@@ -10,13 +10,20 @@ Chan, Golub & LeVeque 1983).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numba
 import numpy as np
 
 #: Widest range of whole-number group labels for which labels serve as addresses.
 SPAN = 1 << 22
+
+
+class Mergeable(Protocol):
+    """What some rows come to, and merges with what others come to."""
+
+    def merge(self, other: Self) -> Self:
+        """What the rows of both come to."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,21 @@ class Moments:
             _absorb(merged, np.arange(len(records) - half), records[half:], len(self.names))
             records = merged
         return Moments(self.names, np.array(["all"]), records)
+
+    def merge(self, other: "Moments") -> "Moments":
+        """Moments of the rows of both; groups and columns may differ."""
+        names = (*self.names, *(name for name in other.names if name not in self.names))
+        one, other = self.over(names), other.over(names)
+        if len(one.levels) == len(other.levels) and np.array_equal(one.levels, other.levels):
+            levels, records = one.levels, one.records.copy()
+            at = np.arange(len(levels))
+        else:
+            levels = np.union1d(one.levels, other.levels)
+            records = np.zeros((len(levels), width(len(names))))
+            records[np.searchsorted(levels, one.levels)] = one.records
+            at = np.searchsorted(levels, other.levels)
+        _absorb(records, at, other.records, len(names))
+        return Moments(names, levels, records)
 
     def over(self, names: tuple[str, ...]) -> "Moments":
         """The same for other columns; one that is not there is zero throughout.
@@ -173,36 +195,20 @@ class Groups:
         return levels[order], self.records[order]
 
 
-def merge(one: Moments, other: Moments) -> Moments:
-    """Moments of the rows of both; groups and columns may differ."""
-    names = (*one.names, *(name for name in other.names if name not in one.names))
-    one, other = one.over(names), other.over(names)
-    if len(one.levels) == len(other.levels) and np.array_equal(one.levels, other.levels):
-        levels, records = one.levels, one.records.copy()
-        at = np.arange(len(levels))
-    else:
-        levels = np.union1d(one.levels, other.levels)
-        records = np.zeros((len(levels), width(len(names))))
-        records[np.searchsorted(levels, one.levels)] = one.records
-        at = np.searchsorted(levels, other.levels)
-    _absorb(records, at, other.records, len(names))
-    return Moments(names, levels, records)
-
-
-def merge_all(pieces: Iterable[Moments]) -> Moments:
+def merge_all[Merged: Mergeable](pieces: Iterable[Merged]) -> Merged:
     """Merge pairwise, as in a knock-out: few at a time are held, and each is merged log₂ times."""
-    waiting: list[tuple[int, Moments]] = []
+    waiting: list[tuple[int, Merged]] = []
     for piece in pieces:
         rounds = 0
         while waiting and waiting[-1][0] == rounds:
-            piece = merge(waiting.pop()[1], piece)
+            piece = waiting.pop()[1].merge(piece)
             rounds += 1
         waiting.append((rounds, piece))
     if not waiting:
         raise ValueError("There is nothing to merge.")
     result = waiting.pop()[1]
     while waiting:
-        result = merge(waiting.pop()[1], result)
+        result = waiting.pop()[1].merge(result)
     return result
 
 

@@ -1,8 +1,8 @@
 """Tables in parts that need not fit into memory: a folder or a glob of Parquet or CSV files.
 
-Of each part, moments by group and a random sample of rows are kept, one file each, under a key made
-from the part's mark and from what was asked of it; so a changed part is read again, and an
-unchanged one never.
+Of each part, moments by group or its distinct rows, and a random sample of rows, are kept, one file
+each, under a key made from the part's mark and from what was asked of it; so a changed part is read
+again, and an unchanged one never.
 
 Every row has a number that depends on the seed, the part's name and its place in the part; the
 sample are the rows with the smallest numbers. So it depends neither on the order in which parts
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from partialpool.data import paths, reading
 from partialpool.data.columns import require_columns
+from partialpool.data.distinct import Distinct
 from partialpool.data.moments import Moments
 from partialpool.data.reading import Part, is_number
 
@@ -164,7 +165,7 @@ class Parts:
 class Piece:
     """What a part, or a piece of it, came to; `halvings` as in `Sampler`."""
 
-    moments: Moments
+    found: Moments | Distinct
     sample: pd.DataFrame
     halvings: int
 
@@ -175,9 +176,13 @@ def recall(path: Path | None) -> Piece | None:
         return None
     try:
         with np.load(path) as kept:
-            sample = pa.ipc.open_file(pa.BufferReader(kept["sample"].tobytes())).read_pandas()
+            sample = _table(kept["sample"]).to_pandas()
             sample.index = pd.Index(kept["numbers"])
-            found = Moments(tuple(kept["names"].tolist()), kept["levels"], kept["records"])
+            found: Moments | Distinct
+            if "distinct" in kept:
+                found = Distinct(_table(kept["distinct"]))
+            else:
+                found = Moments(tuple(kept["names"].tolist()), kept["levels"], kept["records"])
             return Piece(found, sample, int(kept["halvings"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # not there, or damaged, as after a power cut: the checksums in the file tell
@@ -187,21 +192,30 @@ def remember(path: Path | None, piece: Piece) -> None:
     """Keep what a part came to."""
     if path is None:
         return
-    table = pa.Table.from_pandas(piece.sample, preserve_index=False)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    if isinstance(found := piece.found, Distinct):
+        own: dict[str, Any] = {"distinct": _bytes(found.rows)}
+    else:
+        own = {"names": np.array(found.names), "levels": found.levels, "records": found.records}
     buffer = io.BytesIO()
     np.savez(
         buffer,
-        names=np.array(piece.moments.names),
-        levels=piece.moments.levels,
-        records=piece.moments.records,
         halvings=piece.halvings,
         numbers=piece.sample.index.to_numpy(),
-        sample=np.frombuffer(sink.getvalue(), dtype=np.uint8),
+        sample=_bytes(pa.Table.from_pandas(piece.sample, preserve_index=False)),
+        **own,
     )
     keep(path, buffer.getbuffer())
+
+
+def _bytes(table: pa.Table) -> np.ndarray:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return np.frombuffer(sink.getvalue(), dtype=np.uint8)
+
+
+def _table(kept: np.ndarray) -> pa.Table:
+    return pa.ipc.open_file(pa.BufferReader(kept.tobytes())).read_all()
 
 
 def keep(path: Path | None, content: str | memoryview) -> None:

@@ -1,5 +1,7 @@
-"""One part, streamed: batches of rows to moments by group and a sample of the rows."""
+"""One part, streamed: batches of rows to moments by group, or distinct rows, and a sample."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from partialpool.data import moments, reading
+from partialpool.data import distinct, moments, reading
 from partialpool.data.parts import Piece, Sampler
 from partialpool.data.reading import Part, is_number
 from partialpool.data.text import safe
@@ -98,6 +100,27 @@ def reduce_piece(
     if not np.isfinite(records).all():
         raise ValueError(_incomplete(part, used, labels))
     found = moments.without_zeros(moments.Moments(columns.names, levels, records))
+    return Piece(found, sample.result(), sample.halvings)
+
+
+def count_piece(
+    part: Part, piece: tuple[int, int] | None, labels: set[str], used: list[str], sample: Sampler
+) -> Piece:
+    """Read a piece of a part once, into its distinct rows; arguments as for `reduce_piece`."""
+
+    def each() -> Iterator[distinct.Distinct]:
+        for first, batch in reading.batches(part, used, labels, piece):
+            same = distinct.plain(batch)
+            floats = [c for c in same.columns if pa.types.is_floating(c.type)]
+            whole = all(pc.all(pc.is_finite(c), min_count=0).as_py() for c in floats)
+            if not whole or any(c.null_count for c in same.columns):
+                raise ValueError(_incomplete(part, used, labels))
+            sample.offer(first, same)
+            yield distinct.of_batch(same)
+
+    counted = each()
+    first = next(counted, distinct.nothing(used))
+    found = moments.merge_all(chain([first], counted))
     return Piece(found, sample.result(), sample.halvings)
 
 

@@ -8,7 +8,7 @@ from partialpool.data.text import closest, safe
 from partialpool.design.families import LINKS, OWN, thresholds
 from partialpool.design.matrices import Design, Grouping
 from partialpool.design.priors import FAMILIES, KINDS, Prior, parse
-from partialpool.design.totals import CONSTANT, Totals, products
+from partialpool.design.totals import CONSTANT, Totals, of_columns, products
 
 
 def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
@@ -24,7 +24,7 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
 
     Where standard errors of y are known they are all of the noise: sigma is fixed at zero until it
     is given a prior. The degrees of freedom of Student's t have ``Gamma(2, 0.1)`` (Juárez & Steel
-    2010). Of a table in parts, spreads are those of the sample of rows.
+    2010). Of Gaussian data in parts, spreads are those of the sample of rows.
 
     A family with a link has the same on the link's scale with s(y) = 1, as rstanarm has: 2.5 in
     log odds or logarithms is a wide effect of one standard deviation. The intercept is about the
@@ -68,28 +68,44 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
 
 def linked_mean(design: Design) -> float:
     """Log odds of a success, or logarithm of the rate, in all rows; offsets taken into account."""
-    successes = design.y.sum()
+    times = 1 if design.repeats is None else design.repeats
+    successes = (times * design.y).sum()
     added = np.zeros(len(design.y)) if design.offset is None else design.offset
     if design.trials is None:
-        return float(np.log(successes) - np.log(np.exp(added).sum()))
-    share = successes / design.trials.sum()
-    return float(np.log(share / (1 - share)) - added @ design.trials / design.trials.sum())
+        return float(np.log(successes) - np.log((times * np.exp(added)).sum()))
+    trials = times * design.trials
+    share = successes / trials.sum()
+    return float(np.log(share / (1 - share)) - added @ trials / trials.sum())
 
 
-def spread(values: np.ndarray) -> float:
+def spread(values: np.ndarray, repeats: np.ndarray | None = None) -> float:
     """A standard deviation of most of the values (n,), which a few wild ones do not move.
 
     The median absolute deviation or the distance between the deciles, whichever is larger, each
     multiplied so that it estimates the standard deviation of a normal distribution; the first alone
     would be next to nothing where half of the values nearly agree. The standard deviation where
-    both are zero, as of a rare 0/1 predictor.
+    both are zero, as of a rare 0/1 predictor. Each value is there `repeats` times (n,).
     """
     if not len(values):
         return 0.0
-    low = np.quantile(values, 0.1, method="higher")
-    high = np.quantile(values, 0.9, method="lower")
-    deviation = float(np.median(np.abs(values - np.median(values))))
-    return max(1.4826 * deviation, float(high - low) / 2.5631) or float(np.std(values))
+    low, high = _in_order(values, 0.1, repeats)[1], _in_order(values, 0.9, repeats)[0]
+    away = np.abs(values - np.mean(_in_order(values, 0.5, repeats)))
+    deviation = float(np.mean(_in_order(away, 0.5, repeats)))
+    wide = max(1.4826 * deviation, float(high - low) / 2.5631)
+    return wide or float(of_columns(values[:, None], repeats).sd[0])
+
+
+def _in_order(values: np.ndarray, share: float, repeats: np.ndarray | None) -> tuple[float, float]:
+    """The values next below and above a quantile; each value is there `repeats` times."""
+    if repeats is None:
+        low, high = (np.quantile(values, share, method=m) for m in ("lower", "higher"))
+    else:
+        order = np.argsort(values, kind="stable")
+        before = np.cumsum(repeats[order])
+        place = share * (before[-1] - 1)
+        at = np.searchsorted(before, [np.floor(place), np.ceil(place)], side="right")
+        low, high = values[order[at]]
+    return float(low), float(high)
 
 
 def _sizes(
@@ -98,7 +114,10 @@ def _sizes(
     """Scale (k,) of columns (N, k): the least of spread, sd, and sd given the other columns."""
     size = figures.size.copy()
     free = np.array([name not in CONSTANT for name in names], dtype=bool)
-    about = columns if free.all() else columns - columns.mean(0)
+    repeats = design.repeats
+    about = columns if free.all() else columns - np.average(columns, axis=0, weights=repeats)
+    if repeats is not None:
+        about = about * np.sqrt(repeats)[:, None]
     if design.moments is None:
         triangle = np.linalg.qr(about[:, free] / size[free], mode="r")
     else:
@@ -110,7 +129,7 @@ def _sizes(
         left = 1 / np.linalg.norm(np.linalg.inv(triangle), axis=1) / root
         size[free] *= np.minimum(1, left)
     for k in np.flatnonzero(figures.sd > 0):
-        size[k] = min(size[k], spread(columns[:, k]) or size[k])
+        size[k] = min(size[k], spread(columns[:, k], repeats) or size[k])
     return size
 
 

@@ -19,13 +19,15 @@ import numpy as np
 import pandas as pd
 
 from partialpool.data import moments, reading
+from partialpool.data.distinct import Distinct
+from partialpool.data.moments import Moments
 from partialpool.data.parts import Parts, Piece, merge_samples, recall, remember
 from partialpool.data.reading import Part, is_number
 from partialpool.design.batches import Columns, reduce_piece
 from partialpool.design.estimable import require_estimable
 from partialpool.design.evaluation import CATEGORICAL, STATEFUL
+from partialpool.design.formula import Formula, require_no_constant, used_columns, variables
 from partialpool.design.formula import read as read_formula
-from partialpool.design.formula import require_no_constant, used_columns, variables
 from partialpool.design.matrices import Design
 
 
@@ -60,13 +62,7 @@ def reduce(parts: Parts, formula: str) -> Reduced:
         With one sentence that names the part, the column and the remedy.
     """
     asked = read_formula(formula)
-    _refuse_stateful(formula)
-    if len(asked.factors) > 1:
-        raise ValueError(
-            f"In {formula!r}, there are {len(asked.factors)} grouping factors, and data in parts, "
-            "whose sums are kept group by group, take one; keep one of them, or read the parts "
-            "into one table, as pandas.read_parquet does with a folder, and give that."
-        )
+    refuse(asked, STATEFUL + CATEGORICAL)
     grouping = asked.factors[0] if asked.factors else ()
     used = used_columns(formula)
     parts.require(used)
@@ -74,18 +70,18 @@ def reduce(parts: Parts, formula: str) -> Reduced:
     named = asked.predictors | variables(asked.answer, formula)
     categorical = sorted(name for name in named if not is_number(parts.schema[name]))
     labels = {*categorical, *grouping}
-    own = [parts.categories(part, categorical) for part in parts.files]
-    levels = {name: sorted(set().union(*(o[name] for o in own))) for name in categorical}
+    own = {part.name: parts.categories(part, categorical) for part in parts.files}
+    levels = {name: sorted(set().union(*(o[name] for o in own.values()))) for name in categorical}
     first = parts.head(used, labels)
     if missing := [name for name, values in levels.items() if not values]:
         raise ValueError(f"The column {missing[0]!r} has no values in any part; leave it out.")
     references = {name: values[0] for name, values in levels.items()}
     read: list[str] = []
 
-    def pieces(part: Part, present: dict[str, list[Any]]) -> list[Callable[[], Piece]]:
+    def pieces(part: Part) -> list[Callable[[], Piece]]:
         # The reference category is there in every part, so that columns mean the same in each;
         # and one more, without which there would be no columns to name.
-        present = {name: sorted({*levels[name][:2], *values}) for name, values in present.items()}
+        present = {n: sorted({*levels[n][:2], *values}) for n, values in own[part.name].items()}
         columns = Columns(asked, _template(first, present), parts.schema)
         read.append(part.name)
         arguments = columns, labels, used
@@ -94,27 +90,44 @@ def reduce(parts: Parts, formula: str) -> Reduced:
             for piece in reading.pieces(part)
         ]
 
+    total, sample = streamed(parts, [formula, references], pieces)
+    assert isinstance(total, Moments)
+    columns = Columns(asked, _template(first, levels), parts.schema)
+    return Reduced(total.over(columns.names), sample, columns, tuple(read))
+
+
+def streamed(
+    parts: Parts, what: list[Any], pieces: Callable[[Part], list[Callable[[], Piece]]]
+) -> tuple[Moments | Distinct, pd.DataFrame]:
+    """What all parts come to, merged, and the sample of their rows.
+
+    Parameters
+    ----------
+    parts : Parts
+    what : list
+        What is asked of each part: under this its answer is remembered.
+    pieces : callable
+        From a part that is not remembered to jobs, each of which reads a piece of it.
+    """
+
     def jobs() -> Iterator[tuple[Path | None, Piece | list[Callable[[], Piece]]]]:
-        for part, present in zip(parts.files, own, strict=True):
-            what = [part.name, formula, references, parts.sample_rows, parts.seed]
-            place = parts.place(part, "npz", what)
+        for part in parts.files:
+            place = parts.place(part, "npz", [part.name, *what, parts.sample_rows, parts.seed])
             known = recall(place)
             enough = known is not None and known.halvings <= parts.halvings
-            yield place, known if known is not None and enough else pieces(part, present)
+            yield place, known if known is not None and enough else pieces(part)
 
     samples: list[pd.DataFrame] = []
 
-    def merged() -> Iterator[moments.Moments]:
+    def found() -> Iterator[Any]:
         for piece in _in_order(jobs(), parts.sample_rows):
             samples.append(piece.sample)
             if len(samples) > 16:
                 samples[:] = [merge_samples(samples, parts.sample_rows)]
-            yield piece.moments
+            yield piece.found
 
-    total = moments.merge_all(merged())
-    columns = Columns(asked, _template(first, levels), parts.schema)
-    sample = merge_samples(samples, parts.sample_rows).reset_index(drop=True)
-    return Reduced(total.over(columns.names), sample, columns, tuple(read))
+    total = moments.merge_all(found())
+    return total, merge_samples(samples, parts.sample_rows).reset_index(drop=True)
 
 
 def build(formula: str, parts: Parts) -> tuple[Design, pd.DataFrame]:
@@ -187,22 +200,30 @@ def _combine(pieces: list[Piece], size: int) -> Piece:
     if len(pieces) == 1:
         return pieces[0]
     sample = merge_samples([piece.sample for piece in pieces], size)
-    total = moments.merge_all(piece.moments for piece in pieces)
+    each: Iterator[Any] = (piece.found for piece in pieces)  # all of one kind
+    total = moments.merge_all(each)
     return Piece(total, sample, pieces[0].halvings)
 
 
-def _refuse_stateful(formula: str) -> None:
-    for name in re.findall(r"([A-Za-z_]\w*)\s*\(", formula):
-        if name in STATEFUL + CATEGORICAL:
+def refuse(formula: Formula, names: tuple[str, ...]) -> None:
+    """Raise a ValueError for functions of some names, and for several grouping factors."""
+    for name in re.findall(r"([A-Za-z_]\w*)\s*\(", formula.text):
+        if name in names:
             remedy = (
                 "store the column as text"
                 if name in CATEGORICAL
                 else "write the numbers into the formula, such as I((x - 10) / 2)"
             )
             raise ValueError(
-                f"In {formula!r}, {name}() must see all rows at once, which data in parts do not "
-                f"allow; {remedy}."
+                f"In {formula.text!r}, {name}() must see all rows at once, which data in parts do "
+                f"not allow; {remedy}."
             )
+    if len(formula.factors) > 1:
+        raise ValueError(
+            f"In {formula.text!r}, there are {len(formula.factors)} grouping factors, and data in "
+            "parts, which are reduced group by group, take one; keep one of them, or read the "
+            "parts into one table, as pandas.read_parquet does with a folder, and give that."
+        )
 
 
 def _template(first: pd.DataFrame, levels: dict[str, list[Any]]) -> pd.DataFrame:

@@ -136,6 +136,12 @@ class Design:
         Of how many trials y counts the successes, for `binomial`; 1 for a 0/1 response.
     offset : (N,) array, optional
         What the formula's offsets add to the line of a family with a link.
+    repeats : (N,) int array, optional
+        How many rows of the data each row stands for; one where they are not given.
+    whole : Design, optional
+        The distinct rows of all the data, where the rows here are only a sample of them.
+    places : (N,) int array, optional
+        Which row of `whole` each row is.
     answers : tuple of str
         Labels of failure and success, or of ordered answers; empty where they are numbers alone.
     nesting : str
@@ -155,6 +161,9 @@ class Design:
     se: np.ndarray | None = field(default=None, repr=False)
     trials: np.ndarray | None = field(default=None, repr=False)
     offset: np.ndarray | None = field(default=None, repr=False)
+    repeats: np.ndarray | None = field(default=None, repr=False)
+    whole: "Design | None" = field(default=None, repr=False)
+    places: np.ndarray | None = field(default=None, repr=False)
     answers: tuple[str, ...] = ()
     nesting: str = ""
     _common: tuple[Any, ...] = field(default=(), repr=False)
@@ -164,17 +173,36 @@ class Design:
     @property
     def n_rows(self) -> int:
         """Number of rows N, those that are not in the sample too."""
-        return len(self.y) if self.moments is None else int(self.moments.records[:, 0].sum())
+        if self.moments is not None:
+            return int(self.moments.records[:, 0].sum())
+        repeats = self.all_rows.repeats
+        return len(self.y) if repeats is None else int(repeats.sum())
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the rows here are only a sample of the data's."""
+        return self.moments is not None or self.whole is not None
+
+    @property
+    def all_rows(self) -> "Design":
+        """The design of all rows of a family with a link, equal ones once: itself, or `whole`."""
+        return self if self.whole is None else self.whole
+
+    def sampled_at(self, places: np.ndarray) -> "Design":
+        """The design of some of its rows (n,), as a sample that knows all."""
+        return replace(self.of_rows(places), repeats=None, whole=self, places=places)
 
     def figures(self, names: tuple[str, ...], columns: np.ndarray) -> Totals:
         """Figures of some columns (N, k) over all rows, those that are not in the sample too."""
         if self.moments is None:
-            return totals.of_columns(columns)
+            return totals.of_columns(columns, self.repeats)
         return totals.of_moments(self.moments, names)
 
     @cached_property
     def totals(self) -> tuple[Totals, Totals, Totals]:
         """Figures of X, of the columns of all groupings side by side, and of y over all rows."""
+        if self.whole is not None:
+            return self.whole.totals
         z_names = [name for grouping in self.groupings for name in grouping.z_names]
         Z = np.hstack([np.empty((len(self.y), 0)), *(grouping.Z for grouping in self.groupings)])
         return (
@@ -251,6 +279,8 @@ class Design:
             se=None if self.se is None else self.se[rows],
             trials=None if self.trials is None else self.trials[rows],
             offset=None if self.offset is None else self.offset[rows],
+            repeats=None if self.repeats is None else self.repeats[rows],
+            places=None if self.places is None else self.places[rows],
             groupings=tuple(
                 replace(grouping, Z=grouping.Z[rows], codes=grouping.codes[rows])
                 for grouping in self.groupings
@@ -263,6 +293,8 @@ class Design:
         Population columns that its groups can absorb are left out, and none of its effects are
         correlated; other groupings stay as they are. The only grouping need not be given.
         """
+        if self.whole is not None and self.places is not None:  # of one grouping at most
+            return self.whole.without_population().sampled_at(self.places)
         grouping = grouping or self.only
         absorbed = {self.x_names[column] for column in self.absorbed(grouping)}
         kept = np.array([name not in absorbed for name in self.x_names], dtype=bool)
@@ -293,6 +325,8 @@ class Design:
         dict
             Column of X -> column of Z and the factor in each group (J,).
         """
+        if self.whole is not None:
+            return self.whole.absorbed()
         grouping = grouping or self.only
         found: dict[int, tuple[int, np.ndarray]] = {}
         for c, name in enumerate(self.x_names):
@@ -300,11 +334,28 @@ class Design:
                 if name == ("Intercept" if z_name == "1" else z_name):
                     found[c] = k, np.ones(grouping.n_levels)
                     break
-                factor = None if self.moments is not None else _factor(self.X[:, c], grouping, k)
+                factor = None if self.moments is not None else self._factor(c, grouping, k)
                 if factor is not None:
                     found[c] = k, factor
                     break
         return found
+
+    def _factor(self, c: int, grouping: Grouping, k: int) -> np.ndarray | None:
+        """What multiplies column k of Z to give column c of X, by group; None if nothing does."""
+        column, z = self.X[:, c], grouping.Z[:, k]
+        used = z != 0
+        if np.any(column[~used] != 0):
+            return None
+        ratio, codes = column[used] / z[used], grouping.codes[used]
+        counts = np.bincount(codes, minlength=grouping.n_levels)
+        mean = np.bincount(codes, ratio, grouping.n_levels) / np.maximum(counts, 1)
+        off = np.abs(ratio - mean[codes])
+        if self.repeats is not None:
+            counts = np.bincount(codes, self.repeats[used], grouping.n_levels)
+        # a group of one row would give a factor to any column
+        if counts.max() < 2 or np.any(off > 1e-9 * (1e-300 + np.abs(ratio).max())):
+            return None
+        return mean
 
     def rows(self, table: pd.DataFrame) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
         """X of new rows, and for each grouping their Z and group codes; see `Grouping.rows`.
@@ -328,19 +379,3 @@ class Design:
     def _population(self, table: pd.DataFrame) -> np.ndarray:
         X = evaluation.columns(self._common, len(table), table)
         return X if self._kept is None else X[:, self._kept]
-
-
-def _factor(column: np.ndarray, grouping: Grouping, k: int) -> np.ndarray | None:
-    """What multiplies column k of Z to give this column, by group; None if nothing does."""
-    z = grouping.Z[:, k]
-    used = z != 0
-    if np.any(column[~used] != 0):
-        return None
-    ratio, codes = column[used] / z[used], grouping.codes[used]
-    counts = np.bincount(codes, minlength=grouping.n_levels)
-    mean = np.bincount(codes, ratio, grouping.n_levels) / np.maximum(counts, 1)
-    off = np.abs(ratio - mean[codes])
-    # a group of one row would give a factor to any column
-    if counts.max() < 2 or np.any(off > 1e-9 * (1e-300 + np.abs(ratio).max())):
-        return None
-    return mean

@@ -30,10 +30,14 @@ class Totals:
         return np.where(self.sd > 0, self.sd, self.rms)
 
 
-def of_columns(columns: np.ndarray) -> Totals:
-    """Figures of the columns (N, k) of a matrix."""
+def of_columns(columns: np.ndarray, repeats: np.ndarray | None = None) -> Totals:
+    """Figures of the columns (N, k) of a matrix, each row of which is there `repeats` times."""
     # column by column: NumPy sums contiguous memory more precisely
     columns = np.ascontiguousarray(columns.T)
+    if repeats is not None:
+        mean, square = (np.average(c, axis=1, weights=repeats) for c in (columns, columns**2))
+        away = np.average((columns - mean[:, None]) ** 2, axis=1, weights=repeats)
+        return Totals(mean, np.sqrt(away), np.sqrt(square))
     return Totals(columns.mean(1), columns.std(1), np.sqrt((columns**2).mean(1)))
 
 

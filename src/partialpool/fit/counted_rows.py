@@ -143,6 +143,7 @@ def counted_rows(
     trials: np.ndarray | None = None,
     offset: np.ndarray | None = None,
     n_thresholds: int | None = None,
+    repeats: np.ndarray | None = None,
 ) -> CountedRows:
     """The rows of a response, brought to their kind, sorted by group and collapsed.
 
@@ -161,11 +162,14 @@ def counted_rows(
         Added to the linear predictor.
     n_thresholds : int, optional
         Of an ordered response, where these may not be all its rows; else told by y.
+    repeats : (N,) int array, optional
+        How often each row is there; once where they are not given.
     """
     y = np.asarray(y, dtype=float)
     trials = np.ones(len(y)) if trials is None else np.asarray(trials, dtype=float)
     offset = np.zeros(len(y)) if offset is None else np.asarray(offset, dtype=float)
     Z = np.zeros((len(y), 1)) if not Z.shape[1] else Z
+    times = np.ones(len(y)) if repeats is None else np.asarray(repeats, dtype=float)
     none = np.zeros(len(y), dtype=np.int64)
     fixed, count = np.zeros(len(y)), none
     values, kind = np.unique(y, return_inverse=True)
@@ -175,7 +179,7 @@ def counted_rows(
         n_thresholds = int(y.max()) - 1 if n_thresholds is None else n_thresholds
         values, kind = np.arange(1, n_thresholds + 2), y.astype(np.int64) - 1
     shape = (n_groups, len(values))
-    histogram = sparse.coo_array((np.ones(len(y)), (codes, kind.reshape(-1))), shape).tocsr()
+    histogram = sparse.coo_array((times, (codes, kind.reshape(-1))), shape).tocsr()
     if family == "binomial":
         m = trials.astype(np.int64)
         fixed = gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1)
@@ -184,14 +188,16 @@ def counted_rows(
         fixed, m = y * offset - gammaln(y + 1), none
     elif family == "negbinomial":
         fixed, m, count = -gammaln(y + 1), y.astype(np.int64), none + 1
-    constant = np.bincount(codes, fixed, n_groups)
+    constant = np.bincount(codes, times * fixed, n_groups)
     if family == "cumulative":
-        y, offset, X, Z, codes = _at_thresholds(y, offset, X, Z, codes, n_thresholds)
+        y, at, columns = _at_thresholds(y, n_thresholds)
+        X, Z = np.hstack([X[at], columns]), Z[at]
+        offset, codes, times = offset[at], codes[at], times[at]
         m, count = np.ones(len(y), dtype=np.int64), np.zeros(len(y), dtype=np.int64)
     weight = np.exp(offset) if family == "poisson" else np.zeros(len(y))
     key = np.column_stack([codes, Z, X, 0 * offset if family == "poisson" else offset])
     unique, into = np.unique(key, axis=0, return_inverse=True)
-    total = [np.bincount(into.reshape(-1), v, len(unique)) for v in (y, m, count, weight)]
+    total = [np.bincount(into.reshape(-1), times * v, len(unique)) for v in (y, m, count, weight)]
     groups, q = unique[:, 0].astype(np.int64), Z.shape[1]
     offset = np.log(total[3]) if family == "poisson" else unique[:, -1]
     if family == "poisson":
@@ -213,21 +219,15 @@ def counted_rows(
     )
 
 
-def _at_thresholds(
-    y: np.ndarray,
-    offset: np.ndarray,
-    X: np.ndarray,
-    Z: np.ndarray,
-    codes: np.ndarray,
-    n_thresholds: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _at_thresholds(y: np.ndarray, n_thresholds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each row once for every threshold beside its category (docs/method.md, eq. (52)).
 
-    It succeeded at the one below and failed at the one above.
+    Whether it succeeded, as at the one below, or failed, as at the one above; which row it is; and
+    the columns of the thresholds.
     """
     below, above = np.flatnonzero(y > 1), np.flatnonzero(y <= n_thresholds)
     at = np.concatenate([below, above])
     threshold = np.concatenate([y[below] - 2, y[above] - 1]).astype(np.int64)
     columns = -np.eye(n_thresholds)[threshold]
     success = np.repeat([1.0, 0.0], [len(below), len(above)])
-    return success, offset[at], np.hstack([X[at], columns]), Z[at], codes[at]
+    return success, at, columns

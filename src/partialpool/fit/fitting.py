@@ -75,6 +75,11 @@ def fit(
         )
     several = len(regression.design.groupings) > 1
     own = method == "exact" or integrated
+    if regression.linked and regression.design.sampled and not own:
+        raise ValueError(
+            f"method: {method} samples row by row, and of data in parts only a sample of the rows "
+            "is kept; choose exact, or nutpie with `parametrization: marginal`."
+        )
     with _told(COMPILING, progress or sys.stderr.isatty()):
         loading = warm_up(several, regression.linked) if own else 0.0
     begun = time.perf_counter()
@@ -248,6 +253,11 @@ def _exact(regression: Regression, draws: int, chains: int, seed: int, reference
 def _nuts_instead(regression: Regression, reason: str, draws: int, chains: int, seed: int) -> Drawn:
     """The sturdier route: NUTS on PyMC's model, marginal where effects integrate out."""
     form = "marginal" if _lean(regression) else "noncentered"
+    if form != "marginal" and regression.design.sampled:
+        raise ValueError(
+            f"This model needs every row, and of data in parts only a sample is kept ({reason}): "
+            "read the parts into one table."
+        )
     made = {"method": "nutpie", "parametrization": form, "tune": 1000}
     variables, stats = pymc_fit.sample(
         regression, "nutpie", form, draws=draws, tune=1000, chains=chains, seed=seed

@@ -39,7 +39,9 @@ def integrated_posterior(
     thresholds : sequence of str
         Names of the thresholds of an ordered response; they share one prior.
     """
-    fixed, grouping = Prior("Fixed", (1.0,)), split(design)[0]
+    fixed = Prior("Fixed", (1.0,))
+    design = design.all_rows
+    grouping = split(design)[0]
     everyone = np.arange(len(design.y))
     rows = rows_of(family, design, everyone, grouping.codes, grouping.n_levels, len(thresholds))
     sds, blocks = tuple(priors[name] for name in design.sd_names), design.blocks
@@ -63,12 +65,16 @@ def rows_of(
     groups: np.ndarray,
     n_groups: int,
     n_thresholds: int,
+    repeats: np.ndarray | None = None,
 ) -> CountedRows:
     """Some rows (n,) of a design, in groups (n,) of those whose effects are integrated out.
 
-    A row may be there more than once. Effects of small factors are columns beside X.
+    A row may be there more than once, and counts `repeats` times (n,), or as often as the design
+    says. Effects of small factors are columns beside X.
     """
     grouping, small = split(design)
+    if repeats is None and design.repeats is not None:
+        repeats = design.repeats[some]
     X = np.hstack([design.X, columns(small, len(design.y))])
     return counted_rows(
         family,
@@ -80,6 +86,7 @@ def rows_of(
         trials=None if design.trials is None else design.trials[some],
         offset=None if design.offset is None else design.offset[some],
         n_thresholds=n_thresholds,
+        repeats=repeats,
     )
 
 

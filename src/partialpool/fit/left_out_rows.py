@@ -67,9 +67,10 @@ def affordable(regression: Regression, rows: np.ndarray, n_draws: int) -> np.nda
     Rows of the smallest groups come first.
     """
     integral = regression.integrated.posterior.integral
-    grouping, _ = split(regression.design)
+    grouping, _ = split(regression.design.all_rows)
     nodes = integral.nodes ** integral.near.shape[1]
-    of_group = (grouping.counts * nodes)[grouping.codes[rows]] * n_draws
+    counts = np.bincount(grouping.codes, minlength=grouping.n_levels)
+    of_group = (counts * nodes)[split(regression.design)[0].codes[rows]] * n_draws
     order = np.argsort(of_group, kind="stable")
     found = np.zeros(len(rows), dtype=bool)
     found[order] = np.cumsum(of_group[order]) <= MOST_PRODUCTS
@@ -81,14 +82,19 @@ def without_rows(regression: Regression, rows: np.ndarray) -> GroupIntegral:
 
     They stand in the order of the rows.
     """
-    design, grouping = regression.design, split(regression.design)[0]
+    design, places = regression.design.all_rows, regression.design.places
+    rows = rows if places is None else places[rows]
+    grouping = split(design)[0]
+    counts = np.bincount(grouping.codes, minlength=grouping.n_levels)
     group, order = grouping.codes[rows], np.argsort(grouping.codes, kind="stable")
-    size, before = grouping.counts[group], np.cumsum(grouping.counts) - grouping.counts
+    size, before = counts[group], np.cumsum(counts) - counts
     of = np.repeat(np.arange(len(rows)), size)
     place = np.arange(len(of)) - (np.cumsum(size) - size)[of]
     member = order[before[group][of] + place]
-    other = member != rows[of]
-    of, member = of[other], member[other]
+    left = np.ones(len(of), dtype=np.int64) if design.repeats is None else design.repeats[member]
+    left = left - (member == rows[of])
+    other = left > 0
+    of, member, left = of[other], member[other], left[other]
     n_thresholds = len(regression.thresholds)
-    counted = rows_of(regression.family, design, member, of, len(rows), n_thresholds)
+    counted = rows_of(regression.family, design, member, of, len(rows), n_thresholds, left)
     return group_integral(counted).adapted(*regression.integrated.around.place, AIM * len(rows))

@@ -281,8 +281,18 @@ def row_data(regression: Regression) -> dict[str, np.ndarray]:
 
     Columns that vary are side by side (N, Q), and so are the codes of the groupings (N, F); counts
     are whole numbers, and PyMC has the first of ordered answers at zero.
+
+    Raises
+    ------
+    ValueError
+        Where only a sample of the rows is here.
     """
     design = regression.design
+    if design.sampled:
+        raise ValueError(
+            "PyMC samples row by row, and of data in parts only a sample of the rows is kept: "
+            "choose `method: exact`, or nutpie with `parametrization: marginal`."
+        )
     n = len(design.y)
     Z = [np.empty((n, 0)), *(grouping.Z for grouping in design.groupings)]
     codes = [np.empty((n, 0), dtype=np.int64), *(g.codes[:, None] for g in design.groupings)]

@@ -12,7 +12,7 @@ import pandas as pd
 from partialpool.data.parts import Parts
 from partialpool.data.tables import as_frame
 from partialpool.data.text import closest
-from partialpool.design import evaluation, from_parts, separation
+from partialpool.design import evaluation, from_distinct, from_parts, separation
 from partialpool.design.default_priors import resolve
 from partialpool.design.estimable import kind_sentence, unidentified
 from partialpool.design.families import LINKS, OWN, RESPONSES, thresholds
@@ -93,10 +93,10 @@ class Regression:
                 f"se: known standard errors are of noise about a line, which `family: {family}` "
                 "does not have; leave se out."
             )
-        if isinstance(table, Parts) and (se or family != "gaussian"):
+        if isinstance(table, Parts) and (se or family == "student"):
             raise ValueError(
-                "Data in parts take Gaussian noise without known standard errors; for another "
-                "family read the table whole."
+                "Data in parts take Gaussian noise without known standard errors, or a family with "
+                "a link; for anything else read the table whole."
             )
         table = as_frame(table)
         self.formula, self.family, self.se = formula, family, se
@@ -109,14 +109,17 @@ class Regression:
             table, self.lacking, self.dropped = _drop(formula, table, se)
         self.source = table
         self.design: Design
-        if isinstance(table, Parts):
+        if isinstance(table, Parts) and family in LINKS:
+            self.design, self.table = from_distinct.build(formula, table, family)
+            self._require_certifiable()
+        elif isinstance(table, Parts):
             self.design, self.table = from_parts.build(formula, table)
         else:
             self.design, self.table = build(formula, table, se=se, family=family), table
         _require_known(self)
-        self.priors: dict[str, Prior] = resolve(self.design, priors, family)
+        self.priors: dict[str, Prior] = resolve(self.design.all_rows, priors, family)
         if family in LINKS:
-            self.propriety = separation.propriety(self.design, self.priors, family)
+            self.propriety = separation.propriety(self.design.all_rows, self.priors, family)
         else:
             self.propriety = propriety(self.design, self.priors)
         self.mismatch = ""
@@ -124,7 +127,17 @@ class Regression:
             self.mismatch = kind_sentence(*self._observed())
         self.unidentified = ""
         if not ("sigma" in self.priors and self.priors["sigma"].fixed):
-            self.unidentified = unidentified(self.design, family)
+            self.unidentified = unidentified(self.design.all_rows, family)
+
+    def _require_certifiable(self) -> None:
+        """Raise a ValueError where only a sampler that sees every row could fit data in parts."""
+        if not self.certifiable:
+            raise ValueError(
+                f"In {self.formula!r}, {len(self.design.only.z_names)} coefficients vary by "
+                f"{self.design.only.name!r}, and of data in parts with `family: {self.family}` "
+                f"{MOST_INTEGRATED} can, for more are sampled row by row; let fewer vary, or read "
+                "the parts into one table."
+            )
 
     def _observed(self) -> tuple[np.ndarray, str]:
         """The response and its name before an offset is taken from it."""
@@ -202,7 +215,7 @@ class Regression:
     @property
     def spreads(self) -> bool:
         """Whether a response can spread more than its mean says: any but single answers."""
-        trials = self.design.trials
+        trials = self.design.all_rows.trials
         return self.family != "cumulative" and (trials is None or bool((trials > 1).any()))
 
     @property
@@ -300,7 +313,7 @@ class Regression:
 
     def with_response(self, y: np.ndarray) -> "Regression":
         """The same regression and priors for another response, such as a simulated one."""
-        if self.design.moments is not None:
+        if self.design.sampled:
             raise ValueError("Another response needs all rows, and a table in parts keeps few.")
         return self.with_design(replace(self.design, y=np.asarray(y, dtype=float)))
 

@@ -66,7 +66,7 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
 def _groups_say_more(fitted: Fitted) -> bool:
     """Whether predictors explain next to nothing, and the groups of several factors more."""
     model, design = fitted.model, fitted.model.design
-    if model.linked or len(design.groupings) < 2 or design.moments is not None:
+    if model.linked or len(design.groupings) < 2 or design.sampled:
         return False
     beta = [fitted.population[name].mean() for name in design.x_names]
     explained = np.var(design.X @ beta) / np.var(design.y)

@@ -77,7 +77,7 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
     if codes is None:
         codes = design.groupings[0].codes if several else design.only.codes
     _require_integrable(model)
-    if design.moments is not None:
+    if design.sampled:
         raise ValueError("of a table in parts only a sample of the rows is kept")
     own = [grouping.name for grouping in design.groupings]
     if (not several or model.linked) and own and _factor(model, codes) is None:

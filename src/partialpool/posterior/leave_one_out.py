@@ -149,8 +149,8 @@ def _refittable(fitted: Fitted) -> bool:
     """Whether rows can be left out for real, by exact fits of the others that take little."""
     model, design = fitted.model, fitted.model.design
     if model.linked:
-        return len(design.y) <= MAX_ROWS and _certified(fitted)
-    return model.closed_form and design.moments is None
+        return len(design.y) <= MAX_ROWS and not design.sampled and _certified(fitted)
+    return model.closed_form and not design.sampled
 
 
 def _certified(fitted: Fitted) -> bool:

@@ -122,7 +122,9 @@ def columns(model: Regression) -> Finding:
     )
     found = pd.DataFrame.from_dict(rows, orient="index")
     found = found.sort_values("role", key=lambda r: r.map(order.index), kind="stable")
-    return Finding("columns", table=found)
+    few = len(table) < design.n_rows
+    says = f"Figures are those of the random sample of {len(table):,} rows." if few else ""
+    return Finding("columns", says, table=found)
 
 
 def _mean(values: pd.Series) -> float:

@@ -100,7 +100,7 @@ def plan(
         For a model of another kind, a size below one, and a name that is no parameter.
     """
     design = model.design
-    if not model.closed_form or len(design.groupings) != 1 or design.moments is not None:
+    if not model.closed_form or len(design.groupings) != 1 or design.sampled:
         raise ValueError(
             "How many groups it takes is found for Gaussian noise, one grouping factor and a table "
             "that is not in parts."

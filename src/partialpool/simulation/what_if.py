@@ -169,7 +169,7 @@ def refuse(fitted: Fitted) -> None:
         why = f"has `family: {model.family}`"
     elif len(design.groupings) != 1:
         why = f"has {len(design.groupings) or 'no'} grouping factors"
-    elif design.moments is not None:
+    elif design.sampled:
         why = "has its table in parts"
     elif not model.integrates:
         why = "adds a sigma that is not known to known standard errors"
