@@ -1,5 +1,7 @@
 """Figures on a telephone, in a real browser: panels below each other, one as narrow as it is."""
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -104,7 +106,16 @@ def of_one():
     return figure
 
 
-#: Where marks lie in the panel, from 0 at its left end to 1, and how high; what words there are.
+#: What words there are, how large, and where.
+WORDS = """() => {
+    const svg = document.querySelector('figure > svg');
+    return [...svg.querySelectorAll('text')].map(one => {
+        const size = parseFloat(getComputedStyle(one).fontSize) * svg.getScreenCTM().d;
+        const {left, right, top, bottom} = one.getBoundingClientRect();
+        return {text: one.textContent, size, left, right, top, bottom};
+    });
+}"""
+#: Where marks lie in the panel, from 0 at its left end to 1; and how high.
 PLACES = """() => {
     const svg = document.querySelector('figure > svg'), find = name => svg.querySelector(name);
     const ground = find('#f-patch_2').getBBox(), share = x => (x - ground.x) / ground.width;
@@ -115,12 +126,6 @@ PLACES = """() => {
         place: ['#f-band use', '#f-span path', '#f-piece path', 'image'].flatMap(of),
         dots: [...svg.querySelectorAll('#f-dots use')].map(one => share(one.x.baseVal.value)),
         clip: [share(rect.x.baseVal.value), rect.width.baseVal.value / ground.width],
-        words: [...svg.querySelectorAll('text')].map(one => {
-            const b = one.getBoundingClientRect();
-            const size = parseFloat(getComputedStyle(one).fontSize) * svg.getScreenCTM().d;
-            return {text: one.textContent, size, left: b.left, right: b.right, top: b.top,
-                    bottom: b.bottom};
-        }),
         width: ground.width,
     };
 }"""
@@ -129,7 +134,8 @@ PLACES = """() => {
 def test_one_panel_is_drawn_as_narrow_as_a_telephone(browser, tmp_path):
     tab = shown(browser, tmp_path, of_one(), 1200)
     drawing = tab.locator("figure > svg")
-    whole, as_made = tab.evaluate(PLACES), drawing.evaluate("s => s.outerHTML")
+    whole, before = tab.evaluate(PLACES), tab.evaluate(WORDS)
+    as_made = drawing.evaluate("s => s.outerHTML")
     tab.set_viewport_size({"width": 390, "height": 800})
     tab.wait_for_function("document.querySelector('figure > svg').viewBox.baseVal.width < 390")
     found = tab.evaluate(PLACES)
@@ -142,14 +148,14 @@ def test_one_panel_is_drawn_as_narrow_as_a_telephone(browser, tmp_path):
     assert found["dots"] == pytest.approx([0.1, 0.5, 0.9, 1.5], abs=1e-3)
     assert found["clip"] == pytest.approx([0, 1], abs=1e-3)
     # all words are there but for some ticks, large enough, inside, and none over another
-    words = found["words"]
+    words = tab.evaluate(WORDS)
     ticks = [one["text"] for one in words if one["text"].isdigit()]
     assert ticks in [[str(n) for n in range(0, 21, every)] for every in (1, 2, 3)]
-    said, before = (
+    said, wanted = (
         {one["text"].replace(" ", "") for one in each if not one["text"].isdigit()}
-        for each in (words, whole["words"])
+        for each in (words, before)
     )
-    assert said == before
+    assert said == wanted
     for k, one in enumerate(words):
         assert one["size"] >= 9
         assert one["left"] >= 0
@@ -161,6 +167,26 @@ def test_one_panel_is_drawn_as_narrow_as_a_telephone(browser, tmp_path):
     tab.set_viewport_size({"width": 1200, "height": 800})
     tab.wait_for_function("document.querySelector('figure > svg').viewBox.baseVal.width > 390")
     assert drawing.evaluate("s => s.outerHTML") == as_made
+    tab.close()
+
+
+def test_powers_and_a_legend_wider_than_the_screen_have_their_places(browser, tmp_path):
+    """A power is text without a place of its own."""
+    figure, axes = plt.subplots(figsize=(8, 3))
+    axes.semilogx([1e-3, 1e9], [0, 1], label="a line with a name that is much too long for " * 2)
+    axes.set(xlabel="a label", yticks=[])
+    theme.legend(figure)
+    tab = shown(browser, tmp_path, figure, 390)
+    assert tab.locator("figure").evaluate("f => f.scrollWidth <= f.clientWidth")
+    words = tab.evaluate(WORDS)
+    assert all(0 <= one["left"] < one["right"] <= 390 for one in words)
+    ticks = [one for one in words if one["text"].startswith("10")]
+    assert len(ticks) >= 3
+    assert all(a["right"] < b["left"] for a, b in pairwise(ticks))
+    assert ticks[0]["left"] < 40
+    assert ticks[-1]["right"] > 330
+    long = next(one for one in words if "much too long" in one["text"])
+    assert long["bottom"] - long["top"] > 20  # in two lines
     tab.close()
 
 

@@ -3,6 +3,8 @@
 const UNIT = 0.8 * 4 / 3; // pixels of a unit of the drawing: as small as figures become elsewhere
 const drawn = new Map();
 const pair = /(-?[\d.]+(?:e[-+]?\d+)?) (-?[\d.]+(?:e[-+]?\d+)?)/g;
+// powers have no place of their own, but that of their group
+const holder = (text) => text.closest("g[id*='text_']");
 const at = (part, name) => Number(part.getAttribute(name));
 const shift = (part, x, y = 0) => {
   part.setAttribute("transform", `translate(${x} ${y}) ${part.getAttribute("transform") || ""}`);
@@ -16,7 +18,7 @@ const wrap = (text, width, up) => {
     if (longer.length <= most || !lines.at(-1)) lines[lines.length - 1] = longer;
     else lines.push(word);
   }
-  if (lines.length < 2) return;
+  if (lines.length < 2) return 1;
   text.textContent = "";
   lines.forEach((line, i) => {
     const part = document.createElementNS(NS, "tspan");
@@ -25,6 +27,7 @@ const wrap = (text, width, up) => {
     part.textContent = line;
     text.append(part);
   });
+  return lines.length;
 };
 const reflow = (legend, width, floor) => {
   const items = [[]];
@@ -32,19 +35,30 @@ const reflow = (legend, width, floor) => {
     items.at(-1).push(part);
     if (/text_\d+$/.test(part.id)) items.push([]);
   }
-  const rows = [{ items: [], width: 0 }];
+  const rows = [{ items: [], width: 0, lines: 1 }];
   for (const parts of items.filter((one) => one.some((part) => /text_\d+$/.test(part.id)))) {
-    const place = box(parts), gap = rows.at(-1).items.length ? 12 : 0;
-    if (rows.at(-1).width + gap + place.width > width && gap) rows.push({ items: [], width: 0 });
+    const whole = box(parts), text = parts.at(-1).querySelector("text");
+    const long = whole.width > width && text.getComputedTextLength();
+    const lines = long ? wrap(text, width - whole.width + long, 0) : 1;
+    const place = { ...whole, width: box(parts).width }, gap = rows.at(-1).items.length ? 12 : 0;
+    if (rows.at(-1).width + gap + place.width > width && gap) {
+      rows.push({ items: [], width: 0, lines: 1 });
+    }
     const row = rows.at(-1);
-    row.items.push({ parts, place, left: row.width && row.width + gap });
-    row.width += (row.width && gap) + place.width;
+    row.lines = Math.max(row.lines, lines);
+    row.items.push({ parts, place, left: row.width + gap });
+    row.width += gap + place.width;
   }
-  rows.forEach((row, i) => row.items.forEach(({ parts, place, left }) => {
-    const middle = (place.top + place.bottom) / 2;
-    const x = (width - row.width) / 2 + left - place.left;
-    for (const part of parts) shift(part, x, floor - 14 * (rows.length - 1 - i) - middle);
-  }));
+  let line = floor;
+  for (const row of rows.reverse()) {
+    line -= 14 * (row.lines - 1);
+    for (const { parts, place, left } of row.items) {
+      const middle = (place.top + place.bottom) / 2;
+      const x = (width - row.width) / 2 + left - place.left;
+      for (const part of parts) shift(part, x, line - middle);
+    }
+    line -= 14;
+  }
 };
 const squeeze = (svg, wide) => {
   const [axes, other] = within(svg.querySelector(":scope > g"), /axes_\d+$/);
@@ -60,9 +74,13 @@ const squeeze = (svg, wide) => {
     if (text.getComputedTextLength() > 0.4 * wide) wrap(text, 0.4 * wide, 0.5);
   }
   const ticks = [...across.querySelectorAll("[id*='xtick_'] text")];
+  const places = new Map(texts.map((text) => {
+    const { left: from, right: to } = box([holder(text)]);
+    return [text, text.hasAttribute("x") ? at(text, "x") : (from + to) / 2];
+  }));
   const sides = texts.filter((text) => (
-    ticks.includes(text) || at(text, "x") < left || at(text, "x") > right
-  )).map((text) => box([text.parentNode]));
+    ticks.includes(text) || places.get(text) < left || places.get(text) > right
+  )).map((text) => box([holder(text)]));
   const margin = left + 3 - Math.min(left, ...sides.map((one) => one.left));
   const rest = 3 - right + Math.max(right, ...sides.map((one) => one.right));
   const room = wide - margin - rest;
@@ -89,29 +107,28 @@ const squeeze = (svg, wide) => {
     part.setAttribute("width", end - start);
     part.setAttribute("preserveAspectRatio", "none");
   }
-  for (const text of texts) {
-    const x = at(text, "x");
-    shift(text, (x < left || x > right ? beside(x) : move(x)) - x);
+  for (const [text, x] of places) {
+    shift(holder(text).firstElementChild, (x < left || x > right ? beside(x) : move(x)) - x);
   }
   // ticks that have no room any more: every second of numbers stays, or every third
   const overlap = (shown) => shown.some((text, i) => (
-    i && box([text.parentNode]).left < box([shown[i - 1].parentNode]).right + 3
+    i && box([holder(text)]).left < box([holder(shown[i - 1])]).right + 3
   ));
   let every = 1;
   while (overlap(ticks.filter((_, i) => i % every === 0))) every += 1;
   if (every > 1 && ticks.some((text) => !/^[-−+\d.,  %]+$/.test(text.textContent))) return false;
-  ticks.forEach((text, i) => { if (i % every) text.remove(); });
+  ticks.forEach((text, i) => { if (i % every) holder(text).remove(); });
   // what is said of the whole stays inside: a title grows upwards, a label below the panel downwards
   for (const text of texts.filter((one) => one.isConnected && !ticks.includes(one))) {
-    const upwards = at(text, "y") < ground.top ? 1 : 0;
-    if (text.getComputedTextLength() > wide - 4 && box([text.parentNode]).width > wide - 4) {
+    const upwards = box([holder(text)]).top < ground.top ? 1 : 0;
+    if (text.getComputedTextLength() > wide - 4 && box([holder(text)]).width > wide - 4) {
       wrap(text, wide - 8, upwards);
     }
-    const place = box([text.parentNode]);
+    const place = box([holder(text)]);
     const by = Math.max(0, 2 - place.left) || Math.min(0, wide - 2 - place.right);
-    if (by) shift(text, by);
+    if (by) shift(holder(text).firstElementChild, by);
   }
-  const said = box(texts.filter((text) => text.isConnected).map((text) => text.parentNode));
+  const said = box(texts.filter((text) => text.isConnected).map(holder));
   for (const legend of legends) {
     const place = box([legend]), middle = (place.left + place.right) / 2;
     if (place.bottom <= ground.top + 2 || place.left >= right - 2) {
