@@ -40,7 +40,7 @@ def test_a_moved_picture_reacts_and_forgets():
 
     def redrawn(state):
         finding = draw(state, picture)
-        return finding.sentence, picture.png()
+        return finding.sentence, picture.pngs()
 
     first = redrawn(STATE)
     moved = redrawn(replace(STATE, mu_b=-3.0))
