@@ -12,7 +12,7 @@ const shift = (part, x, y = 0) => {
 // words in lines of some width, of which the first begins higher by a part of what was added
 const wrap = (text, width, up) => {
   const words = text.textContent.split(" "), lines = [""];
-  const most = text.textContent.length * width / text.getComputedTextLength();
+  const most = 0.95 * text.textContent.length * width / text.getComputedTextLength();
   for (const word of words) {
     const longer = `${lines.at(-1)} ${word}`.trim();
     if (longer.length <= most || !lines.at(-1)) lines[lines.length - 1] = longer;
@@ -116,7 +116,7 @@ const squeeze = (svg, wide) => {
   ));
   let every = 1;
   while (overlap(ticks.filter((_, i) => i % every === 0))) every += 1;
-  if (every > 1 && ticks.some((text) => !/^[-−+\d.,  %]+$/.test(text.textContent))) return false;
+  if (every > 1 && ticks.some((text) => !/^[-−+\d.,%\s]+$/.test(text.textContent))) return false;
   ticks.forEach((text, i) => { if (i % every) holder(text).remove(); });
   // what is said of the whole stays inside: a title grows upwards, a label below the panel downwards
   for (const text of texts.filter((one) => one.isConnected && !ticks.includes(one))) {
