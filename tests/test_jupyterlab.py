@@ -1,5 +1,6 @@
 """JupyterLab in a real browser: every notebook runs, and a slider moves a figure."""
 
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from conftest import PATIENCE
 
@@ -175,3 +177,21 @@ def test_a_slider_moves_the_figure(name, server, page):
         page.add_style_tag(content=hidden)
         output = page.locator(".jp-OutputArea-output", has=page.locator(".noUi-handle"))
         output.first.screenshot(path=Path(folder) / SLIDERS[name])
+
+
+def test_figures_and_text_can_be_read_in_the_dark_theme(project, server, page):
+    """On dark ground in light ink, what a slider moves and what stands below it."""
+    chosen = project / "settings" / "@jupyterlab" / "apputils-extension"
+    chosen.mkdir(parents=True)
+    (chosen / "themes.jupyterlab-settings").write_text('{"theme": "JupyterLab Dark"}')
+    try:
+        run_all(server, page, "what_if")
+        assert page.locator("img.partialpool-light").is_hidden()
+        for image in ("img.partialpool-dark", ".jp-RenderedSVG img"):
+            shot = page.locator(image).first.screenshot()
+            picture = Image.open(io.BytesIO(shot)).convert("RGB")
+            colors = {color: n for n, color in picture.getcolors(picture.width * 9999)}
+            assert max(max(colors, key=colors.__getitem__)) < 60, "no dark ground"
+            assert max(min(color) for color, n in colors.items() if n > 20) > 190, "no light ink"
+    finally:
+        shutil.rmtree(chosen)

@@ -1,12 +1,18 @@
 """Colours of figures: contrast with the ground, and apart for any colour vision."""
 
+import io
 import re
 from itertools import combinations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
 
-from partialpool.plots import palette
+from partialpool.plots import palette, theme
+from partialpool.plots.stage import Stage
+from partialpool.posterior.finding import Finding
 from partialpool.report import drawings, page
 
 #: Linear RGB as seen with a missing kind of cone (Machado, Oliveira & Fernandes 2009, table 1).
@@ -106,3 +112,46 @@ def test_figures_take_the_pages_colours():
     rules = palette.rules()
     assert rules.count("--fig-partial") == 2
     assert palette.DARK["partial"] in rules.split("dark")[1]
+
+
+def test_a_figure_in_a_notebook_wears_both_schemes():
+    """Ink on no ground could not be read in the dark; a page takes the colours and no ground."""
+    figure, axes = plt.subplots()
+    axes.plot([0, 1], color=theme.PARTIAL)
+    finding = Finding("line", figure=figure)
+    worn = finding.dressed(finding.svg)
+    plt.close(figure)
+    assert palette.INK in finding.svg  # as files have it
+    light, dark = worn.split("prefers-color-scheme:dark")
+    assert f"svg{{color:{palette.INK}" in light
+    assert f"background:{palette.GROUND}" in light
+    assert f"svg{{color:{palette.DARK_INK};background:{palette.DARK_GROUND}}}" in dark
+    assert "stroke: var(--fig-partial,#2252ac)" in worn
+    assert worn.count(palette.INK) == 1
+    shown = str(drawings.inline_svg(worn, "a line", "p"))
+    assert shown.count("var(--fig-partial,#2252ac)") == 1
+    assert "<style" not in shown
+    assert contrast(palette.DARK_INK, palette.DARK_GROUND) >= 7
+
+
+def test_a_picture_that_moves_has_its_colours_in_the_dark():
+    stage = Stage((2, 2))
+    axes = stage.figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, 9), ylim=(0, 2))
+    colors = [palette.INK, *palette.COLORS.values()]
+    for k, color in enumerate(colors):
+        axes.add_patch(plt.Rectangle((k + 0.1, 0), 0.8, 1, color=color, lw=0))
+        axes.add_patch(plt.Rectangle((k + 0.1, 1), 0.8, 0.9, color=color, alpha=0.5, lw=0))
+    light, dark = (np.array(Image.open(io.BytesIO(png)).convert("RGB")) for png in stage.pngs())
+    for picture, ground, shown in (
+        (light, palette.GROUND, colors),
+        (dark, palette.DARK_GROUND, [palette.DARK_INK, *palette.DARK.values()]),
+    ):
+        under = 255 * np.array(to_rgb(ground))
+        np.testing.assert_allclose(picture[2, 2], under, atol=4)
+        for k, color in enumerate(shown):
+            x, over = int(200 * (k + 0.5) / 9), 255 * np.array(to_rgb(color))
+            # few colours: each is one of a table of 128
+            np.testing.assert_allclose(picture[150, x], over, atol=12)
+            np.testing.assert_allclose(picture[60, x], (under + over) / 2, atol=12)

@@ -4,6 +4,7 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import partialpool as pp
@@ -174,6 +175,17 @@ def test_lines_inside_the_band_do_not_deny_the_shrinkage():
     assert max(shrunk) >= 20
 
 
+def test_where_no_line_stays_inside_its_band_pooling_moves_all_by_more():
+    """It was said of none that pooling moves it by less."""
+    x, group = np.tile(np.linspace(0, 10, 20), 6), np.repeat(np.arange(6), 20)
+    y = (2 * group - 5) * x + np.random.default_rng(0).normal(0, 1, 120)
+    table = pd.DataFrame({"x": x, "group": group, "y": y})
+    fit = pp.Model("y ~ x + (x | group)", table, {"sd": "HalfNormal(1e-3)"}).fit(draws=200)
+    says = groups.group_lines(fit).sentence
+    assert "In none of the 6 panels with an unpooled line this stays inside that band, so" in says
+    assert "there pooling" not in says
+
+
 @pytest.mark.parametrize(("alone", "words"), [(1, "1 group of group"), (2, "2 groups of group")])
 def test_groups_that_cannot_estimate_a_slope_are_named(alone, words):
     """By one rule in the picture, in the table, and in the panels, which have no line of theirs."""
@@ -305,6 +317,6 @@ def test_the_farthest_group_and_the_chance_that_it_is_the_highest():
     says = varying.forest(fit).sentence
     assert f"(A, in truth the highest with probability {best:.0%})" in says.replace(" %", "%")
     assert (
-        f"A, farthest out alone, goes from 28.4 to {schools[:, 0].mean():.1f}"
+        f"and school A, farthest out alone, goes from 28.4 to {schools[:, 0].mean():.1f}"
         in varying.shrinkage(fit).sentence
     )

@@ -213,7 +213,7 @@ def test_what_changes_in_the_answer_is_said(children):
     moved = max(abs(x.mean() - slope.mean()) for x in (other, third)) / slope.std()
     assert third.std() > 1.3 * slope.std()
     assert found.sentence.endswith(
-        f": at most {moved:.2g} of its posterior standard deviation apart; it is not in sex alone."
+        f": at most {moved:.2g} of its posterior standard deviations apart; it is not in sex alone."
     )
 
 

@@ -8,7 +8,7 @@ import partialpool as pp
 from partialpool.data.text import renamed, typeset
 from partialpool.posterior import checks
 from partialpool.posterior.finding import ESTIMATE, Finding
-from partialpool.posterior.names import readable
+from partialpool.posterior.names import groups_of, readable
 
 
 def test_every_parameter_has_words():
@@ -43,6 +43,19 @@ def test_coefficients_of_levels_and_interactions(formula, name, words):
     table = pd.DataFrame({"x": rng.uniform(1, 2, 20), "y": rng.normal(size=20)})
     table = table.assign(sex=[*"FM"] * 10, two=[0, 1] * 10, g=np.arange(20) % 5)
     assert readable(pp.Model(formula, table))[name] == words
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [({}, "groups of Subject"), ({"Subject": "Subject"}, "subjects"), ({"Subject": "man"}, "mans")],
+)
+def test_a_label_may_be_the_name_itself_where_that_is_a_word(labels, words):
+    table = pp.load("sleepstudy")
+    model = pp.Model("Reaction ~ Days + (1 | Subject)", table, labels=labels)
+    assert groups_of(model, model.design.only) == words
+    short = pp.Model("Reaction ~ 1 + (1 | g)", table.rename(columns={"Subject": "g"}))
+    short.labels = {"g": "g"}
+    assert groups_of(short, short.design.only) == "groups of g"
 
 
 def test_a_table_shows_words_and_keeps_the_short_name_at_hand():

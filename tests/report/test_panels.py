@@ -1,6 +1,9 @@
-"""Figures on a telephone: panels come one below the other, in a real browser."""
+"""Figures on a telephone, in a real browser: panels below each other, one as narrow as it is."""
+
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from partialpool.plots import theme
@@ -13,7 +16,8 @@ def shown(browser, tmp_path, figure, width):
     svg = Finding("two", "", figure=figure).svg
     plt.close(figure)
     text = drawings.inline_svg(svg, "Two panels.", "f-")
-    style, script = page.asset("style.css")["text"], page.asset("page.js", "panels.js")["text"]
+    style = page.asset("style.css")["text"]
+    script = page.asset("page.js", "panels.js", "narrow.js")["text"]
     place = tmp_path / "page.html"
     place.write_text(
         f"<!DOCTYPE html><html><meta charset='utf-8'><style>{style}</style>"
@@ -69,12 +73,9 @@ def test_a_wide_screen_has_the_figure_and_turning_the_telephone_too(browser, tmp
     tab.close()
 
 
-@pytest.mark.parametrize("case", ["rows named on the left", "a scale of colours", "one panel"])
+@pytest.mark.parametrize("case", ["rows named on the left", "a scale of colours"])
 def test_panels_that_need_their_neighbour_stay_beside_it(browser, tmp_path, case):
-    if case == "one panel":
-        figure, axes = plt.subplots(figsize=(8, 3))
-        axes.plot([0, 1])
-    elif case == "a scale of colours":
+    if case == "a scale of colours":
         figure, axes = plt.subplots(figsize=(8, 3))
         figure.colorbar(axes.imshow([[0, 1]]))
     else:
@@ -82,4 +83,126 @@ def test_panels_that_need_their_neighbour_stay_beside_it(browser, tmp_path, case
     tab = shown(browser, tmp_path, figure, 390)
     assert tab.locator(".windows").count() == 0
     assert tab.locator("figure > svg").bounding_box()["width"] > 390  # scrolls in its frame
+    tab.close()
+
+
+def of_one():
+    """One panel with every kind of mark, one of them beyond its frame, and a wide legend."""
+    figure, axes = plt.subplots(figsize=(8, 3))
+    x = np.linspace(0, 20, 21)
+    axes.plot(x, x, label="a line with a name of some length")
+    axes.fill_between(x[3:6], 5, 9, gid="band", label="a band with a name of some length")
+    axes.scatter([2, 10, 18, 30], [1, 1, 1, 1], gid="dots", label="dots, one of them far out")
+    axes.axvspan(12, 14, gid="span")
+    axes.scatter(x, x + 1, s=4, rasterized=True)
+    axes.plot([15, 16], [2, 4], gid="piece")
+    axes.set(xlim=(0, 20), xlabel="what goes from zero to twenty", ylabel="up")
+    axes.set(
+        xticks=range(21),
+        yticks=[],
+        title="What one panel shows of all this, in a title of two lines",
+    )
+    theme.legend(figure)
+    return figure
+
+
+#: What words there are, how large, and where.
+WORDS = """() => {
+    const svg = document.querySelector('figure > svg');
+    return [...svg.querySelectorAll('text')].map(one => {
+        const size = parseFloat(getComputedStyle(one).fontSize) * svg.getScreenCTM().d;
+        const {left, right, top, bottom} = one.getBoundingClientRect();
+        return {text: one.textContent.trim().replace(/\\s+/g, ' '), size, left, right, top, bottom};
+    });
+}"""
+#: Where marks lie in the panel, from 0 at its left end to 1; and how high.
+PLACES = """() => {
+    const svg = document.querySelector('figure > svg'), find = name => svg.querySelector(name);
+    const ground = find('#f-patch_2').getBBox(), share = x => (x - ground.x) / ground.width;
+    const of = name => [...svg.querySelectorAll(name)].map(one => one.getBBox())
+        .flatMap(b => [share(b.x + b.width / 2), b.width / ground.width, b.y, b.height]);
+    const rect = find('clipPath rect');
+    return {
+        place: ['#f-band use', '#f-span path', '#f-piece path', 'image'].flatMap(of),
+        dots: [...svg.querySelectorAll('#f-dots use')].map(one => share(one.x.baseVal.value)),
+        clip: [share(rect.x.baseVal.value), rect.width.baseVal.value / ground.width],
+        width: ground.width,
+    };
+}"""
+
+
+def test_one_panel_is_drawn_as_narrow_as_a_telephone(browser, tmp_path):
+    tab = shown(browser, tmp_path, of_one(), 1200)
+    drawing = tab.locator("figure > svg")
+    whole, before = tab.evaluate(PLACES), tab.evaluate(WORDS)
+    as_made = drawing.evaluate("s => s.outerHTML")
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.wait_for_function("document.querySelector('figure > svg').viewBox.baseVal.width < 390")
+    found = tab.evaluate(PLACES)
+    assert found["width"] < 0.7 * whole["width"]
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.locator("figure").evaluate("f => f.scrollWidth <= f.clientWidth")
+    # what it shows stands where it stood
+    assert found["place"] == pytest.approx(whole["place"], abs=2e-3)
+    assert found["dots"] == pytest.approx(whole["dots"], abs=1e-3)
+    assert found["dots"] == pytest.approx([0.1, 0.5, 0.9, 1.5], abs=1e-3)
+    assert found["clip"] == pytest.approx([0, 1], abs=1e-3)
+    # all words are there but for some ticks, large enough, inside, and none over another
+    words = tab.evaluate(WORDS)
+    ticks = [one["text"] for one in words if one["text"].isdigit()]
+    assert ticks in [[str(n) for n in range(0, 21, every)] for every in (1, 2, 3)]
+    said, wanted = (
+        {one["text"].replace(" ", "") for one in each if not one["text"].isdigit()}
+        for each in (words, before)
+    )
+    assert said == wanted
+    for k, one in enumerate(words):
+        assert one["size"] >= 9
+        assert one["left"] >= 0
+        assert one["right"] <= 390
+        for other in words[:k]:
+            across = min(one["right"], other["right"]) - max(one["left"], other["left"])
+            down = min(one["bottom"], other["bottom"]) - max(one["top"], other["top"])
+            assert across <= 1 or down <= 1, (one, other)
+    tab.set_viewport_size({"width": 1200, "height": 800})
+    tab.wait_for_function("document.querySelector('figure > svg').viewBox.baseVal.width > 390")
+    assert drawing.evaluate("s => s.outerHTML") == as_made
+    tab.close()
+
+
+def test_powers_and_a_legend_wider_than_the_screen_have_their_places(browser, tmp_path):
+    """A power is text without a place of its own."""
+    figure, axes = plt.subplots(figsize=(8, 3))
+    axes.semilogx([1e-3, 1e9], [0, 1], label="a line with a name that is much too long for " * 2)
+    axes.set(xlabel="a label", yticks=[])
+    theme.legend(figure)
+    tab = shown(browser, tmp_path, figure, 390)
+    assert tab.locator("figure").evaluate("f => f.scrollWidth <= f.clientWidth")
+    words = tab.evaluate(WORDS)
+    assert all(0 <= one["left"] < one["right"] <= 390 for one in words)
+    ticks = [one for one in words if one["text"].startswith("1 0")]
+    assert len(ticks) >= 3
+    assert all(a["right"] < b["left"] for a, b in pairwise(ticks))
+    assert ticks[0]["left"] < 40
+    assert ticks[-1]["right"] > 330
+    long = next(one for one in words if "much too long" in one["text"])
+    assert long["bottom"] - long["top"] > 20  # in two lines
+    tab.close()
+
+
+@pytest.mark.parametrize("case", ["a map", "names without room", "rows with long names"])
+def test_one_panel_that_cannot_be_narrower_scrolls(browser, tmp_path, case):
+    figure, axes = plt.subplots(figsize=(8, 3))
+    if case == "a map":
+        axes.set_axis_off()
+        axes.fill([0, 1, 1], [0, 1, 0])
+    elif case == "names without room":
+        axes.bar([f"group {k}" for k in range(9)], range(9))
+    else:
+        axes.barh(["Donaudampfschifffahrtselektrizitätenhauptbetriebswerk" * 2], [1])
+    tab = shown(browser, tmp_path, figure, 390)
+    made = tab.locator("figure > svg").evaluate("s => s.innerHTML")
+    assert tab.locator("figure > svg").bounding_box()["width"] > 390
+    tab.set_viewport_size({"width": 1200, "height": 800})
+    assert tab.locator("figure > svg").evaluate("s => s.innerHTML") == made
     tab.close()

@@ -191,6 +191,14 @@ def test_a_study_tells_its_story_before_its_notebook(figure):
     assert not page.article.find("math", display="block")
 
 
+def test_where_a_study_has_no_question_its_model_asks_one(figure):
+    for story, says in (({}, f"Q {EVIL}"), ({"question": "Why?"}, "Why?")):
+        text = exporter.render(executed(figure), summary(question=f"Q {EVIL}"), "", story)
+        page = BeautifulSoup(text, "html.parser")
+        assert page.h1.find_next("p", class_="question").text == says
+        assert page.h1.text == EVIL  # the title of the summary
+
+
 def test_tables_scroll(soup):
     for table in soup.find_all("table"):
         assert "scroll" in table.parent["class"]

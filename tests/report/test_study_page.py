@@ -49,6 +49,9 @@ def test_title_question_and_answer_come_first():
     assert places == sorted(places)
     assert "<i>" not in html
     assert "It is 30." not in html
+    rows[0]["summary"]["question"] = "What<i>?"  # what the model asks, where the study does not
+    assert "What&lt;i&gt;?" in index.render_study("demo", rows, "abc", {"title": "T"})
+    assert "What&lt;i&gt;?" not in index.render_study("demo", rows, "abc", story)
 
 
 def test_runs_that_broke_are_named_and_bring_the_page_up_to_date(tmp_path):

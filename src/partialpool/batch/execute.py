@@ -26,7 +26,8 @@ STARTS = 4
 TO_QUOTE = ("methods.md", "values.json", "values.tex")
 #: What a run that broke has in place of what `record` leaves.
 NOTHING: dict[str, Any] = {
-    **dict.fromkeys(["fit", "headline", "log_evidence", "log_evidence_se", "data_sha256"]),
+    **dict.fromkeys(["title", "question", "headline", "fit", "data_sha256"]),
+    **dict.fromkeys(["log_evidence", "log_evidence_se"]),
     **{
         "status": "error",
         "checks": [],
@@ -150,7 +151,7 @@ def fill(run: Run, place: Path, threads: int | None = None, kernel: Any = None) 
     seen = {key: value for key, value in before.items() if after.get(key) == value}
     nbformat.write(notebook, place / "notebook.ipynb")
     result = NOTHING | recorded
-    data = result.pop("data_sha256")
+    data, title = result.pop("data_sha256"), result.pop("title")
     summary = {
         "study": run.study,
         "run": run.name,
@@ -159,7 +160,7 @@ def fill(run: Run, place: Path, threads: int | None = None, kernel: Any = None) 
         "settings": run.settings,
         "swept": list(run.swept),
         "expect": run.expect,
-        "title": exporter.title(notebook) or run.study,
+        "title": title or exporter.title(notebook) or run.study,
         "error": error,
         **result,
         "seconds": result["seconds"] | {"total": round(time.monotonic() - clock, 2)},

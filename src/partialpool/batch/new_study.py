@@ -20,8 +20,8 @@ TEMPLATE = """\
 {schema}
 {summary}
 notebook: regression
-title: null               # what the page and the index say first
-question: null            # what you want to know, in one line
+title: null               # what the page and the index say first; null: the formula in words
+question: null            # what you want to know, in one line; null: what the formula asks
 about: null               # Markdown, with sources; no title, question or text needs a new run
 settings:
   data: {data}
@@ -159,7 +159,8 @@ def text(model: Regression, place: str, missing: str = "refuse", seed: int = 1) 
             if _looks_categorical(model.table[column]) and f"C({column}" not in model.formula
         ),
     ]
-    columns = dict.fromkeys([design.response, *design.predictors])
+    factors = [grouping.name for grouping in design.groupings]
+    columns = dict.fromkeys([design.response, *design.predictors, *factors])
     usual = default_priors.defaults(design, model.family)
     own = [name for name, prior in model.priors.items() if prior != usual[name]]
     return TEMPLATE.format(

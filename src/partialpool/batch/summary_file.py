@@ -29,6 +29,8 @@ def record(
     verdict: Any,
     output: str | Path | None,
     *,
+    title: str | None = None,
+    question: str | None = None,
     headline: str | None = None,
     estimates: Iterable[str] | None = None,
     parameters: Mapping[str, Mapping[str, float]] | None = None,
@@ -49,6 +51,9 @@ def record(
         held against its data, ``fit`` with the same ("good", "look" or "poor").
     output : str, Path or None
         Folder to write to. None, the notebooks' default, does nothing.
+    title, question : str, optional
+        What pages and the index say first where the study does not say it; else the title is the
+        notebook's.
     headline : str, optional
         The result in one sentence of plain text, shown on top of the page.
     estimates : iterable of str, optional
@@ -110,6 +115,8 @@ def record(
         "status": status,
         "checks": [dict(check) for check in checks],
         "fit": None if fit is None else {"status": fit.status, "checks": list(fit.checks)},
+        "title": title,
+        "question": question,
         "headline": headline,
         "estimates": chosen,
         "parameters": {name: dict(figures) for name, figures in parameters.items()},

@@ -28,6 +28,12 @@ KERNEL = {
     "language": "python",
     "metadata": {"debugger": True},
 }
+#: What `lab` adds to JupyterLab: its dark theme tells pictures so, which have colours for both.
+STYLE = """\
+[data-jp-theme-light="false"] img { color-scheme: dark; }
+[data-jp-theme-light="false"] img.partialpool-light { display: none; }
+[data-jp-theme-light="false"] img.partialpool-dark { display: inline !important; }
+"""
 
 
 def environment(root: Path, threads: int | None = None) -> dict[str, str]:
@@ -125,6 +131,7 @@ def lab(root: Path, extra: list[str]) -> None:
     """Replace this process by JupyterLab on ``notebooks/``."""
     folder = root / ".cache" / "jupyter"
     write(folder / "kernels" / "python3" / "kernel.json", json.dumps(KERNEL))
+    write(folder / "config" / "custom" / "custom.css", STYLE)
     # Kernels found through this variable come before those that a person or system installed.
     first = {"JUPYTER_PATH": folder, "PYTHONPATH": PACKAGE.parent}
     kept = {
@@ -137,7 +144,8 @@ def lab(root: Path, extra: list[str]) -> None:
     }
     env = {name: str(path) for name, path in kept.items()} | os.environ | environment(root)
     env |= {name: _first(name, path) for name, path in first.items()}
-    words = ["-m", "jupyterlab", f"--ServerApp.root_dir={root / 'notebooks'}", *extra]
+    words = ["-m", "jupyterlab", f"--ServerApp.root_dir={root / 'notebooks'}"]
+    words += ["--LabApp.custom_css=True", *extra]
     os.execve(sys.executable, [sys.executable, *words], env)
 
 

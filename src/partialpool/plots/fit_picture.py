@@ -40,7 +40,7 @@ class FitPicture(Stage):
             _SpreadPanel(add(box), what_if, name)
             for name, box in zip(what_if.spreads, _boxes(len(what_if.spreads)), strict=False)
         ]
-        self.places = _PlacePanel(add((0.795, 0.2, 0.19, 0.72)), what_if)
+        self.places = _PlacePanel(add((0.795, 0.2, 0.178, 0.72)), what_if)
         legend_below(
             [rows, self.places.axes],
             Line2D([], [], label="population, 90 %", color=PARTIAL, alpha=0.5, lw=6),

@@ -309,10 +309,11 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     called = groups_of(model, grouping)
     says = (
         f"{of} {called}, with their number of rows in brackets; the band is the "
-        f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In {inside} of "
-        f"the {own_lines} panels with an unpooled line this stays inside that band: there pooling "
-        "moves a group's line by less than its uncertainty. How far it draws all groups together "
-        "is a matter of their spread, see the shrinkage."
+        f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In "
+        f"{inside or 'none'} of the {own_lines} panels with an unpooled line this stays inside "
+        f"that band{': there pooling' if inside else ', so that pooling nowhere'} moves a group's "
+        "line by less than its uncertainty. How far it draws all groups together is a matter of "
+        "their spread, see the shrinkage."
     )
     if lacking.any():
         other = "other cannot tell its" if lacking.sum() == 1 else "others cannot tell their"

@@ -1,12 +1,16 @@
 """The colours of every figure, by meaning, on light and on dark ground.
 
-Imports nothing, so that the index can be written without loading matplotlib. Each colour has a
+Does without matplotlib, so that the index can be written without loading it. Each colour has a
 contrast of 3 : 1 or more with its ground (WCAG 2.2, 1.4.11), and any two stay apart for readers of
 any colour vision; the tests compute both.
 """
 
+import re
+
 #: The colour of text and axes in figures, which pages replace by their own text colour.
 INK = "#1f2328"
+#: The same in the dark, and the grounds of both where a figure has no page around it.
+DARK_INK, GROUND, DARK_GROUND = "#e6e9ec", "#ffffff", "#14181d"
 #: On light ground; what matplotlib draws.
 COLORS = {
     "partial": "#2252ac",
@@ -36,3 +40,26 @@ def rules() -> str:
         for colors in (COLORS, DARK)
     )
     return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def named(svg: str) -> str:
+    """A drawing in which ink and colours have the names by which a style sheet knows them."""
+    svg = re.sub(re.escape(INK), "currentColor", svg, flags=re.IGNORECASE)
+    for name, color in COLORS.items():
+        svg = re.sub(f'{color}(?=[;"])', f"var(--fig-{name},{color})", svg, flags=re.IGNORECASE)
+    return svg
+
+
+def dressed(svg: str, *, ground: bool = True) -> str:
+    """A drawing that follows light and dark by itself, on a ground that suits its ink, or on none.
+
+    A browser that shows it as a picture takes the scheme of the page around it, so far as that has
+    one.
+    """
+    light, dark = (f";background:{g}" if ground else "" for g in (GROUND, DARK_GROUND))
+    style = (
+        f"<style>svg{{color:{INK};stroke-linejoin:round{light}}}"
+        f"@media screen and (prefers-color-scheme:dark){{svg{{color:{DARK_INK}{dark}}}}}"
+        f"{rules()}</style>"
+    )
+    return re.sub(r"<svg\b[^>]*>", lambda head: head[0] + style, named(svg), count=1)

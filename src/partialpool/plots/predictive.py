@@ -151,7 +151,9 @@ def pit(model: Regression, left_out: LeftOut) -> Finding:
     figure, (axes,), _ = ecdf_pit(
         {name: left_out.pit}, figure_kwargs={"figsize": (8, 3.2)}, visuals=hidden
     )
-    axes.set_xlabel(f"probability that a prediction without the row is below its {name}")
+    axes.set_xlabel(
+        f"probability that a prediction without the row is below its {model.words(name)}"
+    )
     axes.set_ylabel("ECDF minus uniform")
     check = data_fit.calibration_check(left_out)
     tails = np.mean((left_out.pit < 0.05) | (left_out.pit > 0.95))

@@ -63,12 +63,18 @@ class Sliders[Picture: Stage](ipywidgets.VBox):
     def _redraw(self) -> None:
         begun = time.perf_counter()
         self.finding = self.found(**{name: one.value for name, one in self.controls.items()})
-        self.png = base64.b64encode(self.picture.png()).decode()
+        self.png, self.dark = (base64.b64encode(png).decode() for png in self.picture.pngs())
         took = 1000 * (time.perf_counter() - begun)
         width, _ = self.picture.figure.get_size_inches() * self.picture.figure.dpi
-        self.image.value = (
-            f'<img style="max-width:100%;width:{width:.0f}px" '
-            f'alt="{html.escape(self.finding.description)}" src="data:image/png;base64,{self.png}">'
+        style, alt = f"max-width:100%;width:{width:.0f}px", html.escape(self.finding.description)
+        # of the two `partialpool lab` shows the one that suits JupyterLab's theme; others the first
+        self.image.value = "".join(
+            f'<img class="partialpool-{theme}" style="{style}{hidden}" alt="{alt}" '
+            f'src="data:image/png;base64,{png}">'
+            for theme, png, hidden in (
+                ("light", self.png, ""),
+                ("dark", self.dark, ";display:none"),
+            )
         )
         said = typeset(renamed(self.finding.sentence, self.finding.names))
         words = re.sub(r"\*\*(.*?)\*\*", r"<b>\1</b>", html.escape(said))

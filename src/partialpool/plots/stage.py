@@ -7,19 +7,22 @@ axes that move have few ticks.
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from arviz_stats.base import array_stats
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
+from scipy.interpolate import RBFInterpolator
 
 from partialpool.design.priors import Prior
-from partialpool.plots import theme
+from partialpool.plots import palette, theme
 from partialpool.plots.theme import EXACT
 
 
@@ -44,8 +47,11 @@ class Stage:
     def _moving(self) -> list[Axes]:
         return [axes for axes in self.figure.axes if axes not in self.still]
 
-    def png(self) -> bytes:
-        """The picture as a PNG on white, which suits a notebook in light and in dark."""
+    def pngs(self) -> tuple[bytes, bytes]:
+        """The picture as a PNG on white, and as one on dark ground.
+
+        The second is the first with other colours in its table: it costs no second drawing.
+        """
         if self._drawn is None:
             self._drawn = self._background()
         self._canvas.restore_region(self._drawn)
@@ -54,12 +60,11 @@ class Stage:
             axes.draw(renderer)
         size = self._canvas.get_width_height(physical=True)
         image = Image.frombuffer("RGBA", size, self._canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
-        buffer = io.BytesIO()
         # Few colours make a file that is quicker to write and to send.
-        image.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-            buffer, "png", compress_level=1
-        )
-        return buffer.getvalue()
+        light = image.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        dark, table = light.copy(), np.array(light.getpalette("RGB")).reshape(-1, 3)
+        dark.putpalette(_in_the_dark()(table).clip(0, 255).round().astype(np.uint8).tobytes())
+        return _file(light), _file(dark)
 
     def _background(self) -> Any:
         """All that never moves, drawn."""
@@ -71,6 +76,30 @@ class Stage:
         for axes in self._moving:
             axes.set_visible(True)
         return self._canvas.copy_from_bbox(self.figure.bbox)
+
+
+@cache
+def _in_the_dark() -> RBFInterpolator:
+    """What becomes of a colour (n, 3) on dark ground.
+
+    Exact for the colours of figures, and where one of them covers the ground by a half or a
+    quarter; between these it is interpolated.
+    """
+    ends = []
+    for ground, ink, colors in (
+        (palette.GROUND, palette.INK, palette.COLORS),
+        (palette.DARK_GROUND, palette.DARK_INK, palette.DARK),
+    ):
+        under = 255 * np.array(to_rgb(ground))
+        over = 255 * np.array([to_rgb(color) for color in (ink, *colors.values())])
+        ends.append(np.vstack([under, *(under + part * (over - under) for part in (0.25, 0.5, 1))]))
+    return RBFInterpolator(*ends, kernel="linear", degree=1)
+
+
+def _file(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
 
 
 class MarginalPanel:

@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from partialpool.plots.palette import COLORS, INK
+from partialpool.plots.palette import COLORS, INK, dressed
 from partialpool.posterior.finding import Finding
 
 #: In this order for anything else: samplers, chains, chosen points.
@@ -62,6 +62,7 @@ def use() -> None:
             "ytick.color": INK,
         },
     )
+    Finding.dressed = staticmethod(dressed)
     if "inline" in mpl.get_backend():
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 

@@ -58,6 +58,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     alike: dict[str, np.ndarray] = {}
     figure, panels = theme.panels(len(partial), len(partial), (4.6, 3.6))
     sentences, called = [], groups_of(fitted.model, grouping)
+    word = fitted.model.words(grouping.name)
     few = False
     for k, (panel, ours, own) in enumerate(zip(panels, partial, separate, strict=True)):
         values, y, x, less = ours.total, ours.middle, own.middle, ""
@@ -68,7 +69,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         low, high = interval(values)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
         panel.set(
-            xlabel=f"{ours.name}, {fitted.model.words(grouping.name)} on its own",
+            xlabel=f"{ours.name}, {word} on its own",
             ylabel=f"{ours.name}, partially pooled",
         )
         panel.set_title(less.removeprefix(" "), loc="left", fontsize=9)
@@ -89,7 +90,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         sentences.append(
             f"the spread of the **{ours.name}**{less} over {called} shrinks by "
             f"{1 - after / before:.0%}, from {number(before, 3)} to {number(after, 3)}, and "
-            f"{grouping.levels[far]}, farthest out alone, goes from {number(x[far], 3)} to "
+            f"{word} {grouping.levels[far]}, farthest out alone, goes from {number(x[far], 3)} to "
             f"{number(y[far], 3)}"
         )
     theme.legend(figure)

@@ -215,7 +215,7 @@ class Compared:
         says += f", {', '.join(told)}" if told else ""
         if told:
             moved = max(abs(table.at[n, "estimate"] - table.at[first, "estimate"]) for n in values)
-            says += f": at most {moved / sd:.2g} of its posterior standard deviation apart"
+            says += f": at most {moved / sd:.2g} of its posterior standard deviations apart"
         lacking = [name for name in others if name not in values]
         says += f"; it is not in {', '.join(lacking)}" if lacking else ""
         return Finding("answers", f"{says}.", table=table, columns=HEADINGS)

@@ -283,7 +283,7 @@ def _linked_variance(
     between = middle.var(1)
     shares = {"R² by population and groups": between / (between + (sd**2).mean(1))}
     whole = shares["R² by population and groups"].mean()
-    says = f"The means of the rows are {whole:.0%} of the response's variance"
+    says = f"The means of the rows, groups included, explain {whole:.0%} of the variance"
     if design.groupings and LINKS[model.family] == "logit":
         parts = between_groups(design, values, rows)
         left = sum(parts.values()) + np.pi**2 / 3

@@ -9,12 +9,12 @@ import io
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -109,6 +109,8 @@ class Finding:
     columns: Mapping[Any, tuple[str, str]] = field(default_factory=dict)
     index: bool = True
     names: Mapping[str, str] = field(default_factory=dict)
+    #: What a drawing wears in a notebook, in light and in dark; the room that draws says it.
+    dressed: ClassVar[Callable[[str], str]] = staticmethod(str)
 
     def readable(self) -> pd.DataFrame:
         """The table as people see it: headings, and digits as text."""
@@ -251,7 +253,7 @@ class Finding:
         if self.figure is not None:
             alt = {"image/svg+xml": {"alt": typeset(self.description)}}
             # a browser draws SVG; who has words alone has the description
-            shown = {"image/svg+xml": self.svg, "text/plain": self.description}
+            shown = {"image/svg+xml": Finding.dressed(self.svg), "text/plain": self.description}
             display(shown, raw=True, metadata=alt)
             pyplot = sys.modules.get("matplotlib.pyplot")
             if pyplot is not None:  # or it is shown a second time at the end of the cell

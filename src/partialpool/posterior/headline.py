@@ -44,9 +44,9 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
         where one coefficient says it.
     """
     model = fitted.model
-    columns, crossed = predictors(model), _crossed(model)
-    if crossed:
-        says = _interaction(fitted, *crossed)
+    columns, pair = predictors(model), crossed(model)
+    if pair:
+        says = _interaction(fitted, *pair)
     elif columns:
         changes = _few(average_changes(fitted, columns[0]))
         says = "; ".join(_change(model, change) + _ratio(fitted, change) for change in changes)
@@ -74,7 +74,7 @@ def _groups_say_more(fitted: Fitted) -> bool:
     return bool(explained < LITTLE < between)
 
 
-def _crossed(model: Regression) -> list[str]:
+def crossed(model: Regression) -> list[str]:
     """The first two columns that interact: first the one whose levels can be compared."""
     common = read(model.formula).population
     for term in model_description(common).common_terms:
@@ -127,7 +127,7 @@ def _interaction(fitted: Fitted, column: str, other: str) -> str:
 
 def _change(model: Regression, change: Change) -> str:
     """What one unit, or one level against another, does to the response."""
-    response, values = _response(model), change.draws
+    response, values = response_in_words(model), change.draws
     sign = _sign(values)
     size = _figures(model, (sign or 1) * values)
     remark = "" if change.constant else ", on average over the rows"
@@ -229,7 +229,7 @@ def _average(fitted: Fitted) -> str:
         return _linked_average(fitted)
     if "Intercept" not in design.x_names:
         differ = "".join(_level_spread(fitted, grouping) for grouping in design.groupings)
-        return f"The model has no average of {_response(model)}{differ}"
+        return f"The model has no average of {response_in_words(model)}{differ}"
     values = fitted.population["Intercept"]
     name = model.words(design.response)
     average = name if name.startswith(("average ", "mean ")) else f"average {name}"
@@ -349,7 +349,7 @@ def _level(model: Regression, column: str, level: Any) -> str:
     return name if labelled else f"{model.words(column)} {name}"
 
 
-def _response(model: Regression) -> str:
+def response_in_words(model: Regression) -> str:
     """The response with an article, where it has a label rather than a column's name."""
     if model.linked:
         return response(model)

@@ -57,9 +57,15 @@ def _plain(part: str) -> str:
 
 
 def kind_in_words(model: Regression, grouping: Grouping) -> str:
-    """The groups of a factor by its label, in the plural, or by the name that the formula has."""
-    words = model.words(grouping.name)
-    return plural(words) if words != grouping.name else grouping.name
+    """The groups of a factor by its label, in the plural, or by the name that the formula has.
+
+    A label may be the name itself, where that is a word.
+    """
+    name = grouping.name
+    words = model.words(name)
+    if words != name or (name in model.labels and _is_word(name)):
+        return plural(words if words != name else name.lower())
+    return name
 
 
 def groups_of(model: Regression, grouping: Grouping) -> str:
@@ -72,6 +78,10 @@ def groups_in_words(model: Regression, grouping: Grouping) -> str:
     """Several groups, by the label of their factor or its own name where that is a word."""
     name = grouping.name
     words = model.words(name)
-    if words == name and not (len(name) > 2 and name.isalpha()):
+    if words == name and not _is_word(name):
         return f"groups of {name}"
     return plural(words if words != name else name.lower())
+
+
+def _is_word(name: str) -> bool:
+    return len(name) > 2 and name.isalpha()

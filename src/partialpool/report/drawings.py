@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 from markupsafe import Markup, escape
 
 from partialpool.plots import palette
-from partialpool.plots.palette import INK
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
@@ -101,14 +100,7 @@ def _standalone(text: str) -> str | None:
     root = _parse(text)
     if root is None:
         return None
-    style = (
-        f"<style>svg{{color:{INK};stroke-linejoin:round}}"
-        "@media screen and (prefers-color-scheme:dark){svg{color:#e6e9ec}}"
-        f"{palette.rules()}</style>"
-    )
-    # after the drawing is written, which gives colours in it the names that the style explains
-    head, mark, rest = _written(root).partition(">")
-    return head + mark + style + rest
+    return palette.dressed(_written(root), ground=False)
 
 
 def _parse(text: str) -> ElementTree.Element | None:
@@ -150,11 +142,7 @@ def _written(root: ElementTree.Element) -> str:
         for name in {"d", "x", "y", "points"} & element.attrib.keys():
             # hundredths of a point are enough: further digits were a fifth of a page
             element.set(name, re.sub(r"(\.\d\d)\d+", r"\1", element.attrib[name]))
-    svg = ElementTree.tostring(root, encoding="unicode")
-    svg = re.sub(re.escape(INK), "currentColor", svg, flags=re.IGNORECASE)
-    for name, color in palette.COLORS.items():
-        svg = re.sub(f'{color}(?=[;"])', f"var(--fig-{name},{color})", svg, flags=re.IGNORECASE)
-    return svg
+    return palette.named(ElementTree.tostring(root, encoding="unicode"))
 
 
 def _points(length: str | None) -> float | None:

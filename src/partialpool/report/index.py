@@ -68,6 +68,7 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
         study["runs"].append(_row(run, summary) | {"kind": kinds.get((run.study, run.name))})
         if summary is not None:
             study["title"] = study["title"] or summary.get("title") or run.study
+            study["question"] = study["question"] or summary.get("question") or ""
             study["averaged"] = study["averaged"] or bool(summary.get("averaged"))
             study["names"] |= summary.get("names", {})
             study["answer"] = study["answer"] or summary.get("headline") or ""
@@ -230,14 +231,13 @@ def render_study(
             figure = drawings.inline_svg(svg.getvalue(), found.description, f"s{k}-")
         sections.append(section | {"figure": figure, "says": found.sentence})
     template = page.environment().get_template("study.html.j2")
-    story = story or {}
-    title = story.get("title") or rows[0]["summary"].get("title") or study
+    story, first = story or {}, rows[0]["summary"]
     answers = {row["name"]: row["summary"].get("headline") for row in rows}
     swept = [*rows[0]["swept"], "seed"]
     return template.render(
         study=study,
-        title=title,
-        question=story.get("question"),
+        title=story.get("title") or first.get("title") or study,
+        question=story.get("question") or first.get("question"),
         about=markup.markdown(story.get("about", ""), markup.Outline(), trusted=False),
         answers={name: answer for name, answer in answers.items() if answer},
         rows=rows,

@@ -21,6 +21,8 @@ from partialpool.posterior.predictions import main_predictor
 
 #: Draws of a refit; a report's fit has 4,000.
 DRAWS = 2000
+#: Draws of the fit that other priors must leave, so that nothing is fitted anew.
+LEFT = 1000
 #: Key of the stream of their draws.
 STREAM = 15
 #: Most groups of a model that is fitted anew at every move.
@@ -132,6 +134,8 @@ class WhatIf:
             return self.before
         other = self.without(scale, left_out)
         rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(STREAM,)))
+        if left_out is None and (left := self._left(other, rng)) is not None:
+            return left
         values, _, sample = population_draws(other, DRAWS, rng)
         groups = self.shown if left_out is None else np.union1d(self.shown, [left_out])
         effects = effect_draws(other, values, rng, [groups])
@@ -142,6 +146,20 @@ class WhatIf:
             groups,
             sample.trusted,
         )
+
+    def _left(self, other: Regression, rng: np.random.Generator) -> Answer | None:
+        """The fit's own draws that other priors of the spreads leave by rejection, if enough.
+
+        The rows are the same, so that the ratio of the priors is that of the posteriors.
+        """
+        before, log_ratio = self.before, np.zeros(len(self.before.beta))
+        for name, draws in before.sds.items():
+            log_ratio += other.priors[name].logpdf(draws) - self.model.priors[name].logpdf(draws)
+        left = np.log(rng.uniform(size=len(log_ratio))) < log_ratio - log_ratio.max()
+        if left.sum() < LEFT:
+            return None
+        sds = {name: draws[left] for name, draws in before.sds.items()}
+        return Answer(sds, before.beta[left], before.effects[left], before.groups)
 
     def population(self, answer: Answer) -> np.ndarray:
         """The population's line (S, n) at all places, other predictors at their reference."""
