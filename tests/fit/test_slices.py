@@ -102,13 +102,13 @@ def test_a_mirrored_coordinate_stays_straight_and_is_folded():
 
 
 def levels_with_one_answer() -> pd.DataFrame:
-    """384 answers in 10 groups, of 18 levels three of which were only ever answered one way."""
+    """384 answers in 10 groups, of 20 levels three of which were only ever answered one way."""
     rng = np.random.default_rng(6)
-    level, group = rng.integers(0, 18, 384), rng.integers(0, 10, 384)
-    line = rng.normal(0, 1, 18)[level] + rng.normal(0, 0.8, 10)[group] - 0.7
+    level, group = rng.integers(0, 20, 384), rng.integers(0, 10, 384)
+    line = rng.normal(0, 1, 20)[level] + rng.normal(0, 0.8, 10)[group] - 0.7
     y = (rng.uniform(size=384) < 1 / (1 + np.exp(-line))).astype(int)
     y[np.isin(level, (4, 9))], y[level == 14] = 0, 1
-    names = np.array([f"level{k:02d}" for k in range(18)])
+    names = np.array([f"level{k:02d}" for k in range(20)])
     return pd.DataFrame({"y": y, "level": names[level], "group": group})
 
 
