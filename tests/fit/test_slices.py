@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from scipy import integrate
 from scipy.special import log_expit
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import partialpool as pp
-from partialpool.fit import importance
+from partialpool.fit import importance, integrated_fit
 from partialpool.fit.slices import Bend, Bent, bend
 
 D = 20
@@ -119,3 +120,18 @@ def test_levels_with_one_answer_need_no_nuts():
     one, other = fits
     error = np.hypot(one.attrs["log_evidence_se"], other.attrs["log_evidence_se"])
     assert abs(one.attrs["log_evidence"] - other.attrs["log_evidence"]) < 4 * error
+
+
+def test_linear_algebra_of_a_certified_fit_keeps_to_one_thread(monkeypatch):
+    seen = []
+
+    def explore(*_, **__):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        raise InterruptedError
+
+    monkeypatch.setattr(integrated_fit, "explore", explore)
+    model = pp.Model("y ~ 1 + (1 | group)", levels_with_one_answer(), family="binomial")
+    with threadpool_limits(2, "blas"), pytest.raises(InterruptedError):
+        model.fit()
+    assert seen
+    assert set(seen) == {1}
