@@ -15,6 +15,7 @@ from partialpool.design.families import OWN
 from partialpool.design.matrices import Design
 from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, integrated_fit, pymc_fit
+from partialpool.fit.dense import one_thread
 from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_up, with_effects
 from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.integrated import IntegratedPosterior
@@ -146,6 +147,8 @@ def _forms(regression: Regression) -> tuple[str | list[str], str]:
     return ["centered" if fixed else "noncentered" for fixed in held], "noncentered"
 
 
+# matrices are small: BLAS's threads would wait for each other, on a busy machine most of the time
+@one_thread()
 def _certified(
     regression: Regression, draws: int, chains: int, seed: int, reference: bool
 ) -> Drawn:
@@ -164,6 +167,7 @@ def _certified(
     return _at_coordinates(regression, found.posterior, u, seed), stats, attrs
 
 
+@one_thread()
 def _integrated_nuts(
     regression: Regression, draws: int, tune: int, chains: int, seed: int, why: str = ""
 ) -> Drawn:

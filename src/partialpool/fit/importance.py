@@ -17,6 +17,8 @@ import numpy as np
 from partialpool.fit.modes import Modes, find_modes, folded
 from partialpool.fit.pareto import smoothed
 from partialpool.fit.proposals import Proposal, around
+from partialpool.fit.slices import Bent
+from partialpool.fit.slices import bend as bend_slices
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 #: From points (n, d) to log densities (n,) and what else is drawn at each of them (n, e).
@@ -172,30 +174,37 @@ def refine(
     *,
     effective: int = 4000,
     mirrors: np.ndarray | None = None,
+    bent: bool = False,
 ) -> Sample:
     """The same from one mode (d,) and a root (d, d) of the inverse curvature, in three stages.
 
     For a density with one mode and many coordinates, where kernels near the normal waste less than
     `sample`'s: mean and covariance are those of the stage before, drawn towards the mode's by the
-    number of what is estimated over that of effective draws (docs/method.md, eq. (60)).
+    number of what is estimated over that of effective draws (docs/method.md, eq. (60)). A skew
+    density takes them in coordinates that are `bent`, see `slices`.
     """
     d = len(mode)
     mirrors = np.empty((0, d)) if mirrors is None else mirrors
+    bend = bend_slices(log_density, mode, root, len(mirrors)) if bent else None
+    if bend is not None:
+        mode, root = np.zeros(d), np.eye(d)
 
     def draw(u: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         return log_density(u), np.empty((len(u), 0))
 
     def near_normal(mean: np.ndarray, covariance: np.ndarray) -> Proposal:
         shape = mean[None], covariance[None], np.ones(1)
-        return around(*shape, (1.02, 1.4), (0.9, 0.1), (float(max(30, 2 * d)), 4.0))
+        found = around(*shape, (1.02, 1.4), (0.9, 0.1), (float(max(30, 2 * d)), 4.0))
+        return found if bend is None else Bent(**vars(found), bend=bend)
 
     first = root @ root.T
     cloud = _weigh(draw, near_normal(mode, first), mirrors, rng, 1000 + 50 * d)
     for n in (1000 + 100 * d, max(effective, 1000)):
         before, found = _evidence(cloud.log_w), _effective(cloud.log_w)
         w = np.exp(cloud.log_w - _log_sum(cloud.log_w))
-        mean = w @ cloud.u
-        covariance = (cloud.u - mean).T @ ((cloud.u - mean) * w[:, None])
+        u = cloud.u if bend is None else bend.back(cloud.u)[0]
+        mean = w @ u
+        covariance = (u - mean).T @ ((u - mean) * w[:, None])
         share = found / (found + 2 * d)
         mean = share * mean + (1 - share) * mode
         share = found / (found + max(2 * d, d * d / 4))
@@ -318,8 +327,7 @@ def _weigh(
     u, group = proposal.draw(rng, n)
     log_density, rest = draw(u, rng)
     ahead = np.arange(len(mirrors))
-    spread = np.sqrt((proposal.roots**2).sum(2))[proposal.group]  # of every kernel and coordinate
-    distance = (proposal.centres / spread)[:, ahead].min(0)
+    distance = proposal.distances(len(ahead))
     near = [k for k in np.argsort(distance)[:MAX_MIRRORS] if distance[k] < 5]
     beyond = (u[:, np.setdiff1d(ahead, near)] < 0).any(1)
     images = np.ones((1, u.shape[1]))

@@ -1,8 +1,8 @@
 """The certified fit of families with a link: draws of all parameters, and of the group effects.
 
-Importance sampling from the mode, or with adapted kernels where that wastes too much, or else NUTS
-on the same density; what is drawn is judged by the certificate of the integral in it
-(docs/method.md, eq. (58) to (60)).
+Importance sampling from the mode, or with adapted kernels where that wastes too much, or in bent
+coordinates where neither is trusted, or else NUTS on the same density; what is drawn is judged by
+the certificate of the integral in it (docs/method.md, eq. (58) to (60)).
 """
 
 from collections.abc import Mapping
@@ -92,6 +92,8 @@ def explore(
     good = sample.trusted and sample.effective >= GOOD_SHARE * len(sample.u)
     if not good and posterior.dimension < MANY:
         sample = importance.sample(posterior, mode[None], rng, **options)
+    if not sample.trusted:
+        sample = importance.refine(posterior, mode, root, rng, bent=True, **options)
     at = importance.resample(sample, rng)
     errors = posterior.certificate(sample.u[certified_at(sample.log_weights, at)])
     return IntegratedSample(posterior, sample, at, float(errors.max()))

@@ -59,6 +59,11 @@ class Proposal:
                 total = np.logaddexp(total, constant + value - log_root)
         return total
 
+    def distances(self, n: int) -> np.ndarray:
+        """How far the first coordinates (n,) are from zero, in spreads of the nearest kernel."""
+        spread = np.sqrt((self.roots**2).sum(2))[self.group]  # of every kernel and coordinate
+        return np.asarray((self.centres / spread)[:, :n].min(0))
+
 
 def around(
     centres: np.ndarray,
