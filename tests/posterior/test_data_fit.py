@@ -30,7 +30,7 @@ def residuals(z, *factors, family="gaussian", pit=None):
     rows, one = np.arange(len(z)), np.ones(len(z))
     pit = stats.norm.cdf(z) if pit is None else pit
     left_out = LeftOut(None, pit, 0 * one, one, rows, len(z), 0, 0)
-    words = {"label": str, "words": str, "linked": False, "formula": "y ~ 1"}
+    words = {"label": str, "labels": {}, "words": str, "linked": False, "formula": "y ~ 1"}
     return SimpleNamespace(design=design, family=family, **words), left_out
 
 

@@ -100,20 +100,14 @@ def predictors(model: Regression) -> list[str]:
     Those that only say over which rows ``ave`` averages, and what, are none: new rows get the
     means of the data.
     """
-    common = re.sub(r"\bave \( [^()]* \)", "I(1)", formula.read(model.formula).population)
+    common = re.sub(r"\bave\([^()]*\)", "I(1)", formula.read(model.formula).population)
     return sorted(formula.variables(common, model.formula), key=common.find)
-
-
-def plain_response(model: Regression) -> str:
-    """The response as one would write it, such as ``log(y + 1)``."""
-    text = re.sub(r"(?<=[\w.]) \(", "(", formula.read(model.formula).response)
-    return text.replace("( ", "(").replace(" )", ")")
 
 
 def response(model: Regression) -> str:
     """What results are of: the response, before an offset is taken from it, or its mean."""
     if not model.linked:
-        return model.label(plain_response(model))
+        return model.label(formula.read(model.formula).response)
     name, answers = model.design.response, model.design.answers
     if model.family == "binomial":
         success = f" = {answers[1]}" if answers and name == model.words(name) else ""
@@ -166,7 +160,7 @@ def reference(model: Regression, column: str) -> Any:
     The labels of the groups over which ``ave`` averages may be numbers, but have no mean.
     """
     values = model.table[column]
-    over = re.findall(r"\bave \( [^(),]*,([^()]*) \)", formula.read(model.formula).population)
+    over = re.findall(r"\bave\([^(),]*,([^()]*)\)", formula.read(model.formula).population)
     label = any(column in formula.variables(f"I({n})", n) for part in over for n in part.split(","))
     numeric = is_numeric(model, column) and not label
     return float(values.mean()) if numeric else values.mode().iloc[0]

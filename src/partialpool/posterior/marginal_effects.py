@@ -15,6 +15,7 @@ import pandas as pd
 from partialpool.data.columns import require_columns, require_complete
 from partialpool.data.tables import as_frame
 from partialpool.data.text import capital, rounded
+from partialpool.design.formula import read
 from partialpool.fit.exact_fit import n_draws
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts as compared
@@ -255,7 +256,7 @@ def of_contrasts(
 def _first(model: Regression) -> str:
     """The response as a sentence begins with it: a label with a capital, a column as it is."""
     words = compared.response(model)
-    return words if words == compared.plain_response(model) else capital(words)
+    return words if words == read(model.formula).response else capital(words)
 
 
 def _rows(
