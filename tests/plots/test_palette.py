@@ -122,7 +122,7 @@ def test_a_figure_in_a_notebook_wears_both_schemes():
     worn = finding.dressed(finding.svg)
     plt.close(figure)
     assert palette.INK in finding.svg  # as files have it
-    light, dark = worn.split("prefers-color-scheme:dark")
+    light, dark = worn.split("prefers-color-scheme:dark", 1)
     assert f"svg{{color:{palette.INK}" in light
     assert f"background:{palette.GROUND}" in light
     assert f"svg{{color:{palette.DARK_INK};background:{palette.DARK_GROUND}}}" in dark
