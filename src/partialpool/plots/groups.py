@@ -29,6 +29,8 @@ ROWS = 24
 MAX_LINES = 200
 #: Most different values of a predictor at which points are moved apart.
 FEW_VALUES = 6
+#: Names of more levels than this stand upright, for slanted ones would touch.
+MANY_LEVELS = 12
 #: Points of the predictive check, and lines through each.
 POINTS, LINES = 5, 100
 
@@ -161,8 +163,9 @@ def _places(
         return np.arange(n)
     panel.set_xlabel(model.label(grouping.name))
     if grouping.n_levels <= 40:
-        longest = max(len(str(level)) for level in grouping.levels)
-        panel.set_xticks(range(grouping.n_levels), grouping.levels, rotation=45 * (longest > 2))
+        long = max(len(str(level)) for level in grouping.levels) > 2
+        turned = 45 * long * (1 + (grouping.n_levels > MANY_LEVELS))
+        panel.set_xticks(range(grouping.n_levels), grouping.levels, rotation=turned)
     if n == grouping.n_levels:  # a row each has no other to stand beside
         return grouping.codes
     return grouping.codes + rng.uniform(-0.15, 0.15, n)
