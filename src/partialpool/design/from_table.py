@@ -111,11 +111,11 @@ def build(
     if family == "cumulative":  # whose thresholds are its intercepts
         kept = np.array([name != "Intercept" for name in x_names], dtype=bool)
         X, x_names = X[:, kept], tuple(name for name in x_names if name != "Intercept")
-    made = {found.population: matrices.common}  # most terms repeat it, or each other
+    known = {found.population: matrices.common}  # most terms repeat it, or each other
     for term in found.terms:
-        if term.expression not in made:
-            made[term.expression] = evaluation.evaluate(term.expression, table, formula).common
-    varying = [made[term.expression] for term in found.terms]
+        if term.expression not in known:
+            known[term.expression] = evaluation.evaluate(term.expression, table, formula).common
+    varying = [known[term.expression] for term in found.terms]
     groupings = tuple(
         _grouping(found, columns, varying, table, x_names) for columns in found.factors
     )

@@ -163,8 +163,9 @@ def _places(
         return np.arange(n)
     panel.set_xlabel(model.label(grouping.name))
     if grouping.n_levels <= 40:
-        long = max(len(str(level)) for level in grouping.levels) > 2
-        turned = 45 * long * (1 + (grouping.n_levels > MANY_LEVELS))
+        turned = 90 if grouping.n_levels > MANY_LEVELS else 45
+        if max(len(str(level)) for level in grouping.levels) <= 2:
+            turned = 0
         panel.set_xticks(range(grouping.n_levels), grouping.levels, rotation=turned)
     if n == grouping.n_levels:  # a row each has no other to stand beside
         return grouping.codes

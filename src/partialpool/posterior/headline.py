@@ -264,11 +264,9 @@ def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
     """How the groups of several factors differ in level, those that differ most first."""
     model, between = fitted.model, {g.name: _between(fitted, g) for g in groupings}
     share: dict[str, np.ndarray] = {}
-    if (
-        model.family == "gaussian"
-        and model.se is None
-        and len(between) == len(model.design.groupings)
-    ):  # those of the section on variance
+    everyone = len(groupings) == len(model.design.groupings)
+    if model.family == "gaussian" and model.se is None and everyone:
+        # those of the section on variance
         share = shares_between(fitted, draws.some_rows(model.design, seed=fitted.seed))
     _, probability = largest(share or between)
     order = sorted(groupings, key=lambda grouping: -between[grouping.name].mean())
