@@ -15,7 +15,7 @@ from scipy import stats
 
 import partialpool as pp
 from partialpool.plots import conditional
-from partialpool.posterior import averages, contrasts, marginal_effects, predictions
+from partialpool.posterior import averages, contrasts, effects, marginal_effects, predictions
 from partialpool.posterior.draws import line
 
 S = 40_000
@@ -228,6 +228,49 @@ def test_a_slope_of_a_bent_line_is_its_derivative():
     found = fit.slopes("x", {"x": [-1, 0, 2]}).table["estimate"]
     b = fit.values["I(x ** 3)"].mean()
     np.testing.assert_allclose(found, [3 * b, 0, 12 * b], atol=1e-4)
+
+
+def test_tables_say_levels_in_words_and_keep_their_codes_in_files(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"floor": [0, 1] * 20, "depth": rng.uniform(1, 2, 40)})
+    table = table.assign(g=[*"abcd"] * 10, y=rng.normal(size=40))
+    labels = {"floor": "storey", "floor[0]": "basement", "floor[1]": "first floor", "g": "county"}
+    fit = pp.Model("y ~ floor + depth + (1 | g)", table, labels=labels).fit(draws=25, seed=1)
+
+    def seen(found):
+        """Column by column on the page, and so in LaTeX; the file has other words."""
+        shown = found.readable()
+        for word in {str(cell) for cell in shown.iloc[:, :2].to_numpy().ravel()}:
+            assert word.replace("−", r"\ensuremath{-}") in found.to_latex()
+            assert word in found.to_html()
+        return shown, pd.read_csv(found.to_csv(tmp_path / "found.csv"))
+
+    shown, kept = seen(effects.average_effects(fit))
+    assert shown["variable"].tolist() == ["storey", "depth"]
+    assert shown["contrast"].tolist() == ["first floor − basement", "slope"]
+    assert kept["variable"].tolist() == ["floor", "depth"]
+    assert kept["contrast"].tolist() == ["1 - 0", "slope"]
+    shown, kept = seen(effects.marginal_means(fit))
+    assert shown[["predictor", "level"]].to_numpy().tolist() == [
+        ["storey", "basement"],
+        ["storey", "first floor"],
+    ]
+    assert kept["level"].tolist() == [0, 1]
+    rows = pd.DataFrame({"g": ["a", "new"], "floor": [0, 1], "depth": [1.23456, 2.0]})
+    predicted = fit.predict(rows, unseen="population")
+    shown, kept = seen(predictions.finding(fit.model, predicted))
+    assert list(shown)[:3] == ["county", "storey", "depth"]
+    assert shown.iloc[:, :3].to_numpy().tolist() == [
+        ["a", "basement", "1.235"],
+        ["a new county", "first floor", "2"],
+    ]
+    assert kept["g"].tolist() == ["a", "new"]
+    assert kept["depth"].tolist() == [1.23456, 2.0]
+    by = fit.avg_predictions(by="floor", hypothesis="pairwise")
+    assert by.readable()["difference"].tolist() == ["(first floor) − (basement)"]
+    assert by.table["difference"].tolist() == ["(first floor) - (basement)"]
+    drawn = conditional.conditional_effects(fit)
+    assert "by **storey**" in drawn.sentence.lower()
 
 
 def test_levels_are_called_by_their_labels():

@@ -1,5 +1,8 @@
 """Readable names of parameters, and where they are shown."""
 
+import re
+
+import docx
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,6 +46,24 @@ def test_coefficients_of_levels_and_interactions(formula, name, words):
     table = pd.DataFrame({"x": rng.uniform(1, 2, 20), "y": rng.normal(size=20)})
     table = table.assign(sex=[*"FM"] * 10, two=[0, 1] * 10, g=np.arange(20) % 5)
     assert readable(pp.Model(formula, table))[name] == words
+
+
+def test_coefficients_are_called_by_their_labels():
+    """That of 0/1 by the label of the 1, whose effect it is; the column may be named for its 0."""
+    table = pd.DataFrame({"basement": [0, 1] * 10, "age": np.linspace(1, 2, 20)})
+    table = table.assign(sex=[*"FFMM"] * 5, y=np.arange(20.0) ** 0.5, g=np.arange(20) % 5)
+    labels = {"basement": "floor", "basement[0]": "basement", "basement[1]": "first floor"}
+    labels |= {"age": "years of age", "sex[M]": "man", "g": "county"}
+    formula = "y ~ basement + age * sex + log(age) + (basement | g)"
+    names = readable(pp.Model(formula, table, labels=labels))
+    assert names["basement"] == "effect of first floor"
+    assert names["basement|g_sigma"] == "sd of the effect of first floor between counties"
+    assert names["age"] == "slope of years of age"
+    assert names["log(age)"] == "slope of log(age)"
+    assert names["sex[M]"] == "man"
+    assert names["age:sex[M]"] == "interaction of years of age and man"
+    both = pp.Model("y ~ sex + (1 | g)", table, labels={"sex": "gender", "sex[M]": "man"})
+    assert readable(both)["sex[M]"] == "gender: man"
 
 
 @pytest.mark.parametrize(
@@ -116,3 +137,17 @@ def test_effects_of_groups_are_named_with_their_group():
     assert (
         renamed("1|g[308]; 1|g_sigma", {"1|g": "intercept of g"}) == "intercept of g 308; 1|g_sigma"
     )
+
+
+def test_on_paper_parameters_stand_in_words(tmp_path):
+    """In a file nobody can point at a short name; CSV keeps it."""
+    names = {"1|g_sigma": "sd of the intercept", "x": "slope of x"}
+    table = pd.DataFrame({"of": ["x", "1|g_sigma"], "mean": [1.0, 2.0]}, index=["1|g_sigma", "x"])
+    found = Finding("both", table=table, names=names)
+    assert re.findall(r"(?m)^(.*?) & (.*?) &", found.to_latex())[1:] == [
+        ("sd of the intercept", "slope of x"),
+        ("slope of x", "sd of the intercept"),
+    ]
+    cells = docx.Document(found.to_word(tmp_path / "found.docx")).tables[0].rows[1].cells
+    assert [cell.text for cell in cells][:2] == ["sd of the intercept", "slope of x"]
+    assert found.to_csv(tmp_path / "found.csv").read_text().splitlines()[1] == "1|g_sigma,x,1.0"

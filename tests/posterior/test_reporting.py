@@ -198,10 +198,9 @@ def test_rows_that_are_predicted(sleep):
     assert list(rows.columns) == ["Subject", "Days"]
     assert len(rows) == 12
     assert set(rows["Subject"]) - set(SLEEP["Subject"]) == {"new"}
-    names = predictions.row_names(rows)
+    names = predictions.row_names(rows, model)
     assert names[0] == "Subject 308, Days 0"
-    assert names[-1] == "Subject new, Days 9"
-    assert predictions.row_names(rows, model)[-1] == "a new Subject, Days 9"
+    assert names[-1] == "a new Subject, Days 9"
     other = rows.assign(Subject=["308"] * 11 + ["Ann"])
     assert predictions.row_names(other, model)[-1] == "a new Subject (Ann), Days 9"
     assert predictions.row_names(other, model)[0] == "Subject 308, Days 0"
@@ -218,8 +217,8 @@ def test_rows_that_are_predicted(sleep):
 
 def test_predictions_are_kept_beside_the_report(sleep, tmp_path):
     found = sleep.predict(predictions.chosen_rows(sleep.model), unseen="population")
-    assert "make report" in predictions.finding(found, None).sentence
-    assert "(predictions.csv)" in predictions.finding(found, str(tmp_path)).sentence
+    assert "make report" in predictions.finding(sleep.model, found, None).sentence
+    assert "(predictions.csv)" in predictions.finding(sleep.model, found, str(tmp_path)).sentence
     again = pd.read_csv(tmp_path / "predictions.csv")
     np.testing.assert_allclose(again["mean"], found["mean"])
 

@@ -71,7 +71,7 @@ def conditional_effects(fitted: Fitted) -> Finding | None:
         sentence += " Other predictors are at their mean or most frequent value."
     if grouped:
         sentence += f" In grey are {grouped} groups, with their own values of what they share."
-    what = f"The line along {', '.join(columns)}, a panel for each."
+    what = f"The line along {', '.join(map(model.words, columns))}, a panel for each."
     return theme.finding("conditional_effects", figure, what, sentence)
 
 
@@ -90,7 +90,8 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
         drawn = averages(fitted, table, np.arange(len(table)))
         middle, (low, high) = drawn.mean(0), interval(drawn)
         dashes, marker = STYLES[k]
-        called = number(level, 3) if isinstance(level, float) else str(level)
+        digits = isinstance(level, float) and not model.has_label(partner, level)
+        called = number(level, 3) if digits else model.words(partner, level)
         if numeric:
             axes.fill_between(place, low, high, color=theme.PARTIAL, alpha=0.18, linewidth=0)
             axes.plot(place, middle, color=theme.PARTIAL, ls=dashes, label=called)
@@ -115,9 +116,9 @@ def _population(axes: Axes, fitted: Fitted, column: str) -> str:
         axes.legend(title=model.label(partner), title_fontsize=8, fontsize=8)
     if numeric:
         ends = f"{text(values[0])} to {text(values[-1])}"
-        told = [f"along **{column}** ({ends}) {what} goes {', '.join(says)}"]
+        told = [f"along **{model.words(column)}** ({ends}) {what} goes {', '.join(says)}"]
     else:
-        told = [f"by **{column}** {what} is {', '.join(says)}"]
+        told = [f"by **{model.words(column)}** {what} is {', '.join(says)}"]
     for name, some in ((column, values), (partner, shown)):
         there = len(levels(model, name)) if name and not is_numeric(model, name) else 0
         if there > len(some):

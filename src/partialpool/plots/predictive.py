@@ -260,7 +260,9 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
     names : sequence of str
         What to call each row.
     """
-    figure, axes = plt.subplots(figsize=(8, 0.34 * len(table) + 1.1))
+    called = [theme.wrapped(name, 40) for name in names]
+    lines = max(name.count("\n") for name in called)
+    figure, axes = plt.subplots(figsize=(8, (0.34 + 0.1 * lines) * len(table) + 1.1))
     places = np.arange(len(table))[::-1]
     for kind, label, color, width in (
         ("observation_", "a new observation", theme.DATA, 1.5),
@@ -271,8 +273,8 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
         ends = table[f"{kind}lower"], table[f"{kind}upper"]
         axes.hlines(places, *ends, color=color, lw=width, label=label)
     axes.scatter(table["mean"], places, color=theme.INK, s=18, zorder=3)
-    axes.set_yticks(places, names)
-    axes.set_xlabel(response(model))
+    axes.set_yticks(places, called)
+    axes.set(xlabel=response(model), ylim=(-0.6, len(table) - 0.4))
     theme.legend(figure)
     if model.linked:
         return theme.finding(

@@ -76,6 +76,13 @@ class Contrast:
             else (f"{step:g} {unit} more {of_what}")
         )
 
+    def short(self, model: Regression) -> str:
+        """`label` with the words that the study has for the levels: "first floor − basement"."""
+        if self.moves or self.times:
+            return self.label
+        low, high = (level_in_words(model, self.column, v) for v in (self.low, self.high))
+        return f"{high} − {low}"
+
     def is_constant(self, model: Regression, rows: pd.DataFrame) -> bool:
         """Whether the line, before a link, changes by the same at each of some rows."""
         low, high = (

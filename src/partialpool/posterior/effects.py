@@ -132,7 +132,7 @@ def marginal_means(fitted: Fitted) -> Finding | None:
     Finding or None
         Columns ``predictor``, ``level``, ``estimate``, ``lower`` and ``upper``.
     """
-    tables, says = [], []
+    tables, cells, says = [], [], []
     for column in contrasts.predictors(fitted.model):
         if not contrasts.is_numeric(fitted.model, column):
             found = marginal_effects.avg_predictions(fitted, variables=column)
@@ -140,11 +140,14 @@ def marginal_means(fitted: Fitted) -> Finding | None:
             table = found.table.rename(columns={column: "level"})
             table.insert(0, "predictor", column)
             tables.append(table)
+            names = [fitted.model.words(column)] * len(table)
+            cells.append(pd.DataFrame({"predictor": names, "level": found.cells[column]}))
             says.append(found.sentence)
     if not tables:
         return None
     whole = pd.concat(tables, ignore_index=True)
-    return replace(found, name="marginal_means", table=whole, sentence=" ".join(says))
+    shown: Any = pd.concat(cells).to_dict("list")
+    return replace(found, name="marginal_means", table=whole, sentence=" ".join(says), cells=shown)
 
 
 def directions(fitted: Fitted) -> Finding:

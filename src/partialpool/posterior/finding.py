@@ -99,6 +99,8 @@ class Finding:
         Whether the table's index names its rows.
     names : mapping
         Words for the short names of parameters, for people who read a page.
+    cells : mapping
+        Column of the table -> what people see in its rows, in place of codes and short names.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Finding:
     columns: Mapping[Any, tuple[str, str]] = field(default_factory=dict)
     index: bool = True
     names: Mapping[str, str] = field(default_factory=dict)
+    cells: Mapping[Any, Sequence[str]] = field(default_factory=dict)
     #: What a drawing wears in a notebook, in light and in dark; the room that draws says it.
     dressed: ClassVar[Callable[[str], str]] = staticmethod(str)
 
@@ -119,11 +122,16 @@ class Finding:
         for name in self.table.columns:
             plain = "{:.6g}" if pd.api.types.is_float_dtype(self.table[name]) else "{}"
             heading, form = self.columns.get(name, (name, plain))
-            shown[heading] = [
+            shown[heading] = self.cells.get(name) or [
                 NOTHING if pd.isna(value) else self._written(form, value, spread)
                 for value, spread in zip(self.table[name], spreads, strict=True)
             ]
         return pd.DataFrame(shown, index=self.table.index)
+
+    def _in_words(self) -> pd.DataFrame:
+        """The table as people see it on paper, where no short name can be pointed at."""
+        shown = self.readable()
+        return shown.replace(dict(self.names)).rename(index=self.names)
 
     def _spreads(self) -> list[float | None]:
         """What decides the digits of each row: its standard deviation, or that of its interval."""
@@ -168,7 +176,7 @@ class Finding:
 
     def to_latex(self) -> str:
         """The table in LaTeX, as people see it."""
-        style = self.readable().style.format(escape="latex").format_index_names(escape="latex")
+        style = self._in_words().style.format(escape="latex").format_index_names(escape="latex")
         for axis in ("index", "columns"):
             style = style.format_index(escape="latex", axis=axis)
         text = (style if self.index else style.hide()).to_latex(hrules=True)
@@ -178,7 +186,7 @@ class Finding:
         """Write the table as people see it, under its sentence, as a Word file."""
         import docx
 
-        shown = self.readable()
+        shown = self._in_words()
         rows = [list(shown.columns), *map(list, shown.itertuples(index=False))]
         if self.index:
             labels = ["" if shown.index.name is None else shown.index.name, *shown.index]

@@ -24,7 +24,7 @@ from partialpool.posterior.averages import averages, change
 from partialpool.posterior.contrasts import Contrast, Variables
 from partialpool.posterior.finding import ESTIMATE, Finding, gaussian_sd
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.predictions import row_names
+from partialpool.posterior.predictions import in_words, row_names
 
 #: Most draws of all results together, 8 bytes each; beyond, fewer draws are used.
 MOST = 40_000_000
@@ -95,7 +95,8 @@ def predictions(
     if names is None and len(labels) == 1:
         words = [f"for {row_names(labels, fitted.model)[0]}"] if len(labels.columns) else [""]
     says = f"Over the same rows, {response} is" if variables and names else f"{first} is"
-    return _found("predictions", says, labels, values, words, rope, hypothesis)
+    shown = in_words(fitted.model, labels)
+    return _found(fitted.model, "predictions", says, labels, shown, values, words, rope, hypothesis)
 
 
 def avg_predictions(
@@ -235,12 +236,14 @@ def of_contrasts(
     thin = _thinned(fitted, len(labels) * len(wanted))
     if not wanted:
         raise ValueError("The model has no predictor whose effect could be shown.")
-    tables, values, words = [], [], []
+    tables, shown, values, words = [], [], [], []
     for contrast in wanted:
         values.append(change(thin, contrast, table, cells, groups=groups))
         named = {"variable": contrast.column, "contrast": contrast.label}
         others = labels.drop(columns=[*named], errors="ignore")
         tables.append(pd.DataFrame(named, index=labels.index).join(others))
+        said = {"variable": model.words(contrast.column), "contrast": contrast.short(model)}
+        shown.append(pd.DataFrame(said, index=labels.index).join(in_words(model, others)))
         words += [f"with {contrast.words(model)}{place}" for place in where]
     response, says = compared.response(model), f"{_first(model)} changes by"
     if len(wanted) == 1 and len(labels) > 1:
@@ -249,8 +252,9 @@ def of_contrasts(
     same = not model.linked and all(c.is_constant(model, model.table) for c in wanted)
     if by is not None and len(labels) == 1 and not same:
         says = f"On average over the rows, {response} changes by"
-    rows = pd.concat(tables, ignore_index=True)
-    return _found(name, says, rows, np.concatenate(values, axis=1), words, rope, hypothesis)
+    rows, seen = (pd.concat(some, ignore_index=True) for some in (tables, shown))
+    drawn = np.concatenate(values, axis=1)
+    return _found(model, name, says, rows, seen, drawn, words, rope, hypothesis)
 
 
 def _first(model: Regression) -> str:
@@ -308,9 +312,11 @@ def _thinned(fitted: Fitted, count: int) -> Fitted:
 
 
 def _found(
+    model: Regression,
     name: str,
     says: str,
     labels: pd.DataFrame,
+    shown: pd.DataFrame,
     values: np.ndarray,
     words: list[str],
     rope: Rope | None,
@@ -322,8 +328,9 @@ def _found(
     signed = name != "predictions"
     if hypothesis:
         pairs = list(combinations(range(len(words)), 2))
-        called = [re.sub(r"\b(variable|contrast) ", "", name) for name in row_names(labels)]
+        called = [re.sub(r"\b(variable|contrast) ", "", name) for name in row_names(labels, model)]
         labels = pd.DataFrame({"difference": [f"({called[j]}) - ({called[i]})" for i, j in pairs]})
+        shown = labels.replace(r"\) - \(", ") − (", regex=True)
         values = np.stack([values[:, j] - values[:, i] for i, j in pairs], axis=1)
         says, signed, words = "The difference is", True, [f"of {n}" for n in labels["difference"]]
     lower, upper = draws.interval(values)
@@ -340,7 +347,15 @@ def _found(
     if rope is not None:
         figures["inside"], columns["inside"] = _inside(labels, values, rope)
     table = labels.assign(**figures)
-    return Finding(name, _sentence(says, table, words), table=table, columns=columns, index=False)
+    columns |= {column: (model.words(column), "{}") for column in labels if column in model.labels}
+    return Finding(
+        name,
+        _sentence(says, table, words),
+        table=table,
+        columns=columns,
+        index=False,
+        cells=shown.to_dict("list"),
+    )
 
 
 def _inside(

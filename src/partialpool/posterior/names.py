@@ -40,20 +40,32 @@ def sizes(design: Design) -> str:
 
 
 def of_coefficient(model: Regression, name: str) -> str:
-    """A coefficient: "slope of Days", "sex: M", "interaction of age and sex: M"."""
+    """A coefficient by the labels that there are: "slope of Days", "sex: M", "effect of a shower".
+
+    A column of 0 and 1 is told by the label of its 1, of which the coefficient is the effect.
+    """
     if name == "Intercept":
         return "intercept"
     parts = re.split(r":(?![^\[]*\])", name)
     if len(parts) > 1:
-        return f"interaction of {' and '.join(map(_plain, parts))}"
+        return f"interaction of {listed([_plain(model, part) for part in parts])}"
     if "[" in name:
-        return _plain(name)
+        return _plain(model, name)
     two = name in model.table and model.table[name].nunique() <= 2
-    return f"{'effect' if two else 'slope'} of {name}"
+    return f"{'effect' if two else 'slope'} of {_plain(model, name)}"
 
 
-def _plain(part: str) -> str:
-    return re.sub(r"\[(.*)\]$", r": \1", part)
+def _plain(model: Regression, part: str) -> str:
+    """A column, or a level of it, without what it does: "treatment: progabide"."""
+    found = re.fullmatch(r"(.*)\[(.*)\]", part)
+    if found:
+        column, level = found.groups()
+        if model.has_label(column, level) and column == model.words(column):
+            return model.words(column, level)
+        return f"{model.words(column)}: {model.words(column, level)}"
+    if part in model.table and model.has_label(part, 1) and set(model.table[part]) <= {0, 1}:
+        return model.words(part, 1)
+    return model.words(part)
 
 
 def kind_in_words(model: Regression, grouping: Grouping) -> str:

@@ -12,13 +12,13 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete, standard_errors
 from partialpool.data.tables import load
-from partialpool.data.text import number
 from partialpool.design import evaluation
 from partialpool.design.formula import read, variables
 from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root, prior_effects
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, responses
+from partialpool.posterior.contrasts import level_in_words
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.responses import respond
@@ -218,36 +218,47 @@ def main_predictor(model: Regression) -> str | None:
     return None
 
 
-def row_names(rows: pd.DataFrame, model: Regression | None = None) -> list[str]:
-    """What to call each row: its values, those that all rows share left out.
-
-    A group that the data of the `model` do not have is said to be a new one.
-    """
+def row_names(rows: pd.DataFrame, model: Regression) -> list[str]:
+    """What to call each row: its values in words, those that all rows share left out."""
     varying = [c for c in rows.columns if len(rows[c].unique()) > 1] or list(rows.columns)
-    factors = [] if model is None else group_columns(model.design)
-    known = {c: set(model.table[c].astype(str)) for c in factors if model is not None}
+    shown = in_words(model, rows)
 
-    def name(column: str, value: Any) -> str:
-        if column in known and str(value) not in known[column]:
-            called = "" if re.fullmatch(NEW, str(value)) else f" ({value})"
-            return f"a new {model.words(column) if model else column}{called}"
-        if model is not None and model.has_label(column, value):
-            return model.words(column, value)
-        words = model.words(column) if model is not None and column in known else column
-        return f"{words} {number(value)}" if isinstance(value, float) else f"{words} {value}"
+    def name(column: str, value: Any, words: str) -> str:
+        told = words.startswith("a new ") or model.has_label(column, value)
+        return words if told else f"{model.words(column)} {words}"
 
     return [
-        ", ".join(name(c, value) for c, value in zip(varying, row, strict=True))
-        for row in rows[varying].itertuples(index=False)
+        ", ".join(name(c, rows[c].iloc[k], shown[c].iloc[k]) for c in varying)
+        for k in range(len(rows))
     ]
 
 
-def finding(predicted: pd.DataFrame, output: str | None = None, *, what: str = "line") -> Finding:
+def in_words(model: Regression, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the labels of levels in place of codes; a group that the data lack is a new one."""
+    shown = pd.DataFrame(index=rows.index)
+    for column in rows:
+        words = [level_in_words(model, column, value) for value in rows[column]]
+        if column in group_columns(model.design):
+            known = {level_in_words(model, column, value) for value in model.table[column]}
+            words = [one if one in known else _new(model, column, one) for one in words]
+        shown[column] = words
+    return shown
+
+
+def _new(model: Regression, column: str, level: str) -> str:
+    called = "" if re.fullmatch(NEW, level) else f" ({level})"
+    return f"a new {model.words(column)}{called}"
+
+
+def finding(model: Regression, predicted: pd.DataFrame, output: str | None = None) -> Finding:
     """Predictions as a table; ``predictions.csv`` in the folder `output`, where there is one.
 
-    `what` is predicted: the line, or the mean that a family with a link makes of it.
+    It is the line that is predicted, or the mean that a family with a link makes of it.
     """
-    headings = {
+    what = "mean" if model.linked else "line"
+    read_of = predicted.columns.intersection(model.table.columns)
+    cells = in_words(model, predicted[read_of]).to_dict("list")
+    headings = {name: model.words(name) for name in read_of} | {
         "mean": what,
         "sd": f"sd of the {what}",
         "lower": f"{what}, lower",
@@ -258,7 +269,7 @@ def finding(predicted: pd.DataFrame, output: str | None = None, *, what: str = "
     columns = {name: (heading, ESTIMATE) for name, heading in headings.items()}
     columns |= {name: (name, "{:.3f}") for name in predicted if name.startswith("P(")}
     says = "A run of `make report` writes these rows to `predictions.csv` beside the report."
-    found = Finding("predictions", says, table=predicted, columns=columns, index=False)
+    found = Finding("predictions", says, table=predicted, columns=columns, index=False, cells=cells)
     if output is None:
         return found
     Path(output).mkdir(parents=True, exist_ok=True)
