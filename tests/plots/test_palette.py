@@ -86,6 +86,20 @@ def test_colours_differ_for_every_reader(colors, dark, vision):
     assert min(gaps.values()) > 15, min(gaps.items(), key=lambda item: item[1])
 
 
+@pytest.mark.parametrize("vision", VISION)
+@pytest.mark.parametrize(
+    ("colors", "ink"),
+    [(palette.COLORS, palette.INK), (palette.DARK, palette.DARK_INK)],
+    ids=["light", "dark"],
+)
+def test_a_fit_stands_out_from_the_exact_posterior_under_it(colors, ink, vision):
+    """Two lines that should lie on each other: in the dark both were nearly white."""
+    one, other = (
+        lab(np.clip(VISION[vision] @ linear(color), 0, 1)) for color in (colors["exact"], ink)
+    )
+    assert np.linalg.norm(one - other) > 40
+
+
 def test_text_can_be_read_on_every_ground_it_has():
     style = page.asset("style.css")["text"]
     for block in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)[:2]:  # light, dark

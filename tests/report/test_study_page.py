@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from scipy.stats import binom
 
 from partialpool.plots import study_plots, theme
 from partialpool.report import index
@@ -32,8 +33,8 @@ def test_page_shows_runs_estimates_and_metrics_as_text():
     assert "demo&lt;script&gt;" in html
     assert "<b>study" not in html
     assert 'href="n-30/report.html"' in html
-    assert "a&lt;i&gt; 1 to 10" in html  # posterior means
-    assert "from 41 % (n-10) to 50 % (n-100)" in html
+    assert "a&lt;i&gt; 1.0 to 10.0" in html  # posterior means
+    assert "from 41 % (n 10) to 50 % (n 100)" in html
     assert html.count('role="img"') == 2
     assert "http://" not in html.replace("http://www.w3.org", "")
 
@@ -71,11 +72,60 @@ def test_runs_that_broke_are_named_and_bring_the_page_up_to_date(tmp_path):
 def test_ways_to_pool_have_the_colours_that_they_have_everywhere():
     rows = [row(f"n-{n}", {"n": n}, float(n)) for n in (10, 30)]
     for one in rows:
-        one["metrics"] = {"error": {"complete pooling": 2.0, "no pooling": 1.1, "other": 1.0}}
+        one["metrics"] = {"error": {"complete pooling": 2.0, "no pooling": 1.1}}
     lines = study_plots.over_one(rows, "error", "n").figure.axes[0].lines
     colors = {line.get_label(): line.get_color() for line in lines}
     assert colors["complete pooling"] == theme.COLORS["complete"]
     assert colors["no pooling"] == theme.COLORS["none"]
+
+
+def test_a_study_of_many_fits_answers_as_a_whole():
+    """Its page gave the answer of its first run to a question about all of them."""
+    rows = [row(f"n-{n}", {"n": n}, float(n)) for n in (100, 5, 20)]
+    for one, error in zip(rows, (0.127, 0.59, 0.3), strict=True):
+        one["metrics"] = {study_plots.ERROR: {"a<i>": error}}
+        one["summary"] |= {"headline": f"Off by {error}.", "names": {"a<i>": "slope"}}
+        one["summary"] |= {"fit": {"status": "look"}}
+    says = "From n = 5 to n = 100 the root mean squared error goes from 0.59 to 0.13 for the slope."
+    assert study_plots.answer(rows) == says
+    html = index.render_study("demo", rows)
+    assert says in html
+    assert "Off by" not in html
+    assert html.count('<span class="badge look" title="fit to the data">look') == 3
+    del rows[0]["metrics"][study_plots.ERROR]
+    assert study_plots.answer(rows) == ""
+    assert "Off by 0.127." in index.render_study("demo", rows)
+
+
+def test_each_parameter_has_a_panel_and_shares_their_range_of_chance():
+    """Lines in colours that mean something else; and shares of few data sets scatter."""
+    rows = [row(f"n-{n}", {"n": n}, float(n), metric=0.5) for n in (5, 20)]
+    for one in rows:
+        one["metrics"]["coverage of 50% intervals"]["b"] = 0.6
+        one["summary"]["settings"] = {"recoveries": 100}
+    found = study_plots.over_one(rows, "coverage of 50% intervals", "n")
+    assert [panel.get_title() for panel in found.figure.axes] == ["a<i>", "b"]
+    assert {panel.lines[0].get_color() for panel in found.figure.axes} == {theme.PARTIAL}
+    band = found.figure.axes[0].patches[0]
+    ends = binom.ppf([0.025, 0.975], 100, 0.5) / 100
+    assert [band.get_y(), band.get_y() + band.get_height()] == pytest.approx(list(ends))
+    assert "50 % in 100 data sets" in found.sentence
+    assert "from 50 % (a<i>, n 5) to 60 % (b, n 5)" in found.sentence
+    rows[0]["summary"]["settings"] = {}
+    assert "The band" not in study_plots.over_one(rows, "coverage of 50% intervals", "n").sentence
+
+
+@pytest.mark.parametrize("metric", ["error of the groups' lines over partial pooling's", "bias"])
+def test_no_label_of_an_axis_is_cut(metric):
+    rows = [row(f"n-{n}", {"n": n}, float(n)) for n in (5, 20)]
+    for one in rows:
+        one["metrics"] = {metric: {"complete pooling": 2.0, "no pooling": 1.1}}
+    figure = study_plots.over_one(rows, metric, "n").figure
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    for text in [figure._supylabel, *(axes.xaxis.label for axes in figure.axes)]:
+        box = text.get_window_extent()
+        assert whole.y0 <= box.y0 < box.y1 <= whole.y1
 
 
 @pytest.mark.parametrize("swept", [{"n": 3, "noise": 1.0}, {"method": "exact", "n": 5}])

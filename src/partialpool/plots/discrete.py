@@ -163,7 +163,7 @@ def reliability(model: Regression, left_out: LeftOut) -> Finding:
     axes.plot(ends, ends, color=theme.INK, lw=0.8, ls=":", label="calibrated")
     width = float(stats.norm.isf(data_fit.LEVEL / 2 / len(parts)))
     label = "range of a calibrated model"
-    axes.vlines(x, x - width * error, x + width * error, color=theme.EXACT, lw=5, alpha=0.4,
+    axes.vlines(x, x - width * error, x + width * error, color=theme.DATA, lw=5, alpha=0.4,
                 label=label)  # fmt: skip
     axes.scatter(x, seen, color=theme.PARTIAL, s=28, zorder=3, label="the data")
     what = "mean answer" if model.thresholds else "share of successes"

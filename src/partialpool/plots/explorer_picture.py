@@ -15,7 +15,7 @@ from partialpool.design.priors import Prior
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.plots.stage import MarginalPanel, Stage, legend, legend_below, words
-from partialpool.plots.theme import COMPLETE, DATA, EXACT, NONE, PARTIAL
+from partialpool.plots.theme import COMPLETE, DATA, NONE, PARTIAL
 from partialpool.posterior.draws import interval
 from partialpool.simulation.lines import fit_exactly
 from partialpool.simulation.simulate import ORIGIN_FORMULA, ORIGIN_NAMES, origin
@@ -177,7 +177,7 @@ class Picture(Stage):
         self.panels += [*marginals, shrinkage]
         legend_below(
             [panel.axes for panel in marginals[-2:]],
-            Line2D([], [], label="posterior", color=EXACT, alpha=0.6, lw=6),
+            Line2D([], [], label="posterior", color=PARTIAL, alpha=0.5, lw=6),
             Line2D([], [], label="prior", **theme.PRIOR),
             Line2D([], [], label="true", **theme.TRUTH),
         )

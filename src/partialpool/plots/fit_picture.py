@@ -47,7 +47,7 @@ class FitPicture(Stage):
             Line2D([], [], label="a group", color=EXACT, lw=1.4),
             Line2D([], [], label="the group left out", **OUT),
             Line2D([], [], label="as it was fitted", **BEFORE),
-            Line2D([], [], label="posterior", color=EXACT, alpha=0.6, lw=6),
+            Line2D([], [], label="posterior", color=PARTIAL, alpha=0.5, lw=6),
             Line2D([], [], label="prior", **theme.PRIOR),
         )
 

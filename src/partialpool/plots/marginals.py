@@ -57,7 +57,7 @@ def ecdf_pit(
     shown = [axes for axes in figure.axes if axes.lines]
     band = float(np.sqrt(np.log(2 / 0.01) / (2 * data.sizes["sample"])))
     for axes in shown:
-        axes.axhspan(-band, band, color=theme.EXACT, alpha=0.25, linewidth=0)
+        axes.axhspan(-band, band, **theme.CHANCE)
     return figure, shown, band
 
 

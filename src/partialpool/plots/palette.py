@@ -2,7 +2,8 @@
 
 Does without matplotlib, so that the index can be written without loading it. Each colour has a
 contrast of 3 : 1 or more with its ground (WCAG 2.2, 1.4.11), and any two stay apart for readers of
-any colour vision; the tests compute both.
+any colour vision, the exact posterior most of all from the ink in which a fit is drawn over it; the
+tests compute all three.
 """
 
 import re
@@ -16,7 +17,7 @@ COLORS = {
     "partial": "#2252ac",
     "none": "#d97a05",
     "complete": "#198840",
-    "exact": "#3097f0",
+    "exact": "#8f40ff",
     "truth": "#ae1f0d",
     "prior": "#ae599f",
     "data": "#8a8a90",
@@ -26,7 +27,7 @@ DARK = {
     "partial": "#5a93ea",
     "none": "#fabc31",
     "complete": "#33d598",
-    "exact": "#c4f3ff",
+    "exact": "#8566ff",
     "truth": "#ee6f45",
     "prior": "#d3a2ec",
     "data": "#8c8a92",

@@ -43,7 +43,7 @@ def rank_histograms(table: pd.DataFrame, names: Names = None) -> Finding:
     outside = 0
     for panel, name in zip(panels, every, strict=True):
         counts = np.histogram(table.loc[table["parameter"] == name, "rank"], bins, (0, 1))[0]
-        panel.axhspan(low, high, color=theme.EXACT, alpha=0.35, linewidth=0)
+        panel.axhspan(low, high, **theme.CHANCE)
         panel.axhline(mid, color=theme.INK, lw=0.8)
         panel.stairs(counts, np.linspace(0, 1, bins + 1), color=theme.PARTIAL, lw=1.6)
         panel.set(ylim=(0, None), yticks=[0, int(mid)])
@@ -88,7 +88,7 @@ def coverage(table: pd.DataFrame, names: Names = None) -> Finding:
     for panel, (nominal, rows) in zip(panels, by_nominal, strict=True):
         at = np.arange(len(rows))[::-1]
         panel.axvline(nominal, color=theme.INK, lw=0.9, ls=":")
-        panel.hlines(at, rows["low"], rows["high"], color=theme.EXACT, lw=4, alpha=0.7)
+        panel.hlines(at, rows["low"], rows["high"], lw=4, **theme.INTERVAL)
         panel.plot(rows["covered"], at, "o", color=theme.PARTIAL, ms=5)
         panel.set_yticks(at, [theme.wrapped(_words(n, names), UP) for n in rows["parameter"]])
         panel.set(xlabel=f"held by the {percent(nominal)} interval", ylim=(-0.6, len(rows) - 0.4))
@@ -112,7 +112,7 @@ def estimates(table: pd.DataFrame, names: Names = None, most: int = 60) -> Findi
     for panel, name in zip(panels, every, strict=True):
         rows = table[table["parameter"] == name].head(most).sort_values("mean")
         at = np.arange(len(rows))
-        panel.vlines(at, rows["q2.5"], rows["q97.5"], color=theme.EXACT, lw=1, alpha=0.8)
+        panel.vlines(at, rows["q2.5"], rows["q97.5"], lw=1, **theme.INTERVAL)
         panel.plot(at, rows["mean"], ".", ms=3, color=theme.PARTIAL)
         panel.axhline(rows["truth"].iloc[0], **theme.TRUTH)
         panel.set(xlabel="data sets, in order", xticks=[])

@@ -23,7 +23,7 @@ from scipy.interpolate import RBFInterpolator
 
 from partialpool.design.priors import Prior
 from partialpool.plots import palette, theme
-from partialpool.plots.theme import EXACT
+from partialpool.plots.theme import PARTIAL
 
 
 class Stage:
@@ -111,7 +111,7 @@ class MarginalPanel:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(2))
-        (self.area,) = axes.fill([0], [0], color=EXACT, alpha=0.6, lw=0)
+        (self.area,) = axes.fill([0], [0], color=PARTIAL, alpha=0.5, lw=0)
         (self.prior,) = axes.plot([], [], **theme.PRIOR)
 
     def show(self, draws: np.ndarray, prior: Prior, others: Sequence[float]) -> None:

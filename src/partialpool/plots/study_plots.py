@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
+from scipy.stats import binom
 
-from partialpool.data.text import capital, number, percent, typeset
+from partialpool.data.text import capital, listed, number, percent, rounded, short, typeset
 from partialpool.plots import theme
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING
@@ -16,6 +17,8 @@ from partialpool.posterior.fitted import POOLING
 MOST = 6
 #: Letters in a line where panels stand side by side.
 NARROW = 24
+#: The metric by which a study of many fits is told as a whole.
+ERROR = "root mean squared error"
 #: Difference from the nominal coverage at which the colours of a heat map end.
 FAR = 0.15
 Rows = Sequence[Mapping[str, Any]]
@@ -56,7 +59,7 @@ def estimates(rows: Rows) -> Finding:
     called = _called(rows)
     columns = _columns(len(names))
     lines = -(-len(names) // columns)
-    runs = [theme.wrapped(row["name"], NARROW) for row in rows]
+    runs = [theme.wrapped(name, NARROW) for name in _runs(rows)]
     height = sum(0.14 * (name.count("\n") + 2) for name in runs) + 0.9
     figure = Figure((8.8 if columns > 1 else 5.0, height * lines))
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
@@ -65,15 +68,16 @@ def estimates(rows: Rows) -> Finding:
     at = np.arange(len(rows))[::-1]
     sentences = []
     for panel, name in zip(panels.flat, names, strict=False):
-        means = []
+        means, widths = [], []
         for y, row in zip(at, rows, strict=True):
             found = row["summary"]["parameters"].get(name)
             if found is None:
                 continue
             if found.get("q05") is not None:
-                panel.plot([found["q05"], found["q95"]], [y, y], color=theme.EXACT, lw=3)
+                panel.plot([found["q05"], found["q95"]], [y, y], lw=3, **theme.INTERVAL)
             panel.plot(found["mean"], y, "o", ms=4.5, color=theme.PARTIAL)
             means.append(found["mean"])
+            widths += [found["sd"]] if found.get("sd") else []
             true = row["summary"].get("truth", {}).get(name)
             if true is not None:
                 panel.vlines(true, y - 0.4, y + 0.4, **theme.TRUTH)
@@ -82,51 +86,96 @@ def estimates(rows: Rows) -> Finding:
         panel.set_yticks(at, runs)
         panel.locator_params(axis="x", nbins=4)
         if means:
-            ends = list(dict.fromkeys(map(number, (min(means), max(means)))))
+            ends = [rounded(mean, min(widths, default=None)) for mean in (min(means), max(means))]
+            ends = list(dict.fromkeys(ends))
             sentences.append(f"{called.get(name, name)} {' to '.join(ends)}")
     says = f"Posterior means over {len(rows)} runs: {'; '.join(sentences)}."
     what = "Estimates with 90 % intervals, a line per run."
     return theme.finding("estimates", figure, what, says)
 
 
+def answer(rows: Rows) -> str:
+    """What a study of many fits says as a whole: how errors change along its one swept setting.
+
+    Empty where there is no such setting, or where runs have no `ERROR`.
+    """
+    swept = rows[0]["swept"]
+    if len(swept) != 1 or len(rows) < 2 or not all(ERROR in row["metrics"] for row in rows):
+        return ""
+    (key,), called = swept, _called(rows)
+    ordered = sorted(rows, key=lambda row: _order(row["settings"][key]))
+    low, high = ordered[0], ordered[-1]
+    each = [
+        f"{short(low['metrics'][ERROR][name])} to {short(high['metrics'][ERROR][name])} "
+        f"for the {called.get(name, name)}"
+        for name in _names(rows)
+        if all(row["metrics"][ERROR].get(name) for row in (low, high))
+    ]
+    ends = " to ".join(f"{key} = {number(row['settings'][key])}" for row in (low, high))
+    return f"From {ends} the {ERROR} goes from {listed(each)}." if each else ""
+
+
 def over_one(rows: Rows, metric: str, key: str) -> Finding:
-    """A metric against one swept setting, a line per parameter; dots where values have no order."""
-    figure = Figure((7.5, 3.6))
-    panel = figure.subplots()
+    """A metric against one swept setting, a panel per parameter; of ways to pool all in one.
+
+    Of a coverage the band is where chance alone leads from the right one, in 95 % of so many data
+    sets.
+    """
     values = sorted({row["settings"][key] for row in rows}, key=_order)
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     found = _metric(rows, metric)
-    names = list(found)[: len(theme.PALETTE)]
-    colors = {words: theme.COLORS[way] for way, words in POOLING.items()}
-    for name in names:
+    ways = {words: theme.COLORS[way] for way, words in POOLING.items()}
+    together = {*found} <= {*ways}
+    names = list(found)[:MOST]
+    columns = _columns(len(names))
+    size = (6, 3.2) if together or len(names) == 1 else (8.8 / columns, 2.2)
+    figure, panels = theme.panels(1 if together else len(names), columns, size, sharey=True)
+    nominal, n = _nominal(metric), _data_sets(rows)
+    for k, name in enumerate(names):
+        panel = panels[0 if together else k]
         points = [
             np.nanmean([v for row, v in found[name] if row["settings"][key] == value] or [np.nan])
             for value in values
         ]
         style = "o-" if numeric else "o"
         places = values if numeric else range(len(values))
-        panel.plot(
-            places, points, style, ms=5, label=theme.wrapped(name, NARROW), color=colors.get(name)
-        )
-    if numeric and min(values) > 0 and max(values) / min(values) >= 8:
-        panel.set_xscale("log")
-        panel.set_xticks(values, [f"{v:g}" for v in values], minor=False)
-        panel.minorticks_off()
-    elif not numeric:
-        panel.set_xticks(range(len(values)), [str(v) for v in values])
-        panel.set_xlim(-0.5, len(values) - 0.5)
-    panel.set(xlabel=key, ylabel=typeset(metric))
+        panel.plot(places, points, style, ms=5, label=name, color=ways.get(name, theme.PARTIAL))
+        if len(names) > 1 and not together:
+            panel.set_title(theme.wrapped(name, NARROW + 6), fontsize=10)
+    for panel in panels:
+        if nominal is not None:
+            panel.axhline(nominal, color=theme.INK, lw=0.9, ls=":")
+            if n:
+                panel.axhspan(*binom.ppf([0.025, 0.975], n, nominal) / n, **theme.CHANCE)
+        panel.set_xlabel(key)
+        if numeric and min(values) > 0 and max(values) / min(values) >= 8:
+            panel.set_xscale("log")
+            panel.set_xticks(values, [f"{v:g}" for v in values], minor=False)
+            panel.minorticks_off()
+        elif not numeric:
+            panel.set_xticks(range(len(values)), [str(v) for v in values])
+            panel.set_xlim(-0.5, len(values) - 0.5)
     all_points = [value for pairs in found.values() for _, value in pairs]
+    first = panels[0]
     if min(all_points) > 0 and max(all_points) / min(all_points) >= 8:
-        panel.set_yscale("log")
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_locator(NullLocator())
-    if (nominal := _nominal(metric)) is not None:
-        panel.axhline(nominal, color=theme.INK, lw=0.9, ls=":")
-    if len(names) > 1:
-        figure.legend(loc="outside right upper")
-    return theme.finding(metric, figure, f"{typeset(metric)}, by {key}.", _words(found, metric))
+        first.set_yscale("log")
+        first.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        first.yaxis.set_minor_locator(NullLocator())
+    share = metric.startswith("coverage")  # ticks stand between whole per cents too
+    first.yaxis.set_major_formatter(
+        lambda value, _: f"{number(100 * value, 3)} %" if share else number(value, 3)
+    )
+    figure.supylabel(theme.wrapped(typeset(metric), 30 * -(-len(panels) // columns)), fontsize=10)
+    if together and len(names) > 1:
+        theme.legend(figure)
+    says = _words(found, metric, key)
+    if nominal is not None and n:
+        says += (
+            f" The band holds 95 % of the shares that chance makes of a coverage of "
+            f"{percent(nominal)} in {n:,} data sets; intervals need not cover one truth as often "
+            "as they say, but on average over the prior."
+        )
+    return theme.finding(metric, figure, f"{typeset(metric)}, by {key}.", says)
 
 
 def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
@@ -161,12 +210,22 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
         for spine in panel.spines.values():
             spine.set_visible(False)
     what = f"{typeset(metric)}, by {across} and {down}."
-    return theme.finding(metric, figure, what, _words(found, metric))
+    return theme.finding(metric, figure, what, _words(found, metric, across, down))
 
 
 def _columns(panels: int) -> int:
     """Panels side by side, without one alone in the last line."""
     return 2 if panels == 4 else min(3, panels)
+
+
+def _runs(rows: Rows) -> list[str]:
+    """What runs are called beside each other: by what differs, or by their names."""
+    keys = [*rows[0]["swept"], "seed"]
+    differ = [key for key in keys if len({str(row["settings"].get(key)) for row in rows}) > 1]
+    called = [
+        ", ".join(f"{key} {number(row['settings'].get(key))}" for key in differ) for row in rows
+    ]
+    return called if len({*called}) == len(rows) else [row["name"] for row in rows]
 
 
 def _names(rows: Rows) -> list[str]:
@@ -193,15 +252,21 @@ def _metric(rows: Rows, metric: str) -> dict[str, list[tuple[Mapping[str, Any], 
     return {called.get(name, name): found[name] for name in dict.fromkeys([*first, *found])}
 
 
-def _words(found: Mapping[str, Any], metric: str) -> str:
-    """From where to where a metric goes."""
+def _words(found: Mapping[str, Any], metric: str, *keys: str) -> str:
+    """From where to where a metric goes, where it is told by the settings that differ."""
     points = [(value, name, row) for name, pairs in found.items() for row, value in pairs]
     low, high = min(points, key=lambda p: p[0]), max(points, key=lambda p: p[0])
-    ends = [
-        f"{_short(value, metric)} ({f'{name}, ' if len(found) > 1 else ''}{row['name']})"
-        for value, name, row in (low, high)
-    ]
+    ends = []
+    for value, name, row in (low, high):
+        at = [f"{key} {number(row['settings'][key])}" for key in keys]
+        ends.append(f"{_short(value, metric)} ({', '.join([*([name] * (len(found) > 1)), *at])})")
     return f"{capital(typeset(metric))}: from {ends[0]} to {ends[1]}."
+
+
+def _data_sets(rows: Rows) -> int:
+    """How many data sets of the fixed truth each run has; 0 where runs differ or have one."""
+    counts = {row["summary"].get("settings", {}).get("recoveries", 0) for row in rows}
+    return counts.pop() if len(counts) == 1 else 0
 
 
 def _nominal(metric: str) -> float | None:

@@ -23,6 +23,10 @@ PALETTE = [COLORS[name] for name in ("partial", "none", "complete", "prior", "ex
 #: The colours by their meaning; those of priors and true values come with a style.
 PARTIAL, NONE, COMPLETE = COLORS["partial"], COLORS["none"], COLORS["complete"]
 EXACT, DATA = COLORS["exact"], COLORS["data"]
+#: Where chance alone leads, in every figure.
+CHANCE: dict[str, Any] = {"color": DATA, "alpha": 0.25, "linewidth": 0}
+#: An interval of a posterior, or of what is counted, about its dot.
+INTERVAL: dict[str, Any] = {"color": PARTIAL, "alpha": 0.45}
 #: The mark of a true value, in every figure.
 TRUTH: dict[str, Any] = {"color": COLORS["truth"], "linewidth": 1.8, "linestyle": "-"}
 #: The line of a prior, in every figure.

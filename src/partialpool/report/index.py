@@ -239,6 +239,7 @@ def render_study(
         title=story.get("title") or first.get("title") or study,
         question=story.get("question") or first.get("question"),
         about=markup.markdown(story.get("about", ""), markup.Outline(), trusted=False),
+        whole=study_plots.answer(rows),
         answers={name: answer for name, answer in answers.items() if answer},
         rows=rows,
         absent=absent,
