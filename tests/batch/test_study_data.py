@@ -71,7 +71,8 @@ def test_a_guess_at_how_a_table_is_written_is_said(project, capsys):
     assert lines[1:3] == [f"# {sentence}" for sentence in says]
     capsys.readouterr()
     assert main(["check"]) == 0
-    assert capsys.readouterr().out == f"  ✓ wages  1 run; {' '.join(says)}\n"
+    # a study that is written has a label for its groups
+    assert capsys.readouterr().out == f"  ✓ wages  1 run; 40 rows in 8 persons. {guess}\n"
 
 
 def test_each_run_of_a_grid_counts_and_each_design_once(project, capsys):

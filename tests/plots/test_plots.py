@@ -253,7 +253,7 @@ def test_a_predictor_of_the_group_is_no_difference_between_groups(radon):
     assert after < 0.2 * before
     said = varying.shrinkage(radon).sentence
     assert f"from {before:.3g} to {after:.3g}" in said
-    assert "**intercept** less that of the line with uranium" in said
+    assert "**intercept** beside what uranium explains over" in said
     assert total.mean(0).std() == pytest.approx(after, rel=0.03)
 
 
@@ -269,9 +269,7 @@ def legends(figure):
 def test_every_mark_has_a_name(radon):
     sleep = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit(seed=0)
     assert "90 % interval of that mean" in legends(varying.forest(sleep).figure)
-    assert {"what the line with uranium says", "mean of the groups"} <= legends(
-        varying.forest(radon).figure
-    )
+    assert {"what uranium explains", "mean of the groups"} <= legends(varying.forest(radon).figure)
     assert "a group's own least-squares line" in legends(groups.data(radon.model).figure)
 
 

@@ -10,7 +10,7 @@ import pytest
 import partialpool as pp
 from partialpool.data.text import renamed, typeset
 from partialpool.posterior import checks
-from partialpool.posterior.finding import ESTIMATE, Finding
+from partialpool.posterior.finding import CHANCE, ESTIMATE, Finding
 from partialpool.posterior.names import groups_of, readable
 
 
@@ -151,3 +151,13 @@ def test_on_paper_parameters_stand_in_words(tmp_path):
     cells = docx.Document(found.to_word(tmp_path / "found.docx")).tables[0].rows[1].cells
     assert [cell.text for cell in cells][:2] == ["sd of the intercept", "slope of x"]
     assert found.to_csv(tmp_path / "found.csv").read_text().splitlines()[1] == "1|g_sigma,x,1.0"
+
+
+def test_no_probability_is_told_as_certain_and_no_zero_has_a_sign():
+    """Draws that all agree do not know a probability of 1."""
+    table = pd.DataFrame({"p": [1.0, 0.0, 0.25], "shift": [-0.001, 0.004, -0.2]})
+    found = Finding("p", table=table, columns={"p": ("p", CHANCE), "shift": ("s", "{:+.2f}")})
+    assert found.readable()["p"].tolist() == ["> 0.999", "< 0.001", "0.250"]
+    assert found.readable()["s"].tolist() == ["0.00", "0.00", "−0.20"]
+    assert r"\ensuremath{>} 0.999" in found.to_latex()
+    assert "<td>&gt; 0.999</td>" in found.to_html()  # a figure, which stands to the right

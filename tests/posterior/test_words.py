@@ -18,8 +18,8 @@ def elpd(ks, k):
 @pytest.mark.parametrize(
     ("refitted", "ks", "k", "says"),
     [
-        (3, [0.1, 0.2], 0.67, "limit is 0.7, and lower for so few draws), 3 in all"),
-        (0, [0.1, 0.2], 0.7, "No Pareto k is left above 0.70, so that"),
+        (3, [0.1, 0.2], 0.67, "above 0.67 (the limit for these draws; 0.7 for more), 3 in all"),
+        (0, [0.1, 0.2], 0.7, "No Pareto k is above 0.70: these figures hold."),
         (0, [0.1, 0.9], 0.7, "is above 0.70 in 1 of 2 for a: what is told of these rows is too"),
         (3, [0.1, 0.9], 0.67, "is still above 0.67 in 1 of 2 for a: what is told of these rows"),
     ],
@@ -103,9 +103,15 @@ def test_priors_that_were_set_are_told_from_defaults():
 
 
 def test_levels_are_listed_as_people_count():
-    levels = pd.Series([10, 9, 1, 2, 65])
-    assert overview._levels(levels) == "1, 2, …, 65"
-    assert overview._levels(pd.Series(["S10", "S9", "b"])) == "S9, S10, b"
+    table = pd.DataFrame({"y": [1.0, 2, 4, 3, 6], "g": [10, 9, 1, 2, 65], "h": [*"ab"] * 2 + ["c"]})
+    table["h"] = table["h"].replace({"a": "S10", "b": "S9", "c": "b"})
+    model = pp.Model("y ~ h + (1 | g)", table, labels={"y": "height", "h[b]": "blue"})
+    shown = overview.columns(model).table
+    assert shown["range"].to_dict() == {"y": "1 to 6", "h": "S9, S10, blue", "g": "1, 2, …, 65"}
+    assert shown["in words"].to_dict() == {"y": "height", "h": "h", "g": "g"}
+    codes = table.assign(h=[0, 1, 0, 1, 0])
+    model = pp.Model("y ~ h + (1 | g)", codes, labels={"h[0]": "low", "h[1]": "high"})
+    assert overview.columns(model).table.at["h", "range"] == "0 (low) to 1 (high)"
 
 
 def test_one_check_was_missed_and_two_were():

@@ -7,6 +7,8 @@ from scipy.stats import nct
 from scipy.stats import t as student
 
 import partialpool as pp
+from partialpool.plots import theme
+from partialpool.plots.planning import curves
 from partialpool.posterior.fitted import Fitted
 from partialpool.simulation import planning
 
@@ -46,8 +48,8 @@ def test_a_region_of_equivalence_and_what_is_said(pilot, tmp_path):
     assert (found["low"] < found["share"] + 1e-12).all()
     assert (found["share"] - 1e-12 < found["high"]).all()
     says = planning.sentence(pilot.model, found.reset_index(), plan)
-    assert says.startswith("If the slope of x is 0, the 95 % interval of the slope of x lies")
-    assert "from 30 groups of g with 10 rows each on (100 %; 93 % to 100 %)" in says
+    assert says.startswith("If the slope of x is 0, its 95 % interval lies within −0.2 to 0.2 in")
+    assert "from 30 groups of g on with 10 rows each (100 %; 93 % to 100 %)" in says
     none = planning.sentence(pilot.model, found.reset_index().query("groups == 2"), plan)
     assert (
         "with none of the numbers of groups of g with 4 rows each that were tried (at most" in none
@@ -95,3 +97,24 @@ def test_several_factors_are_refused():
     model = pp.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", pp.load("Penicillin"))
     with pytest.raises(ValueError, match="one grouping factor"):
         planning.plan(model, [5])
+
+
+def test_the_answer_has_units_and_its_picture_one_colour(pilot):
+    """Orange is what has no pooling; sizes are told apart by dashes and marks."""
+    units = {"y": "ms", "x": "days"}
+    model = pp.Model("y ~ x + (1 | g)", pilot.model.table, units=units, labels={"g": "person"})
+    plan = planning.plan(model, [5, 10], [None, 4], {"x": 5.0})
+    rows = [["x", size, n, 0.9, 0.8, 0.95, 1.0] for size in (0, 4) for n in (5, 10)]
+    found = pd.DataFrame(rows, columns=list(planning.HEADINGS))
+    says = planning.sentence(model, found, plan)
+    assert says.startswith("If the slope of x is 5 ms per day, its 95 % interval excludes zero in")
+    assert "from 5 persons on with 4 rows each (90 %; 80 % to 95 %)" in says
+    panel = curves(model, found, plan).figure.axes[0]
+    assert {line.get_color() for line in panel.lines[:2]} == {theme.PARTIAL}
+    assert len({line.get_linestyle() for line in panel.lines[:2]}) == 2
+    assert panel.get_ylabel() == "share whose interval excludes zero"
+    table = planning.table(model, found, plan).readable()
+    assert {"persons", "intervals that exclude zero"} <= {*table}
+    assert planning.trust(found.assign(trusted=True, data_set=0)).sentence == (
+        "All 4 fits passed the check that each makes of itself."
+    )

@@ -148,7 +148,7 @@ def text(model: Regression, place: str, missing: str = "refuse", seed: int = 1) 
     """The study file of a regression of the data at a place, every setting spelled out."""
     design = model.design
     remarks = [
-        f"{sizes(design)}.",
+        f"{sizes(model)}.",
         model.table.attrs.get("read_as"),
         model.dropped,
         model.unidentified,

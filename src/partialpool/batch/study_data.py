@@ -124,4 +124,4 @@ def _held_against_data(run: Run, settings: dict[str, Any]) -> str:
             model.design.rows(rows)
             if model.se is not None:
                 standard_errors(rows, model.se)
-    return ". ".join(filter(None, [sizes(model.design), model.table.attrs.get("read_as")]))
+    return ". ".join(filter(None, [sizes(model), model.table.attrs.get("read_as")]))

@@ -1,17 +1,20 @@
 """Picture of how many groups it takes; the numbers are `simulation.planning`'s."""
 
+from itertools import cycle
+
 import pandas as pd
 
 from partialpool.data.text import percent
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
+from partialpool.plots.conditional import STYLES
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.names import groups_in_words, readable
-from partialpool.simulation.planning import ENOUGH, WHOLE, Plan, sentence
+from partialpool.simulation.planning import ENOUGH, Plan, aim, sentence
 
 
 def curves(model: Regression, found: pd.DataFrame, plan: Plan) -> Finding:
-    """Share of intervals that tell, over the number of groups, with 95 % Monte Carlo bands.
+    """Share of intervals that tell, by number of groups, with 95 % Monte Carlo intervals.
 
     Parameters
     ----------
@@ -25,12 +28,14 @@ def curves(model: Regression, found: pd.DataFrame, plan: Plan) -> Finding:
     figure, panels = theme.panels(len(names), 2, (4.2, 2.9), sharey=True)
     sizes = list(dict.fromkeys(found["per_group"]))
     for panel, name in zip(panels, names, strict=True):
-        for size, color in zip(sizes, theme.PALETTE, strict=False):
+        for size, (dashes, marker) in zip(sizes, cycle(STYLES)):
             rows = found[(found["coefficient"] == name) & (found["per_group"] == size)]
-            label = f"{size} rows in each" if size else f"{WHOLE}'s rows"
-            at = rows["groups"]
-            panel.fill_between(at, rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
-            panel.plot(at, rows["share"], "o-", ms=5, color=color, label=label)
+            label = f"{size} rows in each" if size else "as many rows in each as in the data"
+            at = rows["groups"] * (1 + 0.02 * sizes.index(size))  # bars beside each other
+            panel.vlines(at, rows["low"], rows["high"], lw=3, **theme.INTERVAL)
+            panel.plot(
+                at, rows["share"], dashes, marker=marker, ms=5, color=theme.PARTIAL, label=label
+            )
         panel.axhline(ENOUGH, color=theme.INK, lw=0.9, ls=":")
         panel.set_title(theme.wrapped(words.get(name, name)))
         panel.set(xlabel=groups_in_words(model, model.design.only), ylim=(0, 1.02))
@@ -38,11 +43,11 @@ def curves(model: Regression, found: pd.DataFrame, plan: Plan) -> Finding:
         panel.set_xticks(list(plan.groups), [f"{size:,}" for size in plan.groups])
         panel.minorticks_off()
         panel.yaxis.set_major_formatter(lambda value, _: percent(value))
-        panel.set_ylabel("intervals that tell")
+        panel.set_ylabel(f"share whose interval {aim(plan, name)}")
     if len(sizes) > 1:
-        panels[0].legend(loc="lower right", frameon=False)
+        theme.legend(figure, panels[0].get_legend_handles_labels()[0])
     what = (
         f"Share of {percent(plan.probability)} intervals that tell, over the number of groups, "
-        f"with Monte Carlo bands; the dotted line is {percent(ENOUGH)}."
+        f"with 95 % Monte Carlo intervals; the dotted line is {percent(ENOUGH)}."
     )
     return theme.finding("power", figure, what, sentence(model, found, plan))

@@ -64,8 +64,9 @@ def prior_check(model: Regression, rows: np.ndarray, rng: np.random.Generator) -
     ratio = np.median(replicated.std(1)) / max(y.std(), 1e-300)
     position = stats.percentileofscore(replicated.mean(1), y.mean())
     says = (
-        f"In the median data set that the priors imply, {model.design.response} spreads "
-        f"{number(ratio, 3)} times as much as in the data, and the mean of the data lies at the "
+        "In the median data set that the priors imply, "
+        f"{model.words(model.design.response)} spreads {number(ratio, 3)} times as much as in the "
+        "data, and the mean of the data lies at the "
         f"{position:.0f} % point of the means: the prior is {_width(ratio, position)}. Bars and "
         "band go from the 5 % to the 95 % point of the rows."
     )
@@ -161,7 +162,8 @@ def pit(model: Regression, left_out: LeftOut) -> Finding:
     says = (
         f"If the predictions are calibrated the {n:,} probabilities are uniform; a "
         f"Kolmogorov–Smirnov test {word} (p = {check['value']:.2g}, limit {data_fit.LEVEL:g}). "
-        f"{tails:.0%} of the rows fall outside their 90 % predictive interval. The band holds the "
+        f"{tails:.0%} of the rows fall outside their 90 % predictive interval, where 10 % should. "
+        "The band holds the "
         "whole curve of a calibrated model with probability 99 % or more."
     )
     if model.linked:
@@ -188,10 +190,13 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
     if not groupings:
         others[0].scatter(left_out.rows, z, s=12, **theme.dots(len(z)))
         others[0].set_xlabel("rows")
+    unit = data_fit.UNITS[model.family]
     for axes in (left, *others):
         axes.axhline(0, color=theme.INK, lw=0.8)
         for end in (-FAR, FAR):
-            axes.axhline(end, color=theme.INK, lw=0.6, ls=":")
+            axes.axhline(end, color=theme.INK, lw=0.6, ls=":", label=f"{FAR:g} {unit} away")
+    if groupings:
+        theme.legend(figure)
     says = [_far_in_words(model, left_out, z)]
     if not model.linked or model.spreads:
         says += [_noise_in_words(model, left_out, grouping) for grouping in groupings]
@@ -212,7 +217,6 @@ def _by_group(
     axes.scatter(range(len(order)), means[order], s=40, **mark)
     of = "" if len(order) == len(means) else f"{len(order)} of "
     axes.set(xticks=[], xlabel=f"{of}{len(means)} {groups_of(model, grouping)}, sorted")
-    axes.legend(loc="upper left")
 
 
 def _far_in_words(model: Regression, left_out: LeftOut, z: np.ndarray) -> str:
@@ -292,9 +296,9 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
     says = (
         f"The surest prediction is that for {names[surest]}: {mean}, a new observation "
         f"within {low} to {high}; the least sure "
-        f"that for {names[least]}, {wide[least] / wide[surest]:.2g} times as wide. Not knowing the "
-        f"line is {share.median():.0%} of the squared width in the median. Intervals are "
-        f"{PROBABILITY:.0%} equal-tailed."
+        f"that for {names[least]}, {wide[least] / wide[surest]:.2g} times as wide. The line's "
+        f"own interval makes up {share.median():.0%} of the squared width of a new observation's "
+        f"in the median. Intervals are {PROBABILITY:.0%} equal-tailed."
     )
     what = f"Predictions for {len(table)} rows with intervals."
     return theme.finding("predictions", figure, what, says)
@@ -313,7 +317,7 @@ def sensitivities(fitted: Fitted) -> Finding:
     axes.axvline(threshold, color=theme.INK, lw=0.8, ls=":")
     called = readable(fitted.model)
     axes.set_yticks(places, [called.get(name, name) for name in table.index])
-    axes.set_xlim(0, None)
+    axes.set(xlim=(0, None), ylim=(-0.6, len(table) - 0.4))
     axes.set_xlabel(f"power-scaling sensitivity (dotted: {threshold:g})")
     theme.legend(figure)
     worst = table["prior"].idxmax()

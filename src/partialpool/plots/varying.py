@@ -64,7 +64,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         values, y, x, less = ours.total, ours.middle, own.middle, ""
         if ours.explained:
             values, y, x = ours.deviation, ours.mean, x - ours.line.mean(0)
-            less = f" less that of the line with {listed(ours.explained)}"
+            less = f" beside what {listed(ours.explained)} explains"
         known = alike[ours.name] = estimable(none, grouping, k)
         low, high = interval(values)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
@@ -160,7 +160,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
 def _population(panel: Any, one: Varying, order: np.ndarray, places: np.ndarray) -> None:
     """What groups share: their mean with its interval, or the line's value for each of them."""
     if one.explained:
-        label = f"what the line with {listed(one.explained)} says"
+        label = f"what {listed(one.explained)} explains"
         style: dict[str, Any] = {"marker": "|", "s": 40, "color": theme.COMPLETE}
         panel.scatter(one.line.mean(0)[order], places, label=label, **style)
         return

@@ -18,7 +18,7 @@ from partialpool.fit.small_factors import split
 from partialpool.fit.surrogate import EDGE, FRESH, MAX_EDGE, MAX_ERROR
 from partialpool.posterior.agreement import FALSE_ALARM, explained
 from partialpool.posterior.draws import diagnostics, names_of, values_of, wasserstein
-from partialpool.posterior.finding import ESTIMATE, Finding
+from partialpool.posterior.finding import CHANCE, ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import readable
 from partialpool.posterior.verdict import Verdict, missed, one
@@ -105,7 +105,7 @@ HEADINGS = {
     "ess_tail": ("tail ESS", "{:,.0f}"),
     "rhat": ("R-hat", "{:.3f}"),
     "mcse_mean": ("MC error", "{:.2g}"),
-    "positive": ("probability of > 0", "{:.3f}"),
+    "positive": ("probability of > 0", CHANCE),
     "exact": ("exact", ESTIMATE),
     "reference": ("reference", ESTIMATE),
     "z": ("difference in MC errors", "{:.2f}"),

@@ -24,11 +24,13 @@ from partialpool.data.text import capital, number, renamed, rounded, typeset
 #: Stands for a value that there is not.
 NOTHING = "–"
 #: A cell that stands under others by its digits.
-FIGURE = re.compile(r"[-−+]?[\d.,]+(e[-−+]?\d+)?( %)?|–|[-−]?inf|nan|")
+FIGURE = re.compile(r"([<>] )?[-−+]?[\d.,]+(e[-−+]?\d+)?( %)?|–|[-−]?inf|nan|")
 #: Characters from which on words are wrapped.
 SENTENCE = 30
 #: Format of a figure of a parameter: to two digits of the row's standard deviation.
 ESTIMATE = "estimate"
+#: Format of a probability: draws do not know one of 0 or 1 exactly.
+CHANCE = "probability"
 #: Standard normal quantile of an interval from 5 % to 95 %.
 NORMAL = NormalDist().inv_cdf(0.95)
 #: Columns of a table that are the ends of a 90 % interval.
@@ -42,9 +44,11 @@ FORMATS: dict[str, dict[str, Any]] = {
     "png": {"dpi": 300, "facecolor": "white"},
 }
 #: Signs of our own that LaTeX does not know by themselves.
-SIGNS = {
+SIGNS: dict[str, Any] = {
     sign: rf"\ensuremath{{{command}}}"
-    for sign, command in zip("−≤≥✓✗", ("-", r"\le", r"\ge", r"\surd", r"\times"), strict=True)
+    for sign, command in zip(
+        "−≤≥<>✓✗", ("-", r"\le", r"\ge", "<", ">", r"\surd", r"\times"), strict=True
+    )
 }
 #: What XML, and so a Word file, cannot hold.
 NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -149,8 +153,12 @@ class Finding:
     def _written(form: str, value: Any, spread: float | None) -> str:
         if form == ESTIMATE:
             return rounded(value, spread)
+        if form == CHANCE and not 0.0005 <= value < 0.9995:
+            return "< 0.001" if value < 0.5 else "> 0.999"
+        form = "{:.3f}" if form == CHANCE else form
         digits = re.fullmatch(r"\{:\.(\d)g\}", form)
-        return number(value, int(digits[1])) if digits else typeset(form.format(value))
+        text = number(value, int(digits[1])) if digits else typeset(form.format(value))
+        return text[1:] if re.fullmatch(r"[−+]0(\.0+)?( %)?", text) else text
 
     def to_html(self) -> str:
         """The table as HTML, in which all that came from data is text.

@@ -339,7 +339,7 @@ def in_words(
     text += f"; {'; '.join(gaps)}. " if gaps else ". "
     limit = f"above {k:.2f}"
     if k < FEW_DRAWS_LIMIT:
-        limit += f" (the limit is {FEW_DRAWS_LIMIT:g}, and lower for so few draws)"
+        limit += f" (the limit for these draws; {FEW_DRAWS_LIMIT:g} for more)"
     if refitted:
         text += (
             f"Fits of their own leave out the {noun} that had a Pareto k {limit}, {refitted} in "
@@ -347,7 +347,7 @@ def in_words(
         text += "all, so that nothing is wrong with their figures. "
         limit = f"above {k:.2f}"
     if not any(bad.values()):
-        return text + f"No Pareto k is left {limit}, so that these figures can be trusted."
+        return text + f"No Pareto k is {'left ' if refitted else ''}{limit}: these figures hold."
     worst = "; ".join(f"{count} of {n:,} for {name}" for name, count in bad.items() if count)
     return text + (
         f"Pareto k is {'still ' if refitted else ''}{limit} in {worst}: what is told of these "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from partialpool.data.text import in_words, listed, number, rounded
 from partialpool.design.families import LINKS
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import SIGNS, Finding
 
 if TYPE_CHECKING:  # a run that fits nothing need not wait for what fits
     from partialpool.posterior.fitted import Fitted
@@ -138,7 +138,7 @@ def latex(study: str, found: Mapping[str, Mapping[str, Any]]) -> str:
 def _escaped(text: str) -> str:
     """A number as shown, for LaTeX; nothing in it can be a command."""
     text = re.sub(r"[\\{}$&#^_~]", "", text).replace("%", r"\%")
-    return text.replace("−", r"\ensuremath{-}")
+    return text.translate(str.maketrans(SIGNS))
 
 
 def methods(fitted: "Fitted", result: Mapping[str, Any], findings: Iterable[str]) -> str:
@@ -164,7 +164,7 @@ def methods(fitted: "Fitted", result: Mapping[str, Any], findings: Iterable[str]
     known = f" and known standard errors in {model.se}" if model.se else ""
     says = [
         f"The model `{model.formula}` (in lme4's syntax), with {noise[model.family]}{known}, was "
-        f"fitted to {sizes(model.design)} with partialpool {version['partialpool']}.",
+        f"fitted to {sizes(model)} with partialpool {version['partialpool']}.",
         f"Priors: {attrs['priors']}.",
         _drawn(attrs, version["pymc"]),
     ]

@@ -22,7 +22,7 @@ from partialpool.posterior import contrasts as compared
 from partialpool.posterior import draws
 from partialpool.posterior.averages import averages, change
 from partialpool.posterior.contrasts import Contrast, Variables
-from partialpool.posterior.finding import ESTIMATE, Finding, gaussian_sd
+from partialpool.posterior.finding import CHANCE, ESTIMATE, Finding, gaussian_sd
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.predictions import in_words, row_names
 
@@ -339,7 +339,7 @@ def _found(
         "estimate": ("estimate", ESTIMATE),
         "lower": ("5 %", ESTIMATE),
         "upper": ("95 %", ESTIMATE),
-        "direction": ("probability of sign", "{:.3f}"),
+        "direction": ("probability of sign", CHANCE),
     }
     if signed:
         above = (values > 0).mean(0)
@@ -365,7 +365,7 @@ def _inside(
     if not isinstance(rope, Mapping):
         low, high = rope
         heading = f"probability of {low:g} to {high:g}"
-        return ((values >= low) & (values <= high)).mean(0), (heading, "{:.3f}")
+        return ((values >= low) & (values <= high)).mean(0), (heading, CHANCE)
     there = labels.get("variable", ())
     for variable in rope:
         if variable not in set(there):
@@ -373,7 +373,7 @@ def _inside(
     ends = [rope.get(variable, (np.nan, np.nan)) for variable in there]
     low, high = np.array(ends, dtype=float).T
     share = ((values >= low) & (values <= high)).mean(0)
-    return np.where(np.isnan(low), np.nan, share), ("too small to matter", "{:.3f}")
+    return np.where(np.isnan(low), np.nan, share), ("too small to matter", CHANCE)
 
 
 def _sentence(says: str, table: pd.DataFrame, words: list[str]) -> str:

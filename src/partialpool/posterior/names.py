@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 from partialpool.data.text import listed, plural
-from partialpool.design.matrices import Design, Grouping
+from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import coefficient
 
@@ -33,9 +33,10 @@ def readable(model: Regression) -> dict[str, str]:
     return {name: what for name, what in names.items() if name != what}
 
 
-def sizes(design: Design) -> str:
-    """How many rows a design has, in how many groups of each factor."""
-    groups = [f"{grouping.n_levels:,} groups of {grouping.name}" for grouping in design.groupings]
+def sizes(model: Regression) -> str:
+    """How many rows there are, in how many groups of each factor."""
+    design = model.design
+    groups = [f"{one.n_levels:,} {groups_of(model, one)}" for one in design.groupings]
     return f"{design.n_rows:,} rows" + (f" in {listed(groups)}" if groups else "")
 
 

@@ -1,6 +1,7 @@
 """What a model is: its columns, its priors, its equations, and where a page answers a guideline."""
 
 import re
+from typing import Any
 
 import pandas as pd
 
@@ -101,14 +102,15 @@ def columns(model: Regression) -> Finding:
         )
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         figures = numeric and role != "group"
-        ends = [number(end) for end in (values.min(), values.max())] if figures else []
+        ends = [_end(model, name, end) for end in (values.min(), values.max())] if figures else []
         constant = name not in groups and _constant_in_groups(design, values)
-        rows[name] = {
+        called = {"in words": model.label(name)} if model.labels else {}
+        rows[name] = called | {
             "role": f"{role}, of the group" if constant and role == "predictor" else role,
             "different values": f"{values.nunique():,}",
             "mean": rounded(_mean(values), values.std()) if figures else "",
             "sd": rounded(values.std(), values.std()) if figures else "",
-            "range": " to ".join(ends) if figures else _levels(values),
+            "range": " to ".join(ends) if figures else _levels(model, values),
         }
         if any(model.lacking.values()):
             rows[name]["missing"] = str(model.lacking.get(name, 0))
@@ -140,7 +142,7 @@ def priors(model: Regression) -> Finding:
     noise = "; noise with Student's t distribution" if model.family == "student" else ""
     if model.linked:
         noise = f"; family {model.family} with the {LINKS[model.family]} link{_answers(model)}"
-    says = f"`{model.formula}`: {sizes(design)}{known}{noise}. Read as "
+    says = f"`{model.formula}`: {sizes(model)}{known}{noise}. Read as "
     says += f"`{design.written}`."
     given = {name: str(prior) for name, prior in _priors(model).items()}
     table = pd.DataFrame({"parameter": list(given), "prior": list(given.values())})
@@ -168,8 +170,16 @@ def _constant_in_groups(design: Design, values: pd.Series) -> bool:
     )
 
 
-def _levels(values: pd.Series) -> str:
+def _end(model: Regression, name: str, value: Any) -> str:
+    """The least or the largest value of a column, with its label where it has one."""
+    return number(value) + (
+        f" ({model.words(name, value)})" if model.has_label(name, value) else ""
+    )
+
+
+def _levels(model: Regression, values: pd.Series) -> str:
     levels = sorted(values.astype(str).unique(), key=_in_order)
+    levels = [model.words(str(values.name), level) for level in levels]
     return ", ".join(levels) if len(levels) <= 4 else f"{levels[0]}, {levels[1]}, …, {levels[-1]}"
 
 
@@ -210,7 +220,7 @@ def equations(regression: Regression) -> Finding:
         matrices = r"matrices $\Sigma_1$, $\Sigma_2$, …" if several else r"$\Sigma$"
         says.append(
             "how much is learned from all groups together: the square roots of the diagonal of "
-            f"{matrices} are standard deviations, whose names end in `_sigma`, and set how "
+            f"{matrices} are standard deviations between groups, and set how "
             "strongly groups are pooled"
         )
     if regression.linked:

@@ -19,7 +19,7 @@ from partialpool.fit.exact_fit import covariance_root, prior_effects
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, responses
 from partialpool.posterior.contrasts import level_in_words
-from partialpool.posterior.finding import ESTIMATE, Finding
+from partialpool.posterior.finding import CHANCE, ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.responses import respond
 
@@ -267,7 +267,7 @@ def finding(model: Regression, predicted: pd.DataFrame, output: str | None = Non
         "observation_upper": "new observation, upper",
     }
     columns = {name: (heading, ESTIMATE) for name, heading in headings.items()}
-    columns |= {name: (name, "{:.3f}") for name in predicted if name.startswith("P(")}
+    columns |= {name: (name, CHANCE) for name in predicted if name.startswith("P(")}
     says = "A run of `make report` writes these rows to `predictions.csv` beside the report."
     found = Finding("predictions", says, table=predicted, columns=columns, index=False, cells=cells)
     if output is None:

@@ -124,8 +124,8 @@ def finding(fitted: Fitted) -> Finding:
     columns = {
         "prior": ("prior sensitivity", "{:.3f}"),
         "likelihood": ("likelihood sensitivity", "{:.3f}"),
-        "prior_shift": ("sds that the prior's weight, doubled, moves it", "{:+.2f}"),
-        "likelihood_shift": ("sds that the likelihood's moves it", "{:+.2f}"),
+        "prior_shift": ("shift of the mean, in sd, if the prior counts twice", "{:+.2f}"),
+        "likelihood_shift": ("if the likelihood does", "{:+.2f}"),
     }
     return Finding("sensitivity", sentence(table), table=table, columns=columns)
 

@@ -12,7 +12,7 @@ from partialpool.fit.exact_fit import n_draws
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws
 from partialpool.posterior.fitted import Fitted, unpooled_key
-from partialpool.posterior.names import of_coefficient
+from partialpool.posterior.names import groups_of, of_coefficient
 
 #: Share of the width of the prior of no pooling from which on a group's own estimate is that prior;
 #: of a family with a link, whose width is of the order of what groups can tell.
@@ -142,6 +142,9 @@ def too_uncertain(model: Regression, grouping: Grouping, known: Mapping[str, np.
     parts, words = [], model.words(grouping.name)
     for names in alike.values():
         out = ~known[names[0]]
-        groups = f"{out.sum():,} {'group' if out.sum() == 1 else 'groups'} of {words}"
+        called = groups_of(model, grouping)
+        if out.sum() == 1:
+            called = f"group of {words}" if called.startswith("groups of ") else words
+        groups = f"{out.sum():,} {called}"
         parts.append(f"{listed(names)} of {groups} ({named(grouping, out)})")
     return f"Too uncertain alone, and left out: {'; '.join(parts)}." if parts else ""
