@@ -152,18 +152,18 @@ def test_traces_mark_the_truth_and_judge_by_the_medians(comparison):
     red = [line for line in lines if line.get_color() == theme.COLORS["truth"]]
     assert [line.get_ydata()[0] for line in red] == [truth["x"]]
     assert "nutpie centred" in found.sentence
-    assert "Traces of x" in found.description
+    assert "Traces of slope of x" in found.description
     # marks are named by the legend, for colours differ between light and dark
     legend = [text.get_text() for text in found.figure.legends[0].get_texts()]
     assert legend == ["exact posterior", "true value"]
-    assert found.figure.get_supylabel() == "x"
+    assert found.figure.get_supylabel() == "slope of x"
     assert not any(axes.get_ylabel() for axes in found.figure.axes)
     assert "blue" not in found.figure.axes[-1].get_xlabel()
 
 
 def test_trace_of_a_standard_deviation_says_where_a_true_zero_is(comparison):
     found = samplers.sampler_traces(comparison, "sigma")
-    assert "The true `sigma` is 0, below any log axis." in found.sentence
+    assert "The true sd of the noise is 0, below any log axis." in found.sentence
     assert found.figure.axes[0].get_yscale() == "log"
 
 
@@ -210,6 +210,7 @@ def test_funnel_marks_divergences_and_the_true_effect(comparison):
     true = comparison.model.table.attrs["truth"]["x|i"][group]
     assert [line.get_xdata()[0] for line in panel.lines] == [true]
     assert "times narrower" in found.sentence
+    assert "Where sd of the noise is in its lowest" in found.sentence
 
 
 @pytest.mark.parametrize("method", ["gibbs", "nuts sideways", "exact centered", ""])
@@ -241,7 +242,7 @@ def test_two_crossed_factors_have_an_exact_fit():
     for name in model.parameters:
         assert abs(values[name].mean() - truth[name]) < 4 * values[name].std(), name
     assert samplers.funnel_pair(found)[1] in {"1|group", "1|item"}
-    assert "1|" in samplers.funnels(found).sentence
+    assert "the exact posterior of intercept of " in samplers.funnels(found).sentence
 
 
 def test_with_a_link_samplers_are_held_against_the_certified_fit(linked):

@@ -139,7 +139,7 @@ def test_fits_that_distrust_themselves_fail_the_study():
     found = calibration.alarms({"calibration": table})
     assert found.table.at["calibration", "off_trusted"] == pytest.approx(0.05, abs=0.02)
     wrong = int(found.table.at["calibration", "distrusted"])
-    assert f"Calibration: {wrong} of 500 fits distrusted themselves" in found.sentence
+    assert f"Calibration: {wrong} of 500 fits raised an alarm" in found.sentence
 
 
 def test_false_alarms_are_as_rare_as_stated():

@@ -33,25 +33,28 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {there[close[0]]!r}?" if close else ""
 
 
-def number(value: Any, digits: int = 4) -> str:
+def number(value: Any, digits: int = 4, *, zeros: bool = False) -> str:
     """A number in few characters, with a true minus sign.
 
-    Of what is not whole that many digits are told, or all before the point where these are more.
+    Of what is not whole that many digits are told, or all before the point where these are more;
+    with `zeros` that many of every one, as in a column of figures.
 
     Examples
     --------
     >>> number(-0.123456), number(12.0), number(12345.6), number(None)
     ('−0.1235', '12', '12346', '–')
+    >>> number(0.2, 2, zeros=True), number(1.0, 3, zeros=True), number(1234.0, 3, zeros=True)
+    ('0.20', '1.00', '1234')
     """
     if value is None:
         return "–"
     if isinstance(value, bool | str):
         return str(value)
-    if isinstance(value, float) and not value.is_integer():
+    if isinstance(value, float) and (not value.is_integer() or (zeros and value)):
         if 1e-4 <= abs(value) < 1e7:
             decimals = digits - 1 - math.floor(math.log10(abs(value)))
             text = f"{value:.{max(decimals, 0)}f}"
-            text = text.rstrip("0").rstrip(".") if "." in text else text
+            text = text.rstrip("0").rstrip(".") if "." in text and not zeros else text
         else:
             text = f"{value:.2e}"
     else:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import binom, kstest
 
@@ -47,14 +48,15 @@ def rank_histograms(table: pd.DataFrame, names: Names = None) -> Finding:
         panel.axhline(mid, color=theme.INK, lw=0.8)
         panel.stairs(counts, np.linspace(0, 1, bins + 1), color=theme.PARTIAL, lw=1.6)
         panel.set(ylim=(0, None), yticks=[0, int(mid)])
-        panel.set_xlabel(theme.wrapped(f"rank of {_words(name, names)}", ALONG))
+        panel.set_xlabel(theme.wrapped(f"rank of the true {_words(name, names)}", ALONG))
         outside += int(((counts < low) | (counts > high)).sum())
+    figure.supylabel("data sets", fontsize=10)
     p = calibration.uniformity(table)
     total = bins * len(every)
     says = (
         f"Of {total} bars {outside} {'lies' if outside == 1 else 'lie'} outside their 99 % band, "
-        f"where chance alone gives about {0.01 * total:.0f}. The smallest p-value of a uniform "
-        f"distribution is {p.min():.3f} ({called(p.idxmin(), names)}), of {len(p)}."
+        f"where chance alone gives about {0.01 * total:.0f}. The smallest of {len(p)} "
+        f"p-values that ranks are uniform is {p.min():.3f} ({called(p.idxmin(), names)})."
     )
     what = f"Histograms of the ranks of {_listed(every, names)} over {n:,} data sets."
     return theme.finding("ranks", figure, what, says)
@@ -66,7 +68,11 @@ def rank_curves(table: pd.DataFrame, names: Names = None) -> Finding:
     ranks = {str(name): rank.to_numpy() for name, rank in groups}
     size = (9.5, 2.4 * -(-len(ranks) // 3))
     drawn = {theme.wrapped(_words(name, names), ALONG): rank for name, rank in ranks.items()}
-    figure, _, band = ecdf_pit(drawn, col_wrap=3, figure_kwargs={"figsize": size})
+    hidden = dict.fromkeys(("xlabel", "ylabel"), False)
+    options = {"figure_kwargs": {"figsize": size}, "visuals": hidden}
+    figure, _, band = ecdf_pit(drawn, col_wrap=3, **options)
+    figure.supxlabel("rank of the truth among its posterior draws", fontsize=10)
+    figure.supylabel("ECDF minus uniform", fontsize=10)
     # Kolmogorov and Smirnov's statistic is the largest gap
     largest = {name: kstest(rank, "uniform").statistic for name, rank in ranks.items()}
     worst = max(largest, key=largest.__getitem__)
@@ -117,6 +123,12 @@ def estimates(table: pd.DataFrame, names: Names = None, most: int = 60) -> Findi
         panel.axhline(rows["truth"].iloc[0], **theme.TRUTH)
         panel.set(xlabel="data sets, in order", xticks=[])
         panel.set_ylabel(theme.wrapped(_words(name, names), UP))
+    marks = [
+        Line2D([], [], label="true value", **theme.TRUTH),
+        Line2D([], [], color=theme.PARTIAL, marker=".", ls="", label="posterior mean"),
+        Line2D([], [], lw=3, label="95 % interval", **theme.INTERVAL),
+    ]
+    theme.legend(figure, marks)
     found = calibration.errors(table).loc[every]
     z = (found["bias"] / found["bias_se"]).abs()
     worst = found.loc[z.idxmax()]

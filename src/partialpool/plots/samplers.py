@@ -13,12 +13,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from partialpool.data.text import code, duration, listed, short
+from partialpool.data.text import duration, in_words, listed, short
 from partialpool.plots import theme
 from partialpool.plots.marginals import density
 from partialpool.posterior import checks
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import thinned
+from partialpool.posterior.names import readable
 from partialpool.simulation.methods import APART, Comparison, grade
 
 #: Most points of one chain in a trace, and of one method in a funnel.
@@ -43,6 +44,7 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
     """
     name = name or hardest(comparison)
     log = name in _scales(comparison)
+    called = in_words(name, readable(comparison.model))
     value = _truth(comparison).get(name)
     exact = comparison.reference.values[name]
     grid, height = _density(exact, log)
@@ -74,18 +76,18 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
         _plain(panels[0].yaxis)
     panels[-2].set(xlabel="share of the kept draws", xlim=(0, 1))
     panels[-1].set_xlabel("density")
-    figure.supylabel(f"{name} (log scale)" if log else name, fontsize=10)  # panels are too low
+    figure.supylabel(f"{called} (log scale)" if log else called, fontsize=10)  # panels are too low
     shaded = f"{comparison.kind} posterior"
     handles: list[Any] = [Patch(color=theme.EXACT, alpha=0.5, lw=0, label=shaded)]
     if value is not None and (not log or value > 0):
         handles.append(Line2D([], [], label="true value", **theme.TRUTH))
     theme.legend(figure, handles)
     sampled = {words: rhat[words] for words in comparison.sampled}
-    says = _trace_conclusion(name, sampled, comparison.kind)
+    says = _trace_conclusion(called, sampled, comparison.kind)
     if value is not None and log and value <= 0:
-        says += f" The true {code(name)} is {value:g}, below any log axis."
+        says += f" The true {called} is {value:g}, below any log axis."
     what = (
-        f"Traces of {name}, one row for each of {', '.join(labels)}, a colour per chain, with "
+        f"Traces of {called}, one row for each of {', '.join(labels)}, a colour per chain, with "
         f"each chain's density over the {comparison.kind} one."
     )
     return theme.finding("sampler-traces", figure, what, says)
@@ -93,7 +95,7 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
 
 def _trace_conclusion(name: str, rhat: Mapping[str, float], kind: str) -> str:
     if not rhat:
-        return f"Draws of {code(name)} from the {kind} fit are independent."
+        return f"Draws of {name} from the {kind} fit are independent."
     apart = [words for words, value in rhat.items() if value > checks.MAX_RHAT]
     together = [words for words in rhat if words not in apart]
     says = []
@@ -101,7 +103,7 @@ def _trace_conclusion(name: str, rhat: Mapping[str, float], kind: str) -> str:
     slow = [words for words in apart if words not in stuck]
     if stuck:
         says.append(
-            f"On {code(name)}, the chains of {_names(stuck)} contradict each other (R-hat up to "
+            f"On {name}, the chains of {_names(stuck)} contradict each other (R-hat up to "
             f"{max(rhat.values()):.2f}): each tells of the part in which it is stuck."
         )
     if slow:
@@ -122,7 +124,8 @@ def funnels(comparison: Comparison) -> Finding:
     scale, effect, k, ratio = funnel_pair(comparison)
     groupings = comparison.model.design.groupings
     levels = next(grouping.levels for grouping in groupings if effect in grouping.effects)
-    name = f"{effect}[{levels[k]}]"
+    called = readable(comparison.model)
+    name, spread = in_words(f"{effect}[{levels[k]}]", called), in_words(scale, called)
     values = comparison.reference.values
     exact = values[effect][:, k], values[scale]
     neck = np.quantile(exact[1], NECK)
@@ -156,7 +159,7 @@ def funnels(comparison: Comparison) -> Finding:
     panels[0].set(yscale="log", xlim=_ends([inside]), ylim=_ends(ends, log=True))
     _plain(panels[0].yaxis)
     figure.supxlabel(name, fontsize=10)
-    figure.supylabel(f"{scale} (log scale)", fontsize=10)
+    figure.supylabel(f"{spread} (log scale)", fontsize=10)
     marks = {
         f"{kind} draws": theme.DATA,
         "the sampler's draws": theme.PARTIAL,
@@ -168,13 +171,13 @@ def funnels(comparison: Comparison) -> Finding:
         handles.append(Line2D([], [], label="true effect", **theme.TRUTH))
     theme.legend(figure, handles)
     says = (
-        f"Where {code(scale)} is in its lowest {100 * NECK:.0f} %, the {kind} posterior of "
-        f"{code(name)} is {ratio:.1f} times narrower than where it is above its median"
+        f"Where {spread} is in its lowest {100 * NECK:.0f} %, the {kind} posterior of "
+        f"{name} is {ratio:.1f} times narrower than where it is above its median"
         f"{'' if ratio >= FUNNEL else ', which is hardly a funnel'}. "
         f"The {kind} posterior has {100 * NECK:.0f} % of its draws there, {', '.join(said)}."
     )
     what = (
-        f"Scatter plots of {scale} against {name}, one for each of {', '.join(labels)}, over the "
+        f"Scatter plots of {spread} against {name}, one for each of {', '.join(labels)}, over the "
         f"{kind} draws."
     )
     return theme.finding("funnels", figure, what, says)

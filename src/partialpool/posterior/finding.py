@@ -156,8 +156,10 @@ class Finding:
         if form == CHANCE and not 0.0005 <= value < 0.9995:
             return "< 0.001" if value < 0.5 else "> 0.999"
         form = "{:.3f}" if form == CHANCE else form
-        digits = re.fullmatch(r"\{:\.(\d)g\}", form)
-        text = number(value, int(digits[1])) if digits else typeset(form.format(value))
+        digits = re.fullmatch(r"\{:(#?)\.(\d)g\}", form)
+        text = typeset(form.format(value))
+        if digits:
+            text = number(value, int(digits[2]), zeros=bool(digits[1]))
         return text[1:] if re.fullmatch(r"[−+]0(\.0+)?( %)?", text) else text
 
     def to_html(self) -> str:

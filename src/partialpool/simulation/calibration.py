@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import beta, binomtest, chisquare
 
-from partialpool.data.text import code, in_words, listed, number, percent
+from partialpool.data.text import code, in_words, listed, number, percent, short
 from partialpool.posterior.agreement import FALSE_ALARM
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.verdict import Verdict, one
@@ -26,20 +26,20 @@ BINS = 20
 #: Column of a table of recovery -> its heading and format where people read it.
 HEADINGS = {
     "truth": ("truth", "{:.3g}"),
-    "estimate": ("average estimate", "{:.3g}"),
+    "estimate": ("average estimate", "{:#.3g}"),
     "bias": ("bias", "{:.2g}"),
     "bias_se": ("its MC error", "{:.1g}"),
-    "rmse": ("root mean squared error", "{:.2g}"),
-    "width": ("width of 95 % intervals", "{:.3g}"),
+    "rmse": ("root mean squared error", "{:#.2g}"),
+    "width": ("width of 95 % intervals", "{:#.3g}"),
     "covered": ("truth in them", "{:.0%}"),
     "contraction": ("contraction", "{:.0%}"),
 }
 #: The same of a table of alarms.
 ALARM_HEADINGS = {
     "fits": ("fits", "{:,}"),
-    "distrusted": ("distrusted themselves", "{:,}"),
-    "off_trusted": ("95 % intervals that miss the truth, in trusted fits", "{:.1%}"),
-    "off_distrusted": ("in distrusted ones", "{:.1%}"),
+    "distrusted": ("raised an alarm", "{:,}"),
+    "off_trusted": ("95 % intervals that miss the truth, without alarm", "{:.1%}"),
+    "off_distrusted": ("with one", "{:.1%}"),
 }
 
 
@@ -266,13 +266,13 @@ def alarms(tables: dict[str, pd.DataFrame]) -> Finding:
 
 def _alarm_sentence(name: str, row: Mapping[str, float]) -> str:
     missed = [
-        f"{row[f'off_{kind}']:.1%} in the {kind} ones"
-        for kind in ("trusted", "distrusted")
+        f"{row[f'off_{kind}']:.1%} of fits {how}"
+        for kind, how in (("trusted", "without alarm"), ("distrusted", "with one"))
         if not np.isnan(row[f"off_{kind}"])
     ]
     return (
-        f"{name.capitalize()}: {row['distrusted']:,} of {row['fits']:,} fits distrusted "
-        f"themselves; of the 95 % intervals {' and '.join(missed)} miss the truth."
+        f"{name.capitalize()}: {row['distrusted']:,} of {row['fits']:,} fits raised an alarm; "
+        f"of the 95 % intervals {' and '.join(missed)} miss the truth."
     )
 
 
@@ -344,7 +344,7 @@ def headline(
     """
     off = errors(of_population(recovered))["rmse"]
     shown = [n for n in off.index if n in ("Intercept", "x") or ("|" in n and n.endswith("_sigma"))]
-    each = listed([f"{number(off[n], 2)} for the {called(n, names)}" for n in shown])
+    each = listed([f"{short(off[n])} for the {called(n, names)}" for n in shown])
     says = (
         f"Estimates are off by {each} (root mean square over "
         f"{recovered['data_set'].nunique():,} data sets with the fixed truth); "

@@ -37,14 +37,14 @@ APART = 1.1
 FEW = 100
 #: Column of the table of methods -> its heading and format where people read it.
 HEADINGS = {
-    "seconds": ("seconds", "{:,.2f}"),
+    "seconds": ("seconds", "{:.3g}"),
     "draws": ("draws", "{:,}"),
     "ess": ("effective draws", "{:,.0f}"),
     "ess_per_second": ("effective per second", "{:,.2f}"),
-    "rhat": ("largest R-hat", "{:.3f}"),
+    "rhat": ("R-hat", "{:.3f}"),
     "divergences": ("divergences", "{:,.0f}"),
     "z": ("means: |z|", "{:.1f}"),
-    "wasserstein": ("marginals: Wasserstein", "{:.3f}"),
+    "wasserstein": ("marginals: distance", "{:.3f}"),
     "verdict": ("verdict", "{}"),
 }
 
@@ -273,7 +273,14 @@ def method_table(comparison: Comparison) -> Finding:
         for words, row in comparison.rows.iterrows()
     ]
     shown = comparison.rows[list(HEADINGS)]
-    return Finding("methods", "\n".join(says), table=shown, columns=HEADINGS)
+    pace = [short(value) for value in shown["ess_per_second"]]
+    return Finding(
+        "methods",
+        "\n".join(says),
+        table=shown,
+        columns=HEADINGS,
+        cells={"ess_per_second": pace},
+    )
 
 
 def _about_own(row: pd.Series, comparison: Comparison) -> str:

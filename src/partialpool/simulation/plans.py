@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import closest
+from partialpool.data.text import closest, listed, number
 from partialpool.design.families import LINKS
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import from_prior
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import NOTHING, Finding
 from partialpool.posterior.names import readable
 from partialpool.simulation import simulate
 
@@ -39,6 +39,13 @@ KINDS = {
     "grouped": Kind("y ~ x + (x | group)", ("groups", "per_group"), simulate.grouped),
     "intercepts": Kind("y ~ x + (1 | group)", ("groups", "per_group"), simulate.grouped),
     "crossed": Kind("y ~ x + (1 | group) + (1 | item)", ("groups", "items"), simulate.crossed),
+}
+#: Each size in words, after its number.
+SIZES = {
+    "n": "points",
+    "groups": "groups",
+    "per_group": "rows in each",
+    "items": "items",
 }
 #: Those whose groups have several rows, which families with a link take.
 LINKED_KINDS = ("grouped", "intercepts", "crossed")
@@ -216,15 +223,21 @@ def describe(plan: Plan) -> Finding:
     """The study in words."""
     model = template(plan, np.random.default_rng(0))
     named: Sequence[str] = KINDS[plan.kind].sizes
-    sizes = ", ".join(f"{name} = {plan.sizes[name]}" for name in named)
-    priors = "; ".join(f"`{name}` ~ {prior}" for name, prior in model.priors.items())
-    truth = ", ".join(f"`{name}` = {value:g}" for name, value in plan.truth.items())
+    sizes = listed([f"{plan.sizes[name]:,} {SIZES[name]}" for name in named])
+    names = [name for name, prior in model.priors.items() if not prior.fixed]
+    table = pd.DataFrame({"parameter": names, "prior": [str(model.priors[n]) for n in names]})
+    if plan.truth:
+        truths = [number(float(plan.truth[n])) if n in plan.truth else NOTHING for n in names]
+        table["fixed truth"] = truths
     certified = plan.family in LINKS and plan.method == "exact"
     how = " (trusted where the integral over group effects is certified)" if certified else ""
     return Finding(
         "study",
         f"Model `{model.formula}` with {sizes}, fitted by **{plan.method}**{how} with {plan.draws} "
-        f"draws each. {_response(plan)}Priors: {priors}. Fixed truth for recovery: {truth}.",
+        f"draws each. {_response(plan)}".strip(),
+        table=table,
+        index=False,
+        names=readable(model),
     )
 
 
