@@ -253,7 +253,7 @@ def test_a_predictor_of_the_group_is_no_difference_between_groups(radon):
     assert after < 0.2 * before
     said = varying.shrinkage(radon).sentence
     assert f"from {before:.3g} to {after:.3g}" in said
-    assert "**intercept** beside what uranium explains over" in said
+    assert "**intercept** beyond what uranium explains over" in said
     assert total.mean(0).std() == pytest.approx(after, rel=0.03)
 
 

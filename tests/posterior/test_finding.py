@@ -127,3 +127,11 @@ def test_columns_of_words_are_marked_and_those_of_figures_are_not():
         assert cell in page
     assert page.count('class="words prose"') == 3
     assert 'class="words prose"' in sanitize(page)
+
+
+@pytest.mark.parametrize(("label", "short"), [("x", True), ("w" * 40, False), ("p", False)])
+def test_a_table_whose_rows_have_short_names_is_no_wider_than_it_must(label, short):
+    """With room for long ones in any case, the last column of many figures was cut."""
+    found = Finding("t", table=pd.DataFrame({"a": [1]}, index=[label]), names={"p": "w" * 40})
+    assert ('class="dataframe short"' in found.to_html()) is short
+    assert ('class="dataframe short"' in sanitize(found.to_html())) is short

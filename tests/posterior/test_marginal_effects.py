@@ -266,6 +266,12 @@ def test_tables_say_levels_in_words_and_keep_their_codes_in_files(tmp_path):
     ]
     assert kept["g"].tolist() == ["a", "new"]
     assert kept["depth"].tolist() == [1.23456, 2.0]
+    fit.model.units["depth"], fit.model.labels["depth"] = "metres", "metres of depth"
+    names = predictions.row_names(rows.assign(depth=[1.0, 2.5]), fit.model)
+    assert names == [
+        "county a, basement, 1 metre of depth",
+        "a new county, first floor, 2.5 metres of depth",
+    ]
     by = fit.avg_predictions(by="floor", hypothesis="pairwise")
     assert by.readable()["difference"].tolist() == ["(first floor) − (basement)"]
     assert by.table["difference"].tolist() == ["(first floor) - (basement)"]

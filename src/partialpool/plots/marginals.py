@@ -92,7 +92,7 @@ def traces(
     figure = collection.viz["figure"].item()
     panels = np.asarray(figure.axes, dtype=object).reshape(len(names), 2)
     for (left, right), name in zip(panels, names, strict=True):
-        left.set_title(called.get(name, name), loc="left")
+        left.set_title(theme.wrapped(called.get(name, name), 44), loc="left")
         left.set_yticks([])
         if name in true:
             left.axvline(true[name], label="true value", **theme.TRUTH)
@@ -256,7 +256,7 @@ def _beside(
     names = [name for name in names if name in others and np.std(others[name]) > 0]
     figure, panels = theme.panels(len(names), 3, SIZE)
     for panel, name in zip(panels, names, strict=True):
-        panel.plot(*density(others[name]), color=theme.EXACT, lw=5, alpha=0.55, label=called[1])
+        panel.plot(*density(others[name]), color=theme.EXACT, lw=5, alpha=0.7, label=called[1])
         panel.plot(*density(draws[name]), color=theme.INK, lw=1.4, label=called[0])
         if name in true:
             panel.axvline(true[name], label="true value", **theme.TRUTH)

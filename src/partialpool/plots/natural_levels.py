@@ -45,7 +45,9 @@ def levels(fitted: Fitted, natural: Natural) -> Finding | None:
     axes.set_yticks(places, found.names[some], fontsize=8)
     axes.set(xscale="log", ylim=(-1, places[-1] + 1))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    axes.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if str(f"{x:e}")[0] in "25" else "")
+    low, high = axes.get_xlim()
+    told = "12345678" if high < 10 * low else "25"  # of some powers of ten few are enough
+    axes.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in told else "")
     axes.set_xlabel(f"{natural.label}{f', {found.place}' if found.place else ''}")
     theme.legend(figure)
     says = capital(levels_in_words(found, natural)) + "."
@@ -57,6 +59,10 @@ def levels(fitted: Fitted, natural: Natural) -> Finding | None:
         {name: getattr(found, name)[some] for name in COLUMNS}, index=pd.Index(found.names[some])
     )
     table = table.iloc[::-1].dropna(axis=1)
+    columns = dict(COLUMNS)
+    if natural.limit is not None:
+        new = f"probability that a new measurement is above {natural.amount(natural.limit)}"
+        columns["above"] = (new, "{:.0%}")
     return replace(
-        theme.finding("natural_levels", figure, what, says), table=table, columns=COLUMNS
+        theme.finding("natural_levels", figure, what, says), table=table, columns=columns
     )

@@ -28,6 +28,8 @@ from partialpool.posterior.predictions import replicate_prior, statistics
 
 #: Replicated data sets that are drawn.
 SHOWN = 50
+#: Letters in a line of what a predicted row is called: on a telephone no more have room.
+LETTERS = 24
 #: Groups that get a column of their own in residual plots.
 MAX_GROUPS = 80
 
@@ -119,7 +121,7 @@ def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray
     figure, panels = theme.panels(len(found), 4, (2.4, 2.0))
     for panel, (name, statistic) in zip(panels, found.items(), strict=True):
         panel.hist(
-            statistic(replicated), bins=25, color=theme.PARTIAL, alpha=0.5, label="replications"
+            statistic(replicated), bins=25, rwidth=0.9, lw=0, **theme.INTERVAL, label="replications"
         )
         panel.axvline(float(statistic(y)[0]), color=theme.INK, lw=2, label="the data")
         theme.without_heights(panel, name)
@@ -190,11 +192,10 @@ def residuals(model: Regression, left_out: LeftOut) -> Finding:
     if not groupings:
         others[0].scatter(left_out.rows, z, s=12, **theme.dots(len(z)))
         others[0].set_xlabel("rows")
-    unit = data_fit.UNITS[model.family]
     for axes in (left, *others):
         axes.axhline(0, color=theme.INK, lw=0.8)
         for end in (-FAR, FAR):
-            axes.axhline(end, color=theme.INK, lw=0.6, ls=":", label=f"{FAR:g} {unit} away")
+            axes.axhline(end, color=theme.INK, lw=0.6, ls=":", label=f"±{FAR:g}")
     if groupings:
         theme.legend(figure)
     says = [_far_in_words(model, left_out, z)]
@@ -264,9 +265,9 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
     names : sequence of str
         What to call each row.
     """
-    called = [theme.wrapped(name, 40) for name in names]
+    called = [theme.wrapped(name, LETTERS) for name in names]
     lines = max(name.count("\n") for name in called)
-    figure, axes = plt.subplots(figsize=(8, (0.34 + 0.1 * lines) * len(table) + 1.1))
+    figure, axes = plt.subplots(figsize=(8, (0.34 + 0.13 * lines) * len(table) + 1.1))
     places = np.arange(len(table))[::-1]
     for kind, label, color, width in (
         ("observation_", "a new observation", theme.DATA, 1.5),

@@ -64,13 +64,13 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         values, y, x, less = ours.total, ours.middle, own.middle, ""
         if ours.explained:
             values, y, x = ours.deviation, ours.mean, x - ours.line.mean(0)
-            less = f" beside what {listed(ours.explained)} explains"
+            less = f" beyond what {listed(ours.explained)} explains"
         known = alike[ours.name] = estimable(none, grouping, k)
         low, high = interval(values)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
         panel.set(
-            xlabel=f"{ours.name}, {word} on its own",
-            ylabel=f"{ours.name}, partially pooled",
+            xlabel=theme.wrapped(f"{ours.name}, {word} on its own", 50),
+            ylabel=theme.wrapped(f"{ours.name}, partially pooled", 40),
         )
         panel.set_title(less.removeprefix(" "), loc="left", fontsize=9)
         if known.sum() < 2:

@@ -147,10 +147,15 @@ def estimates(fitted: Fitted) -> Finding:
     return Finding("estimates", says, table=table, columns=HEADINGS, names=names)
 
 
+def route(fitted: Fitted) -> str:
+    """How the fit was made, for readers who do not know our theta."""
+    return str(fitted.attrs["route"]).replace("theta", "standard deviations and correlations")
+
+
 def how_fitted(fitted: Fitted) -> str:
     """By which method, how fast, and the evidence: Markdown."""
     attrs = fitted.attrs
-    says = f"Drawn by **{attrs['method']}** ({attrs['route']}) in {attrs['fit_seconds']:.2f} s. "
+    says = f"Drawn by **{attrs['method']}** ({route(fitted)}) in {attrs['fit_seconds']:.2f} s. "
     if "surrogate_error" in attrs:
         says += (
             f"The surrogate, from {attrs['surrogate_nodes']} nodes, is within "

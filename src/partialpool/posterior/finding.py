@@ -169,7 +169,9 @@ class Finding:
         """
         # pandas escapes headings, labels and values
         readable = self.readable()
-        text = readable.to_html(index=self.index, escape=True, border=0)
+        names = [self.names.get(str(label), str(label)) for label in readable.index]
+        kind = "short" if self.index and max(map(len, names), default=0) <= SENTENCE else None
+        text = readable.to_html(index=self.index, escape=True, border=0, classes=kind)
         for name, words in self.names.items():
             short, long = (html.escape(one, quote=False) for one in (name, words))
             for cell in ("th", "td"):

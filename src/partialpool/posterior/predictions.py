@@ -12,6 +12,7 @@ import pandas as pd
 
 from partialpool.data.columns import require_columns, require_complete, standard_errors
 from partialpool.data.tables import load
+from partialpool.data.text import singular
 from partialpool.design import evaluation
 from partialpool.design.formula import read, variables
 from partialpool.design.matrices import Design
@@ -224,8 +225,12 @@ def row_names(rows: pd.DataFrame, model: Regression) -> list[str]:
     shown = in_words(model, rows)
 
     def name(column: str, value: Any, words: str) -> str:
-        told = words.startswith("a new ") or model.has_label(column, value)
-        return words if told else f"{model.words(column)} {words}"
+        called, unit = model.words(column), model.units.get(column)
+        if words.startswith("a new ") or model.has_label(column, value):
+            return words
+        if unit and called.startswith(f"{unit} "):  # "5 days of restricted sleep"
+            return f"{words} {singular(unit) if value == 1 else unit}{called.removeprefix(unit)}"
+        return f"{called} {words}"
 
     return [
         ", ".join(name(c, rows[c].iloc[k], shown[c].iloc[k]) for c in varying)

@@ -71,7 +71,7 @@ ATTRIBUTES = {
 CLASSES = {
     "div": {"highlight", "math"},
     "span": set(STANDARD_TYPES.values()),
-    "table": {"dataframe"},
+    "table": {"dataframe", "short"},
     "td": {"words", "prose"},
     "th": {"words", "prose"},
 }

@@ -284,8 +284,8 @@ def method_table(comparison: Comparison) -> Finding:
 
 
 def _about_own(row: pd.Series, comparison: Comparison) -> str:
-    attrs = comparison.fits[comparison.own].attrs
-    integral = ""
+    own = comparison.fits[comparison.own]
+    attrs, integral = own.attrs, ""
     if "integral_error_max" in attrs:
         integral = (
             "The log likelihood, group effects integrated out, is right to "
@@ -293,7 +293,7 @@ def _about_own(row: pd.Series, comparison: Comparison) -> str:
         )
     return (
         f"{row['draws']:,} draws in {duration(row['seconds'])}, of which loading compiled code "
-        f"took {duration(attrs['loading_seconds'])} (route: {attrs['route']}). {integral}"
+        f"took {duration(attrs['loading_seconds'])} (route: {checks.route(own)}). {integral}"
         f"Two {comparison.kind} fits with different seeds have means at most {row['z']:.1f} Monte "
         f"Carlo errors apart and marginals at most {row['wasserstein']:.3f} posterior standard "
         "deviations: that much is chance."
