@@ -1,6 +1,7 @@
 """Readable names of parameters, and where they are shown."""
 
 import re
+from pathlib import Path
 
 import docx
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 import partialpool as pp
 from partialpool.data.text import renamed, typeset
-from partialpool.posterior import checks
+from partialpool.posterior import checks, overview
 from partialpool.posterior.finding import CHANCE, ESTIMATE, Finding
 from partialpool.posterior.names import groups_of, readable
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_parameter_has_words():
@@ -161,3 +164,20 @@ def test_no_probability_is_told_as_certain_and_no_zero_has_a_sign():
     assert found.readable()["s"].tolist() == ["0.00", "0.00", "−0.20"]
     assert r"\ensuremath{>} 0.999" in found.to_latex()
     assert "<td>&gt; 0.999</td>" in found.to_html()  # a figure, which stands to the right
+
+
+def test_a_sentence_that_begins_with_a_name_has_a_capital():
+    """Also where name and words begin alike: ``trt[progabide]``, treatment: progabide."""
+    found = Finding("a", "**trt[p]** is one.", names={"trt[p]": "treatment: p"})
+    assert found._as_text() == "**Treatment: p** is one."
+    assert (
+        Finding("a", "**nutpie** is one.", names={"x": "slope"})._as_text() == "**nutpie** is one."
+    )
+
+
+def test_headings_that_the_checklist_names_are_those_of_the_page():
+    headings = re.findall(
+        r'"## (.*?)(?:\\n)?"', (ROOT / "notebooks" / "regression.ipynb").read_text()
+    )
+    for heading in overview.HEADINGS.values():
+        assert heading in [*headings, "Checks in full"]

@@ -227,6 +227,9 @@ def test_an_outlier_counts_little_with_students_noise():
     table = SLEEP.assign(Reaction=SLEEP["Reaction"].where(SLEEP.index != 95, 600.0))
     model = pp.Model("Reaction ~ Days + (1 | Subject)", table, family="student")
     fit = model.fit(seed=1)
+    shown = comparison.lightest(fit).readable()
+    assert list(shown)[-1] == "weight"
+    assert all(isinstance(cell, str) for cell in shown.to_numpy().ravel())
     found = comparison.lightest(fit).table
     assert found.index[0] == 96  # as a page counts rows: the first is 1
     assert found["weight"].iloc[0] < 0.05

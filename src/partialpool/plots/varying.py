@@ -64,7 +64,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         values, y, x, less = ours.total, ours.middle, own.middle, ""
         if ours.explained:
             values, y, x = ours.deviation, ours.mean, x - ours.line.mean(0)
-            less = f" beyond what {listed(ours.explained)} explains"
+            less = f" beyond what {_explain(ours)}"
         known = alike[ours.name] = estimable(none, grouping, k)
         low, high = interval(values)
         panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
@@ -101,6 +101,10 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     says = f"{says} {too_uncertain(fitted.model, grouping, alike)}".strip()
     what = "Partially pooled against unpooled group coefficients."
     return theme.finding(of_factor("shrinkage", fitted.model.design, grouping), figure, what, says)
+
+
+def _explain(one: Varying) -> str:
+    return f"{listed(one.explained)} explain{'s' * (len(one.explained) == 1)}"
 
 
 def forest(fitted: Fitted, factor: str | None = None) -> Finding:
@@ -160,7 +164,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
 def _population(panel: Any, one: Varying, order: np.ndarray, places: np.ndarray) -> None:
     """What groups share: their mean with its interval, or the line's value for each of them."""
     if one.explained:
-        label = f"what {listed(one.explained)} explains"
+        label = f"what {_explain(one)}"
         style: dict[str, Any] = {"marker": "|", "s": 40, "color": theme.COMPLETE}
         panel.scatter(one.line.mean(0)[order], places, label=label, **style)
         return

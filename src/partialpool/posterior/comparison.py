@@ -12,6 +12,7 @@ from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
 from partialpool.posterior.names import of_coefficient, readable
+from partialpool.posterior.predictions import in_words
 from partialpool.posterior.varying import estimable, too_uncertain
 
 #: Difference of log evidences that is worth more than a bare mention (Kass & Raftery 1995).
@@ -126,7 +127,18 @@ def lightest(fitted: Fitted) -> Finding:
     table = table.assign(**{design.response: design.y[order], "weight": weight[order]})
     table.index = order + 1  # rows are counted from one wherever they are named
     says = "The rows that count least; one on the line has weight 1."
-    return Finding("lightest", says, table=table, columns={"weight": ("weight", "{:.3f}")})
+    shown = table[list(columns)]
+    return Finding(
+        "lightest",
+        says,
+        table=table,
+        columns={name: (fitted.model.words(name), "{}") for name in columns}
+        | {
+            design.response: (fitted.model.words(design.response), "{:.6g}"),
+            "weight": ("weight", "{:.3f}"),
+        },
+        cells=in_words(fitted.model, shown).to_dict("list"),
+    )
 
 
 def noise(fitted: Fitted, left_out: leave_one_out.LeftOut, seed: int = 0) -> Finding:

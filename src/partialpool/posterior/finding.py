@@ -294,8 +294,9 @@ class Finding:
         pieces = re.split(r"(`[^`]+`|\$\$.+?\$\$)", self.sentence, flags=re.DOTALL)
         pieces[::2] = [html.escape(self._words(piece), quote=False) for piece in pieces[::2]]
         text = "".join(pieces)
-        # a name that begins the sentence has become words
-        return text if text[:4] == self.sentence[:4] else capital(text)
+        first = re.match(r"\*\*(.+?)\*\*", self.sentence)
+        begins = first and first[1] in self.names  # a name that has become words
+        return capital(text) if begins or text[:4] != self.sentence[:4] else text
 
     def _words(self, piece: str) -> str:
         """A piece of the sentence in which formulas stand in single dollars."""

@@ -50,6 +50,12 @@ NOISE = {
 }
 
 
+#: Headings that their anchors do not spell.
+HEADINGS = {
+    "complete-no-and-partial-pooling": "Complete, no and partial pooling",
+    "does-the-model-fit": "Does the model fit?",
+    "run-checks": "Checks in full",
+}
 #: The same of families with a link: their law in mathematics, the line in it, and words.
 LINKED = {
     "binomial": (
@@ -331,4 +337,4 @@ def _priors_in_words(model: Regression) -> list[str]:
 
 def _title(anchor: str) -> str:
     """The heading that an anchor leads to."""
-    return anchor.removeprefix("run-").replace("-", " ").capitalize()
+    return HEADINGS.get(anchor, anchor.removeprefix("run-").replace("-", " ").capitalize())
