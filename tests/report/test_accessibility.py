@@ -78,6 +78,19 @@ def test_labels_of_figures_stay_readable_on_a_telephone(browser, pages):
     tab.close()
 
 
+def test_checks_are_not_cut_on_a_telephone(browser, pages):
+    """Their meaning, the widest column, was told in strips of a word or two, and those cut."""
+    tab = opened(browser, pages["report"], 390)
+    inside = "e => e.scrollWidth <= e.parentElement.clientWidth"
+    tables = tab.locator("table.checks").all()
+    assert tables
+    assert all(table.evaluate(inside) for table in tables)
+    cell = tab.locator("table.checks td.wide").first
+    assert cell.bounding_box()["width"] > 300
+    assert cell.get_attribute("role") == "cell"
+    tab.close()
+
+
 def test_on_paper(browser, pages):
     tab = browser.new_page(color_scheme="dark")
     tab.goto(pages["report"].as_uri())
