@@ -48,9 +48,9 @@ def rank_histograms(table: pd.DataFrame, names: Names = None) -> Finding:
         panel.axhline(mid, color=theme.INK, lw=0.8)
         panel.stairs(counts, np.linspace(0, 1, bins + 1), color=theme.PARTIAL, lw=1.6)
         panel.set(ylim=(0, 1.08 * max(counts.max(), high)), yticks=[0, int(mid)])
+        panel.set_ylabel("data sets")
         panel.set_xlabel(theme.wrapped(f"rank of the true {_words(name, names)}", ALONG))
         outside += int(((counts < low) | (counts > high)).sum())
-    figure.supylabel("data sets", fontsize=10)
     p = calibration.uniformity(table)
     total = bins * len(every)
     says = (

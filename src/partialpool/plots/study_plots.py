@@ -165,7 +165,10 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
     first.yaxis.set_major_formatter(
         lambda value, _: f"{number(100 * value, 3)} %" if share else number(value, 3)
     )
-    figure.supylabel(theme.wrapped(typeset(metric), 30 * -(-len(panels) // columns)), fontsize=10)
+    for panel in panels:
+        panel.tick_params(labelleft=True)  # each may stand alone, on a telephone
+    for panel in panels[::columns]:
+        panel.set_ylabel(theme.wrapped(typeset(metric), 26))
     if together and len(names) > 1:
         theme.legend(figure)
     says = _words(found, metric, key)
