@@ -132,6 +132,12 @@ def op_by_op() -> Any:
     return Mode(linker="py", optimizer=None)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: for some of the time tests wait for other processes."""
+    return 1 + (os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: at the end a worker would be alone with one."""
     items.sort(key=lambda item: -LONG.index(item.path.stem) if item.path.stem in LONG else 1)

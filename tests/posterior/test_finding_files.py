@@ -1,5 +1,7 @@
 """The files that a run keeps of what it shows."""
 
+import os
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import docx
@@ -61,10 +63,50 @@ def test_a_figure_is_kept_at_the_size_of_print_and_twice_the_same(tmp_path):
     svg = ElementTree.parse(tmp_path / "one" / "p.svg").getroot()
     assert float(svg.get("width").removesuffix("pt")) == pytest.approx(72 * width)
     assert (tmp_path / "one" / "p.pdf").read_bytes().startswith(b"%PDF")
-    for name in ("p.pdf", "p.png"):
+    for name in kept["files"]:
         one, two = ((tmp_path / place / name).read_bytes() for place in ("one", "two"))
         assert one == two
     theme.plt.close(shown.figure)
+
+
+def shown_by_a_run(monkeypatch, processors="2"):
+    monkeypatch.setattr(finding, "SHOWN", [])
+    monkeypatch.setenv(finding.KEEP, "yes")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", processors)
+    figure = picture()
+    figure._ipython_display_()
+    return figure
+
+
+def contents(shown, folder):
+    return {path.name: path.read_bytes() for path in shown.save(folder)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_run_draws_for_print_while_it_goes_on(tmp_path, monkeypatch):
+    alone = contents(picture(), tmp_path / "alone")
+    shown = shown_by_a_run(monkeypatch)
+
+    def drawn_here(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(Finding, "_draw", drawn_here)
+    found = contents(shown, tmp_path / "beside")
+    assert found == alone
+
+
+def test_what_no_other_process_has_drawn_is_drawn_here(tmp_path, monkeypatch):
+    alone = contents(picture(), tmp_path / "alone")
+    ours, draw = os.getpid(), Finding._draw
+
+    def breaks_elsewhere(*given):
+        assert os.getpid() == ours
+        draw(*given)
+
+    monkeypatch.setattr(Finding, "_draw", breaks_elsewhere)
+    for processors in "21":
+        shown = shown_by_a_run(monkeypatch, processors)
+        assert contents(shown, tmp_path / processors) == alone
 
 
 def test_words_alone_need_no_file(tmp_path):

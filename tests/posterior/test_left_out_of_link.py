@@ -291,7 +291,7 @@ def test_what_does_not_integrate_out_is_said():
 
 def test_a_row_that_is_a_group_is_left_out_as_either():
     """Nothing is left of its group; 1,000 and 4,000 of the same draws, to four errors."""
-    table = TABLE.assign(row=np.arange(len(TABLE)))
+    table = TABLE[:12].assign(row=np.arange(12))
     fit = pp.Model("count ~ x + (1 | row)", table, PRIORS, family="poisson").fit(seed=1)
     rows, groups = leave_one_out.leave_out(fit), leave_group_out.leave_groups_out(fit)
     values = fit.thinned(leave_one_out.DRAWS).population

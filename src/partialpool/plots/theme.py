@@ -56,6 +56,7 @@ def use() -> None:
             "legend.frameon": False,
             "legend.facecolor": "none",
             "svg.fonttype": "none",
+            "svg.hashsalt": "partialpool",  # or names in the file are new ones each time
             "font.family": "sans-serif",
             "figure.constrained_layout.use": True,
             "text.color": INK,

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ import pandas as pd
 
 from partialpool.data.paths import KEEP
 from partialpool.data.text import capital, number, renamed, rounded, typeset
+from partialpool.posterior.beside import Beside
 
 #: Stands for a value that there is not.
 NOTHING = "–"
@@ -243,17 +244,31 @@ class Finding:
         if self.figure is not None:
             for ending in FORMATS:
                 written.append(place / f"{stem}.{ending}")
-                if ending == "svg":
-                    written[-1].write_text(self.svg, encoding="utf-8")
-                else:
-                    self.figure.savefig(written[-1], **FORMATS[ending])
+                written[-1].write_bytes(self._drawn(ending))
         return written
+
+    def _drawn(self, ending: str) -> bytes:
+        """The figure in a format, from a fork of this process if one has drawn it."""
+        if ending == "svg":
+            return self.svg.encode()
+        drawn = self._beside[ending] if "_beside" in vars(self) else None
+        if drawn is None:
+            self._draw(ending, file := io.BytesIO())
+            drawn = file.getvalue()
+        return drawn
+
+    def _draw(self, ending: str, file: Any) -> None:
+        self.figure.savefig(file, format=ending, **FORMATS[ending])
+
+    @cached_property
+    def _beside(self) -> Beside:
+        return Beside({name: partial(self._draw, name) for name in FORMATS if name != "svg"})
 
     @cached_property
     def svg(self) -> str:
         """The figure as SVG, drawn once for whoever shows or keeps it."""
         text = io.StringIO()
-        self.figure.savefig(text, format="svg", **FORMATS["svg"])
+        self._draw("svg", text)
         # it has its layout now; to make it anew for each further format takes half of the time
         self.figure.set_layout_engine("none")
         return text.getvalue()
@@ -284,6 +299,8 @@ class Finding:
             display(Markdown(self._as_text()))
         if os.environ.get(KEEP):
             SHOWN.append(self)
+            if self.figure is not None:
+                _ = self._beside  # is drawn for print while the notebook goes on
 
     def _as_text(self) -> str:
         """The sentence as a page has it: names in words, and no markup of the data's own.

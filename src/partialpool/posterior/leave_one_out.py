@@ -238,11 +238,12 @@ def _group_part(
             precision = np.eye(q) + np.swapaxes(root, -1, -2) @ root
             g = np.einsum("jim,sm->sji", part.G[groups], c[s]) / unit[:, None, None]
             right = np.einsum("sjik,sji->sjk", root, g)[..., None]
-            effects = np.linalg.solve(precision, right)[..., 0]
-            z = np.einsum("nk,skl->snl", Z, L[s])
-            mean[s] = np.einsum("snl,snl->sn", z, effects[:, at])
-            spread = np.linalg.inv(precision)[:, at]
-            variance[s] = np.einsum("snk,snkl,snl->sn", z, spread, z)
+            effects = L[s][:, None] @ np.linalg.solve(precision, right)
+            spread = L[s][:, None] @ np.linalg.inv(precision) @ np.swapaxes(L[s], 1, 2)[:, None]
+            mean[s] = sum(Z[:, k] * effects[:, :, k, 0][:, at] for k in range(q))
+            variance[s] = sum(
+                Z[:, k] * Z[:, m] * spread[:, :, k, m][:, at] for k in range(q) for m in range(q)
+            )
     return mean, variance
 
 
