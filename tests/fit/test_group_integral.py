@@ -11,7 +11,8 @@ from partialpool.design.families import LINKS
 from partialpool.fit.counted_rows import counted_rows
 from partialpool.fit.elementary import exponentials, logarithms
 from partialpool.fit.group_draws import philox
-from partialpool.fit.group_integral import AIM, LIMIT, group_integral
+from partialpool.fit.group_integral import group_integral
+from partialpool.fit.integral import AIM, LIMIT
 
 
 def problem(family, q, seed, *, kind="mixed", size=1.0):

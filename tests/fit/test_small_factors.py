@@ -11,7 +11,8 @@ from scipy.special import expit, gammaln, logsumexp
 
 from partialpool.design.families import LINKS
 from partialpool.fit import exact_fit, fitting, integrated_fit, left_out_levels, pymc_models
-from partialpool.fit.group_integral import LIMIT, group_integral
+from partialpool.fit.group_integral import group_integral
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.fit.regression import MOST_BESIDE, Regression
 from partialpool.fit.small_factors import split

@@ -17,7 +17,7 @@ from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, integrated_fit, pymc_fit
 from partialpool.fit.dense import one_thread
 from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_up, with_effects
-from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.integrated import IntegratedPosterior
 from partialpool.fit.regression import Regression, needed
 
