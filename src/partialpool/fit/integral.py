@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Integral(ABC):
 
     Attributes
     ----------
+    aims : (float, float)
+        Errors of the log likelihood that are aimed at: where most draws are, and where a few are.
     rows : CountedRows
         By groups of the innermost factor.
     outer : (J,) int array
@@ -36,6 +38,8 @@ class Integral(ABC):
     ancestors : list of (J_f,) int arrays
         In which group those of each factor lie, from the innermost one on.
     """
+
+    aims: ClassVar[tuple[float, float]] = (AIM, LIMIT / 10)
 
     rows: CountedRows
     outer: np.ndarray

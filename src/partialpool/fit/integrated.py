@@ -14,7 +14,7 @@ from scipy.special import gammaln
 
 from partialpool.design.priors import Prior
 from partialpool.fit.coordinates import Coordinates, Theta
-from partialpool.fit.integral import AIM, LIMIT, Integral
+from partialpool.fit.integral import AIM, Integral
 from partialpool.fit.small_factors import Placed, SmallFactors, working
 
 #: Step of the differences of what is known in closed form, and of the gradient.
@@ -309,11 +309,11 @@ class Prepared(NamedTuple):
 
 def prepared(posterior: IntegratedPosterior, first: np.ndarray) -> Prepared:
     """Look for the mode from a place (d,), fit the lattices around it, and look again."""
-    posterior, first = posterior.adapted(first[None]).about(first)
+    aims = posterior.integral.aims
+    posterior, first = posterior.adapted(first[None], aims[0]).about(first)
     mode, root = posterior.climb(first)
     places = np.vstack([_around(mode, root), _around(mode, FARTHER / FAR * root)])
-    aims = np.repeat([AIM, LIMIT / 10], len(places) // 2)
-    posterior, mode = posterior.adapted(places, aims).about(mode)
+    posterior, mode = posterior.adapted(places, np.repeat(aims, len(places) // 2)).about(mode)
     return Prepared(posterior, *posterior.climb(mode))
 
 

@@ -2,31 +2,33 @@
 
 Groups lie in groups of another factor, by which the intercept varies too: what it adds moves the
 lines of all that lie in a group. Given that, they are independent, and their integrals are known;
-so the outer effect is integrated out over a lattice of its own, one factor after the other.
+so the outer effect is integrated out by the rule of Gauss and Hermite about its mode, one factor
+after the other.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from partialpool.fit.counted_rows import CountedRows
 from partialpool.fit.group_draws import uniforms
-from partialpool.fit.group_integral import NODES, group_integral
-from partialpool.fit.group_modes import spacing
+from partialpool.fit.group_integral import group_integral
 from partialpool.fit.hull import from_chords
-from partialpool.fit.integral import AIM, AT_A_TIME, Integral, Moments
+from partialpool.fit.integral import AIM, AT_A_TIME, LIMIT, Integral, Moments
 
 #: Most steps to a mode; distance from it, in spreads, and change of the log curvature that is left
 #: to the last one.
 STEPS, NEAR, ROUND = 12, 1.0, 1.0
 #: Smallest spread of effects with which it is asked what the groups say of them.
 LEAST = 0.1
+#: Nodes that are tried.
+NODES = (5, 7, 9, 11, 13, 17, 21, 25, 31, 41)
 #: Places, in spreads from the mode, at which the inner lattices must fit, and how much larger their
 #: error may be there at most.
-PLACES, ROOM = np.array([0.0, -1.2, 1.2, -2.4, 2.4, -3.6, 3.6, -4.8, 4.8]), 1e3
+PLACES, ROOM = np.array([0.0, -1.2, 1.2, -2.4, 2.4, -3.8, 3.8]), 1e3
 #: First of the numbers of attempts of a factor's draws, by how many factors lie in it.
 SALT = 2_000_000
 #: Proposals before the last one is taken: never seen, but a loop must end.
@@ -62,9 +64,11 @@ class NestedIntegral(Integral):
     pull, told : (J,) arrays
         About what the groups in a group say of its effect u: ``pull u - told u² / 2``.
     nodes : int
-        Nodes K of each lattice.
+        Nodes K for each group.
     outer : (J,) int array
     """
+
+    aims = (LIMIT / 2, 300 * LIMIT)
 
     inner: Integral
     pull: np.ndarray
@@ -324,19 +328,19 @@ class NestedIntegral(Integral):
         return centre, spread
 
     def _nodes(self, place: Place, some: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Nodes w (s, G, K) of some groups, their heights, and their distance (s, G)."""
+        """Nodes w (s, G, K) of some groups, their heights, and spreads (s, G) that they suit."""
         centre, spread = self._centred(place, some)
-        step = spread * spacing(self.nodes)
-        w = centre[:, :, None] + step[:, :, None] * (np.arange(self.nodes) - self.nodes // 2)
-        return w, self._heights(place, w, some), step
+        w = centre[:, :, None] + spread[:, :, None] * gauss_hermite(self.nodes)[0]
+        return w, self._heights(place, w, some), spread
 
     def _lattice(self, place: Place, some: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Nodes w (s, G, K) of some groups, their shares, and logs of the integrals (s, G)."""
-        w, heights, step = self._nodes(place, some)
+        w, heights, spread = self._nodes(place, some)
+        heights += gauss_hermite(self.nodes)[1]
         top = heights.max(2, keepdims=True)
         chance = np.exp(heights - top)
         total = chance.sum(2, keepdims=True)
-        value = (top + np.log(total))[:, :, 0] + np.log(step / np.sqrt(2 * np.pi))
+        value = (top + np.log(total))[:, :, 0] + np.log(spread / np.sqrt(2 * np.pi))
         return w, chance / total, value
 
     def _drawn(self, place: Place, some: np.ndarray, seed: int, first: int) -> np.ndarray:
@@ -344,15 +348,16 @@ class NestedIntegral(Integral):
 
         Under the chords of the logarithm of the density, which is concave (Gilks 1992).
         """
-        w, heights, step = self._nodes(place, some)
-        start, salt = w[:, :, 0], SALT * len(self.ancestors)
-        out = np.array(start)
+        w, heights, spread = self._nodes(place, some)
+        points, salt = gauss_hermite(self.nodes)[0], SALT * len(self.ancestors)
+        middle = w[:, :, self.nodes // 2]
+        out = np.array(middle)
         s, g = np.nonzero(np.ones(out.shape, dtype=bool))
         for attempt in range(MOST_ATTEMPTS):
             draws, groups = np.uint64(first) + s.astype(np.uint64), some[g].astype(np.uint64)
             u, v = uniforms(np.uint64(seed), draws, groups, salt + attempt)
-            at, bound = from_chords(heights[s, g], u)
-            out[s, g] = start[s, g] + step[s, g] * at
+            at, bound = from_chords(points, heights[s, g], u)
+            out[s, g] = middle[s, g] + spread[s, g] * at
             few, lane = np.unique(s, return_inverse=True)
             which, group = np.unique(g, return_inverse=True)
             height = self._heights(place.of(few), out[np.ix_(few, which)][:, :, None], some[which])
@@ -361,6 +366,13 @@ class NestedIntegral(Integral):
             if not len(s):
                 break
         return out
+
+
+@cache
+def gauss_hermite(K: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (K,), and logs of their weights, for integrals of what is near a standard normal."""
+    points, weights = np.polynomial.hermite_e.hermegauss(K)
+    return points, np.log(weights) + points**2 / 2
 
 
 def _added(figures: np.ndarray, K: int) -> np.ndarray:
