@@ -8,8 +8,10 @@ from partialpool.design.matrices import Design
 from partialpool.design.priors import Prior
 from partialpool.fit.coordinates import Coordinates, block_eta, prior_sizes
 from partialpool.fit.counted_rows import CountedRows, counted_rows
+from partialpool.fit.group_integral import group_integral
+from partialpool.fit.integral import Integral
 from partialpool.fit.integrated import IntegratedPosterior
-from partialpool.fit.nested_integral import integral_of
+from partialpool.fit.nested_integral import NestedIntegral
 from partialpool.fit.small_factors import (
     SmallFactors,
     columns,
@@ -91,6 +93,34 @@ def rows_of(
         n_thresholds=n_thresholds,
         repeats=repeats,
     )
+
+
+def integral_of(
+    rows: CountedRows, codes: Sequence[np.ndarray], sizes: Sequence[int], K: int
+) -> Integral:
+    """Of one factor, or of nested ones, with K nodes on every lattice.
+
+    Parameters
+    ----------
+    rows : CountedRows
+        By groups of the innermost factor.
+    codes : sequence of (N,) int arrays
+        Group of each row of the data in each factor, from the innermost one on.
+    sizes : sequence of int
+        Number of groups of each factor.
+    K : int
+    """
+    none = np.empty(0, dtype=np.int64)
+    around = []
+    for own, outer, size in zip(codes, codes[1:], sizes, strict=False):
+        around.append(np.zeros(size, dtype=np.int64))  # groups of no rows may lie anywhere
+        around[-1][own] = outer
+    around.append(none)
+    integral: Integral = group_integral(rows, K, around[0])
+    for size, outer in zip(sizes[1:], around[1:], strict=True):
+        nothing = np.zeros(size)
+        integral = NestedIntegral(integral, nothing, nothing, K, outer)
+    return integral
 
 
 def _information(

@@ -12,8 +12,7 @@ from partialpool.design.matrices import Grouping
 from partialpool.fit import integrated_fit
 from partialpool.fit.integral import Integral
 from partialpool.fit.integrated import Values
-from partialpool.fit.integrated_design import FIRST_NODES, rows_of
-from partialpool.fit.nested_integral import integral_of
+from partialpool.fit.integrated_design import FIRST_NODES, integral_of, rows_of
 from partialpool.fit.regression import Regression
 from partialpool.fit.small_factors import split
 

@@ -1,4 +1,4 @@
-"""The integral over the effects of nested factors (docs/method.md, eq. (67) to (70)).
+"""The integral over the effects of nested factors (docs/method.md, eq. (67) to (69)).
 
 Groups lie in groups of another factor, by which the intercept varies too: what it adds moves the
 lines of all that lie in a group. Given that, they are independent, and their integrals are known;
@@ -8,16 +8,16 @@ after the other.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from partialpool.fit.counted_rows import CountedRows
 from partialpool.fit.group_draws import uniforms
-from partialpool.fit.group_integral import group_integral
 from partialpool.fit.hull import from_chords
 from partialpool.fit.integral import AIM, AT_A_TIME, LIMIT, Integral, Moments
+from partialpool.fit.quadrature import gauss_hermite
 
 #: Most steps to a mode; distance from it, in spreads, and change of the log curvature that is left
 #: to the last one.
@@ -368,13 +368,6 @@ class NestedIntegral(Integral):
         return out
 
 
-@cache
-def gauss_hermite(K: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points (K,), and logs of their weights, for integrals of what is near a standard normal."""
-    points, weights = np.polynomial.hermite_e.hermegauss(K)
-    return points, np.log(weights) + points**2 / 2
-
-
 def _added(figures: np.ndarray, K: int) -> np.ndarray:
     """Sums (s, ...) over nodes of figures (s K, ...)."""
     return figures.reshape(-1, K, *figures.shape[1:]).sum(1)
@@ -387,31 +380,3 @@ def _averaged(chance: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(
         np.einsum("sjk,skj...->sj...", chance, figures.reshape(s, K, *figures.shape[1:]))
     )
-
-
-def integral_of(
-    rows: CountedRows, codes: Sequence[np.ndarray], sizes: Sequence[int], K: int
-) -> Integral:
-    """Of one factor, or of nested ones, with K nodes on every lattice.
-
-    Parameters
-    ----------
-    rows : CountedRows
-        By groups of the innermost factor.
-    codes : sequence of (N,) int arrays
-        Group of each row of the data in each factor, from the innermost one on.
-    sizes : sequence of int
-        Number of groups of each factor.
-    K : int
-    """
-    none = np.empty(0, dtype=np.int64)
-    around = []
-    for own, outer, size in zip(codes, codes[1:], sizes, strict=False):
-        around.append(np.zeros(size, dtype=np.int64))  # groups of no rows may lie anywhere
-        around[-1][own] = outer
-    around.append(none)
-    integral: Integral = group_integral(rows, K, around[0])
-    for size, outer in zip(sizes[1:], around[1:], strict=True):
-        nothing = np.zeros(size)
-        integral = NestedIntegral(integral, nothing, nothing, K, outer)
-    return integral
