@@ -1,4 +1,4 @@
-"""Integrals by rules of Gauss: over up to three coordinates, or of what is near a normal density."""
+"""Integrals by rules of Gauss: over up to three coordinates, or of what is near normal."""
 
 from collections.abc import Callable
 from functools import cache
