@@ -324,6 +324,27 @@ def test_chain_is_taken_only_where_others_have_too_many_effects():
         fitting.fit(Regression(formula, crossed, family="poisson"), "exact")
 
 
+def test_without_coefficients_there_is_a_gradient_too(monkeypatch):
+    monkeypatch.setattr(small_factors, "MOST_BESIDE", 0)
+    model = few("poisson")
+    model = Regression("y ~ 0 + (1 | b) + (1 | a)", model.table, PRIORS, family="poisson")
+    posterior, mode, _ = model.integrated
+    assert posterior.dimension == 2
+    assert np.abs(posterior.gradient(mode[None])[1]).max() < 0.1
+
+
+def test_what_is_not_certified_at_the_mode_goes_row_by_row(monkeypatch):
+    """Locations each on their own, most of whose broods have no ticks: a wall in their effects."""
+    seen = []
+    monkeypatch.setattr(
+        fitting, "_nuts_instead", lambda model, why, *sizes: seen.append(why) or 1 / 0
+    )
+    model = ticks()
+    with pytest.raises(ZeroDivisionError):
+        fitting.fit(model.unpooled(model.design.groupings[1]), seed=1)
+    assert "integral over group effects has an error" in seen[0]
+
+
 @pytest.mark.parametrize("family", ["binomial", "poisson"])
 def test_chain_and_coefficients_beside_have_one_posterior(family, monkeypatch):
     """Outer effects integrated out, or as coefficients: evidence, means and leave-one-out agree."""

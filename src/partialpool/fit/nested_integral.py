@@ -370,7 +370,7 @@ class NestedIntegral(Integral):
 
 def _added(figures: np.ndarray, K: int) -> np.ndarray:
     """Sums (s, ...) over nodes of figures (s K, ...)."""
-    return figures.reshape(-1, K, *figures.shape[1:]).sum(1)
+    return figures.reshape(len(figures) // K, K, *figures.shape[1:]).sum(1)
 
 
 def _averaged(chance: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
