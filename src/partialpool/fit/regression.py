@@ -27,7 +27,7 @@ from partialpool.fit.elimination import Elimination
 from partialpool.fit.integrated import Prepared, prepared
 from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.fit.reduction import SMALL, Factor, eliminate, noise_weights
-from partialpool.fit.small_factors import MOST_BESIDE, split
+from partialpool.fit.small_factors import MOST_BESIDE, MOST_DEEP, split
 
 #: Width of the prior of a group on its own, in spreads of the response; and in log odds or
 #: logarithms, where more would let groups of one kind of answer run away.
@@ -328,8 +328,8 @@ def needed() -> str:
     """What a family with a link takes to have its effects integrated out, in words."""
     return (
         f"one grouping factor with {MOST_INTEGRATED} varying coefficients at most, or such a one "
-        f"nested in others by which the intercept varies, and {MOST_BESIDE} effects at most in all "
-        "others"
+        "nested in others by which the intercept varies (in one, if it has more than "
+        f"{MOST_DEEP} groups), and {MOST_BESIDE} effects at most in all others"
     )
 
 

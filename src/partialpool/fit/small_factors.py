@@ -21,6 +21,9 @@ CHUNK = 4_000_000
 KINDS = 24
 #: Effects of small factors at most, all together.
 MOST_BESIDE = 60
+#: Groups of the innermost factor up to which more than one is integrated out around it: each takes
+#: ten times the products, and of 400 groups in two others a fit was not done in ten minutes.
+MOST_DEEP = 200
 
 
 class Placed(NamedTuple):
@@ -270,7 +273,8 @@ def split(design: Design) -> tuple[tuple[Grouping, ...], tuple[Grouping, ...]]:
     others = [grouping for grouping in design.groupings if grouping is not chain[0]]
     if sum(sizes) - max(sizes) > MOST_BESIDE:
         for grouping in sorted(others, key=lambda grouping: -grouping.n_levels):
-            if grouping.z_names == ("1",) and _nested(chain[-1], grouping):
+            deep = len(chain) == 1 or chain[0].n_levels <= MOST_DEEP
+            if deep and grouping.z_names == ("1",) and _nested(chain[-1], grouping):
                 chain.append(grouping)
     return tuple(chain), tuple(g for g in others if g not in chain)
 
