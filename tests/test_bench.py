@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.integral import LIMIT
 
 BENCH = Path(__file__).parents[1] / "bench"
 

@@ -11,7 +11,8 @@ from partialpool.design.families import LINKS
 from partialpool.fit.counted_rows import counted_rows
 from partialpool.fit.elementary import exponentials, logarithms
 from partialpool.fit.group_draws import philox
-from partialpool.fit.group_integral import AIM, LIMIT, group_integral
+from partialpool.fit.group_integral import group_integral
+from partialpool.fit.integral import AIM, LIMIT
 
 
 def problem(family, q, seed, *, kind="mixed", size=1.0):
@@ -128,7 +129,7 @@ def test_gradient_is_that_of_differences(family, q):
 def test_moments_of_effects_are_those_of_brute_force():
     made, beta, _, L, shape = problem("binomial", 1, 8)
     integral, at = integral_of("binomial", made, beta, np.empty(0), L, shape)
-    ((_, mean, square),) = integral.moments(*at)
+    ((_, ((mean, square),)),) = integral.moments(*at)
     w = np.linspace(-12, 12, 24_001)
     for j in range(4):
         mine = made["codes"] == j
@@ -232,7 +233,7 @@ def test_effects_are_drawn_from_their_density(family):
     made, beta, thresholds, L, shape = problem(family, 1, 6, size=2.0)
     integral, at = integral_of(family, made, beta, thresholds, L, shape)
     n = 4000
-    b = integral.draw(*(np.repeat(part, n, axis=0) for part in at), seed=5)[0]
+    ((b,),) = integral.draw(*(np.repeat(part, n, axis=0) for part in at), seed=5)
     w = np.linspace(-12, 12, 24_001)
     for j in range(5):
         mine = made["codes"] == j
@@ -243,7 +244,8 @@ def test_effects_are_drawn_from_their_density(family):
         found = np.interp(b[:, j], L[0, 0] * w, chance / chance[-1])
         assert stats.kstest(found, "uniform").pvalue > 1e-4
     # a group's draws do not hang on which others are drawn, nor on how many draws are asked for
-    some = integral.draw(*(np.repeat(part, 9, axis=0) for part in at), seed=5, some=np.array([3]))
+    many = (np.repeat(part, 9, axis=0) for part in at)
+    (some,) = integral.draw(*many, seed=5, some=[np.array([3])])
     assert some[0, :, 0] == pytest.approx(b[:9, 3])
 
 
@@ -251,8 +253,8 @@ def test_two_effects_are_drawn_from_their_density():
     made, beta, thresholds, L, shape = problem("binomial", 2, 7, size=1.5)
     integral, at = integral_of("binomial", made, beta, thresholds, L, shape)
     n = 6000
-    b = integral.draw(*(np.repeat(part, n, axis=0) for part in at), seed=2)
-    ((_, mean, square),) = integral.moments(*at)
+    (b,) = integral.draw(*(np.repeat(part, n, axis=0) for part in at), seed=2)
+    ((_, ((mean, square),)),) = integral.moments(*at)
     w = np.linspace(-9, 9, 361)
     grid = np.stack(np.meshgrid(w, w, indexing="ij"), -1).reshape(-1, 2)
     for j in range(4):

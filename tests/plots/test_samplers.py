@@ -10,7 +10,7 @@ import pytest
 
 import partialpool as pp
 from partialpool.data import text
-from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.regression import Regression
 from partialpool.plots import samplers, theme
 from partialpool.posterior import checks

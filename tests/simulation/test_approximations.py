@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import partialpool as pp
-from partialpool.fit.group_integral import LIMIT, group_integral
+from partialpool.fit.group_integral import group_integral
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.plots import integrals
 from partialpool.simulation import approximations

@@ -222,14 +222,16 @@ def effect_draws(
     found: list[np.ndarray] = []
     if roots and regression.certifiable:
         seed, place = int(rng.integers(2**63)), integrated_values(regression, flat)
-        integrated, S = split(design)[0], len(beta)
-        for f, grouping in enumerate(design.groupings):
-            some = None if groups is None else np.asarray(groups[f])
-            if grouping is integrated:
-                found.append(integrated_fit.effect_draws(regression, place, seed, some))
-                continue
-            known = np.stack([flat[name].reshape(S, -1) for name in grouping.effects])
-            found.append(known if some is None else known[:, :, some])
+        wanted = [np.arange(g.n_levels) for g in design.groupings] if groups is None else groups
+        some = dict(zip((g.name for g in design.groupings), map(np.asarray, wanted), strict=True))
+        chain, beside = split(design)
+        own = [some[grouping.name] for grouping in chain]
+        drawn = integrated_fit.effect_draws(regression, place, seed, own)
+        by_name = {g.name: b for g, b in zip(chain, drawn, strict=True)}
+        for grouping in beside:
+            known = [flat[name].reshape(len(beta), -1) for name in grouping.effects]
+            by_name[grouping.name] = np.stack(known)[:, :, some[grouping.name]]
+        found = [by_name[grouping.name] for grouping in design.groupings]
     elif len(roots) == 1:
         cross = regression.cross if groups is None else regression.cross.of(groups[0])
         found = [exact.conditional_effects(cross, flat["sigma"], roots[0], beta, rng)]

@@ -17,7 +17,7 @@ from partialpool.design.priors import METHODS
 from partialpool.fit import centring, importance, integrated_fit, pymc_fit
 from partialpool.fit.dense import one_thread
 from partialpool.fit.exact_fit import drawn, explore, moments, of_several, warm_up, with_effects
-from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.integrated import IntegratedPosterior
 from partialpool.fit.regression import Regression, needed
 
@@ -153,6 +153,10 @@ def _certified(
     regression: Regression, draws: int, chains: int, seed: int, reference: bool
 ) -> Drawn:
     """A family with a link: group effects integrated out, with a certificate of the integral."""
+    posterior, mode, _ = regression.integrated
+    error = float(posterior.certificate(mode[None])[0])
+    if error > LIMIT:  # and so it would be at the draws, where many nodes cost much
+        return _nuts_instead(regression, _not_certified(error), draws, chains, seed)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FIT_STREAM,)))
     found = integrated_fit.explore(regression, draws * chains, rng, scattered=reference)
     sample = found.sample

@@ -46,6 +46,15 @@ def philox(key, draw, group, attempt):
     return u * to_unit, v * to_unit
 
 
+@numba.njit(cache=True)
+def uniforms(key, draws, groups, attempt):
+    """Two uniform numbers (n,) each for pairs of draws and groups (n,)."""
+    u, v = np.empty(len(draws)), np.empty(len(draws))
+    for i in range(len(draws)):
+        u[i], v[i] = philox(key, draws[i], groups[i], attempt)
+    return u, v
+
+
 @numba.njit(cache=True, error_model="numpy")
 def under_tangents(at, heights, slopes, edges, shares):
     """Where the tangents meet, `edges`, and the cumulated masses under them, `shares`."""
@@ -276,7 +285,7 @@ def draw_line(of_two, rows, axis, frame, x, spread, key, first, j, salt, rooms):
 @numba.njit(cache=True, error_model="numpy", parallel=True)
 def draw_effects(
     poisson, common, X, offset, y, trials, count, Z, start, coefficients, L, shape, near, shift,
-    scale, K, some, key, first,
+    scale, K, outer, moved_by, shares, some, key, first,
 ):  # fmt: skip
     """One draw of the effects of some groups (G,) for each of S values of the rest: (q, S, G).
 
@@ -295,6 +304,7 @@ def draw_effects(
         root = np.ascontiguousarray(L[s : s + lanes].transpose(1, 2, 0))
         own = shape[s : s + lanes]
         less = np.log(own) if own.max() > 0 else np.zeros(lanes)
+        lesser = np.copy(less)
         eta, exp_eta = np.empty((widest, lanes)), np.empty((widest, lanes))
         side, left = np.empty((widest, lanes)), np.empty((2, widest if q > 1 else 0, lanes))
         room, lane = np.empty((3, max(widest, most, 2), lanes)), np.empty((PLACES, lanes))
@@ -310,7 +320,10 @@ def draw_effects(
             j = some[g]
             a, b = start[j], start[j + 1]
             yy, tt, cc, zz = y[a:b], trials[a:b], count[a:b], Z[:, a:b]
-            predictors(X[a:b], offset[a:b], given, less, eta)
+            if len(moved_by):
+                for c in range(lanes):
+                    lesser[c] = less[c] - moved_by[outer[j], s + c]
+            predictors(X[a:b], offset[a:b], given, lesser, eta)
             if common:
                 exponentials(eta, b - a, exp_eta, room[0])
             mode(

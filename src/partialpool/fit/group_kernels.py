@@ -209,7 +209,7 @@ VALUES, MOMENTS, DERIVATIVES = 0, 1, 2
 @numba.njit(cache=True, error_model="numpy", parallel=True, fastmath=FAST)
 def integrals(
     poisson, common, X, offset, y, trials, count, Z, start, coefficients, L, shape, near, shift,
-    scale, K, some, what,
+    scale, K, outer, moved_by, shares, some, what,
 ):  # fmt: skip
     """Integrals over the effects of some groups (docs/method.md, eq. (55) and (57)).
 
@@ -224,6 +224,11 @@ def integrals(
         Of the negative binomial, else zero.
     near, shift, scale : (J, q) arrays
         Of `GroupIntegral`, as is K (J,).
+    outer : (J,) int array
+        In which outer group each group lies; empty where there are none.
+    moved_by, shares : (M, S) arrays
+        What moves the lines of each outer group, and what derivatives are multiplied by; empty
+        where nothing does.
     some : (G,) int array
     what : int
         `VALUES`, `MOMENTS` or `DERIVATIVES`; the arrays of what is not found are empty.
@@ -253,6 +258,7 @@ def integrals(
         root = np.ascontiguousarray(L[s : s + lanes].transpose(1, 2, 0))
         own = shape[s : s + lanes]
         less = np.log(own) if own.max() > 0 else np.zeros(lanes)
+        lesser = np.copy(less)
         eta, exp_eta = np.empty((widest, lanes)), np.empty((widest, lanes))
         side = np.empty((widest, lanes))
         room = np.empty((3, max(widest, most, 2), lanes))
@@ -273,7 +279,10 @@ def integrals(
             a, b = start[j], start[j + 1]
             n, k = b - a, K[j]
             yy, tt, cc, zz = y[a:b], trials[a:b], count[a:b], Z[:, a:b]
-            predictors(X[a:b], offset[a:b], at, less, eta)
+            if len(moved_by):
+                for c in range(lanes):
+                    lesser[c] = less[c] - moved_by[outer[j], s + c]
+            predictors(X[a:b], offset[a:b], at, lesser, eta)
             if common:
                 exponentials(eta, n, exp_eta, room[0])
             mode(
@@ -336,6 +345,11 @@ def integrals(
                         poisson, yy, tt, cc, own, zz[q - 1], step, weight, left, leaning, room,
                         nodes, lane,
                     )  # fmt: skip
+                    if len(shares):
+                        for o in range(n):
+                            for c in range(lanes):
+                                left[o, c] *= shares[outer[j], s + c]
+                                leaning[o, c] *= shares[outer[j], s + c]
                     for o in range(n):
                         for f in range(p):
                             x = X[a + o, f]

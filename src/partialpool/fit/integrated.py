@@ -14,7 +14,7 @@ from scipy.special import gammaln
 
 from partialpool.design.priors import Prior
 from partialpool.fit.coordinates import Coordinates, Theta
-from partialpool.fit.group_integral import AIM, LIMIT, GroupIntegral
+from partialpool.fit.integral import AIM, Integral
 from partialpool.fit.small_factors import Placed, SmallFactors, working
 
 #: Step of the differences of what is known in closed form, and of the gradient.
@@ -35,8 +35,9 @@ class Values(NamedTuple):
         Of the negative binomial; else one.
     sds : (S, Q) array
         Of all factors side by side.
-    L : (S, q, q) array
-        Lower triangular, ``L Lᵀ`` is the covariance of the effects that are integrated out.
+    L : (S, n, n) array
+        Lower triangular, ``L Lᵀ`` is the covariance of the effects that are integrated out, those
+        of the innermost factor first.
     coefficients : (S, p + M + t) array
         With the effects of small factors, and then the thresholds of an ordered response, after
         those of X.
@@ -49,7 +50,7 @@ class Values(NamedTuple):
 
     @property
     def place(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Coefficients, L and shape: the arguments of a `GroupIntegral`."""
+        """Coefficients, L and shape: the arguments of an `Integral`."""
         return self.coefficients, self.L, self.shape
 
 
@@ -67,17 +68,20 @@ class IntegratedPosterior:
     scales : Coordinates
     priors : tuple of Prior
         Of coefficients and thresholds.
-    integral : GroupIntegral
+    integral : Integral
     own : slice
-        Columns of the factor that is integrated out among those of all.
+        Columns of the factor that is integrated out, or of the innermost one, among those of all.
     small : SmallFactors
+    around : tuple of int
+        Columns of the factors in which that is nested and that are integrated out too.
     """
 
     scales: Coordinates
     priors: tuple[Prior, ...]
-    integral: GroupIntegral
+    integral: Integral
     own: slice
     small: SmallFactors
+    around: tuple[int, ...] = ()
 
     @property
     def dimension(self) -> int:
@@ -121,7 +125,7 @@ class IntegratedPosterior:
         self, theta: Theta, log_prior: np.ndarray, placed: Placed
     ) -> tuple[Values, np.ndarray]:
         coefficients, own = self._coefficients(placed.x, placed.effects)
-        L = theta.L[:, self.own, self.own]
+        L = integrated_root(theta.L, self.own, self.around)
         return Values(theta.sigma, theta.sds, L, coefficients), log_prior + placed.log_density + own
 
     def _placed(self, u: np.ndarray) -> tuple[Theta, np.ndarray, Placed]:
@@ -199,8 +203,10 @@ class IntegratedPosterior:
         theta, log_prior, placed = self._placed(u[None])
         values, _ = self._made(theta, log_prior, placed)
         rows, at, x, v = self.integral.rows, self.effects, placed.x[0], placed.effects[0]
-        ((_, effects, _),) = self.integral.moments(*values.place)
-        line = (rows.Z * effects[0][rows.groups]).sum(1)
+        ((_, moments),) = self.integral.moments(*values.place)
+        (effects, *around), path = (mean[0] for mean, _ in moments), self.integral.path
+        line = (rows.Z * effects[path[0]]).sum(1)
+        line += sum(effect[groups, 0] for effect, groups in zip(around, path[1:], strict=True))
         eta = rows.offset + rows.X @ values.coefficients[0] + line
         weight, left = rows.weights(eta, values.shape[0])
         size, P = self._sizes, len(x)
@@ -280,6 +286,14 @@ class IntegratedPosterior:
         return np.asarray(size)
 
 
+def integrated_root(L: np.ndarray, own: slice, around: tuple[int, ...]) -> np.ndarray:
+    """Roots (S, n, n) of the integrated factors' covariances, of those of all factors."""
+    if not around:
+        return L[:, own, own]
+    columns = [*range(own.start, own.stop), *around]
+    return np.ascontiguousarray(L[:, columns][:, :, columns])
+
+
 class Prepared(NamedTuple):
     """A posterior whose lattices fit it, its mode (d,), and a root of the inverse curvature."""
 
@@ -295,11 +309,11 @@ class Prepared(NamedTuple):
 
 def prepared(posterior: IntegratedPosterior, first: np.ndarray) -> Prepared:
     """Look for the mode from a place (d,), fit the lattices around it, and look again."""
-    posterior, first = posterior.adapted(first[None]).about(first)
+    aims = posterior.integral.aims
+    posterior, first = posterior.adapted(first[None], aims[0]).about(first)
     mode, root = posterior.climb(first)
     places = np.vstack([_around(mode, root), _around(mode, FARTHER / FAR * root)])
-    aims = np.repeat([AIM, LIMIT / 10], len(places) // 2)
-    posterior, mode = posterior.adapted(places, aims).about(mode)
+    posterior, mode = posterior.adapted(places, np.repeat(aims, len(places) // 2)).about(mode)
     return Prepared(posterior, *posterior.climb(mode))
 
 

@@ -9,11 +9,13 @@ from partialpool.design.priors import Prior
 from partialpool.fit.coordinates import Coordinates, block_eta, prior_sizes
 from partialpool.fit.counted_rows import CountedRows, counted_rows
 from partialpool.fit.group_integral import group_integral
+from partialpool.fit.integral import Integral
 from partialpool.fit.integrated import IntegratedPosterior
+from partialpool.fit.nested_integral import NestedIntegral
 from partialpool.fit.small_factors import (
     SmallFactors,
     columns,
-    own_columns,
+    integrated_columns,
     small_factors,
     split,
 )
@@ -27,7 +29,8 @@ def integrated_posterior(
 ) -> IntegratedPosterior:
     """The posterior of a design, its lattices not fitted yet.
 
-    The effects of the factor that has most of them are integrated out; see `small_factors.split`.
+    The effects of the factor that has most of them are integrated out, and those of factors in
+    which it is nested; see `small_factors.split`.
 
     Parameters
     ----------
@@ -41,21 +44,23 @@ def integrated_posterior(
     """
     fixed = Prior("Fixed", (1.0,))
     design = design.all_rows
-    grouping = split(design)[0]
-    everyone = np.arange(len(design.y))
-    rows = rows_of(family, design, everyone, grouping.codes, grouping.n_levels, len(thresholds))
+    chain, everyone = split(design)[0], np.arange(len(design.y))
+    rows = rows_of(family, design, everyone, chain[0].codes, chain[0].n_levels, len(thresholds))
+    levels = [grouping.n_levels for grouping in chain]
+    integral = integral_of(rows, [grouping.codes for grouping in chain], levels, FIRST_NODES)
     sds, blocks = tuple(priors[name] for name in design.sd_names), design.blocks
     eta = tuple(block_eta(design, priors, block) for block in blocks)
-    own = own_columns(design).get(grouping.name, slice(0, 1))
+    own, around = integrated_columns(design)
     if not sds:  # one column of zeros, whose coefficient plays no part
         sds, blocks, eta = (fixed,), ((0,),), (1.0,)
     scales = (priors.get("shape", fixed), *sds)
     coefficients = tuple(priors[name] for name in (*design.x_names, *thresholds))
     small = small_factors(design)
-    told = _information(rows, own, small, len(design.x_names)) ** -0.5
+    outer = dict(zip(around, levels[1:], strict=True))
+    told = _information(rows, own, small, len(design.x_names), outer) ** -0.5
     widths = np.minimum(np.array([0.1, *told]), prior_sizes(scales))
     place = Coordinates(blocks=blocks, scales=scales, widths=widths, eta=eta)
-    return IntegratedPosterior(place, coefficients, group_integral(rows, FIRST_NODES), own, small)
+    return IntegratedPosterior(place, coefficients, integral, own, small, around)
 
 
 def rows_of(
@@ -67,12 +72,12 @@ def rows_of(
     n_thresholds: int,
     repeats: np.ndarray | None = None,
 ) -> CountedRows:
-    """Some rows (n,) of a design, in groups (n,) of those whose effects are integrated out.
+    """Some rows (n,) of a design, in groups (n,) of the innermost factor that is integrated out.
 
     A row may be there more than once, and counts `repeats` times (n,), or as often as the design
     says. Effects of small factors are columns beside X.
     """
-    grouping, small = split(design)
+    (grouping, *_), small = split(design)
     if repeats is None and design.repeats is not None:
         repeats = design.repeats[some]
     X = np.hstack([design.X, columns(small, len(design.y))])
@@ -90,10 +95,41 @@ def rows_of(
     )
 
 
-def _information(rows: CountedRows, own: slice, small: SmallFactors, p: int) -> np.ndarray:
+def integral_of(
+    rows: CountedRows, codes: Sequence[np.ndarray], sizes: Sequence[int], K: int
+) -> Integral:
+    """Of one factor, or of nested ones, with K nodes on every lattice.
+
+    Parameters
+    ----------
+    rows : CountedRows
+        By groups of the innermost factor.
+    codes : sequence of (N,) int arrays
+        Group of each row of the data in each factor, from the innermost one on.
+    sizes : sequence of int
+        Number of groups of each factor.
+    K : int
+    """
+    none = np.empty(0, dtype=np.int64)
+    around = []
+    for own, outer, size in zip(codes, codes[1:], sizes, strict=False):
+        around.append(np.zeros(size, dtype=np.int64))  # groups of no rows may lie anywhere
+        around[-1][own] = outer
+    around.append(none)
+    integral: Integral = group_integral(rows, K, around[0])
+    for size, outer in zip(sizes[1:], around[1:], strict=True):
+        nothing = np.zeros(size)
+        integral = NestedIntegral(integral, nothing, nothing, K, outer)
+    return integral
+
+
+def _information(
+    rows: CountedRows, own: slice, small: SmallFactors, p: int, around: Mapping[int, int]
+) -> np.ndarray:
     """What an average group of each factor tells of its effects (Q,), side by side.
 
-    By weights of the rows at their mean.
+    By weights of the rows at their mean; `around` has the columns of outer factors that are
+    integrated out, and how many groups these have.
     """
     if rows.poisson:
         weight = np.full(len(rows.y), rows.y.mean())
@@ -101,8 +137,10 @@ def _information(rows: CountedRows, own: slice, small: SmallFactors, p: int) -> 
         m = rows.trials + rows.count
         share = np.clip(rows.y.sum() / max(m.sum(), 1), 0.02, 0.98)
         weight = m * share * (1 - share)
-    told = np.empty(rows.Z.shape[1] + sum(q for _, q, _ in small.shapes))
+    told = np.empty(rows.Z.shape[1] + len(around) + sum(q for _, q, _ in small.shapes))
     told[own] = (weight @ rows.Z**2) / rows.n_groups
+    for column, levels in around.items():
+        told[column] = weight.sum() / levels
     for at, each in small.by_factor(weight @ rows.X[:, p : p + small.number] ** 2):
         told[at] = each.mean(0)
     return np.where(told > 0, told, 1.0)
@@ -115,7 +153,7 @@ def start(posterior: IntegratedPosterior) -> np.ndarray:
     of Fisher's scoring without effects, thresholds from the shares of the categories.
     """
     rows, scales, small = posterior.integral.rows, posterior.scales, posterior.small
-    rms = np.empty(len(scales.scales) - 1)
+    rms = np.ones(len(scales.scales) - 1)
     rms[posterior.own] = np.sqrt(np.maximum((rows.Z**2).mean(0), 1e-12))
     for at, each in small.by_factor((rows.X[:, posterior.effects] ** 2).mean(0)):
         rms[at] = np.sqrt(np.maximum(each.sum(0), 1e-12))

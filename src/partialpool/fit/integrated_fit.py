@@ -5,26 +5,27 @@ coordinates where neither is trusted, or else NUTS on the same density; what is 
 the certificate of the integral in it (docs/method.md, eq. (58) to (60)).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from partialpool.fit import importance
-from partialpool.fit.group_integral import LIMIT
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.integrated import (
     DRAWN,
     IntegratedPosterior,
     Prepared,
     Values,
     certified_at,
+    integrated_root,
     prepared,
 )
 from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.fit.modes import folded
 from partialpool.fit.regression import Regression
-from partialpool.fit.small_factors import own_columns, split
+from partialpool.fit.small_factors import integrated_columns, split
 
 #: Effective share from which on the sample from the mode is taken as it is; dimensions from which
 #: on it is in any case, for adapted kernels of heavy tails waste more still.
@@ -63,12 +64,13 @@ class IntegratedSample:
 
 def attributes(posterior: IntegratedPosterior, error: float) -> dict[str, Any]:
     """What a fit says of the integral in its density, which has this error."""
-    nodes = posterior.integral.nodes
-    return {
+    nodes, *around = posterior.integral.nodes_by_factor
+    found = {
         "integral_error_max": error,
         "nodes_max": int(nodes.max()),
         "nodes_mean": float(nodes.mean()),
     }
+    return found | ({"nodes_around": [int(each.max()) for each in around]} if around else {})
 
 
 def explore(
@@ -143,7 +145,7 @@ def as_values(regression: Regression, values: Mapping[str, np.ndarray], L: np.nd
     Effects of small factors are among the draws: (S, J), or flat.
     """
     design, S = regression.design, len(L)
-    grouping, beside = split(design)
+    beside = split(design)[1]
     columns = [np.empty((S, 0)), *(values[name].reshape(S, 1) for name in design.x_names)]
     for small in beside:
         effects = [values[name].reshape(S, -1) for name in small.effects]
@@ -152,8 +154,7 @@ def as_values(regression: Regression, values: Mapping[str, np.ndarray], L: np.nd
     sds = np.ones((S, 1))
     if design.sd_names:
         sds = np.stack([values[name] for name in design.sd_names], -1)
-        own = own_columns(design)[grouping.name]
-        L = np.ascontiguousarray(L[:, own, own])
+        L = np.ascontiguousarray(integrated_root(L, *integrated_columns(design)))
     else:
         L = np.ones((S, 1, 1))
     return Values(values.get("shape", np.ones(S)), sds, L, np.hstack(columns))
@@ -163,6 +164,8 @@ def log_likelihood(
     regression: Regression, values: Values, some: np.ndarray | None = None
 ) -> np.ndarray:
     """Log likelihood (S, J) of the rows of each group, or of some, its effects integrated out.
+
+    Of nested factors the groups of the outermost one are meant.
 
     See docs/method.md, eq. (54).
     """
@@ -179,28 +182,32 @@ def certified(regression: Regression, values: Values) -> bool:
 
 
 def effect_draws(
-    regression: Regression, values: Values, seed: int, some: np.ndarray | None = None
-) -> np.ndarray:
-    """One exact draw of the integrated effects for each draw of the rest: (q, S, J), or of some.
+    regression: Regression, values: Values, seed: int, some: Sequence[np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """One exact draw of the integrated effects for each draw of the rest: (q, S, J) each.
 
-    Which a group gets does not hang on the others (docs/method.md, eq. (61)).
+    Of each factor of `small_factors.split`, or of some of its groups. Which a group gets does not
+    hang on the others (docs/method.md, eq. (61)).
     """
     integral = regression.integrated.posterior.integral
     return integral.draw(*values.place, seed, some)
 
 
-def effect_moments(regression: Regression, values: Values) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior means (J, q) and standard deviations (J, q) of the group effects.
+def effect_moments(regression: Regression, values: Values) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Posterior means (J, q) and standard deviations (J, q) of the effects of each such factor.
 
     From the integrals given each draw (Rao & Blackwell), so without noise of their own.
     """
     integral = regression.integrated.posterior.integral
-    mean, square = np.zeros(integral.near.shape), np.zeros(integral.near.shape)
-    for _, one, two in integral.moments(*values.place):
-        mean += one.sum(0)
-        square += np.diagonal(two, axis1=2, axis2=3).sum(0)
-    mean, square = mean / len(values.L), square / len(values.L)
-    return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+    sums: list[list[np.ndarray]] = []
+    for _, found in integral.moments(*values.place):
+        both = [(mean, np.diagonal(square, axis1=2, axis2=3)) for mean, square in found]
+        sums.append([figures.sum(0) for pair in both for figures in pair])
+    totals = [np.sum(each, axis=0) / len(values.L) for each in zip(*sums, strict=True)]
+    return [
+        (mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
+        for mean, square in zip(totals[::2], totals[1::2], strict=True)
+    ]
 
 
 def nuts(

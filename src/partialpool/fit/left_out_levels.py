@@ -1,16 +1,18 @@
 """Rows of a level of a small factor given all other rows (docs/method.md, eq. (66)).
 
 The level's effect is integrated out over what the largest factor's groups that it meets say of it
-together, each of them with its own effects integrated out.
+together, each of them with its own effects integrated out. And rows of a level of a factor that is
+nested in others given the other rows of the outermost group it lies in.
 """
 
 import numpy as np
 from scipy import stats
 
 from partialpool.design.matrices import Grouping
-from partialpool.fit.group_integral import group_integral
+from partialpool.fit import integrated_fit
+from partialpool.fit.integral import AIM
 from partialpool.fit.integrated import Values
-from partialpool.fit.integrated_design import rows_of
+from partialpool.fit.left_out_rows import without
 from partialpool.fit.regression import Regression
 from partialpool.fit.small_factors import split
 
@@ -27,11 +29,12 @@ WORK, ASKED, FEWEST = 1e10, 12, 100
 
 
 def affordable(regression: Regression, grouping: Grouping, most: int) -> int:
-    """Draws, `most` at most, at which the levels of a small factor are left out; 0 if too few."""
-    large, _ = split(regression.design)
-    nodes = regression.integrated.posterior.integral.nodes
-    met = np.unique(np.stack([grouping.codes, large.codes]), axis=1)[1]
-    products = ASKED * float((large.counts * nodes ** large.Z.shape[1])[met].sum())
+    """Draws, `most` at most, at which levels are left out, not of the outermost; 0 if too few."""
+    chain, _ = split(regression.design)
+    nodes = regression.integrated.posterior.integral.sizes
+    met = np.unique(np.stack([grouping.codes, chain[-1].codes]), axis=1)[1]
+    asked = 1 if grouping in chain else ASKED
+    products = asked * float((chain[-1].counts * nodes)[met].sum())
     draws = int(min(most, WORK / products))
     return draws if draws >= min(FEWEST, most) else 0
 
@@ -39,7 +42,9 @@ def affordable(regression: Regression, grouping: Grouping, most: int) -> int:
 def given_others(
     regression: Regression, values: Values, grouping: Grouping, levels: np.ndarray
 ) -> np.ndarray:
-    """Log densities (S, n) of the rows of some levels (n,) of a small factor given the others.
+    """Log densities (S, n) of the rows of some levels (n,) of a factor given the others.
+
+    Of a small factor, or of one that is nested in the outermost one that is integrated out.
 
     Raises
     ------
@@ -47,6 +52,8 @@ def given_others(
         Where several coefficients vary by the factor, and where the integral over a level's effect
         is not right to `TOLERANCE`.
     """
+    if grouping in split(regression.design)[0]:
+        return _nested(regression, values, grouping, levels)
     if len(grouping.z_names) > 1:
         raise ValueError(f"several coefficients vary by {grouping.name}, which is not the largest")
     found = np.empty((len(values.L), len(levels)))
@@ -63,23 +70,41 @@ def given_others(
     return found
 
 
+def _nested(
+    regression: Regression, values: Values, grouping: Grouping, levels: np.ndarray
+) -> np.ndarray:
+    codes, around = grouping.codes, split(regression.design)[0][-1].codes
+    groups = around[np.array([np.argmax(codes == level) for level in levels])]
+
+    def left(of: np.ndarray, member: np.ndarray, times: np.ndarray) -> np.ndarray:
+        return np.where(codes[member] == levels[of], 0, times)
+
+    others, _ = without(regression, groups, left, AIM * len(groups))
+    every = -(-len(values.L) // CERTIFIED_AT)
+    if not others.errors(*(value[::every] for value in values.place)).max() < TOLERANCE:
+        raise ValueError(f"the integrals without a level of {grouping.name} are not certified")
+    present, of_level = np.unique(groups, return_inverse=True)
+    log = integrated_fit.log_likelihood(regression, values, present)[:, of_level]
+    return np.asarray(log - others.by_group(*values.place))
+
+
 class _Level:
     """A level of a small factor: the groups it meets with all their rows, and without its own."""
 
     def __init__(self, regression: Regression, grouping: Grouping, level: int) -> None:
-        design, (large, small) = regression.design, split(regression.design)
+        design, (chain, small) = regression.design, split(regression.design)
         posterior, mode, _ = regression.integrated
         self.integral, mine = posterior.integral, grouping.codes == level
-        self.groups = np.unique(large.codes[mine])
+        self.groups = np.unique(chain[-1].codes[mine])
         before = small[: [g.name for g in small].index(grouping.name)]
         self.column = posterior.effects.start + level
         self.column += sum(g.n_levels * len(g.z_names) for g in before)
         self.sd = design.sd_names.index(grouping.sd_names[0])
-        member = np.flatnonzero(np.isin(large.codes, self.groups) & ~mine)
-        group = np.searchsorted(self.groups, large.codes[member])
-        n_groups, n_thresholds = len(self.groups), len(regression.thresholds)
-        others = rows_of(regression.family, design, member, group, n_groups, n_thresholds)
-        self.others = group_integral(others).adapted(*regression.integrated.around.place)
+
+        def left(of: np.ndarray, member: np.ndarray, times: np.ndarray) -> np.ndarray:
+            return np.where(mine[member], 0, times)
+
+        self.others, _ = without(regression, self.groups, left, AIM)
         at = posterior.values(mode[None])
         working = posterior.small.working
         assert working is not None

@@ -4,12 +4,15 @@ The integral over a group's effects without one of its rows is that of a group w
 has a lattice of its own: as many groups as rows are left out.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
+from partialpool.design.matrices import Grouping
 from partialpool.fit import integrated_fit
-from partialpool.fit.group_integral import GroupIntegral, group_integral
+from partialpool.fit.integral import Integral
 from partialpool.fit.integrated import Values
-from partialpool.fit.integrated_design import rows_of
+from partialpool.fit.integrated_design import FIRST_NODES, integral_of, rows_of
 from partialpool.fit.regression import Regression
 from partialpool.fit.small_factors import split
 
@@ -30,7 +33,8 @@ def given_others(
     Parameters
     ----------
     regression : Regression
-        Certifiable, with groups; of several factors the rows of the largest one's are meant.
+        Certifiable, with groups; of several factors the rows of the largest one's are meant, or of
+        the outermost one's in which it is nested.
     values : Values
         Draws (S, ...).
     rows : (n,) int array
@@ -47,18 +51,29 @@ def given_others(
     (S, m) array
         The effects' part of the line, one exact draw given the same.
     """
-    grouping, _ = split(regression.design)
+    chain, _ = split(regression.design)
     at = np.flatnonzero(affordable(regression, rows, len(values.L)))
-    integral = without_rows(regression, rows[at])
+    integral, own = without_rows(regression, rows[at])
     every = -(-len(values.L) // CERTIFIED_AT)
     errors = integral.errors(*(v[::every] for v in values.place)).max(0)
     good = np.flatnonzero(errors <= TOLERANCE)
     at = at[good]
-    groups, of_row = np.unique(grouping.codes[rows[at]], return_inverse=True)
+    groups, of_row = np.unique(chain[-1].codes[rows[at]], return_inverse=True)
     log = integrated_fit.log_likelihood(regression, values, groups)[:, of_row]
     log -= integral.by_group(*values.place, good)
-    effects = integral.draw(*values.place, seed, good)
-    return at, log, np.einsum("nk,ksn->sn", grouping.Z[rows[at]], effects)
+    effects = integral.draw(*values.place, seed, [each[good] for each in own])
+    return at, log, part_of_lines(chain, rows[at], effects)
+
+
+def part_of_lines(
+    chain: Sequence[Grouping], rows: np.ndarray, effects: Sequence[np.ndarray]
+) -> np.ndarray:
+    """What the effects (q, S, n) of each factor in the groups of some rows (n,) add to lines."""
+    first, *others = (
+        np.einsum("nk,ksn->sn", grouping.Z[rows], drawn)
+        for grouping, drawn in zip(chain, effects, strict=True)
+    )
+    return np.asarray(sum(others, first))
 
 
 def affordable(regression: Regression, rows: np.ndarray, n_draws: int) -> np.ndarray:
@@ -66,35 +81,80 @@ def affordable(regression: Regression, rows: np.ndarray, n_draws: int) -> np.nda
 
     Rows of the smallest groups come first.
     """
-    integral = regression.integrated.posterior.integral
-    grouping, _ = split(regression.design.all_rows)
-    nodes = integral.nodes ** integral.near.shape[1]
+    grouping = split(regression.design.all_rows)[0][-1]
+    nodes = regression.integrated.posterior.integral.sizes
     counts = np.bincount(grouping.codes, minlength=grouping.n_levels)
-    of_group = (counts * nodes)[split(regression.design)[0].codes[rows]] * n_draws
+    of_group = (counts * nodes)[split(regression.design)[0][-1].codes[rows]] * n_draws
     order = np.argsort(of_group, kind="stable")
     found = np.zeros(len(rows), dtype=bool)
     found[order] = np.cumsum(of_group[order]) <= MOST_PRODUCTS
     return found
 
 
-def without_rows(regression: Regression, rows: np.ndarray) -> GroupIntegral:
+def without_rows(regression: Regression, rows: np.ndarray) -> tuple[Integral, list[np.ndarray]]:
     """The integrals over the effects of the groups of rows (n,), each without that row.
 
-    They stand in the order of the rows.
+    They stand in the order of the rows. With them of each factor, from the innermost one on, in
+    which of the integrals' groups each row would be (n,).
     """
-    design, places = regression.design.all_rows, regression.design.places
+    places, design = regression.design.places, regression.design.all_rows
     rows = rows if places is None else places[rows]
-    grouping = split(design)[0]
-    counts = np.bincount(grouping.codes, minlength=grouping.n_levels)
-    group, order = grouping.codes[rows], np.argsort(grouping.codes, kind="stable")
-    size, before = counts[group], np.cumsum(counts) - counts
-    of = np.repeat(np.arange(len(rows)), size)
+    chain, own = split(design)[0], np.arange(len(rows))
+
+    def left(of: np.ndarray, member: np.ndarray, times: np.ndarray) -> np.ndarray:
+        return times - (member == rows[of])
+
+    integral, pairs = without(regression, chain[-1].codes[rows], left, AIM * len(rows))
+    found = [
+        np.searchsorted(known, own * grouping.n_levels + grouping.codes[rows])
+        for grouping, known in zip(chain, pairs, strict=False)
+    ]
+    return integral, [*found, own]
+
+
+def without(
+    regression: Regression,
+    groups: np.ndarray,
+    left: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    aim: float,
+) -> tuple[Integral, list[np.ndarray]]:
+    """The integrals over the effects of some groups (n,), each without some of its rows.
+
+    Parameters
+    ----------
+    regression : Regression
+    groups : (n,) int array
+        Of the outermost factor; one may be there more than once.
+    left : callable
+        How often each row stays (m,): given to which of the groups it belongs (m,), which row it is
+        (m,), and how often it is there (m,).
+    aim : float
+        Error of their sum that lattices are chosen for.
+
+    Returns
+    -------
+    Integral
+    list of int arrays
+        Of each factor but the outermost one the groups' levels: that of group k times the number of
+        levels is added to each.
+    """
+    design, n = regression.design.all_rows, len(groups)
+    *nested, outermost = split(design)[0]
+    counts = np.bincount(outermost.codes, minlength=outermost.n_levels)
+    order, size = np.argsort(outermost.codes, kind="stable"), counts[groups]
+    of = np.repeat(np.arange(n), size)
     place = np.arange(len(of)) - (np.cumsum(size) - size)[of]
-    member = order[before[group][of] + place]
-    left = np.ones(len(of), dtype=np.int64) if design.repeats is None else design.repeats[member]
-    left = left - (member == rows[of])
-    other = left > 0
-    of, member, left = of[other], member[other], left[other]
-    n_thresholds = len(regression.thresholds)
-    counted = rows_of(regression.family, design, member, of, len(rows), n_thresholds, left)
-    return group_integral(counted).adapted(*regression.integrated.around.place, AIM * len(rows))
+    member = order[(np.cumsum(counts) - counts)[groups][of] + place]
+    times = np.ones(len(of), dtype=np.int64) if design.repeats is None else design.repeats[member]
+    times = left(of, member, times)
+    pairs, codes = [], []
+    for grouping in nested:
+        known, own = np.unique(of * grouping.n_levels + grouping.codes[member], return_inverse=True)
+        pairs.append(known)
+        codes.append(own)
+    codes, sizes = [*codes, of], [*map(len, pairs), n]
+    kept = times > 0
+    some = (member[kept], codes[0][kept], sizes[0], len(regression.thresholds), times[kept])
+    rows = rows_of(regression.family, design, *some)
+    integral = integral_of(rows, codes, sizes, FIRST_NODES)
+    return integral.adapted(*regression.integrated.around.place, aim), pairs

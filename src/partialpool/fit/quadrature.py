@@ -1,6 +1,7 @@
-"""The integral of a density of up to three coordinates by Gauss and Legendre's rule."""
+"""Integrals by rules of Gauss: over up to three coordinates, or of what is near normal."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -41,3 +42,10 @@ def _tensor(
     total = log_density(low + (high - low) * (1 + at) / 2) + log_weights
     top = total.max()
     return float(top + np.log(np.exp(total - top).sum()) + np.log((high - low) / 2).sum())
+
+
+@cache
+def gauss_hermite(K: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (K,), and logs of their weights, for integrals of what is near a standard normal."""
+    points, weights = np.polynomial.hermite_e.hermegauss(K)
+    return points, np.log(weights) + points**2 / 2

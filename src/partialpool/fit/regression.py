@@ -27,15 +27,13 @@ from partialpool.fit.elimination import Elimination
 from partialpool.fit.integrated import Prepared, prepared
 from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.fit.reduction import SMALL, Factor, eliminate, noise_weights
-from partialpool.fit.small_factors import split
+from partialpool.fit.small_factors import MOST_BESIDE, MOST_DEEP, split
 
 #: Width of the prior of a group on its own, in spreads of the response; and in log odds or
 #: logarithms, where more would let groups of one kind of answer run away.
 ALONE, ALONE_LINKED = 1e4, 10.0
 #: Varying coefficients that are integrated out of a family with a link.
 MOST_INTEGRATED = 2
-#: Effects of all other factors that are coefficients beside them.
-MOST_BESIDE = 60
 #: How far that width may vary, relative to itself, where it may not be fixed.
 TIGHT = 0.01
 
@@ -190,11 +188,11 @@ class Regression:
     def certifiable(self) -> bool:
         """Whether a family's group effects can be integrated out, of all factors but small ones.
 
-        Whether the integral has few enough dimensions, and the others have few effects.
+        Whether the innermost integral has few enough dimensions, and the others have few effects.
         """
-        grouping, small = split(self.design)
+        chain, small = split(self.design)
         few = sum(g.n_levels * len(g.z_names) for g in small) <= MOST_BESIDE
-        return self.linked and len(grouping.z_names) <= MOST_INTEGRATED and few
+        return self.linked and len(chain[0].z_names) <= MOST_INTEGRATED and few
 
     @property
     def integrates(self) -> bool:
@@ -329,8 +327,9 @@ class Regression:
 def needed() -> str:
     """What a family with a link takes to have its effects integrated out, in words."""
     return (
-        f"one grouping factor with {MOST_INTEGRATED} varying coefficients at most, and "
-        f"{MOST_BESIDE} effects at most in all others"
+        f"one grouping factor with {MOST_INTEGRATED} varying coefficients at most, or such a one "
+        "nested in others by which the intercept varies (in one, if it has more than "
+        f"{MOST_DEEP} groups), and {MOST_BESIDE} effects at most in all others"
     )
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from partialpool.data.text import in_words, listed
-from partialpool.fit.group_integral import LIMIT
 from partialpool.fit.importance import MAX_GAP, MAX_KHAT
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.small_factors import split
 from partialpool.fit.surrogate import EDGE, FRESH, MAX_EDGE, MAX_ERROR
 from partialpool.posterior.agreement import FALSE_ALARM, explained
@@ -170,15 +170,21 @@ def how_fitted(fitted: Fitted) -> str:
         )
     if "integral_error_max" in attrs:
         integrated, small = split(fitted.model.design)
-        which, beside = "Group effects", ""
+        which, beside, around = "Group effects", "", ""
+        if small or len(integrated) > 1:
+            which = listed([fitted.model.words(grouping.name) for grouping in integrated])
+            which = f"Effects of {which}"
         if small:
-            which = f"Effects of {fitted.model.words(integrated.name)}"
             names = listed([fitted.model.words(grouping.name) for grouping in small])
             beside = f"those of {names} are drawn with the coefficients; "
+        if len(integrated) > 1:
+            nodes = zip(attrs["nodes_around"], integrated[1:], strict=True)
+            each = [f"{k} a group of {fitted.model.words(g.name)}" for k, g in nodes]
+            around = f" for {fitted.model.words(integrated[0].name)}, and {listed(each)} around it"
         says += (
             f"{which} are integrated out numerically with {attrs['nodes_mean']:.0f} nodes a group "
-            f"on average; {beside}the log likelihood is right to {attrs['integral_error_max']:.1g} "
-            f"(more than {LIMIT:.0e} is not called certified). "
+            f"on average{around}; {beside}the log likelihood is right to "
+            f"{attrs['integral_error_max']:.1g} (more than {LIMIT:.0e} is not called certified). "
         )
     return says + "Intervals from 5 % to 95 % are equal-tailed."
 

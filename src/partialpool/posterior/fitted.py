@@ -145,8 +145,9 @@ class Fitted:
     def reference(self) -> "Fitted | None":
         """The exact fit to hold this one against, from another stream and other starting places.
 
-        None where there is none, as with Student's t, or of several large factors with a link; nor
-        where the integral over group effects cannot be certified, or factors have too many effects.
+        None where there is none, as with Student's t, or of several large factors with a link that
+        are not nested; nor where the integral over group effects cannot be certified, or factors
+        have too many effects.
         """
         if not (self.model.closed_form or self.model.certifiable):
             return None

@@ -91,7 +91,7 @@ def leave_groups_out(fitted: Fitted, codes: np.ndarray | None = None, seed: int 
         factor = _factor(model, codes)
         assert factor is not None
         most = leave_one_out.DRAWS
-        if factor is not split(design)[0]:
+        if factor is not split(design)[0][-1]:
             most = left_out_levels.affordable(model, factor, most)
         if not most:
             raise ValueError(
@@ -170,7 +170,7 @@ def log_likelihood(
     design = model.design
     if model.linked and design.groupings:
         place, factor = integrated_values(model, values), _factor(model, codes)
-        if factor is None or factor is split(design)[0]:
+        if factor is None or factor is split(design)[0][-1]:
             return integrated_fit.log_likelihood(model, place, groups)
         return left_out_levels.given_others(model, place, factor, groups)
     rows = np.flatnonzero(np.isin(codes, groups))

@@ -177,14 +177,18 @@ def _told(fitted: Fitted, rows: np.ndarray, seed: int) -> tuple[Rows, np.ndarray
     if not (design.groupings and _certified(fitted)):
         told = Rows(model, fitted.values, draws.line(design, fitted.values, rows), rows)
         return told, told.log_density()
-    values, (grouping, small) = fitted.held, split(design)
+    values, (chain, small) = fitted.held, split(design)
     place = integrated_values(model, values)
     at, integrated, effects = left_out_rows.given_others(model, place, rows, seed)
     line = draws.line(replace(design, groupings=small), values, rows)
     rest = np.setdiff1d(np.arange(len(rows)), at)
-    groups, of_row = np.unique(grouping.codes[rows[rest]], return_inverse=True)
-    drawn = integrated_fit.effect_draws(model, place, seed, groups)[:, :, of_row]
-    line[:, rest] += np.einsum("nk,ksn->sn", grouping.Z[rows[rest]], drawn)
+    groups, of_row = zip(
+        *(np.unique(grouping.codes[rows[rest]], return_inverse=True) for grouping in chain),
+        strict=True,
+    )
+    drawn = integrated_fit.effect_draws(model, place, seed, groups)
+    each = [effects[:, :, own] for effects, own in zip(drawn, of_row, strict=True)]
+    line[:, rest] += left_out_rows.part_of_lines(chain, rows[rest], each)
     line[:, at] += effects
     told = Rows(model, values, line, rows)
     log = told.log_density()

@@ -13,7 +13,7 @@ import pandas as pd
 
 from partialpool.data.text import rounded
 from partialpool.fit import importance, integrated_fit
-from partialpool.fit.group_integral import LIMIT, group_integral
+from partialpool.fit.integral import LIMIT
 from partialpool.fit.integrated import certified_at
 from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.fit.regression import Regression
@@ -63,7 +63,7 @@ def approximate(model: Regression, nodes: int, total: int, seed: int) -> Approxi
     seed : int
     """
     target = integrated_posterior(model.family, model.design, model.priors, model.thresholds)
-    few = replace(target, integral=group_integral(target.integral.rows, nodes))
+    few = replace(target, integral=target.integral.with_nodes(nodes))
     few, first = few.about(start(few))
     mode, root = few.climb(first)
     stream = np.random.SeedSequence(seed, spawn_key=(STREAM, nodes))

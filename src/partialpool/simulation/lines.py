@@ -94,5 +94,5 @@ def _mean_effects(model: Regression, values: dict[str, np.ndarray]) -> dict[str,
     """Posterior means (J,) of the only factor's effects, by name."""
     if not model.linked:
         return {name: figures[0] for name, figures in moments(model, values).items()}
-    mean, _ = integrated_fit.effect_moments(model, integrated_values(model, values))
+    ((mean, _),) = integrated_fit.effect_moments(model, integrated_values(model, values))
     return dict(zip(model.design.effects, mean.T, strict=True))
