@@ -92,6 +92,12 @@ def test_a_study_of_many_fits_answers_as_a_whole():
     assert says in html
     assert "Off by" not in html
     assert html.count('<span class="badge look" title="fit to the data">look') == 3
+    twice = [
+        *rows,
+        row("n-5-again", {"n": 5}, 5.0) | {"metrics": {study_plots.ERROR: {"a<i>": 0.61}}},
+    ]
+    assert study_plots.answer(twice) == says.replace("0.59", "0.60")
+    assert study_plots.answer([rows[1], twice[-1]]) == ""
     del rows[0]["metrics"][study_plots.ERROR]
     assert study_plots.answer(rows) == ""
     assert "Off by 0.127." in index.render_study("demo", rows)

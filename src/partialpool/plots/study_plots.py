@@ -97,22 +97,27 @@ def estimates(rows: Rows) -> Finding:
 def answer(rows: Rows) -> str:
     """What a study of many fits says as a whole: how errors change along its one swept setting.
 
-    Empty where there is no such setting, or where runs have no `ERROR`.
+    Runs of one value, which differ by their seeds, count by their mean. Empty where no one setting
+    has several values, or where runs have no `ERROR`.
     """
     swept = rows[0]["swept"]
-    if len(swept) != 1 or len(rows) < 2 or not all(ERROR in row["metrics"] for row in rows):
+    if len(swept) != 1 or not all(ERROR in row["metrics"] for row in rows):
         return ""
     (key,), called = swept, _called(rows)
-    ordered = sorted(rows, key=lambda row: _order(row["settings"][key]))
-    low, high = ordered[0], ordered[-1]
-    each = [
-        f"{short(low['metrics'][ERROR][name])} to {short(high['metrics'][ERROR][name])} "
-        f"for the {called.get(name, name)}"
-        for name in _names(rows)
-        if all(row["metrics"][ERROR].get(name) for row in (low, high))
-    ]
-    ends = " to ".join(f"{key} = {number(row['settings'][key])}" for row in (low, high))
-    return f"From {ends} the {ERROR} goes from {listed(each)}." if each else ""
+    values = sorted({row["settings"][key] for row in rows}, key=_order)
+    if len(values) < 2:
+        return ""
+    low, high = (
+        [row["metrics"][ERROR] for row in rows if row["settings"][key] == value]
+        for value in (values[0], values[-1])
+    )
+    each = []
+    for name in _names(rows):
+        if all(errors.get(name) for errors in (*low, *high)):
+            ends = (short(np.mean([errors[name] for errors in runs])) for runs in (low, high))
+            each.append(f"{' to '.join(ends)} for the {called.get(name, name)}")
+    ends = (f"{key} = {number(value)}" for value in (values[0], values[-1]))
+    return f"From {' to '.join(ends)} the {ERROR} goes from {listed(each)}." if each else ""
 
 
 def over_one(rows: Rows, metric: str, key: str) -> Finding:
