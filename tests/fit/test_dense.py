@@ -29,6 +29,22 @@ def test_factor_and_inverse_are_those_of_scipy():
         dense.cholesky(-np.eye(3))
 
 
+def test_single_precision_is_refined():
+    """What a factor of single precision gives is off by 1e-7; refined it is not."""
+    S, B = definite(400), np.random.default_rng(1).normal(size=(400, 3))
+    lower = np.tril(S)
+    U = dense.cholesky(lower.astype(np.float32))
+    assert U.dtype == np.float32
+    V, products = dense.refined(lower, U, B)
+    expected = np.linalg.solve(S, B)
+    np.testing.assert_allclose(V, expected, atol=1e-11 * np.abs(expected).max())
+    np.testing.assert_allclose(products, B.T @ expected, atol=1e-12 * np.abs(B.T @ expected).max())
+    off = 2 * np.log(np.diag(U).astype(float)).sum() - np.linalg.slogdet(S)[1]
+    assert 0 < abs(off) < 1e-4
+    inverse = np.tril(dense.inverse(U))
+    np.testing.assert_allclose(inverse, np.tril(np.linalg.inv(S)), atol=1e-5 * inverse.max())
+
+
 def test_python_goes_on_meanwhile():
     """Held back until a factor is there, another thread would stand at one number."""
     S, count, seen = definite(1500), [0], []

@@ -208,3 +208,22 @@ def test_too_many_dense_effects_are_refused_with_a_way_out():
 def test_packed_is_the_lower_triangle():
     C = np.arange(9.0).reshape(3, 3)
     assert given_ratios.packed(C).tolist() == [0, 3, 4, 6, 7, 8]
+
+
+def test_fast_answers_are_those_of_double_precision_but_for_the_determinant():
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(0, 900, 6000), rng.integers(0, 320, 6000)
+    x = rng.normal(size=6000)
+    y = rng.normal(size=900)[a] + rng.normal(size=320)[b] + x + rng.normal(size=6000)
+    ones = np.ones((6000, 1))
+    both = [Factor(a, ones, 900), Factor(b, ones, 320)]
+    rows = eliminate(y, np.column_stack([ones, x]), both)
+    assert rows.n_middle >= 300
+    at = [np.array([[0.9]]), np.array([[1.1]])]
+    slow, fast = rows.solve(at), rows.solve(at, fast=True)
+    np.testing.assert_allclose(fast.C, slow.C, rtol=1e-11)
+    np.testing.assert_allclose(fast.V, slow.V, atol=1e-9 * np.abs(slow.V).max())
+    assert 0 < abs(fast.log_det - slow.log_det) < 1e-4
+    for f, (by_det, by_C) in rows.slopes(slow).items():
+        np.testing.assert_allclose(rows.slopes(fast)[f][0], by_det, rtol=1e-5)
+        np.testing.assert_allclose(rows.slopes(fast)[f][1], by_C, rtol=1e-7, atol=1e-9)

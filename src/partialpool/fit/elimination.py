@@ -147,10 +147,11 @@ class Elimination:
             np.ascontiguousarray(np.moveaxis(self.G, 0, -1)),
         )
 
-    def solve(self, ratios: Sequence[np.ndarray]) -> Solved:
+    def solve(self, ratios: Sequence[np.ndarray], *, fast: bool = False) -> Solved:
         """``log|V0|`` and C at ``Lambda_f`` (q, q) of every factor, in the user's units.
 
-        Those of small factors play no part.
+        Those of small factors play no part. Where it is to be fast, a large dense system is
+        factored in single precision: ``log|V0|`` then has an error of some 1e-5, C of rounding.
         """
         inside = tuple(T @ ratio for T, ratio in zip(self.T, ratios, strict=True))
         C = self.E.copy()
@@ -166,12 +167,17 @@ class Elimination:
             self.R, self.G, self.shared, self.starts, self.cols, inside[self.first], S, B, C
         )
         self._turn(S, B, inside)
-        U = dense.cholesky(S)
-        with dense.one_thread():
-            W = dtrsm(1.0, U, B.T, trans_a=1)
-            C -= W.T @ W
-            V = dtrsm(1.0, U, W, overwrite_b=1)
-        log_det += 2 * np.log(np.diag(U)).sum()
+        if fast and len(S) >= dense.WORTH_SINGLE:
+            U = dense.cholesky(S.astype(np.float32))
+            V, taken = dense.refined(S, U, B.T)
+        else:
+            U = dense.cholesky(S)
+            with dense.one_thread():
+                W = dtrsm(1.0, U, B.T, trans_a=1)
+                taken = W.T @ W
+                V = dtrsm(1.0, U, W, overwrite_b=1)
+        C -= taken
+        log_det += 2 * np.log(np.diag(U).astype(float)).sum()
         return Solved(float(log_det), C, inside, U, V)
 
     def _turn(self, S: np.ndarray, B: np.ndarray, inside: Sequence[np.ndarray]) -> None:

@@ -114,11 +114,11 @@ class Ratios:
             root[i, i] = left[i]
         return ratio, root
 
-    def solve(self, place: np.ndarray) -> Solved:
-        """Rows and levels at a place."""
+    def solve(self, place: np.ndarray, *, fast: bool = False) -> Solved:
+        """Rows and levels at a place; fast is good enough to look for a mode and a box."""
         ratio, root = self.roots(place)
         L = ratio[:, None] * root
-        return self.likelihood.rows.solve([L[at, at] for at in self.likelihood.columns])
+        return self.likelihood.rows.solve([L[at, at] for at in self.likelihood.columns], fast=fast)
 
     def solved(self, smooth: np.ndarray) -> Solved:
         """The same at variables for polynomials (D,); kept for another time unless it is large."""
@@ -221,14 +221,14 @@ class Profile:
     ) -> tuple[float, np.ndarray, Solved]:
         """Its value, where sigma and small factors are best (n,), and what the rows say there."""
         self.evaluations += 1
-        solved = self.ratios.solve(place)
+        solved = self.ratios.solve(place, fast=True)
         return *self._highest(place, start, close, solved), solved
 
     def values(self, places: list[np.ndarray], start: np.ndarray, close: float) -> list[float]:
         """The values alone, at several places."""
         self.evaluations += len(places)
         solved = over_threads(
-            lambda place: replace(self.ratios.solve(place), system=[]),
+            lambda place: replace(self.ratios.solve(place, fast=True), system=[]),
             places,
             len(self.ratios.likelihood.rows.E_middle),
         )
