@@ -286,6 +286,7 @@ def test_split():
         ("Reaction ~ (1 | Subject:Days) + (1 | Days:Subject)", "'1' by Subject:Days is written tw"),
         ("Reaction ~ (1 | Subject) + (Days | Subject)", "written twice"),
         ("Reaction ~ foo(Days) + (1 | Subject)", "'foo' is not a known function"),
+        ("Reaction ~ s(Days) + (1 | Subject)", r"'s' is a smooth term.*ns\(x, 4\).*Bambi"),
         ("Reaction ~ Days + I(2 * Days) + (1 | Subject)", "collinear"),
         ("Reaction ~ `Days + (1 | Subject)", "cannot be read"),
         ("Reaction ~ Days + (| Subject)", "needs both sides"),

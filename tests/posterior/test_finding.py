@@ -96,6 +96,23 @@ def test_a_terminal_shows_description_table_and_sentence():
     assert str(Finding("f", "Only this.", description="unseen")) == "Only this."
 
 
+@pytest.mark.parametrize("columns", [50, 90])
+def test_a_terminal_wraps_the_sentences_of_a_table(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    meaning = ["a figure of the draws, with its limit, at which it was 5 % too large", "short"]
+    table = pd.DataFrame({"check": ["R-hat", "ESS"], "value": [1.5, 2.0], "meaning": meaning})
+    text = str(Finding("x", "**Failed**: 5% of `a*-1`, -2.5.", table=table, index=False))
+    lines = text.partition("\n\n")[0].splitlines()
+    assert max(map(len, lines)) <= columns
+    assert " ".join(line[12:].strip() for line in lines) == " ".join(["meaning", *meaning])
+    assert [line[:12].split() for line in lines if line[:12].strip()] == [
+        ["check", "value"],
+        ["R-hat", "1.5"],
+        ["ESS", "2"],
+    ]
+    assert text.endswith("\n\nFailed: 5 % of `a*-1`, −2.5.")
+
+
 def test_an_index_that_names_no_rows_is_shown_nowhere(tmp_path):
     """Neither in LaTeX, nor in HTML, nor in a file."""
     found = Finding("f", table=pd.DataFrame({"a": [7]}, index=["label"]), index=False)

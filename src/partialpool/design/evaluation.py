@@ -172,6 +172,11 @@ STATEFUL = ("scale", "standardize", "center", "bs", "cc", "cr", "tp", "poly", "n
 CATEGORICAL = ("C", "S", "T", "factor")
 
 ENVIRONMENT = Environment([FUNCTIONS | CONSTANTS])
+#: What mgcv, brms and Bambi call a term whose smoothness is estimated, and what there is instead.
+SMOOTH = {"s", "te", "ti", "t2", "gp", "hsgp"}
+WAY_OUT = (
+    "ns(x, 4) and bs(x, df=4) are splines of a fixed size; brms has s() and gp(), Bambi hsgp()."
+)
 
 
 def evaluate(part: str, table: pd.DataFrame, formula: str) -> Any:
@@ -181,10 +186,11 @@ def evaluate(part: str, table: pd.DataFrame, formula: str) -> Any:
         with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
             return design_matrices(part, table, na_action="error", env=ENVIRONMENT)
     except KeyError as error:
-        raise ValueError(
-            f"In {formula!r}, {error} is not a known function; there are {', '.join(FUNCTIONS)}, "
-            "and formulae's own, such as center, scale, poly and bs."
-        ) from None
+        name, known = str(error), f"there are {', '.join(FUNCTIONS)}, and formulae's own, such as"
+        known = f"is not a known function; {known} center, scale, poly and bs."
+        if name.strip("'") in SMOOTH:
+            known = "is a smooth term, which this package has not: " + WAY_OUT
+        raise ValueError(f"In {formula!r}, {name} {known}") from None
     except Exception as error:
         raise ValueError(f"{part!r} cannot be evaluated on the table: {said(error)}") from None
 

@@ -8,7 +8,9 @@ import html
 import io
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -22,6 +24,8 @@ from partialpool.data.paths import KEEP
 from partialpool.data.text import capital, number, renamed, rounded, typeset
 from partialpool.posterior.beside import Beside
 
+#: Pieces of Markdown that are shown character by character: code, and mathematics by itself.
+CODE = re.compile(r"(`[^`]+`|\$\$.+?\$\$)", re.DOTALL)
 #: Stands for a value that there is not.
 NOTHING = "–"
 #: A cell that stands under others by its digits.
@@ -276,9 +280,28 @@ class Finding:
     def __str__(self) -> str:
         parts = [self.description] if self.figure is not None else []
         if self.table is not None:
-            parts.append(self.readable().to_string(index=self.index))
-        parts += [self.sentence] if self.sentence else []
+            parts.append(self._in_lines())
+        if self.sentence:
+            pieces = CODE.split(self.sentence)
+            pieces[::2] = [typeset(piece.replace("**", "")) for piece in pieces[::2]]
+            parts.append("".join(pieces))
         return "\n\n".join(parts)
+
+    def _in_lines(self) -> str:
+        """The table for a terminal, its last column wrapped where that has sentences."""
+        shown = self.readable()
+        last = shown.columns[-1] if len(shown) else None
+        if last is None or "prose" not in _kind(shown[last]):
+            return shown.to_string(index=self.index)
+        shown = shown.reset_index(drop=not self.index)
+        taken = len(shown.drop(columns=last).to_string(index=False).partition("\n")[0])
+        width = max(SENTENCE, shutil.get_terminal_size().columns - taken - 1)
+        lines = shown.assign(**{last: [textwrap.wrap(cell, width) for cell in shown[last]]})
+        lines = lines.explode(last)
+        lines.loc[lines.index.duplicated(), lines.columns != last] = ""
+        lines[last] = lines[last].str.ljust(width)
+        text = lines.rename(columns={last: last.ljust(width)}).to_string(index=False)
+        return "\n".join(map(str.rstrip, text.splitlines()))
 
     __repr__ = __str__
 
@@ -308,7 +331,7 @@ class Finding:
         Code and mathematics stay as they are: Markdown shows what is in them character by
         character.
         """
-        pieces = re.split(r"(`[^`]+`|\$\$.+?\$\$)", self.sentence, flags=re.DOTALL)
+        pieces = CODE.split(self.sentence)
         pieces[::2] = [html.escape(self._words(piece), quote=False) for piece in pieces[::2]]
         text = "".join(pieces)
         first = re.match(r"\*\*(.+?)\*\*", self.sentence)
