@@ -40,3 +40,19 @@ def test_noise_and_groups_have_the_scale_of_the_response(priors):
     assert priors["sigma"].arguments == pytest.approx((4, 10), rel=0.01)
     assert priors["1|g_sigma"].arguments == pytest.approx((25,), rel=0.01)
     assert priors["x|g_sigma"].arguments == pytest.approx((6.25,), rel=0.01)
+
+
+def test_without_an_intercept_the_line_reaches_the_response_from_zero():
+    """Means of cells about 50, with sds of 10: 2.5 × √(10² + 50²) over sd(x) = 1/2; and groups."""
+    rng, n = np.random.default_rng(1), 2000
+    cell, g = np.arange(n) % 2, np.arange(n) // 2 % 7
+    table = pd.DataFrame({"y": normal(n, 50, 10, rng), "cell": cell, "g": g})
+    priors = resolve(build("y ~ 0 + factor(cell) + (1 | g)", table))
+    assert priors["factor(cell)[0]"].arguments == pytest.approx((0, 254.95), rel=0.01)
+    assert priors["1|g_sigma"].arguments == pytest.approx((127.48,), rel=0.01)
+    assert priors["sigma"].arguments == pytest.approx((4, 10), rel=0.01)
+    counts = table.assign(y=np.resize([90, 110], n))
+    rates = resolve(build("y ~ 0 + (1 | g)", counts, family="poisson"), family="poisson")
+    assert rates["1|g_sigma"].arguments == pytest.approx(
+        (2.5 * np.hypot(1, np.log(100)),), rel=0.01
+    )

@@ -20,7 +20,9 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
     Bambi (Capretto et al. 2022) and rstanarm (Goodrich et al.), which take standard deviations;
     standard deviations of groups ``HalfNormal(2.5 s(y) / s(z))``; sigma ``HalfStudentT(4, s(y))``;
     correlations LKJ(2), which has its mode at zero. So neither a wild value nor columns that
-    nearly repeat each other, such as powers of one predictor, make a prior narrow or absurd.
+    nearly repeat each other, such as powers of one predictor, make a prior narrow or absurd. A line
+    without an intercept has to reach the response from zero: for coefficients and groups the s(y)
+    is then that of its distances from zero, ``sqrt(s(y)² + median²)``.
 
     Where standard errors of y are known they are all of the noise: sigma is fixed at zero until it
     is given a prior. The degrees of freedom of Student's t have ``Gamma(2, 0.1)`` (Juárez & Steel
@@ -35,8 +37,13 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
     """
     X, _, y = design.totals
     scale = 1.0 if family in LINKS else spread(design.y) or float(y.sd[0])
+    if family == "cumulative":  # thresholds take the place of an intercept
+        middle = 0.0
+    else:
+        middle = linked_mean(design) if family in LINKS else float(np.median(design.y))
+    reach = scale if "Intercept" in design.x_names else float(np.hypot(scale, middle))
     x_size = _sizes(design, design.x_names, design.X, X)
-    wide = 2.5 * scale / x_size
+    wide = 2.5 * reach / x_size
     slopes = np.array([name != "Intercept" for name in design.x_names], dtype=bool)
     shift = (wide[slopes] * X.mean[slopes]) ** 2
     width = _round(float(np.sqrt((2.5 * scale) ** 2 + shift.sum())))
@@ -45,7 +52,6 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
         result |= dict.fromkeys(thresholds(len(design.answers)), Prior("Normal", (0.0, width)))
     for name, sd in zip(design.x_names, wide, strict=True):
         if name == "Intercept":
-            middle = linked_mean(design) if family in LINKS else np.median(design.y)
             result[name] = Prior("Normal", (_round(middle), width))
         else:
             result[name] = Prior("Normal", (0.0, _round(sd)))
@@ -53,7 +59,7 @@ def defaults(design: Design, family: str = "gaussian") -> dict[str, Prior]:
         figures = design.figures(grouping.z_names, grouping.Z)
         sizes = _sizes(design, grouping.z_names, grouping.Z, figures)
         for name, size in zip(grouping.sd_names, sizes, strict=True):
-            result[name] = Prior("HalfNormal", (_round(2.5 * scale / size),))
+            result[name] = Prior("HalfNormal", (_round(2.5 * reach / size),))
     for name in design.cor_names:
         result[name] = Prior("LKJ", (2.0,))
     own = {
