@@ -494,6 +494,13 @@ def tables(draw):
     return formula, table
 
 
+@pytest.mark.parametrize("missing", ["refuse", "drop"])
+def test_a_column_named_like_a_number_of_formulas_is_refused(missing):
+    table = pd.DataFrame({"pi": [1.0, np.nan, 2.0]})
+    with pytest.raises(ValueError, match=r"'pi' is the number 3\.142, .* rename the column\.$"):
+        pp.Model("`pi` ~ 1", table, missing=missing)
+
+
 @settings(max_examples=200, deadline=None)
 @given(tables(), st.sampled_from(["refuse", "drop"]))
 def test_any_table_gives_a_model_or_one_sentence(case, missing):

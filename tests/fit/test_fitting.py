@@ -387,23 +387,33 @@ def test_a_group_of_one_row_absorbs_nothing():
     assert [design.x_names[c] for c in design.absorbed()] == ["x"]
 
 
-def test_what_a_report_runs_is_compiled_or_loaded_before_its_fit_is_timed():
+def test_what_a_fit_runs_is_compiled_or_loaded_before_it_is_timed():
     """No kernel gets a further signature by a fit, other ways to pool and their effects."""
     code = """
+import numpy as np, pandas as pd
 import partialpool as pp
-from partialpool.fit import crossproducts, exact, exact_fit, kernels, proposals
+from importlib import import_module
+from pkgutil import iter_modules
+from partialpool import fit
+from partialpool.fit import exact_fit
 from partialpool.posterior import comparison
 
 def signatures():
-    modules = (crossproducts, exact, kernels, proposals)
+    modules = [import_module(f"partialpool.fit.{m.name}") for m in iter_modules(fit.__path__)]
     found = {f for m in modules for f in vars(m).values() if hasattr(f, "signatures")}
     return sum(len(f.signatures) for f in found)
 
+rng = np.random.default_rng(0)
+a, b, small = (rng.integers(0, J, 900) for J in (200, 60, 5))
+table = pd.DataFrame({"a": a, "b": b, "above": a // 4, "small": small})
+table["x"] = rng.normal(size=900)
+table["y"] = rng.normal(size=200)[a] + rng.normal(size=900)
 exact_fit.warm_up()
+exact_fit.warm_up(several=True)
 before = signatures()
-fit = pp.Model("Reaction ~ Days + (Days | Subject)", pp.load("sleepstudy")).fit()
-comparison.coefficients(fit.ways)
-assert 5 <= before == signatures(), (before, signatures())
+for groups in ("(x | a)", "(1 | a) + (1 | small)", "(x | a) + (1 | b)", "(1 | above / a)"):
+    comparison.coefficients(pp.Model(f"y ~ x + {groups}", table).fit(draws=100).ways)
+    assert 5 <= before == signatures(), (groups, before, signatures())
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -220,10 +220,11 @@ def complete_rows(
     dict of str to int
         Column -> its missing or infinite values; empty where nothing was left out.
     """
+    require_no_constant(table.columns, formula)
     names = used_columns(formula, se)
     require_columns(table.columns, names)
     bad = incomplete(table, names)
-    whole = ~np.any([*bad.values()], axis=0)
+    whole = ~np.any([np.zeros(len(table), dtype=bool), *bad.values()], axis=0)
     kept = table[whole].reset_index(drop=True)
     if kept.empty:
         raise ValueError(f"No row has a value in each of the columns {', '.join(names)}.")

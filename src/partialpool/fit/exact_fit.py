@@ -115,19 +115,21 @@ def warm_up(several: bool = False, linked: bool = False) -> float:
 
 
 def _few_rows_of_two_factors() -> None:
+    """Crossed, nested, and one of them small: each way of elimination has loops of its own."""
     rng = np.random.default_rng(0)
-    y, X = rng.normal(size=60), np.ones((60, 1))
-    factors = [Factor(rng.integers(n, size=60), X, n) for n in (9, 8)]
-    rows = eliminate(y, X, factors, small=0)
-    unit = Prior("HalfNormal", (1.0,))
-    wide = [Prior("Normal", (0.0, 1.0))]
-    target = exact.of_factors(rows, wide, [unit] * 3, [(0,), (1,)], [1.0, 1.0])
-    starts = exact.starting_places(target, rows.rms)
-    explored = exploration.explore(target, starts, rng, effective=10)
-    theta, _ = target.theta(explored.sample.u[:2])
-    effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[:2])
-    effects.moments()
-    effects.draw(rng, [0, 1])
+    a, b = rng.integers(9, size=60), rng.integers(8, size=60)
+    for other, n, small in ((b, 8, 0), (a // 2, 5, 0), (b, 8, 8)):
+        y, X = rng.normal(size=60), np.ones((60, 1))
+        rows = eliminate(y, X, [Factor(a, X, 9), Factor(other, X, n)], small=small)
+        unit = Prior("HalfNormal", (1.0,))
+        wide = [Prior("Normal", (0.0, 1.0))]
+        target = exact.of_factors(rows, wide, [unit] * 3, [(0,), (1,)], [1.0, 1.0])
+        starts = exact.starting_places(target, rows.rms)
+        explored = exploration.explore(target, starts, rng, effective=10)
+        theta, _ = target.theta(explored.sample.u[:2])
+        effects = group_effects.of_draws(explored.posterior, theta, explored.sample.rest[:2])
+        effects.moments()
+        effects.draw(rng, [0, 1])
 
 
 def of_several(

@@ -113,7 +113,7 @@ class Interpolant:
             [self._points(i)[: self.degrees.max(initial=0) + 1] for i in range(len(self.low))]
         )
         index = np.array(self.nodes).reshape(len(self.nodes), -1)
-        return _newton(t, points.reshape(index.shape[1], -1), index)
+        return _newton(np.ascontiguousarray(t), points.reshape(index.shape[1], -1), index)
 
 
 @numba.njit(cache=True)

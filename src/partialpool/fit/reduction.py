@@ -248,6 +248,7 @@ def _orthonormal(
     """R (J, q, q), and rows (N, q) of ``Q`` with ``Z_j = Q_j R_j``; zero where R's row is."""
     q, J = factor.q, factor.n_levels
     shift, unit = np.zeros(q), np.ones(q)
+    Z = np.ascontiguousarray(Z)  # or loops are compiled again for another order in memory
     counts, *found = centred(factor.codes, Z, shift, unit, weight, J)
     one = 0 if (factor.Z == 1).all(0).any() else None
     weights, means, spread = found
@@ -284,6 +285,7 @@ def _dense(
 ) -> dict[str, Any]:
     """What an `Elimination` has of n middle effects in a dense system; `left` (N, m) of K."""
     starts, cols = kernels.touched(order, bounds, effects)
+    Q = np.ascontiguousarray(Q)
     shared, E_middle = kernels.shared_products(Q, order, bounds, effects, values, starts, cols, n)
     mixed = np.zeros((n, left.shape[1]))
     for k in range(effects.shape[1]):

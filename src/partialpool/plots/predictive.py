@@ -249,7 +249,7 @@ def _noise_in_words(model: Regression, left_out: LeftOut, grouping: Grouping) ->
     return (
         f"Residuals lie farthest from their group's median in {called} {away.idxmax()} "
         f"({away.max():.2f} on average) and closest in {away.idxmin()} ({away.min():.2f}); Brown "
-        f"and Forsythe's test of these distances {word} that groups are as noisy alike "
+        f"and Forsythe's test of these distances {word} that groups are equally noisy "
         f"(p = {p:.2g}, limit {data_fit.LEVEL:g})."
     )
 

@@ -140,7 +140,7 @@ def where(model: Regression, row: int) -> str:
 
 
 def residual_checks(model: Regression, left_out: LeftOut) -> list[dict[str, Any]]:
-    """Whether some rows lie where nothing predicts them, and whether groups are as noisy alike."""
+    """Whether some rows lie where nothing predicts them, and whether groups are equally noisy."""
     design, unit, heavier = model.design, UNITS[model.family], HEAVIER[model.family]
     z = normal_residuals(model, left_out)
     worst = int(np.abs(z).argmax())
@@ -167,7 +167,7 @@ def residual_checks(model: Regression, left_out: LeftOut) -> list[dict[str, Any]
 
 
 def noise_check(p: float, name: str) -> dict[str, Any]:
-    """Whether groups are as noisy alike, from the p-value of `same_noise`."""
+    """Whether groups are equally noisy, from the p-value of `same_noise`."""
     meaning = (
         "p-value of Brown and Forsythe's test that residuals spread alike in groups of "
         f"{MIN_ROWS} rows and more; {RULE}"
