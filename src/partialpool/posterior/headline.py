@@ -288,7 +288,7 @@ def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
     says = f"; in level {words[0]} differ most{doubt} (standard deviation {sizes[0]})"
     for word, size in zip(words[1:], sizes[1:], strict=True):
         says += f", then {word} ({size})"
-    return f"{says}, and {told(1 - sum(share.values()))} is noise" if share else says
+    return f"{says}, and {told(1 - np.sum([*share.values()], axis=0))} is noise" if share else says
 
 
 def _between(fitted: Fitted, grouping: Grouping) -> np.ndarray:
