@@ -38,7 +38,9 @@ const windows = (svg) => {
   if (!whole) return [];
   const groups = within(whole, /axes_\d+$/);
   if (groups.length < 2) return [];
-  const drawn = groups.map(panel), width = svg.viewBox.baseVal.width;
+  // places of a grid that hold nothing are panels too
+  const drawn = groups.map(panel).filter((one) => Number.isFinite(one.left));
+  const width = svg.viewBox.baseVal.width;
   const panels = drawn.map((one) => borrow(one, drawn));
   const alone = panels.every((one, i) => one.width > width / 7 && panels.every((other, k) => {
     if (i === k) return true;
