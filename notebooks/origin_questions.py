@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 
 import partialpool as pp
 from partialpool.data.text import rounded
-from partialpool.plots import theme
+from partialpool.plots import palette, theme
 from partialpool.plots.marginals import density
 from partialpool.posterior import checks
 from partialpool.posterior.draws import interval
@@ -103,7 +103,7 @@ def unbounded(exact: Fitted) -> Finding:
         np.column_stack([scales, np.full(60, b.std())]),
     ]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8))
-    for (name, heights), values, color in zip(joint.items(), walked, theme.PALETTE, strict=False):
+    for (name, heights), values, color in zip(joint.items(), walked, palette.CHOSEN, strict=False):
         left.plot(scales, heights, color=color, label=name)
         right.plot(scales, _marginal_density(exact, values), color=color)
     left.set_title("joint density, with the slopes")
@@ -296,7 +296,7 @@ def _eps_there(panel: Axes, result: pd.DataFrame) -> None:
         rows = result[result["eps"] == eps].sort_values("q50")
         x = at + np.linspace(-0.38, 0.38, len(rows))
         panel.vlines(x, rows["q05"], rows["q95"], color=theme.COLORS["exact"], alpha=0.6, lw=1)
-        panel.plot(x, rows["q50"], ".", ms=3, color=theme.COLORS["partial"])
+        panel.plot(x, rows["q50"], ".", ms=3, color=theme.COLORS["exact"])
         panel.hlines(eps, at - 0.45, at + 0.45, **theme.TRUTH)
     panel.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     panel.set(xlabel="true eps", ylabel="eps: median, 90 % interval", title="many data sets")

@@ -21,7 +21,14 @@ FORBIDDEN = {
     "batch": {"matplotlib", "seaborn"},
 }
 #: Rooms of which `report` may know: it turns notebooks into pages and knows no statistics.
-REPORT_KNOWS = {"data.text", "data.paths", "data.files", "plots.palette", "plots.study_plots"}
+REPORT_KNOWS = {
+    "data.text",
+    "data.paths",
+    "data.files",
+    "plots.palette",
+    "plots.study_answer",
+    "plots.study_plots",
+}
 PUBLIC = {"load", "Model", "Fit", "Finding", "record", "new_study", "Form", "plots", "simulation"}
 
 

@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex, to_rgba_array
 
 import partialpool as pp
 from partialpool.data.text import rounded
-from partialpool.plots import fit_explorer
+from partialpool.plots import fit_explorer, theme
 from partialpool.plots.groups import chosen_groups
 
 LABELS = {"basement": "floor", "basement[1]": "first floor", "county.name": "county"}
@@ -51,6 +52,18 @@ def test_what_changed_is_said(widget):
     assert "<b>sd of the slope of Days between subjects</b> goes from" in widget.text.value
     widget.controls["scale"].value = 8.0
     assert "**Days|Subject_sigma** stays at" in widget.finding.sentence
+
+
+def test_no_line_has_the_colour_of_another_meaning(widget):
+    """Groups were violet, which is the exact posterior elsewhere, and one left out orange."""
+    widget.controls["left_out"].label = "335"
+    for axes in widget.picture.figure.axes:
+        for artist in (*axes.lines, *axes.collections, *axes.patches):
+            patch = hasattr(artist, "get_edgecolor")
+            colors = artist.get_edgecolor() if patch else artist.get_color()
+            used = {to_hex(color) for color in to_rgba_array(colors)}
+            others = {theme.COLORS[name] for name in ("exact", "none", "complete", "truth")}
+            assert not used & others
 
 
 def test_a_group_left_out_is_told_from_its_rows(widget):

@@ -87,6 +87,23 @@ def test_colours_differ_for_every_reader(colors, dark, vision):
 
 
 @pytest.mark.parametrize("vision", VISION)
+def test_chosen_points_have_colours_that_mean_nothing_else(vision):
+    """Orange was no pooling, a chain, a chosen point and a divergence, in one report."""
+
+    def seen(color):
+        return lab(np.clip(VISION[vision] @ linear(color), 0, 1))
+
+    for one, other in combinations(palette.CHOSEN, 2):
+        assert np.linalg.norm(seen(one) - seen(other)) > 20, (one, other)
+    for color in palette.CHOSEN:
+        assert min(contrast(color, ground(dark)) for dark in (False, True)) >= 3
+        full = lab(linear(color))
+        for meaning in (*palette.COLORS.values(), *palette.DARK.values()):
+            assert np.linalg.norm(full - lab(linear(meaning))) > 25, (color, meaning)
+    assert not {*theme.PALETTE[1:]} & {*palette.COLORS.values()}
+
+
+@pytest.mark.parametrize("vision", VISION)
 @pytest.mark.parametrize(
     ("colors", "ink"),
     [(palette.COLORS, palette.INK), (palette.DARK, palette.DARK_INK)],

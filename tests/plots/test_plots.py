@@ -318,3 +318,24 @@ def test_the_farthest_group_and_the_chance_that_it_is_the_highest():
         f"and school A, farthest out alone, goes from 28.4 to {schools[:, 0].mean():.1f}"
         in varying.shrinkage(fit).sentence
     )
+
+
+def test_an_axis_of_two_answers_names_these_alone():
+    """It went from 0.0 to 1.0 in steps of 0.2, as if there were something between."""
+    table = pd.DataFrame({"g": np.repeat(np.arange(6), 5), "x": np.arange(30.0)})
+    table["y"] = np.arange(30) % 2
+    model = pp.Model("y ~ x + (1 | g)", table, family="binomial")
+    (panel,) = groups.data(model).figure.axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["0", "1"]
+    assert list(panel.get_yticks()) == [0, 1]
+
+
+def test_names_of_statistics_fit_into_their_panels():
+    """Of two neighbours one stood on the other, and the last was cut off."""
+    table = pd.DataFrame({"a_long_department_name": np.repeat(np.arange(6), 5)})
+    table["y"] = np.random.default_rng(0).normal(size=30)
+    model = pp.Model("y ~ 1 + (1 | a_long_department_name)", table)
+    replicated = np.random.default_rng(1).normal(size=(40, 30))
+    found = predictive.statistics_check(model, replicated, np.arange(30))
+    lines = [line for panel in found.figure.axes for line in panel.get_xlabel().splitlines()]
+    assert max(map(len, lines)) <= 26

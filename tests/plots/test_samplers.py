@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 import partialpool as pp
 from partialpool.data import text
@@ -206,6 +207,9 @@ def test_funnel_marks_divergences_and_the_true_effect(comparison):
     diverged = int(comparison.rows.at["nutpie, centred", "divergences"])
     exact, draws, marked = (len(c.get_offsets()) for c in panel.collections)
     assert (exact, draws, marked) == (4000, 400, diverged)
+    # grey is the data's, and orange says that nothing was pooled
+    below, own, crosses = (to_hex(c.get_edgecolors()[0]) for c in panel.collections)
+    assert (below, own, crosses) == (theme.EXACT, theme.PARTIAL, theme.INK)
     group = samplers.funnel_pair(comparison)[2]
     true = comparison.model.table.attrs["truth"]["x|i"][group]
     assert [line.get_xdata()[0] for line in panel.lines] == [true]

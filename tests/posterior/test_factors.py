@@ -246,7 +246,7 @@ def test_variance_is_shared_among_the_factors(grid):
         row = found.table.loc[f"share of the remaining variance by {name}"]
         assert row["mean"] == pytest.approx(share.mean())
     sure = (parts["a"] >= parts["b"]).mean()
-    assert f"**a** has the largest part with probability {100 * sure:.1f} %" in found.sentence
+    assert f"**a** has the largest part with probability {100 * sure:.0f} %" in found.sentence
 
 
 def test_groups_of_each_factor_are_looked_at(grid):

@@ -227,8 +227,10 @@ def test_of_several_factors_that_which_differs_most_comes_first():
     )
     table = effects.variance_explained(fitted, np.arange(60)).table["mean"]
     shares = [table[f"share of the remaining variance by {name}"] for name in ("cask", "batch")]
+    noise = 100 * (1 - sum(shares))  # lme4: 0.82² of 2.90² + 1.29² + 0.82², 6 %
+    assert 4 < noise < 9
     assert f"; {100 * shares[0]:.0f} % of the variance that the population leaves)" in said
-    assert said.endswith(f"; {100 * shares[1]:.0f} %).")
+    assert said.endswith(f"; {100 * shares[1]:.0f} %), and {noise:.1f} % is noise.")
 
 
 @pytest.mark.parametrize(("slope", "first"), [(0.02, "In level groups of a differ"), (2, "Each")])

@@ -73,13 +73,52 @@ def test_a_wide_screen_has_the_figure_and_turning_the_telephone_too(browser, tmp
     tab.close()
 
 
-@pytest.mark.parametrize("case", ["rows named on the left", "a scale of colours"])
-def test_panels_that_need_their_neighbour_stay_beside_it(browser, tmp_path, case):
-    if case == "a scale of colours":
-        figure, axes = plt.subplots(figsize=(8, 3))
-        figure.colorbar(axes.imshow([[0, 1]]))
-    else:
-        figure = of_two(sharey=True)
+def test_panels_that_share_their_rows_each_have_their_names(browser, tmp_path):
+    """Half of the residuals, and of all groups, stood beyond the edge of the screen."""
+    figure, grid = plt.subplots(2, 3, figsize=(8, 4), sharex=True, sharey=True)
+    for panel in grid.flat:
+        panel.plot([0, 1], [0, 90])
+        panel.set_title("a title")
+    grid.flat[5].clear()
+    grid.flat[5].set_axis_off()  # an empty place in the grid is no panel
+    figure.supylabel("what they share")
+    theme.legend(figure, [plt.Line2D([], [], label="a line")])
+    tab = shown(browser, tmp_path, figure, 390)
+    legend, *panels = places(tab)
+    assert len(panels) == 5
+    assert all(panel["x"] + panel["width"] <= 390 for panel in panels)
+    said = tab.locator(".windows .said").bounding_box()
+    assert tab.locator(".windows .said").inner_text() == "↑ what they share"
+    assert legend["y"] + legend["height"] <= said["y"]
+    assert all(said["y"] + said["height"] <= panel["y"] + 1 for panel in panels)
+    # one axis of each row is drawn, and lent twice: to where the own one of a panel is
+    lent = tab.locator(".windows use[transform]").all()
+    assert len(lent) == 3
+    assert len({use.get_attribute("href") for use in lent}) == 2
+    gaps = tab.evaluate(r"""() => [...document.querySelectorAll(".windows svg")].flatMap(view => {
+        const [panel, axis] = view.querySelectorAll("use");
+        if (!axis) return [];
+        const of = (use) => document.getElementById(use.getAttribute("href").slice(1));
+        const ground = of(panel).querySelector("[id*='patch_']");
+        const mark = of(axis).querySelector("use");
+        const by = Number(axis.getAttribute("transform").match(/\((\S+)/)[1]);
+        return [Number(mark.getAttribute("x")) + by - ground.getBBox().x];
+    })""")
+    assert gaps == pytest.approx([0, 0, 0], abs=0.01)
+    tab.close()
+
+
+def test_panels_with_other_rows_than_their_neighbour_borrow_none(browser, tmp_path):
+    figure = of_two()
+    figure.axes[1].tick_params(labelleft=False)
+    tab = shown(browser, tmp_path, figure, 390)
+    assert tab.locator(".windows").count() == 0
+    tab.close()
+
+
+def test_panels_that_need_their_neighbour_stay_beside_it(browser, tmp_path):
+    figure, axes = plt.subplots(figsize=(8, 3))
+    figure.colorbar(axes.imshow([[0, 1]]))
     tab = shown(browser, tmp_path, figure, 390)
     assert tab.locator(".windows").count() == 0
     assert tab.locator("figure > svg").bounding_box()["width"] > 390  # scrolls in its frame

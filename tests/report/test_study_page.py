@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from scipy.stats import binom
 
-from partialpool.plots import study_plots, theme
+from partialpool.plots import study_answer, study_plots, theme
 from partialpool.report import index
 
 
@@ -45,14 +45,50 @@ def test_title_question_and_answer_come_first():
         one["summary"]["headline"] = f"It is {one['settings']['n']}."
     story = {"title": "T<i>", "question": "Q<i>?", "about": "A *very* <i> long story"}
     html = index.render_study("demo", rows, "abc", story)
-    pieces = ["<h1>T&lt;i&gt;", "Q&lt;i&gt;?", "It is 10.", "n-10", "<em>very</em>", 'id="runs"']
+    pieces = ["<h1>T&lt;i&gt;", "Q&lt;i&gt;?", "n 10:", "It is 10.", "n 30:", "It is 30."]
+    pieces += ["<em>very</em>", 'id="runs"']
     places = [html.index(piece) for piece in pieces]
     assert places == sorted(places)
     assert "<i>" not in html
-    assert "It is 30." not in html
     rows[0]["summary"]["question"] = "What<i>?"  # what the model asks, where the study does not
     assert "What&lt;i&gt;?" in index.render_study("demo", rows, "abc", {"title": "T"})
     assert "What&lt;i&gt;?" not in index.render_study("demo", rows, "abc", story)
+
+
+def test_runs_that_differ_each_answer_and_those_that_agree_answer_once():
+    """The index answered with the first run's words, the page with them and a note."""
+    rows = [row(f"n-{n}", {"n": n}, float(n)) for n in (10, 30, 50)]
+    for one, says in zip(rows, ("It is <1>.", "It is 2.", "It is <1>."), strict=True):
+        one["summary"]["headline"] = says
+    assert study_answer.answers(rows) == [("n 10 and n 50", "It is <1>."), ("n 30", "It is 2.")]
+    assert "n 10 and n 50:</span> It is &lt;1&gt;." in index.render_study("demo", rows)
+    rows[1]["summary"]["headline"] = "It is <1>."
+    assert study_answer.answers(rows) == [("", "It is <1>.")]
+    many = [row(f"n-{n}", {"n": n}, float(n)) for n in range(study_answer.MANY + 1)]
+    for k, one in enumerate(many):
+        one["summary"]["headline"] = f"It is {k}."
+    assert study_answer.answers(many) == []
+    assert study_answer.answers([]) == []  # none has run to its end yet
+
+
+def test_the_index_gives_the_answer_of_the_study(tmp_path):
+    """It gave that of the first run; runs with earlier settings do not speak for present ones."""
+    found = []
+    for n, error in ((5, 0.6), (20, 0.3), (80, 0.1)):
+        run = SimpleNamespace(study="demo", name=f"n-{n}", settings={"n": n}, swept=["n"], seed=0)
+        run.story, run.folder, run.expect = {}, tmp_path / "demo" / run.name, "passed"
+        run.notebook, run.label = tmp_path / "good.ipynb", f"demo/{run.name}"
+        one = row(run.name, {"n": n}, float(n))["summary"]
+        one |= {"settings": {"n": n}, "headline": f"Off by {error}.", "checks": []}
+        found.append((run, one | {"metrics": {study_answer.ERROR: {"a<i>": error}}}))
+    changed = {"changes": [], "groups": [], "first": False, "date": None}
+    says = "From n = 5 to n = 80 the root mean squared error goes from 0.60 to 0.10"
+    html = index.render(tmp_path, found, changed)
+    assert says in html
+    assert "Off by" not in html
+    found[2][1]["settings"] = {"n": 70}
+    html = index.render(tmp_path, found, changed)
+    assert "From n = 5 to n = 20 the root mean squared error goes from 0.60 to 0.30" in html
 
 
 def test_runs_that_broke_are_named_and_bring_the_page_up_to_date(tmp_path):
@@ -83,23 +119,29 @@ def test_a_study_of_many_fits_answers_as_a_whole():
     """Its page gave the answer of its first run to a question about all of them."""
     rows = [row(f"n-{n}", {"n": n}, float(n)) for n in (100, 5, 20)]
     for one, error in zip(rows, (0.127, 0.59, 0.3), strict=True):
-        one["metrics"] = {study_plots.ERROR: {"a<i>": error}}
+        one["metrics"] = {study_answer.ERROR: {"a<i>": error}}
         one["summary"] |= {"headline": f"Off by {error}.", "names": {"a<i>": "slope"}}
         one["summary"] |= {"fit": {"status": "look"}}
     says = "From n = 5 to n = 100 the root mean squared error goes from 0.59 to 0.13 for the slope."
-    assert study_plots.answer(rows) == says
+    assert study_answer.answer(rows) == says
     html = index.render_study("demo", rows)
     assert says in html
     assert "Off by" not in html
     assert html.count('<span class="badge look" title="fit to the data">look') == 3
     twice = [
         *rows,
-        row("n-5-again", {"n": 5}, 5.0) | {"metrics": {study_plots.ERROR: {"a<i>": 0.61}}},
+        row("n-5-again", {"n": 5}, 5.0) | {"metrics": {study_answer.ERROR: {"a<i>": 0.61}}},
     ]
-    assert study_plots.answer(twice) == says.replace("0.59", "0.60")
-    assert study_plots.answer([rows[1], twice[-1]]) == ""
-    del rows[0]["metrics"][study_plots.ERROR]
-    assert study_plots.answer(rows) == ""
+    assert study_answer.answer(twice) == says.replace("0.59", "0.60")
+    assert study_answer.answer([rows[1], twice[-1]]) == ""
+    for one in rows:
+        one["swept"], one["settings"] = ["n", "noise"], one["settings"] | {"noise": 2}
+    assert study_answer.answer(rows) == (
+        "The root mean squared error goes from 0.13 (n = 100, noise = 2) to 0.59 (n = 5, noise = "
+        "2) for the slope."
+    )
+    del rows[0]["metrics"][study_answer.ERROR]
+    assert study_answer.answer(rows) == ""
     assert "Off by 0.127." in index.render_study("demo", rows)
 
 

@@ -159,3 +159,14 @@ def test_the_answer_is_how_far_off_estimates_are():
         "partial pooling."
     )
     assert says.endswith("95 % intervals hold the truth in 100.0 % to 100.0 %.")
+
+
+def test_curves_that_leave_their_band_are_counted():
+    """The farthest was told beside the band, and not that it lies beyond."""
+    ranks = np.random.default_rng(0).uniform(size=200)
+    uniform, bent = (
+        pd.DataFrame({"parameter": n, "rank": r}) for n, r in (("a", ranks), ("b", ranks**2))
+    )
+    assert "leave" not in recovery.rank_curves(uniform).sentence.split("1990")[1]
+    both = recovery.rank_curves(pd.concat([uniform, bent])).sentence
+    assert both.endswith(" Of 2 curves 1 leaves it.")

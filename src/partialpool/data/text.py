@@ -103,6 +103,17 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{100 * share:.{decimals}f} %".replace("-", "−")
 
 
+def in_percent(share: float, sd: float | None) -> str:
+    """A share in percent, to two digits of its standard deviation, at most a tenth of a percent.
+
+    Examples
+    --------
+    >>> in_percent(0.193, 0.16), in_percent(0.4457, 0.0085), in_percent(0.0749, 0.02)
+    ('19 %', '44.6 %', '7.5 %')
+    """
+    return f"{rounded(100 * share, max(100 * (sd or 0), 1.0))} %"
+
+
 def likely(probability: float, decimals: int = 1) -> str:
     """A probability in words: draws do not know one of all but certainty more exactly.
 
@@ -129,6 +140,17 @@ def typeset(text: str) -> str:
     """
     text = re.sub(r"(?<=\d)%", " %", text)
     return re.sub(r"(?<![\w.,)\]-])-(?=\.?\d)|(?<=\de)-(?=\d\d\b)", "−", text)
+
+
+def bound(text: str) -> str:
+    r"""Words in which no line ends between a number and its sign of percent.
+
+    Examples
+    --------
+    >>> bound("90 % of 5 or 75 %")
+    '90\xa0% of 5 or 75\xa0%'
+    """
+    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:

@@ -63,14 +63,16 @@ def conditional_effects(fitted: Fitted) -> Finding | None:
     figure.supylabel(response(model), fontsize=10)
     marks = [Line2D([], [], color=theme.PARTIAL, label="population")]
     if grouped:
-        marks.append(Line2D([], [], color=theme.DATA, lw=0.8, label="a group"))
+        marks.append(
+            Line2D([], [], color=theme.PARTIAL, alpha=0.4, lw=0.8, marker=".", label="a group")
+        )
     theme.legend(figure, marks)
     told = "; ".join(says.values())
     sentence = f"{told[0].upper()}{told[1:]}. Bands and bars are {PROBABILITY:.0%} equal-tailed."
     if any(len(predictors(model)) > 1 + bool(_partner(model, name)[0]) for name in columns):
         sentence += " Other predictors are at their mean or most frequent value."
     if grouped:
-        sentence += f" In grey are {grouped} groups, with their own values of what they share."
+        sentence += f" Pale are {grouped} groups, with their own values of what they share."
     what = f"The line along {', '.join(map(model.words, columns))}, a panel for each."
     return theme.finding("conditional_effects", figure, what, sentence)
 
@@ -161,11 +163,11 @@ def _groups(axes: Axes, fitted: Fitted, column: str) -> int:
         places = some[column] if numeric else some[column].map(list(values).index)
         middle = mean(thin.model, thin.values, line(thin, some)).mean(0)
         jitter = np.random.default_rng(0).uniform(-0.12, 0.12, len(some)) * (not numeric)
-        axes.scatter(places + jitter, middle, s=10, color=theme.DATA, alpha=0.6, linewidths=0)
+        axes.scatter(places + jitter, middle, s=10, color=theme.PARTIAL, alpha=0.4, linewidths=0)
         return len(some)
     table = some.loc[np.repeat(some.index, len(values))].reset_index(drop=True)
     table[column] = np.tile(values, len(some))
     middle = mean(thin.model, thin.values, line(thin, table)).mean(0).reshape(len(some), -1)
     places = values if numeric else np.arange(len(values))
-    axes.plot(places, middle.T, color=theme.DATA, lw=0.8, alpha=0.6)
+    axes.plot(places, middle.T, color=theme.PARTIAL, lw=0.8, alpha=0.35)
     return len(some)

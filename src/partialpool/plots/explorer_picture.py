@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from partialpool.design.priors import Prior
 from partialpool.fit.regression import Regression
-from partialpool.plots import theme
+from partialpool.plots import palette, theme
 from partialpool.plots.stage import MarginalPanel, Stage, legend, legend_below, words
 from partialpool.plots.theme import COMPLETE, DATA, NONE, PARTIAL
 from partialpool.posterior.draws import interval
@@ -33,7 +33,7 @@ DRAW_STREAM = 4
 #: Points whose lines are drawn, and lines for each.
 CHOSEN, LINES = 5, 20
 #: Colours of the chosen points, as numbers (5, 4).
-COLORS: Any = to_rgba_array(theme.PALETTE[:CHOSEN])
+COLORS: Any = to_rgba_array(palette.CHOSEN)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from partialpool.plots import theme
 from partialpool.plots.groups import FEW_VALUES
 from partialpool.plots.stage import MarginalPanel, Stage, legend_below, quick_density, words
-from partialpool.plots.theme import DATA, EXACT, INK, NONE, PARTIAL
+from partialpool.plots.theme import DATA, INK, PARTIAL
 from partialpool.posterior.draws import coefficient, interval
 from partialpool.posterior.names import groups_of, of_coefficient
 from partialpool.simulation.what_if import Answer, WhatIf
@@ -21,7 +21,9 @@ from partialpool.simulation.what_if import Answer, WhatIf
 MAX_PANELS = 4
 #: The mark of the fit as it was, and of the group that is left out.
 BEFORE: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": "-"}
-OUT: dict[str, Any] = {"color": NONE, "linewidth": 1.8}
+OUT: dict[str, Any] = {"color": PARTIAL, "linewidth": 2.0, "linestyle": "--"}
+#: Lines of the other groups, paler than the population's.
+GROUP: dict[str, Any] = {"color": PARTIAL, "alpha": 0.5}
 #: Most letters of a group's name beside its interval.
 LETTERS = 14
 
@@ -44,7 +46,7 @@ class FitPicture(Stage):
         legend_below(
             [rows, self.places.axes],
             Line2D([], [], label="population, 90 %", color=PARTIAL, alpha=0.5, lw=6),
-            Line2D([], [], label="a group", color=EXACT, lw=1.4),
+            Line2D([], [], label="a group", lw=1.1, **GROUP),
             Line2D([], [], label="the group left out", **OUT),
             Line2D([], [], label="as it was fitted", **BEFORE),
             Line2D([], [], label="posterior", color=PARTIAL, alpha=0.5, lw=6),
@@ -107,13 +109,13 @@ class _LinesPanel:
         still.scatter(self.x, y, s=10, **theme.dots(len(y)))
         axes.set(xlim=still.get_xlim(), ylim=still.get_ylim())
         axes.set_axis_off()
-        self.groups = LineCollection([], linewidths=1.1, colors=EXACT, alpha=0.9)
+        self.groups = LineCollection([], linewidths=1.1, **GROUP)
         axes.add_collection(self.groups, autolim=False)
         (self.band,) = axes.fill([0], [0], color=PARTIAL, alpha=0.25, lw=0)
         (self.line,) = axes.plot([], [], color=PARTIAL, lw=2)
         middle = what_if.population(what_if.before).mean(0)
         axes.plot(*self._along(middle), zorder=1.5, **BEFORE)
-        self.out = axes.scatter([], [], s=22, color=NONE, linewidths=0, zorder=4)
+        self.out = axes.scatter([], [], s=22, facecolors="none", edgecolors=INK, zorder=4)
         (self.out_line,) = axes.plot([], [], **OUT)
         self.place = axes.axvline(np.nan, color=DATA, lw=1, ls=":")
 
@@ -196,10 +198,10 @@ class _PlacePanel:
             "", (0, len(shown)), (-6, 0), ("axes fraction", "data"), "offset points", **style
         )
         self.before = LineCollection([], colors=INK, linewidths=1.2)
-        self.now = LineCollection([], linewidths=4, alpha=0.55)
+        self.now = LineCollection([], linewidths=4, colors=PARTIAL, alpha=0.55)
         for collection in (self.now, self.before):
             axes.add_collection(collection, autolim=False)
-        self.dots = axes.scatter([], [], s=14, zorder=3, linewidths=0)
+        self.dots = axes.scatter([], [], s=14, zorder=3, linewidths=1, edgecolors=PARTIAL)
 
     def move(self, answer: Answer, left_out: int | None, at: int) -> None:
         what_if, G = self.what_if, len(self.order)
@@ -215,14 +217,13 @@ class _PlacePanel:
             drawn.append(what_if.population(one)[:, at])
             ends.append([interval(values) for values in drawn])
             middles = [values.mean() for values in drawn]
-        colors = [NONE if j == left_out else EXACT for j in groups] + [PARTIAL]
         for collection, pairs, lift in zip((self.before, self.now), ends, (-0.27, 0), strict=True):
             up = heights + lift
             segments = [[(a, y), (b, y)] for (a, b), y in zip(pairs, up, strict=True)]
             collection.set_segments(segments)
-        self.now.set_color(colors)
         self.dots.set_offsets(np.column_stack([middles, heights]))
-        self.dots.set_color([NONE if j == left_out else PARTIAL for j in groups] + [PARTIAL])
+        inside = ["white" if j == left_out else PARTIAL for j in groups] + [PARTIAL]
+        self.dots.set_facecolor(inside)
         low, high = np.min(ends), np.max(ends)
         room = 0.04 * (high - low)
         self.axes.set_xlim(low - room, high + room)

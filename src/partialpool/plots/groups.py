@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from partialpool.data.text import number
 from partialpool.design.matrices import Design, Grouping
 from partialpool.fit.regression import Regression
-from partialpool.plots import theme
+from partialpool.plots import palette, theme
 from partialpool.posterior.draws import MAX_ROWS, PROBABILITY, interval, population_line
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING, Fitted
@@ -75,6 +75,8 @@ def data(model: Regression) -> Finding:
     rng = np.random.default_rng(0)  # jitter only
     y = observed(model, np.arange(len(design.y)))
     if model.linked and not model.spreads:
+        if len(values := np.unique(y)) <= FEW_VALUES:
+            panels[0].set_yticks(values, [f"{value:g}" for value in values])
         y = y + rng.uniform(-0.06, 0.06, len(y))
     lines = 0
     for panel, grouping in zip(panels, groupings or [None], strict=True):
@@ -230,7 +232,7 @@ def _each(counts: np.ndarray) -> str:
     low, high = counts.min(), counts.max()
     if low == high:
         return f"{low:,} {'row' if low == 1 else 'rows'} each"
-    return f"{low:,} to {high:,} rows each, median {np.median(counts):g}"
+    return f"{low:,} to {high:,} rows each, median {np.median(counts):,g}"
 
 
 def _crossing(model: Regression, one: Grouping, other: Grouping) -> str:
@@ -308,7 +310,7 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     figure.supxlabel(_with_levels(model, name), fontsize=10)
     figure.supylabel(_called(model), fontsize=10)
     theme.legend(figure)
-    of = "All" if len(groups) == grouping.n_levels else f"{len(groups)} of {grouping.n_levels}"
+    of = "All" if len(groups) == grouping.n_levels else f"{len(groups)} of {grouping.n_levels:,}"
     own_lines, lacking = int(known[groups].sum()), np.isin(np.arange(len(known)), groups) & ~known
     called = groups_of(model, grouping)
     says = (
@@ -369,7 +371,7 @@ def predictive_lines(fitted: Fitted, rng: np.random.Generator) -> Finding:
     figure, axes = plt.subplots()
     axes.scatter(x, design.y, s=12, color=theme.DATA, alpha=0.5, linewidths=0)
     hits = 0
-    for color, i in zip(theme.PALETTE, rows, strict=False):
+    for color, i in zip(palette.CHOSEN, rows, strict=True):
         new = pd.concat([table.iloc[[i]]] * 3).assign(**{name: [*grid, x[i]]})
         drawn = line(fitted, new)
         chosen = drawn[rng.choice(len(drawn), LINES, replace=False)]

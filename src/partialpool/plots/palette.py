@@ -12,7 +12,9 @@ import re
 INK = "#1f2328"
 #: The same in the dark, and the grounds of both where a figure has no page around it.
 DARK_INK, GROUND, DARK_GROUND = "#e6e9ec", "#ffffff", "#14181d"
-#: On light ground; what matplotlib draws.
+#: On light ground; what matplotlib draws. A colour means one thing in all figures: the posterior of
+#: the fit that is shown (populations, groups, draws); no and complete pooling; the exact posterior
+#: that something else is held against; a true value; a prior; the data.
 COLORS = {
     "partial": "#2252ac",
     "none": "#d97a05",
@@ -32,6 +34,8 @@ DARK = {
     "prior": "#d3a2ec",
     "data": "#8c8a92",
 }
+#: For what has no meaning of its own, such as points chosen at random; these stay as they are.
+CHOSEN = ("#33a0ac", "#9b9508", "#d71d72", "#9b6437", "#ae06c0")
 
 
 def rules() -> str:

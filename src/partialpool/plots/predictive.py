@@ -124,7 +124,7 @@ def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray
             statistic(replicated), bins=25, rwidth=0.9, lw=0, **theme.INTERVAL, label="replications"
         )
         panel.axvline(float(statistic(y)[0]), color=theme.INK, lw=2, label="the data")
-        theme.without_heights(panel, name)
+        theme.without_heights(panel, theme.wrapped(name, 26))
     theme.legend(figure)
     table = data_fit.figures(replicated, model, rows)
     check = data_fit.statistics_check(table)

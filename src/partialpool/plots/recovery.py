@@ -81,6 +81,8 @@ def rank_curves(table: pd.DataFrame, names: Names = None) -> Finding:
         f"The band, {band:.3f} either way, holds the whole curve of a right fit with probability "
         "99 % or more (Dvoretzky, Kiefer and Wolfowitz 1956; Massart 1990)."
     )
+    if out := sum(gap > band for gap in largest.values()):
+        says += f" Of {len(largest)} curves {out} {'leaves' if out == 1 else 'leave'} it."
     what = "Differences of empirical from uniform distribution."
     return theme.finding("rank-curves", figure, what, says)
 
@@ -99,14 +101,16 @@ def coverage(table: pd.DataFrame, names: Names = None) -> Finding:
         panel.set_yticks(at, [theme.wrapped(_words(n, names), UP) for n in rows["parameter"]])
         panel.set(xlabel=f"held by the {percent(nominal)} interval", ylim=(-0.6, len(rows) - 0.4))
         panel.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g} %")
+        panel.locator_params(axis="x", nbins=4)
     off = found[(found["low"] > found["nominal"]) | (found["high"] < found["nominal"])]
     gap = (found["covered"] - found["nominal"]).abs()
     worst = found.loc[gap.idxmax()]
+    word = "misses" if len(off) == 1 else "miss"
     says = (
-        f"The largest gap between stated and found coverage is {gap.max():.1%}, at the "
-        f"{worst['nominal']:.0%} interval of {called(worst['parameter'], names)}. Of {len(found)} "
-        f"Monte Carlo intervals (95 %) {len(off)} {'misses' if len(off) == 1 else 'miss'} the "
-        f"stated probability, where chance alone gives about {0.05 * len(found):.1f}."
+        f"The largest gap between stated and found coverage is {100 * gap.max():.1f} percentage "
+        f"points, at the {worst['nominal']:.0%} interval of {called(worst['parameter'], names)}. "
+        f"Of {len(found)} Monte Carlo intervals (95 %) {len(off)} {word} the stated probability, "
+        f"where chance alone gives about {0.05 * len(found):.1f}."
     )
     return theme.finding("coverage", figure, "Coverage of intervals by parameter.", says)
 

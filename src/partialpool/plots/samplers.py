@@ -59,11 +59,12 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
         right.fill_betweenx(grid, height, color=theme.EXACT, alpha=0.5, lw=0)
         every = max(1, draws.shape[1] // TRACE_POINTS)
         for k, chain in enumerate(draws.to_numpy()):
-            color = theme.PALETTE[k % 5]  # the sixth is the truth's
+            style: dict[str, Any] = {"color": theme.PARTIAL}
+            style["alpha"] = theme.CHAINS[k % len(theme.CHAINS)]
             at = np.arange(0, len(chain), every) / len(chain)
-            left.plot(at, chain[::every], color=color, lw=0.5, alpha=0.8, rasterized=True)
+            left.plot(at, chain[::every], lw=0.5, rasterized=True, **style)
             if np.std(chain) > 1e-3 * np.std(exact):  # a chain that never moved has no density
-                right.plot(*_density(chain, log)[::-1], color=color, lw=0.9)
+                right.plot(*_density(chain, log)[::-1], lw=0.9, **style)
         rhat[words] = float(azs.rhat(comparison.fits[words].dataset[[name]])[name])
         left.set_title(f"{words}: R-hat {rhat[words]:.2f}, {draws.size:,} draws", loc="left")
         if value is not None and (not log or value > 0):
@@ -87,7 +88,7 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
     if value is not None and log and value <= 0:
         says += f" The true {called} is {value:g}, below any log axis."
     what = (
-        f"Traces of {called}, one row for each of {', '.join(labels)}, a colour per chain, with "
+        f"Traces of {called}, one row for each of {', '.join(labels)}, a shade per chain, with "
         f"each chain's density over the {comparison.kind} one."
     )
     return theme.finding("sampler-traces", figure, what, says)
@@ -138,7 +139,7 @@ def funnels(comparison: Comparison) -> Finding:
     for panel, words in zip(panels, labels, strict=True):
         fitted = comparison.fits[words]
         x, y = fitted.values[effect][:, k], fitted.values[scale]
-        panel.scatter(*exact, s=4, color=theme.DATA, alpha=0.35, **style)
+        panel.scatter(*exact, s=4, color=theme.EXACT, alpha=0.25, **style)
         every = max(1, len(x) // POINTS)
         panel.scatter(x[::every], y[::every], s=5, color=theme.PARTIAL, alpha=0.5, **style)
         stats = fitted.posterior["sample_stats"].to_dataset()
@@ -147,7 +148,7 @@ def funnels(comparison: Comparison) -> Finding:
             count = f"{int(stats['diverging'].sum()):,} divergences"
             shown = thinned(stats, len(x))["diverging"]  # as the draws of very many groups are
             bad = shown.to_numpy().ravel().astype(bool)
-            panel.scatter(x[bad], y[bad], s=9, color=theme.NONE, alpha=0.9, **style)
+            panel.scatter(x[bad], y[bad], s=9, rasterized=True, **theme.DIVERGED)
         if true is not None:  # in the order of the levels
             panel.axvline(true[k], **theme.TRUTH | {"linewidth": 1.2})
         ends.append(np.quantile(y, [0.005, 0.5]))
@@ -161,12 +162,14 @@ def funnels(comparison: Comparison) -> Finding:
     figure.supxlabel(name, fontsize=10)
     figure.supylabel(f"{spread} (log scale)", fontsize=10)
     marks = {
-        f"{kind} draws": theme.DATA,
-        "the sampler's draws": theme.PARTIAL,
-        "divergences": theme.NONE,
+        f"{kind} draws": ("o", theme.EXACT),
+        "the sampler's draws": ("o", theme.PARTIAL),
+        "divergences": ("x", theme.INK),
     }
-    dot: dict[str, Any] = {"marker": "o", "ls": "", "ms": 4}
-    handles = [Line2D([], [], color=color, label=what, **dot) for what, color in marks.items()]
+    handles = [
+        Line2D([], [], color=color, label=what, marker=marker, ls="", ms=4)
+        for what, (marker, color) in marks.items()
+    ]
     if true is not None:
         handles.append(Line2D([], [], label="true effect", **theme.TRUTH))
     theme.legend(figure, handles)

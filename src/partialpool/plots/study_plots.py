@@ -1,6 +1,6 @@
 """Pictures of a whole study, drawn from nothing but its runs' summaries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,20 +8,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import binom
 
-from partialpool.data.text import capital, listed, number, percent, rounded, short, typeset
+from partialpool.data.text import capital, number, percent, rounded, typeset
 from partialpool.plots import theme
+from partialpool.plots.study_answer import MOST, Rows, called_in, estimated, order, runs_in_words
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING
 
-#: Most parameters in one picture.
-MOST = 6
 #: Letters in a line where panels stand side by side.
 NARROW = 24
-#: The metric by which a study of many fits is told as a whole.
-ERROR = "root mean squared error"
 #: Difference from the nominal coverage at which the colours of a heat map end.
 FAR = 0.15
-Rows = Sequence[Mapping[str, Any]]
 
 
 def pictures(rows: Rows) -> list[tuple[str, Finding]]:
@@ -55,11 +51,11 @@ def estimates(rows: Rows) -> Finding:
     rows : sequence of mappings
         Each with ``name`` and ``summary``.
     """
-    names = _names(rows)
-    called = _called(rows)
+    names = estimated(rows)
+    called = called_in(rows)
     columns = _columns(len(names))
     lines = -(-len(names) // columns)
-    runs = [theme.wrapped(name, NARROW) for name in _runs(rows)]
+    runs = [theme.wrapped(name, NARROW) for name in runs_in_words(rows)]
     height = sum(0.14 * (name.count("\n") + 2) for name in runs) + 0.9
     figure = Figure((8.8 if columns > 1 else 5.0, height * lines))
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
@@ -94,39 +90,13 @@ def estimates(rows: Rows) -> Finding:
     return theme.finding("estimates", figure, what, says)
 
 
-def answer(rows: Rows) -> str:
-    """What a study of many fits says as a whole: how errors change along its one swept setting.
-
-    Runs of one value, which differ by their seeds, count by their mean. Empty where no one setting
-    has several values, or where runs have no `ERROR`.
-    """
-    swept = rows[0]["swept"]
-    if len(swept) != 1 or not all(ERROR in row["metrics"] for row in rows):
-        return ""
-    (key,), called = swept, _called(rows)
-    values = sorted({row["settings"][key] for row in rows}, key=_order)
-    if len(values) < 2:
-        return ""
-    low, high = (
-        [row["metrics"][ERROR] for row in rows if row["settings"][key] == value]
-        for value in (values[0], values[-1])
-    )
-    each = []
-    for name in _names(rows):
-        if all(errors.get(name) for errors in (*low, *high)):
-            ends = (short(np.mean([errors[name] for errors in runs])) for runs in (low, high))
-            each.append(f"{' to '.join(ends)} for the {called.get(name, name)}")
-    ends = (f"{key} = {number(value)}" for value in (values[0], values[-1]))
-    return f"From {' to '.join(ends)} the {ERROR} goes from {listed(each)}." if each else ""
-
-
 def over_one(rows: Rows, metric: str, key: str) -> Finding:
     """A metric against one swept setting, a panel per parameter; of ways to pool all in one.
 
     Of a coverage the band is where chance alone leads from the right one, in 95 % of so many data
     sets.
     """
-    values = sorted({row["settings"][key] for row in rows}, key=_order)
+    values = sorted({row["settings"][key] for row in rows}, key=order)
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     found = _metric(rows, metric)
     ways = {words: theme.COLORS[way] for way, words in POOLING.items()}
@@ -192,7 +162,7 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
     names = list(found)[:MOST]
     columns = _columns(len(names))
     lines = -(-len(names) // columns)
-    xs, ys = (sorted({r["settings"][k] for r in rows}, key=_order) for k in (across, down))
+    xs, ys = (sorted({r["settings"][k] for r in rows}, key=order) for k in (across, down))
     figure = Figure((min((0.75 * len(xs) + 1.1) * columns, 9.0), (0.45 * len(ys) + 1.1) * lines))
     panels = figure.subplots(lines, columns, squeeze=False)
     for panel in panels.flat[len(names) :]:
@@ -226,28 +196,6 @@ def _columns(panels: int) -> int:
     return 2 if panels == 4 else min(3, panels)
 
 
-def _runs(rows: Rows) -> list[str]:
-    """What runs are called beside each other: by what differs, or by their names."""
-    keys = [*rows[0]["swept"], "seed"]
-    differ = [key for key in keys if len({str(row["settings"].get(key)) for row in rows}) > 1]
-    called = [
-        ", ".join(f"{key} {number(row['settings'].get(key))}" for key in differ) for row in rows
-    ]
-    return called if len({*called}) == len(rows) else [row["name"] for row in rows]
-
-
-def _names(rows: Rows) -> list[str]:
-    names: list[str] = []
-    for row in rows:
-        names += [n for n in row["summary"]["estimates"] if n not in names]
-    return names[:MOST]
-
-
-def _called(rows: Rows) -> dict[str, str]:
-    """Words for parameters, as the runs have them."""
-    return {n: words for row in rows for n, words in row["summary"].get("names", {}).items()}
-
-
 def _metric(rows: Rows, metric: str) -> dict[str, list[tuple[Mapping[str, Any], float]]]:
     """Parameter in words, those of the estimates first -> its runs with the metric's value."""
     found: dict[str, list[tuple[Mapping[str, Any], float]]] = {}
@@ -255,8 +203,8 @@ def _metric(rows: Rows, metric: str) -> dict[str, list[tuple[Mapping[str, Any], 
         for name, value in row["metrics"].get(metric, {}).items():
             if value is not None:
                 found.setdefault(name, []).append((row, value))
-    first = [name for name in _names(rows) if name in found]
-    called = _called(rows)
+    first = [name for name in estimated(rows) if name in found]
+    called = called_in(rows)
     return {called.get(name, name): found[name] for name in dict.fromkeys([*first, *found])}
 
 
@@ -286,7 +234,3 @@ def _nominal(metric: str) -> float | None:
 
 def _short(value: float, metric: str) -> str:
     return percent(value) if metric.startswith("coverage") else number(value, 3)
-
-
-def _order(value: Any) -> tuple[int, Any]:
-    return (0, value) if isinstance(value, int | float) else (1, str(value))

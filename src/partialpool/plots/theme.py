@@ -15,11 +15,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from partialpool.plots.palette import COLORS, INK, dressed
+from partialpool.plots.palette import CHOSEN, COLORS, INK, dressed
 from partialpool.posterior.finding import Finding
 
-#: In this order for anything else: samplers, chains, chosen points.
-PALETTE = [COLORS[name] for name in ("partial", "none", "complete", "prior", "exact", "truth")]
+#: The first for what needs no telling apart, the others for chosen points and other things in turn.
+PALETTE = [COLORS["partial"], *CHOSEN]
 #: The colours by their meaning; those of priors and true values come with a style.
 PARTIAL, NONE, COMPLETE = COLORS["partial"], COLORS["none"], COLORS["complete"]
 EXACT, DATA = COLORS["exact"], COLORS["data"]
@@ -29,6 +29,10 @@ CHANCE: dict[str, Any] = {"color": DATA, "alpha": 0.25, "linewidth": 0}
 INTERVAL: dict[str, Any] = {"color": PARTIAL, "alpha": 0.45}
 #: The mark of a true value, in every figure.
 TRUTH: dict[str, Any] = {"color": COLORS["truth"], "linewidth": 1.8, "linestyle": "-"}
+#: Chains of one sampler: shades of one colour.
+CHAINS = (0.95, 0.65, 0.4, 0.25)
+#: The mark of a draw at which a sampler diverged.
+DIVERGED: dict[str, Any] = {"color": INK, "marker": "x", "linewidths": 0.8}
 #: The line of a prior, in every figure.
 PRIOR: dict[str, Any] = {"color": COLORS["prior"], "linewidth": 1.5, "linestyle": "--"}
 

@@ -67,7 +67,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
             less = f" beyond what {_explain(ours)}"
         known = alike[ours.name] = estimable(none, grouping, k)
         low, high = interval(values)
-        panel.axhline(y.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
+        panel.axhline(y.mean(), color=theme.INK, lw=1.2, label="mean of the groups")
         panel.set(
             xlabel=theme.wrapped(f"{ours.name}, {word} on its own", 50),
             ylabel=theme.wrapped(f"{ours.name}, partially pooled", 40),
@@ -135,14 +135,16 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         with_line = f", {listed(one.explained)} included," if one.explained else ""
         words = fitted.model.words(grouping.name)
         panel.set(xlabel=f"{one.name} of {words}{with_line.rstrip(',')}", ylim=(-1, places[-1] + 1))
+        extremes = middle.argmin(), middle.argmax()
+        sd = max(float(total[:, j].std()) for j in extremes)
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
         ends = [
-            f"{rounded(middle[j], total[:, j].std())} ({grouping.levels[j]}, in truth the "
+            f"{rounded(middle[j], sd)} ({grouping.levels[j]}, in truth the "
             f"{word} with probability {likely(float((extreme == j).mean()), 0)})"
             for j, extreme, word in (
-                (middle.argmin(), total.argmin(1), "lowest"),
-                (middle.argmax(), total.argmax(1), "highest"),
+                (extremes[0], total.argmin(1), "lowest"),
+                (extremes[1], total.argmax(1), "highest"),
             )
         ]
         says.append(
@@ -165,13 +167,13 @@ def _population(panel: Any, one: Varying, order: np.ndarray, places: np.ndarray)
     """What groups share: their mean with its interval, or the line's value for each of them."""
     if one.explained:
         label = f"what {_explain(one)}"
-        style: dict[str, Any] = {"marker": "|", "s": 40, "color": theme.COMPLETE}
+        style: dict[str, Any] = {"marker": "|", "s": 40, "color": theme.INK}
         panel.scatter(one.line.mean(0)[order], places, label=label, **style)
         return
     centre = one.total.mean(1)
     label = f"{percent(PROBABILITY)} interval of that mean"
-    panel.axvline(centre.mean(), color=theme.COMPLETE, lw=1.4, label="mean of the groups")
-    panel.axvspan(*interval(centre), color=theme.COMPLETE, alpha=0.25, lw=0, label=label)
+    panel.axvline(centre.mean(), color=theme.INK, lw=1.2, label="mean of the groups")
+    panel.axvspan(*interval(centre), color=theme.INK, alpha=0.15, lw=0, label=label)
 
 
 def variance(fitted: Fitted, rows: np.ndarray) -> Finding:

@@ -165,7 +165,7 @@ def how_fitted(fitted: Fitted) -> str:
         says += f"Before that, compiling or loading code took {attrs['loading_seconds']:.0f} s. "
     if "log_evidence" in attrs:
         says += (
-            f"The log evidence is {attrs['log_evidence']:.3f} with Monte Carlo error "
+            f"The log evidence is {attrs['log_evidence']:,.3f} with Monte Carlo error "
             f"{attrs['log_evidence_se']:.3f}. "
         )
     if "integral_error_max" in attrs:

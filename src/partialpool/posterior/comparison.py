@@ -91,7 +91,7 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     gap = evidence[best] - evidence[other]
     called = {way: way_name(partial.model, way) for way in evidence}
     says = (
-        f"The log evidence is highest for **{called[best]}** ({evidence[best]:.1f}), {gap:.1f} "
+        f"The log evidence is highest for **{called[best]}** ({evidence[best]:,.1f}), {gap:,.1f} "
         f"below it for {called[other]}"
     )
     if gap < MENTION:

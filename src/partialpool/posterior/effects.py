@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from partialpool.data.text import likely, listed, percent
+from partialpool.data.text import in_percent, likely, listed, percent
 from partialpool.design.families import LINKS
 from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import covariance_root
@@ -21,7 +21,7 @@ from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts, draws, marginal_effects, responses
 from partialpool.posterior.averages import change
 from partialpool.posterior.checks import HEADINGS
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import SHARE, Finding, gaussian_sd
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_of, readable
 
@@ -232,18 +232,17 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
     y, line = design.y[rows], draws.line(design, values, rows)
     whole = _r2(y, line)
     shares = {"R² by population and groups": whole}
-    says = f"The line with its groups explains {np.mean(whole):.0%} of the variance"
+    says = f"The line with its groups explains {told(whole)} of the variance"
     if design.groupings and set(design.x_names) - {"Intercept"}:
         alone = _r2(y, draws.population_line(design, values, design.X[rows]))
         shares["R² by the population's part alone"] = alone
-        says += f", what all groups share {np.mean(alone):.0%} alone"
+        says += f", what all groups share {told(alone)} alone"
     share = shares_between(fitted, rows, line)
     if len(share) == 1:
         (only,) = share.values()
         shares["share of the remaining variance between groups"] = only
         says += (
-            f"; of the variance that the population's part leaves, {only.mean():.0%} lies "
-            "between groups"
+            f"; of the variance that the population's part leaves, {told(only)} lies between groups"
         )
     elif share:
         words = fitted.model.words
@@ -252,8 +251,8 @@ def variance_explained(fitted: Fitted, rows: np.ndarray) -> Finding:
         called = {g.name: groups_of(fitted.model, g) for g in design.groupings}
         says += f"; of the variance that the population's part leaves, {_parts(share, called)}"
         says += f": **{words(largest(share)[0])}** has the largest part with probability "
-        says += likely(largest(share)[1])
-    columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
+        says += likely(largest(share)[1], 0)
+    columns = {n: (h, SHARE) for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
 
 
@@ -297,8 +296,8 @@ def _linked_variance(
     middle, sd = responses.Rows(model, values, line, rows).moments()
     between = middle.var(1)
     shares = {"R² by population and groups": between / (between + (sd**2).mean(1))}
-    whole = shares["R² by population and groups"].mean()
-    says = f"The means of the rows, groups included, explain {whole:.0%} of the variance"
+    whole = told(shares["R² by population and groups"])
+    says = f"The means of the rows, groups included, explain {whole} of the variance"
     if design.groupings and LINKS[model.family] == "logit":
         parts = between_groups(design, values, rows)
         left = sum(parts.values()) + np.pi**2 / 3
@@ -309,14 +308,19 @@ def _linked_variance(
             "; of the latent variance that the population's part leaves, in log odds with π²/3 "
             f"for a single answer, {_parts(share, called)}"
         )
-    columns = {n: (h, "{:.1%}") for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
+    columns = {n: (h, SHARE) for n, h in (("mean", "mean"), ("q05", "5 %"), ("q95", "95 %"))}
     return Finding("variance", f"{says}.", table=_averages(shares), columns=columns)
+
+
+def told(share: np.ndarray) -> str:
+    """The mean of a share (S,) in percent, with the digits that it has in a table of shares."""
+    return in_percent(float(share.mean()), float(gaussian_sd(*draws.interval(share))))
 
 
 def _parts(share: Mapping[str, np.ndarray], called: Mapping[str, str]) -> str:
     """What share (S,) each factor has, the largest first."""
     order = sorted(share, key=lambda name: -share[name].mean())
-    return ", ".join(f"{share[name].mean():.0%} lies between {called[name]}" for name in order)
+    return ", ".join(f"{told(share[name])} lies between {called[name]}" for name in order)
 
 
 def largest(share: Mapping[str, np.ndarray]) -> tuple[str, float]:

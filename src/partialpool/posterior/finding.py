@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from partialpool.data.paths import KEEP
-from partialpool.data.text import capital, number, renamed, rounded, typeset
+from partialpool.data.text import capital, in_percent, number, renamed, rounded, typeset
 from partialpool.posterior.beside import Beside
 
 #: Pieces of Markdown that are shown character by character: code, and mathematics by itself.
@@ -36,6 +36,8 @@ SENTENCE = 30
 ESTIMATE = "estimate"
 #: Format of a probability: draws do not know one of 0 or 1 exactly.
 CHANCE = "probability"
+#: Format of a share: in percent, to two digits of the row's standard deviation.
+SHARE = "share"
 #: Standard normal quantile of an interval from 5 % to 95 %.
 NORMAL = NormalDist().inv_cdf(0.95)
 #: Columns of a table that are the ends of a 90 % interval.
@@ -160,6 +162,8 @@ class Finding:
             return rounded(value, spread)
         if form == CHANCE and not 0.0005 <= value < 0.9995:
             return "< 0.001" if value < 0.5 else "> 0.999"
+        if form == SHARE:
+            return in_percent(value, spread)
         form = "{:.3f}" if form == CHANCE else form
         digits = re.fullmatch(r"\{:(#?)\.(\d)g\}", form)
         text = typeset(form.format(value))

@@ -13,7 +13,14 @@ from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, responses
 from partialpool.posterior.contrasts import contrasts, counted, predictors, response
-from partialpool.posterior.effects import Change, average_changes, largest, ratio, shares_between
+from partialpool.posterior.effects import (
+    Change,
+    average_changes,
+    largest,
+    ratio,
+    shares_between,
+    told,
+)
 from partialpool.posterior.finding import NORMAL, Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.names import groups_in_words
@@ -274,14 +281,14 @@ def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
     sizes = [_figures(model, between[grouping.name]) for grouping in order]
     sizes = [size.replace(" (", ", ").removesuffix(")") for size in sizes]
     if share:
-        parts = [percent(float(share[grouping.name].mean())) for grouping in order]
+        parts = [told(share[grouping.name]) for grouping in order]
         sizes = [f"{size}; {part}" for size, part in zip(sizes, parts, strict=True)]
         sizes[0] += " of the variance that the population leaves"
     doubt = "" if probability > 0.95 else f" with probability {percent(probability)}"
     says = f"; in level {words[0]} differ most{doubt} (standard deviation {sizes[0]})"
     for word, size in zip(words[1:], sizes[1:], strict=True):
         says += f", then {word} ({size})"
-    return says
+    return f"{says}, and {told(1 - np.sum([*share.values()], axis=0))} is noise" if share else says
 
 
 def _between(fitted: Fitted, grouping: Grouping) -> np.ndarray:

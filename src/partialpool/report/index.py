@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from partialpool.data import paths
+from partialpool.plots import study_answer
 from partialpool.report import drawings, page
 
 #: Runs (see `partialpool.batch.runs.Run`), and their summaries where there are any.
@@ -47,14 +48,16 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
     """
     kinds = {(c["study"], c["run"]): c["kind"] for c in changed["changes"]}
     studies: dict[str, dict[str, Any]] = {}
+    sides: dict[str, list[dict[str, Any]]] = {}
     for run, summary in found:
+        sides.setdefault(run.study, [])
         study = studies.setdefault(
             run.study,
             {
                 "name": run.study,
                 "title": run.story.get("title", ""),
                 "question": run.story.get("question", ""),
-                "answer": "",
+                "answers": [],
                 "averaged": False,
                 "notebook": run.notebook.stem,
                 "expect": run.expect,
@@ -71,11 +74,13 @@ def render(reports: Path, found: Found, changed: Mapping[str, Any]) -> str:
             study["question"] = study["question"] or summary.get("question") or ""
             study["averaged"] = study["averaged"] or bool(summary.get("averaged"))
             study["names"] |= summary.get("names", {})
-            study["answer"] = study["answer"] or summary.get("headline") or ""
+            if summary["status"] != "error":
+                sides[run.study].append(_side(run, summary))
             for name in summary["estimates"]:
                 if name not in study["estimates"] and len(study["estimates"]) < MAX_ESTIMATES:
                     study["estimates"].append(name)
     for study in studies.values():
+        study["answers"] = study_answer.answers(_present(sides[study["name"]]))
         study["title"] = study["title"] or study["name"]
         study["runs"].sort(key=lambda row: (not row["bad"], ORDER.index(row["status"])))
         study["pictures"] = any(row["thumbnail"] for row in study["runs"])
@@ -208,7 +213,13 @@ def _side(run: Any, summary: dict[str, Any]) -> dict[str, Any]:
         "folder": str(run.folder),
         "summary": summary,
         "metrics": metrics,
+        "present": summary["settings"] == run.settings,
     }
+
+
+def _present(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Runs with the present settings; all of them where none is."""
+    return [row for row in rows if row["present"]] or rows
 
 
 def render_study(
@@ -232,15 +243,13 @@ def render_study(
         sections.append(section | {"figure": figure, "says": found.sentence})
     template = page.environment().get_template("study.html.j2")
     story, first = story or {}, rows[0]["summary"]
-    answers = {row["name"]: row["summary"].get("headline") for row in rows}
     swept = [*rows[0]["swept"], "seed"]
     return template.render(
         study=study,
         title=story.get("title") or first.get("title") or study,
         question=story.get("question") or first.get("question"),
         about=markup.markdown(story.get("about", ""), markup.Outline(), trusted=False),
-        whole=study_plots.answer(rows),
-        answers={name: answer for name, answer in answers.items() if answer},
+        answers=study_answer.answers(rows),
         rows=rows,
         absent=absent,
         swept=swept,

@@ -24,6 +24,8 @@ from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 from pygments.util import ClassNotFound
 
+from partialpool.data.text import bound
+
 #: Ids that the page uses itself.
 RESERVED = {"content", "broken", "code-switch"}
 RESERVED |= {f"run-{part}" for part in ("result", "method", "estimates", "settings")}
@@ -147,7 +149,8 @@ class _Renderer(IPythonRenderer):
         return f"<h{level}>{text}</h{level}>\n"
 
     def text(self, text: str) -> str:
-        return str(safe_entity(text))  # `&lt;` is a character, in text that is shown as it is too
+        # `&lt;` is a character, in text that is shown as it is too
+        return bound(str(safe_entity(text)))
 
     def block_math(self, body: str) -> str:
         return mathml(body, block=True)

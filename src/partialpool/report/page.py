@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from partialpool.data import paths
-from partialpool.data.text import duration, number, renamed, rounded, typeset
+from partialpool.data.text import bound, duration, number, renamed, rounded, typeset
 from partialpool.plots import palette
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,7 +40,13 @@ FITTING = {
 
 def makers() -> list[Path]:
     """Files that decide what a page looks like; a page made by others is made again."""
-    names = (*MAKERS, "plots/palette.py", "plots/study_plots.py", "data/text.py")
+    names = (
+        *MAKERS,
+        "plots/palette.py",
+        "plots/study_answer.py",
+        "plots/study_plots.py",
+        "data/text.py",
+    )
     return [file for name in names for file in paths.code(paths.PACKAGE / name)]
 
 
@@ -97,6 +103,7 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
         "digest": digest,
         "renamed": renamed,
         "ticked": ticked,
+        "bound": bound,
         "typeset": typeset,
     }
     env.globals |= {"asset": asset, "meaning": MEANING, "fitting": FITTING, "version": version()}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import rounded
+from partialpool.data.text import number, rounded
 from partialpool.fit import importance, integrated_fit
 from partialpool.fit.integral import LIMIT
 from partialpool.fit.integrated import certified_at
@@ -155,7 +155,8 @@ def sentence(model: Regression, found: Sequence[Approximation], name: str) -> st
         says += f", and {abs(first.log_evidence - exact.log_evidence):.1f} in log evidence"
     trusted = "finds nothing amiss" if first.trusted else "objects"
     says += f". The sampler of the approximation {trusted}; the certificate of its integral"
-    says += f" finds an error of {first.error:.2g} in the log likelihood (limit {LIMIT:.0e})."
+    says += f" finds an error of {number(first.error, 2)} in the log likelihood (limit "
+    says += f"{LIMIT:.0e})."
     return says
 
 

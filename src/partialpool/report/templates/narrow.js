@@ -70,8 +70,20 @@ const squeeze = (svg, wide) => {
   const legends = [...svg.querySelectorAll("g[id*='legend_']")];
   const free = (part) => !legends.some((legend) => legend.contains(part));
   const texts = [...svg.querySelectorAll("text")].filter(free);
-  for (const text of upright ? upright.querySelectorAll("[id*='tick_'] text") : []) {
-    if (text.getComputedTextLength() > 0.4 * wide) wrap(text, 0.4 * wide, 0.5);
+  // the names of rows, in lines of more words where they would touch
+  const rows = upright ? [...upright.querySelectorAll("[id*='tick_'] text")] : [];
+  const called = rows.map((text) => text.textContent);
+  const long = rows.map((text) => text.getComputedTextLength());
+  const touch = (text, i) => rows.some((other, k) => k > i
+    && Math.min(box([holder(text)]).bottom, box([holder(other)]).bottom) + 1
+    > Math.max(box([holder(text)]).top, box([holder(other)]).top));
+  for (const share of [0.4, 0.5, 0.6]) {
+    rows.forEach((text, i) => {
+      if (long[i] <= 0.4 * wide) return;
+      text.textContent = called[i];
+      if (long[i] > share * wide) wrap(text, share * wide, 0.5);
+    });
+    if (!rows.some(touch)) break;
   }
   const ticks = [...across.querySelectorAll("[id*='xtick_'] text")];
   const places = new Map(texts.map((text) => {
