@@ -222,8 +222,8 @@ def test_the_sentence_on_residuals_is_that_of_the_checks():
     assert stats.bartlett(*parts).pvalue < 0.01
     p = stats.levene(*parts, center="median").pvalue
     assert p > 0.01
-    said = "Brown and Forsythe's test of these distances does not reject that groups are as noisy"
-    assert f"{said} alike (p = {p:.2g}, limit 0.01)" in found.sentence
+    said = "Brown and Forsythe's test of these distances does not reject that groups are equally"
+    assert f"{said} noisy (p = {p:.2g}, limit 0.01)" in found.sentence
 
 
 def test_the_sentence_on_replications_is_that_of_the_check():
