@@ -111,6 +111,9 @@ def test_a_terminal_wraps_the_sentences_of_a_table(columns, monkeypatch):
         ["ESS", "2"],
     ]
     assert text.endswith("\n\nFailed: 5 % of `a*-1`, −2.5.")
+    named = pd.DataFrame({"v": [1, 2], "meaning": ["", meaning[0]]}, index=["p", "q"])
+    first, second, *_ = map(str.split, str(Finding("x", table=named)).splitlines())
+    assert [first, second] == [["v", "meaning"], ["p", "1"]]
 
 
 def test_an_index_that_names_no_rows_is_shown_nowhere(tmp_path):

@@ -186,11 +186,14 @@ def evaluate(part: str, table: pd.DataFrame, formula: str) -> Any:
         with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
             return design_matrices(part, table, na_action="error", env=ENVIRONMENT)
     except KeyError as error:
-        name, known = str(error), f"there are {', '.join(FUNCTIONS)}, and formulae's own, such as"
-        known = f"is not a known function; {known} center, scale, poly and bs."
-        if name.strip("'") in SMOOTH:
-            known = "is a smooth term, which this package has not: " + WAY_OUT
-        raise ValueError(f"In {formula!r}, {name} {known}") from None
+        if error.args[0] in SMOOTH:
+            says = f"is a smooth term, which this package has not: {WAY_OUT}"
+        else:
+            says = (
+                f"is not a known function; there are {', '.join(FUNCTIONS)}, and formulae's own, "
+                "such as center, scale, poly and bs."
+            )
+        raise ValueError(f"In {formula!r}, {error} {says}") from None
     except Exception as error:
         raise ValueError(f"{part!r} cannot be evaluated on the table: {said(error)}") from None
 

@@ -118,12 +118,11 @@ def _few_rows_of_two_factors() -> None:
     """Crossed, nested, and one of them small: each way of elimination has loops of its own."""
     rng = np.random.default_rng(0)
     a, b = rng.integers(9, size=60), rng.integers(8, size=60)
+    y, X = rng.normal(size=60), np.ones((60, 1))
+    unit, wide = Prior("HalfNormal", (1.0,)), Prior("Normal", (0.0, 1.0))
     for other, n, small in ((b, 8, 0), (a // 2, 5, 0), (b, 8, 8)):
-        y, X = rng.normal(size=60), np.ones((60, 1))
         rows = eliminate(y, X, [Factor(a, X, 9), Factor(other, X, n)], small=small)
-        unit = Prior("HalfNormal", (1.0,))
-        wide = [Prior("Normal", (0.0, 1.0))]
-        target = exact.of_factors(rows, wide, [unit] * 3, [(0,), (1,)], [1.0, 1.0])
+        target = exact.of_factors(rows, [wide], [unit] * 3, [(0,), (1,)], [1.0, 1.0])
         starts = exact.starting_places(target, rows.rms)
         explored = exploration.explore(target, starts, rng, effective=10)
         theta, _ = target.theta(explored.sample.u[:2])

@@ -285,7 +285,6 @@ def _dense(
 ) -> dict[str, Any]:
     """What an `Elimination` has of n middle effects in a dense system; `left` (N, m) of K."""
     starts, cols = kernels.touched(order, bounds, effects)
-    Q = np.ascontiguousarray(Q)
     shared, E_middle = kernels.shared_products(Q, order, bounds, effects, values, starts, cols, n)
     mixed = np.zeros((n, left.shape[1]))
     for k in range(effects.shape[1]):

@@ -297,11 +297,11 @@ class Finding:
         last = shown.columns[-1] if len(shown) else None
         if last is None or "prose" not in _kind(shown[last]):
             return shown.to_string(index=self.index)
-        shown = shown.reset_index(drop=not self.index)
+        shown = shown.reset_index(drop=not self.index, names=shown.index.name or "")
         taken = len(shown.drop(columns=last).to_string(index=False).partition("\n")[0])
         width = max(SENTENCE, shutil.get_terminal_size().columns - taken - 1)
-        lines = shown.assign(**{last: [textwrap.wrap(cell, width) for cell in shown[last]]})
-        lines = lines.explode(last)
+        shown[last] = [textwrap.wrap(cell, width) or [""] for cell in shown[last]]
+        lines = shown.explode(last)
         lines.loc[lines.index.duplicated(), lines.columns != last] = ""
         lines[last] = lines[last].str.ljust(width)
         text = lines.rename(columns={last: last.ljust(width)}).to_string(index=False)

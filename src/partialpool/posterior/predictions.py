@@ -230,7 +230,7 @@ def row_names(rows: pd.DataFrame, model: Regression) -> list[str]:
             return words
         if unit and called.startswith(f"{unit} "):  # "5 days of restricted sleep"
             return f"{words} {singular(unit) if value == 1 else unit}{called.removeprefix(unit)}"
-        return f"{called} {'= ' * called[-1].isdigit()}{words}"  # "score at 11 = −2.9"
+        return f"{called} {'= ' * called[-1:].isdigit()}{words}"  # "score at 11 = −2.9"
 
     return [
         ", ".join(name(c, rows[c].iloc[k], shown[c].iloc[k]) for c in varying)
