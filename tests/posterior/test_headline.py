@@ -60,7 +60,7 @@ def test_a_slope_in_the_words_and_units_of_the_study():
     groups = middle(fitted.values["age"], fitted.values["age|pupil_sigma"])
     assert headline(fitted) == (
         f"Each year at school adds {amount} to the reaction time {interval}; "
-        f"pupils differ: {groups}."
+        f"pupils differ in the effect of years at school: {groups}."
     )
 
 
@@ -90,7 +90,7 @@ def test_groups_differ_in_a_contrast_to_the_same_side():
     groups = middle(-fitted.values["trained"], fitted.values["trained|pupil_sigma"], unit="")
     said = headline(fitted)
     assert said.startswith("Trained 1 against trained 0: y is ")
-    assert said.endswith(f"); pupils differ: {groups} lower.")
+    assert said.endswith(f"); pupils differ in the effect of trained: {groups} lower.")
 
 
 def test_numbers_for_levels_have_labels_too():

@@ -165,7 +165,7 @@ def _certified(
     if not sample.trusted:
         return _integrated_nuts(regression, draws, 1000, chains, seed, _not_trusted(sample))
     stats = {"lp": sample.log_density[found.at].reshape(chains, draws)}
-    attrs = {"route": f"{CERTIFIED}; importance sampling, then draws by rejection", "tune": 0}
+    attrs = {"route": f"{CERTIFIED}; importance sampling, then draws from the integrals", "tune": 0}
     attrs |= found.attributes | _of_sample(regression, sample)
     u = sample.u[found.at].reshape(chains, draws, -1)
     return _at_coordinates(regression, found.posterior, u, seed), stats, attrs

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from partialpool.fit import group_draws, group_kernels
+from partialpool.fit import group_draws, group_kernels, group_lattice
 from partialpool.fit.counted_rows import CountedRows
 from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES
 from partialpool.fit.integral import AIM, AT_A_TIME, Integral, Moments
@@ -211,7 +211,7 @@ class GroupIntegral(Integral):
     ) -> Iterator[tuple[slice, Any]]:
         """The kernels' arguments, for some values of the parameters at a time."""
         rows, q = self.rows, L.shape[1]
-        each = max(group_kernels.LANES, AT_A_TIME // (rows.n_groups * q**2))
+        each = max(group_lattice.LANES, AT_A_TIME // (rows.n_groups * q**2))
         own = shape if rows.family == "negbinomial" else np.zeros(len(L))
         kind, responses = (rows.poisson, rows.common), (rows.y, rows.trials, rows.count)
         fixed = (*kind, rows.X, rows.offset, *responses, np.ascontiguousarray(rows.Z.T), rows.start)

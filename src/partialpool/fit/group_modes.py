@@ -111,66 +111,109 @@ def peak(
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def peak_of_two(
-    poisson, eta, trials, count, shape, Z, L, linear, w, C, side, room, lane
+def beside(eta, Z, moved, side):
+    """Linear predictors (n, lanes) with all effects `moved` (q, lanes) but the last, into side."""
+    for i in range(Z.shape[1]):
+        for c in range(moved.shape[1]):
+            side[i, c] = eta[i, c] + Z[0, i] * moved[0, c]
+        for d in range(1, len(Z) - 1):
+            for c in range(moved.shape[1]):
+                side[i, c] += Z[d, i] * moved[d, c]
+
+
+@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
+def peaks(
+    poisson, eta, trials, count, shape, Z, L, linear, w, C, side, bends, room, lane
 ):  # fmt: skip
-    """The same of two effects ``L w``: w (2, lanes), and C a root of the inverse curvature."""
-    n, lanes = Z.shape[1], w.shape[1]
-    t, first, second = room[2], lane[0], lane[1]
-    s0, s1, h00, h01, h11 = lane[2], lane[3], lane[4], lane[5], lane[6]
-    widest = np.zeros(2)
+    """The same of several effects ``L w``: w (q, lanes), and C a root of the inverse curvature.
+
+    C is lower triangular: along its last axis the last effect alone changes.
+    """
+    q, n = Z.shape
+    lanes = w.shape[1]
+    t, moved, total, mean, bend = room[2], lane[0:q], lane[3 : 3 + q], room[0, 0], room[1, 0]
+    B, A = bends[0], bends[1]
+    widest = np.zeros(q)
     for i in range(n):
-        for d in range(2):
+        for d in range(q):
             widest[d] = max(widest[d], abs(Z[d, i]))
     for _ in range(MAX_STEPS):
-        for c in range(lanes):
-            first[c] = L[0, 0, c] * w[0, c]
-            second[c] = L[1, 0, c] * w[0, c] + L[1, 1, c] * w[1, c]
-            s0[c] = s1[c] = h00[c] = h01[c] = h11[c] = 0.0
-        for i in range(n):
+        total[:] = 0.0
+        B[:] = 0.0
+        for d in range(q):
             for c in range(lanes):
-                side[i, c] = eta[i, c] + Z[0, i] * first[c]
-        odds(False, side, side, Z[1], second, t, room)
+                moved[d, c] = 0.0
+                for e in range(d + 1):
+                    moved[d, c] += L[d, e, c] * w[e, c]
+        beside(eta, Z, moved, side)
+        odds(False, side, side, Z[q - 1], moved[q - 1], t, room)
         for i in range(n):  # by the effects themselves
-            a, b = Z[0, i], Z[1, i]
             for c in range(lanes):
                 if poisson:
-                    mean = bend = min(t[i, c], 1e100)
+                    mean[c] = bend[c] = min(t[i, c], 1e100)
                 else:
                     p = 1 / (1 + t[i, c])
-                    mean = (trials[i] + count[i] * shape[c]) * (1 - p)
-                    bend = mean * p
-                s0[c] += a * mean
-                s1[c] += b * mean
-                h00[c] += a * a * bend
-                h01[c] += a * b * bend
-                h11[c] += b * b * bend
+                    mean[c] = (trials[i] + count[i] * shape[c]) * (1 - p)
+                    bend[c] = mean[c] * p
+            for d in range(q):
+                z = Z[d, i]
+                for c in range(lanes):
+                    total[d, c] += z * mean[c]
+                for e in range(d + 1):
+                    both = z * Z[e, i]
+                    for c in range(lanes):
+                        B[d, e, c] += both * bend[c]
         worst = 0.0
         for c in range(lanes):
-            k, m, o = L[0, 0, c], L[1, 0, c], L[1, 1, c]
-            g0 = linear[0, c] - w[0, c] - k * s0[c] - m * s1[c]
-            g1 = linear[1, c] - w[1, c] - o * s1[c]
-            a = 1 + k * k * h00[c] + 2 * k * m * h01[c] + m * m * h11[c]
-            b = o * (k * h01[c] + m * h11[c])
-            d = 1 + o * o * h11[c]
-            det = a * d - b * b
-            d0, d1 = (d * g0 - b * g1) / det, (a * g1 - b * g0) / det
-            change = widest[0] * abs(k * d0) + widest[1] * abs(m * d0 + o * d1)
+            for d in range(q):
+                for e in range(d, q):  # the curvature by w, and its root U with U U' = A
+                    A[d, e, c] = 1.0 if d == e else 0.0
+                    for f in range(d, q):
+                        for g in range(e, q):
+                            A[d, e, c] += L[f, d, c] * B[max(f, g), min(f, g), c] * L[g, e, c]
+            for e in range(q - 1, -1, -1):
+                for d in range(e, -1, -1):
+                    for f in range(e + 1, q):
+                        A[d, e, c] -= A[d, f, c] * A[e, f, c]
+                    A[d, e, c] = np.sqrt(A[d, e, c]) if d == e else A[d, e, c] / A[e, e, c]
+            for e in range(q):
+                C[e, e, c] = 1 / A[e, e, c]
+                for d in range(e + 1, q):
+                    C[d, e, c] = 0.0
+                    for f in range(e, d):
+                        C[d, e, c] -= A[f, d, c] * C[f, e, c]
+                    C[d, e, c] /= A[d, d, c]
+            rise = 0.0
+            for e in range(q):  # C' times the slope, and so the step
+                B[0, e, c] = 0.0
+                for d in range(e, q):
+                    slope = linear[d, c] - w[d, c]
+                    for f in range(d, q):
+                        slope -= L[f, d, c] * total[f, c]
+                    B[0, e, c] += C[d, e, c] * slope
+                rise += B[0, e, c] ** 2
+            for d in range(q):
+                moved[d, c] = 0.0
+                for e in range(d + 1):
+                    moved[d, c] += C[d, e, c] * B[0, e, c]
+            change = 0.0
+            for d in range(q):
+                move = 0.0
+                for e in range(d + 1):
+                    move += L[d, e, c] * moved[e, c]
+                change += widest[d] * abs(move)
             shorter = 2 / (2 + change) if change > 0.5 else 1.0
-            w[0, c] += shorter * d0
-            w[1, c] += shorter * d1
-            worst = max(worst, g0 * d0 + g1 * d1)
-            C[0, 0, c] = np.sqrt(d / det)
-            C[1, 0, c] = -b / det / C[0, 0, c]
-            C[0, 1, c] = 0.0
-            C[1, 1, c] = 1 / np.sqrt(d)
+            for d in range(q):
+                w[d, c] += shorter * moved[d, c]
+            worst = max(worst, rise)
         if not worst > CLOSE:
             break
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 def mode(
-    poisson, common, eta, exp_eta, y, trials, count, shape, Z, L, near, told, w, C, side, room, lane
+    poisson, common, eta, exp_eta, y, trials, count, shape, Z, L, near, told, w, C, side, bends,
+    room, lane,
 ):  # fmt: skip
     """Standard normals w (q, lanes) of the effects at the mode, and C as above.
 
@@ -193,9 +236,9 @@ def mode(
             linear[d, c] = 0.0
             for e in range(d, q):
                 linear[d, c] += told[e] * L[e, d, c]
-    if q == 2:
-        peak_of_two(
-            poisson, eta, trials, count, shape, Z, L, linear, w, C, side, room, lane
+    if q > 1:
+        peaks(
+            poisson, eta, trials, count, shape, Z, L, linear, w, C, side, bends, room, lane
         )  # fmt: skip
         return
     one, curvature = lane[9], lane[10]
@@ -217,11 +260,14 @@ def place(number, middle, L, centre, axes, told, along, moved, step, level, slop
     `quad` the curvature of w'w / 2.
     """
     q, lanes = along.shape
-    last = q - 1
+    last, K = q - 1, 2 * middle + 1
     for c in range(lanes):
         level[c] = slope[c] = quad[c] = 0.0
         for d in range(q):
-            w = centre[d, c] + (0.0 if q == 1 else (number - middle) * axes[d, 0, c])
+            w, rest = centre[d, c], number
+            for e in range(last):  # the number's digits are its places along all axes but the last
+                w += (rest % K - middle) * axes[d, e, c] if e <= d else 0.0
+                rest //= K
             along[d, c] = w
             level[c] -= 0.5 * w * w
             slope[c] -= w * axes[d, last, c]

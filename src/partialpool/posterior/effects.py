@@ -104,15 +104,15 @@ def average_changes(fitted: Fitted, column: str, rows: pd.DataFrame | None = Non
     return found
 
 
-def average_effects(fitted: Fitted, rope: marginal_effects.Rope | None = None) -> Finding:
-    """Average slope or comparison of every predictor; without any, the average of the line.
+def average_effects(fitted: Fitted, rope: marginal_effects.Rope | None = None) -> Finding | None:
+    """Average slope or comparison of every predictor; None where there is none.
 
     Of a column of which only the logarithm counts it is what doubling it does, unless `rope` says
     how large a slope must be.
     """
     model = fitted.model
     if not contrasts.predictors(model):
-        return replace(marginal_effects.avg_predictions(fitted), name="average_effects")
+        return None
     wanted = []
     for name in contrasts.predictors(model):
         doubling = name not in (rope or {})

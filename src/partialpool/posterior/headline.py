@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from formulae import model_description
 
-from partialpool.data.text import capital, percent, rounded, singular
+from partialpool.data.text import capital, number, percent, rounded, singular
 from partialpool.design.formula import read
 from partialpool.design.matrices import Grouping
 from partialpool.fit.exact_fit import covariance_root
@@ -171,8 +171,9 @@ def _ratio(fitted: Fitted, change: Change) -> str:
             step = model.design.columns(high)[0] - model.design.columns(low)[0]
             line = draws.population_line(model.design, fitted.population, step)[:, 0]
             values = np.exp((line + _offsets(model, low, high)) / contrast.width)
-            ends = [float(value) for value in np.quantile(values, [0.5, 0.05, 0.95])]
-            middle, least, most = (rounded(end, float(values.std())) for end in ends)
+            # as many digits as the table of coefficients has
+            ends = np.quantile(values, [0.5, 0.05, 0.95])
+            middle, least, most = (number(float(end), 3) for end in ends)
             return f", {ratio(model).name} {middle} ({least} to {most})"
     return ""
 
@@ -261,7 +262,8 @@ def _groups(fitted: Fitted, change: Change) -> str:
         if between.mean() < 1e-9 * abs(change.draws).mean():
             alike.append(grouping)
         else:
-            says += _range(fitted, grouping, change.draws, between, sign or 1) + word
+            what = f" in the effect of {fitted.model.words(change.column)}"
+            says += _range(fitted, grouping, change.draws, between, sign or 1, what) + word
     if len(alike) > 1:
         return says + _levels(fitted, alike)
     return says + "".join(_level_spread(fitted, grouping) for grouping in alike)
@@ -298,14 +300,19 @@ def _between(fitted: Fitted, grouping: Grouping) -> np.ndarray:
 
 
 def _range(
-    fitted: Fitted, grouping: Grouping, values: np.ndarray, between: np.ndarray, sign: int
+    fitted: Fitted,
+    grouping: Grouping,
+    values: np.ndarray,
+    between: np.ndarray,
+    sign: int,
+    what: str = "",
 ) -> str:
-    """The range of the middle 90 % of groups."""
+    """The range of the middle 90 % of groups, and in what they differ."""
     ends = sorted(sign * float((values + k * between).mean()) for k in (-NORMAL, NORMAL))
     low, high = (rounded(end, float(between.mean())) for end in ends)
     unit = _unit(fitted.model)
     groups = groups_in_words(fitted.model, grouping)
-    return f"; {groups} differ: the middle 90 % from {low} to {high}{unit}"
+    return f"; {groups} differ{what}: the middle 90 % from {low} to {high}{unit}"
 
 
 def _level_spread(fitted: Fitted, grouping: Grouping) -> str:
