@@ -59,21 +59,20 @@ def chosen(u, k, lane, rooms):
     return i, o - nearby // 2
 
 
-@numba.njit(cache=True, error_model="numpy", parallel=True)
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def draw_effects(
     poisson, common, X, offset, y, trials, count, Z, start, coefficients, L, shape, near, shift,
-    scale, K, outer, moved_by, shares, some, key, first,
+    scale, K, outer, moved_by, shares, some, key, first, out, begin, end,
 ):  # fmt: skip
-    """One draw of the effects of some groups (G,) for each of S values of the rest: (q, S, G).
+    """One draw of the effects of some groups (G,) for each of S values of the rest, into out.
 
-    Arguments as for `group_kernels.integrals`; `key` is the seed, and `first` the number of the
-    first draw.
+    Arguments as for `group_kernels.integrals`; `key` is the seed, `first` the number of the first
+    draw, and out (q, S, G).
     """
     S, q = len(L), len(Z)
-    out = np.empty((q, S, len(some)))
     widest, most = (start[1:] - start[:-1]).max(), K[some].max() if len(some) else 1
-    number, lanes = chunks(S, widest)
-    for chunk in numba.prange(number):
+    _, lanes = chunks(S, widest)
+    for chunk in range(begin, end):
         s = min(chunk * lanes, S - lanes)
         fresh = chunk * lanes - s  # those before it belong to another chunk
         at = np.ascontiguousarray(coefficients[s : s + lanes].T)
@@ -116,4 +115,3 @@ def draw_effects(
                     out[d, s + c, g] = 0.0
                     for e in range(d + 1):
                         out[d, s + c, g] += root[d, e, c] * w[e, c]
-    return out

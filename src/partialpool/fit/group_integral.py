@@ -1,22 +1,29 @@
 """The integral over each group's effects, with its own certificate (docs/method.md, eq. (54))."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any
 
+import numba
 import numpy as np
 
-from partialpool.fit import group_draws, group_kernels, group_lattice
+from partialpool.fit import group_draws, group_kernels
 from partialpool.fit.counted_rows import CountedRows
 from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES
+from partialpool.fit.group_lattice import LANES, chunks
 from partialpool.fit.integral import AIM, AT_A_TIME, Integral, Moments
-from partialpool.fit.kernels import threads
+from partialpool.fit.kernels import WORTH_THREADS
 
 #: Nodes that are tried along each axis of a group's lattice.
 NODES = (5, 7, 9, 11, 13, 17, 21, 25, 31, 41, 51, 65, 81, 101, 131, 161, 201, 251)
 #: Most of them with two varying coefficients, whose lattice has the square of that.
 MOST_OF_TWO = 51
+
+#: Parts of the work for each thread: what one has done before the other is shared out.
+PARTS = 4
 
 #: Their types in numba know no arguments.
 integrals: Any = group_kernels.integrals
@@ -64,14 +71,14 @@ class GroupIntegral(Integral):
         some = self._all if some is None else some
         out = np.empty((len(L), len(some)))
         for part, data in self._parts(coefficients, L, shape, moved):
-            out[part] = integrals(*data, some, VALUES)[0]
+            out[part] = self._integrals(part, data, some, VALUES)[0]
         return out
 
     def __call__(self, coefficients: np.ndarray, L: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """Log likelihood (S,), constants included; arguments as for `log_integrals`."""
         value = self.rows.constants(shape, coefficients)
         for part, data in self._parts(coefficients, L, shape):
-            value[part] += integrals(*data, self._all, VALUES)[0].sum(1)
+            value[part] += self._integrals(part, data, self._all, VALUES)[0].sum(1)
         return value
 
     def gradient(
@@ -81,7 +88,8 @@ class GroupIntegral(Integral):
         value, by_L = self.rows.constants(shape, coefficients), np.empty_like(L)
         _, by_coefficients = self.rows.constants_gradient(shape, coefficients)
         for part, data in self._parts(coefficients, L, shape):
-            each, slope, by_L[part], *_ = integrals(*data, self._all, DERIVATIVES)
+            found = self._integrals(part, data, self._all, DERIVATIVES)
+            each, slope, by_L[part], *_ = found
             value[part] += each.sum(1)
             by_coefficients[part] += slope
         return value, by_coefficients, by_L
@@ -97,7 +105,8 @@ class GroupIntegral(Integral):
         """Derivatives of the weighted sum of log integrals, without `CountedRows.constants`."""
         by_coefficients, by_L = np.empty_like(coefficients), np.empty_like(L)
         for part, data in self._parts(coefficients, L, shape, moved, shares):
-            _, by_coefficients[part], by_L[part], *_ = integrals(*data, self._all, DERIVATIVES)
+            found = self._integrals(part, data, self._all, DERIVATIVES)
+            _, by_coefficients[part], by_L[part], *_ = found
         return by_coefficients, by_L
 
     def moments(
@@ -109,7 +118,7 @@ class GroupIntegral(Integral):
     ) -> Iterator[tuple[slice, list[Moments]]]:
         """Means (s, J, q) and mean products (s, J, q, q) of the effects, some draws at a time."""
         for part, data in self._parts(coefficients, L, shape, moved):
-            _, _, _, mean, square, _, _ = integrals(*data, self._all, MOMENTS)
+            _, _, _, mean, square, _, _ = self._integrals(part, data, self._all, MOMENTS)
             root = L[part, None]
             effects = (root @ mean[..., None])[..., 0]
             yield part, [(effects, root @ square @ np.swapaxes(root, -1, -2))]
@@ -126,9 +135,11 @@ class GroupIntegral(Integral):
     ) -> list[np.ndarray]:
         """One exact draw of the effects for each of S values of the parameters: (q, S, G)."""
         (groups,) = [self._all] if some is None else some
-        out = np.empty((L.shape[1], len(L), len(groups)))
+        out, key = np.empty((L.shape[1], len(L), len(groups))), np.uint64(seed)
         for part, data in self._parts(coefficients, L, shape, moved):
-            out[:, part] = draw_effects(*data, groups, np.uint64(seed), first + part.start)
+            drawn = np.empty((len(out), part.stop - part.start, len(groups)))
+            self._run(draw_effects, part, *data, groups, key, first + part.start, drawn)
+            out[:, part] = drawn
         return [out]
 
     def adapted(
@@ -149,8 +160,8 @@ class GroupIntegral(Integral):
             self, shift=np.zeros((J, q)), scale=np.ones((J, q)), nodes=np.full(J, most[-1])
         )
         here = None if moved is None else moved[:, :1]
-        ((_, data),) = rough._parts(coefficients[:1], L[:1], shape[:1], here)
-        found = integrals(*data, self._all, MOMENTS)
+        (place,) = rough._parts(coefficients[:1], L[:1], shape[:1], here)
+        found = rough._integrals(*place, self._all, MOMENTS)
         mean, square, modes, roots = (figure[0] for figure in found[3:])
         inverse = np.linalg.inv(roots)
         shift = (inverse @ (mean - modes)[..., None])[..., 0]
@@ -211,19 +222,48 @@ class GroupIntegral(Integral):
     ) -> Iterator[tuple[slice, Any]]:
         """The kernels' arguments, for some values of the parameters at a time."""
         rows, q = self.rows, L.shape[1]
-        each = max(group_lattice.LANES, AT_A_TIME // (rows.n_groups * q**2))
+        each = max(LANES, AT_A_TIME // (rows.n_groups * q**2))
         own = shape if rows.family == "negbinomial" else np.zeros(len(L))
         kind, responses = (rows.poisson, rows.common), (rows.y, rows.trials, rows.count)
         fixed = (*kind, rows.X, rows.offset, *responses, np.ascontiguousarray(rows.Z.T), rows.start)
         none = np.empty((0, len(L)))
         around = [none if lanes is None else lanes for lanes in (moved, shares)]
         for first in range(0, len(L), each):
-            part = slice(first, first + each)
+            part = slice(first, min(first + each, len(L)))
             values = (np.ascontiguousarray(value[part]) for value in (coefficients, L, own))
             lattice = (self.near, self.shift, self.scale, self.nodes, self.outer)
             lanes = (np.ascontiguousarray(value[:, part]) for value in around)
-            with threads(len(L[part]) * len(rows.y) * int(self.nodes.mean()) ** q):
-                yield part, (*fixed, *values, *lattice, *lanes)
+            yield part, (*fixed, *values, *lattice, *lanes)
+
+    def _integrals(
+        self, part: slice, data: Any, some: np.ndarray, what: int
+    ) -> tuple[np.ndarray, ...]:
+        """Log integrals of some groups, and what else `group_kernels.integrals` finds."""
+        S, q, N = part.stop - part.start, self.near.shape[1], len(some) if what > VALUES else 0
+        out = (
+            *(np.empty((S, len(some))), np.zeros((S, self.rows.X.shape[1])), np.zeros((S, q, q))),
+            *(np.zeros((S, N, q)), np.zeros((S, N, q, q))),
+            *(np.empty((S, N, q)), np.empty((S, N, q, q))),
+        )
+        self._run(integrals, part, *data, some, what, *out)
+        return out
+
+    def _run(self, kernel: Any, part: slice, *arguments: Any) -> None:
+        """Run a kernel over all its chunks, on several threads where that pays.
+
+        numba's own loops over threads would take twice as long to compile.
+        """
+        S, nodes = part.stop - part.start, int(self.nodes.mean()) ** self.near.shape[1]
+        number, _ = chunks(S, np.diff(self.rows.start).max())
+        workers = min(numba.get_num_threads(), number)
+        if workers < 2 or S * len(self.rows.y) * nodes < WORTH_THREADS:
+            kernel(*arguments, 0, number)
+            return
+        places = np.linspace(0, number, min(number, PARTS * workers) + 1).astype(int).tolist()
+        with ThreadPoolExecutor(workers) as pool:
+            runs = [pool.submit(partial(kernel, *arguments), *ends) for ends in pairwise(places)]
+            for run in runs:
+                run.result()
 
 
 def group_integral(

@@ -15,10 +15,11 @@ from partialpool.fit.kernels import FAST
 VALUES, MOMENTS, DERIVATIVES = 0, 1, 2
 
 
-@numba.njit(cache=True, error_model="numpy", parallel=True, fastmath=FAST)
+@numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=FAST)
 def integrals(
     poisson, common, X, offset, y, trials, count, Z, start, coefficients, L, shape, near, shift,
-    scale, K, outer, moved_by, shares, some, what,
+    scale, K, outer, moved_by, shares, some, what, value, by_coefficients, by_L, mean, square,
+    modes, inverse, begin, end,
 ):  # fmt: skip
     """Integrals over the effects of some groups (docs/method.md, eq. (55) and (57)).
 
@@ -41,26 +42,21 @@ def integrals(
     some : (G,) int array
     what : int
         `VALUES`, `MOMENTS` or `DERIVATIVES`; the arrays of what is not found are empty.
-
-    Returns
-    -------
-    (S, G) array
-        Log integrals.
-    (S, p) array, (S, q, q) array
-        Derivatives of their sum by the coefficients and by L.
-    (S, G, q), (S, G, q, q) arrays
-        Means of w, and of its products.
-    (S, G, q), (S, G, q, q) arrays
-        Modes, and roots of the inverse curvature.
+    value : (S, G) array
+        Becomes the log integrals.
+    by_coefficients, by_L : (S, p), (S, q, q) arrays of zeros
+        Become the derivatives of their sum by the coefficients and by L.
+    mean, square : (S, G, q), (S, G, q, q) arrays of zeros
+        Become means of w, and of its products.
+    modes, inverse : (S, G, q), (S, G, q, q) arrays
+        Become the modes, and roots of the inverse curvature.
+    begin, end : int
+        Which of the `chunks` of values of the parameters are taken.
     """
     S, q, J, p = len(L), len(Z), len(some), X.shape[1]
-    value, N = np.empty((S, J)), J if what >= MOMENTS else 0
-    by_coefficients, by_L = np.zeros((S, p)), np.zeros((S, q, q))
-    mean, square = np.zeros((S, N, q)), np.zeros((S, N, q, q))
-    modes, inverse = np.empty((S, N, q)), np.empty((S, N, q, q))
     widest, most = (start[1:] - start[:-1]).max(), K[some].max() if J else 1
-    number, lanes = chunks(S, widest)
-    for chunk in numba.prange(number):
+    _, lanes = chunks(S, widest)
+    for chunk in range(begin, end):
         s = min(chunk * lanes, S - lanes)
         fresh = chunk * lanes - s  # those before it belong to another chunk
         at = np.ascontiguousarray(coefficients[s : s + lanes].T)
@@ -149,4 +145,3 @@ def integrals(
             for c in range(fresh, lanes):
                 by_coefficients[s + c] = found[:, c]
                 by_L[s + c] = rise[:, :, c]
-    return value, by_coefficients, by_L, mean, square, modes, inverse
