@@ -330,6 +330,24 @@ def test_an_axis_of_two_answers_names_these_alone():
     assert list(panel.get_yticks()) == [0, 1]
 
 
+def test_long_tails_of_replications_leave_room_for_the_rest():
+    """With Student's noise one replication in a thousand made a single bar of all others."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"y": rng.normal(size=30), "g": np.repeat(np.arange(6), 5)})
+    model = pp.Model("y ~ 1 + (1 | g)", table)
+    replicated = rng.normal(size=(2000, 30))
+    plain = predictive.statistics_check(model, replicated, np.arange(30))
+    assert "long tails" not in plain.sentence
+    replicated[:3, 0] = -1e4
+    found = predictive.statistics_check(model, replicated, np.arange(30))
+    smallest = found.figure.axes[0]
+    low, high = smallest.get_xlim()
+    assert -10 < low < high < 10
+    drawn = sum(bar.get_height() for bar in smallest.patches)
+    assert 0.98 * 2000 < drawn < 2000
+    assert found.sentence.endswith("the middle 99% of the replications are drawn.")
+
+
 def test_names_of_statistics_fit_into_their_panels():
     """Of two neighbours one stood on the other, and the last was cut off."""
     table = pd.DataFrame({"a_long_department_name": np.repeat(np.arange(6), 5)})

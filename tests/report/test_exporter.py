@@ -1,19 +1,25 @@
 """Pages by nbconvert, of any notebook; and what hostile HTML may do in them, which is nothing."""
 
+import io
 import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from matplotlib.colors import to_rgb
 from nbformat import v4
+from PIL import Image
 from test_report import executed, figure  # noqa: F401
 
 from conftest import summary
+from partialpool.plots import palette
 from partialpool.posterior.finding import Finding
 from partialpool.report import drawings, exporter, markup
 from partialpool.report.markup import sanitize
@@ -192,6 +198,38 @@ def test_the_policy_lets_nothing_out(figure):  # noqa: F811
     assert {"default-src 'none'", "base-uri 'none'", "form-action 'none'"} <= {
         rule.strip() for rule in policy.split(";")
     }
+
+
+def test_bitmaps_in_figures_have_the_colours_of_the_dark(browser, tmp_path):
+    """Chains and very many points are bitmaps in a drawing: they stayed as in the light."""
+    shown = {"partial": palette.DARK["partial"], "exact": palette.DARK["exact"]}
+    shown |= {"data": palette.DARK["data"], "ink": palette.DARK_INK}
+    drawing, axes = plt.subplots(figsize=(4, 1))
+    axes.set(xlim=(0, 4), ylim=(0, 1))
+    axes.set_axis_off()
+    for k, name in enumerate(shown):
+        color = palette.COLORS.get(name, palette.INK)
+        axes.add_patch(plt.Rectangle((k, 0), 1, 1, color=color, lw=0, rasterized=True))
+    svg = Finding("bitmaps", figure=drawing).svg
+    plt.close(drawing)
+    assert "<image" in svg
+    output = v4.new_output("display_data", data={"image/svg+xml": svg})
+    cells = [v4.new_markdown_cell("# A"), v4.new_code_cell("1", outputs=[output])]
+    page = exporter.render(v4.new_notebook(cells=cells), summary())
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    (tmp_path / "thumbnail.svg").write_text(palette.dressed(svg), encoding="utf-8")
+    picture = "<meta name='color-scheme' content='light dark'><img src='thumbnail.svg'>"
+    (tmp_path / "index.html").write_text(picture, encoding="utf-8")
+    for name, place in (("page.html", "figure svg"), ("index.html", "img")):
+        tab = browser.new_page(color_scheme="dark")
+        tab.goto((tmp_path / name).as_uri())
+        seen = np.array(
+            Image.open(io.BytesIO(tab.locator(place).first.screenshot())).convert("RGB")
+        )
+        for k, color in enumerate(shown.values()):
+            found = seen[len(seen) // 2, int((k + 0.5) / 4 * seen.shape[1])]
+            np.testing.assert_allclose(found, 255 * np.array(to_rgb(color)), atol=2)
+        tab.close()
 
 
 def test_any_notebook_becomes_a_page(tmp_path):

@@ -375,7 +375,7 @@ def predictive_lines(fitted: Fitted, rng: np.random.Generator) -> Finding:
         new = pd.concat([table.iloc[[i]]] * 3).assign(**{name: [*grid, x[i]]})
         drawn = line(fitted, new)
         chosen = drawn[rng.choice(len(drawn), LINES, replace=False)]
-        axes.plot(grid, chosen[:, :2].T, color=color, alpha=0.12, lw=0.8, rasterized=True)
+        axes.plot(grid, chosen[:, :2].T, color=color, alpha=0.12, lw=0.8)
         axes.scatter(x[i], design.y[i], s=55, color=color, edgecolor="white", zorder=3)
         low, high = interval(drawn[:, 2])
         hits += int(low <= design.y[i] <= high)

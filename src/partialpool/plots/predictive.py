@@ -28,6 +28,8 @@ from partialpool.posterior.predictions import replicate_prior, statistics
 
 #: Replicated data sets that are drawn.
 SHOWN = 50
+#: Share of the replications that a histogram of a figure with long tails shows.
+NEARBY = 0.99
 #: Letters in a line of what a predicted row is called: on a telephone no more have room.
 LETTERS = 24
 #: Groups that get a column of their own in residual plots.
@@ -119,11 +121,13 @@ def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray
     found = statistics(model, rows)
     y = model.design.y[rows][None]
     figure, panels = theme.panels(len(found), 4, (2.4, 2.0))
+    beyond = False
     for panel, (name, statistic) in zip(panels, found.items(), strict=True):
-        panel.hist(
-            statistic(replicated), bins=25, rwidth=0.9, lw=0, **theme.INTERVAL, label="replications"
-        )
-        panel.axvline(float(statistic(y)[0]), color=theme.INK, lw=2, label="the data")
+        values, own = statistic(replicated), float(statistic(y)[0])
+        shown = _nearby(values, own)
+        beyond |= len(shown) < len(values)
+        panel.hist(shown, bins=25, rwidth=0.9, lw=0, **theme.INTERVAL, label="replications")
+        panel.axvline(own, color=theme.INK, lw=2, label="the data")
         theme.without_heights(panel, theme.wrapped(name, 26))
     theme.legend(figure)
     table = data_fit.figures(replicated, model, rows)
@@ -141,8 +145,19 @@ def statistics_check(model: Regression, replicated: np.ndarray, rows: np.ndarray
         f"p = {table.at[worst, 'p']:.2g} by both tails, {check['value']:.2g} when corrected for "
         f"{len(table)} figures (limit {data_fit.FIGURES_LEVEL:g}). {verdict}"
     )
+    if beyond:
+        says += (
+            f" Of figures with long tails the middle {NEARBY:.0%} of the replications are drawn."
+        )
     what = f"Histograms of {len(found)} figures of replications."
     return theme.finding("statistics_check", figure, what, says)
+
+
+def _nearby(values: np.ndarray, own: float) -> np.ndarray:
+    """Values to draw: all, or the middle `NEARBY` where these would be a fifth of the axis."""
+    low, high = np.quantile(values, [(1 - NEARBY) / 2, (1 + NEARBY) / 2])
+    width = max(high, own) - min(low, own)
+    return values[(values >= low) & (values <= high)] if np.ptp(values) > 5 * width else values
 
 
 def pit(model: Regression, left_out: LeftOut) -> Finding:

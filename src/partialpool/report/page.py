@@ -106,7 +106,8 @@ def prepared(env: jinja2.Environment) -> jinja2.Environment:
         "bound": bound,
         "typeset": typeset,
     }
-    env.globals |= {"asset": asset, "meaning": MEANING, "fitting": FITTING, "version": version()}
+    env.globals |= {"asset": asset, "bitmaps": Markup(palette.bitmap_filter())}
+    env.globals |= {"meaning": MEANING, "fitting": FITTING, "version": version()}
     return env
 
 
