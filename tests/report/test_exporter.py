@@ -19,7 +19,7 @@ from PIL import Image
 from test_report import executed, figure  # noqa: F401
 
 from conftest import summary
-from partialpool.plots import palette
+from partialpool.plots import palette, theme
 from partialpool.posterior.finding import Finding
 from partialpool.report import drawings, exporter, markup
 from partialpool.report.markup import sanitize
@@ -204,7 +204,7 @@ def test_bitmaps_in_figures_have_the_colours_of_the_dark(browser, tmp_path):
     """Chains and very many points are bitmaps in a drawing: they stayed as in the light."""
     shown = {"partial": palette.DARK["partial"], "exact": palette.DARK["exact"]}
     shown |= {"data": palette.DARK["data"], "ink": palette.DARK_INK}
-    drawing, axes = plt.subplots(figsize=(4, 1))
+    drawing, (axes,) = theme.panels(1, 1, (4, 1))
     axes.set(xlim=(0, 4), ylim=(0, 1))
     axes.set_axis_off()
     for k, name in enumerate(shown):
