@@ -179,10 +179,11 @@ def _ends(ends: np.ndarray, heights: np.ndarray) -> Finding:
     sigma_b, eps = np.exp(ends[:, 2:4]).T
     result = pd.DataFrame({"sigma_b": sigma_b, "eps": eps, "log_density": heights})
     gone = np.mean((sigma_b < LOW) | (eps < LOW))
+    low, high = f"{eps.min():.2g}", f"{eps.max():.2g}"
     says = (
         f"From {len(ends)} random starts the optimiser brought a scale below {LOW} in {gone:.0%} "
-        f"of the cases (it was stopped at {FLOOR:g}); eps ended between {eps.min():.2g} and "
-        f"{eps.max():.2g}."
+        f"of the cases (it was stopped at {FLOOR:g}); eps ended "
+        + (f"at {low}." if low == high else f"between {low} and {high}.")
     )
     columns = {name: (name.replace("_d", " d"), "{:.4g}") for name in result.columns}
     return Finding("ends", says, table=result, columns=columns, index=False)

@@ -50,7 +50,8 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
     shown = np.maximum(drawn, bins[0])
     axes.hist(shown, bins=list(bins), color=color, alpha=0.5, label="priors")
     axes.axvline(middle, color=theme.INK, lw=2, label="the data")
-    what = {"binomial": "share of successes"}.get(model.family, f"mean {model.design.response}")
+    name = model.words(model.design.response)
+    what = "share of successes" if model.family == "binomial" else f"mean {name}"
     theme.without_heights(axes, f"{what} in {len(drawn)} data sets that the priors imply")
     theme.legend(figure)
     low, high = interval(drawn)

@@ -185,7 +185,7 @@ class Compared:
         one, factor = next(iter(self.groups.values())), next(iter(self.fits.values())).model
         n = len(one.codes)
         of = f"{n:,}" if n == one.of else f"{n:,} of {one.of:,}, drawn at random,"
-        each = f"all rows of each {factor.design.groupings[0].name} ({of} groups)"
+        each = f"all rows of each {factor.words(factor.design.groupings[0].name)} ({of} groups)"
         refitted = sum(one.refitted for one in self.groups.values())
         rule = f"for the {MAX_REFITS} worst groups of each model"
         return leave_one_out.in_words(table, elpds, each, "groups", refitted, rule)
