@@ -73,6 +73,23 @@ def test_a_wide_screen_has_the_figure_and_turning_the_telephone_too(browser, tmp
     tab.close()
 
 
+def test_a_last_row_of_fewer_panels_draws_them_no_larger(browser, tmp_path):
+    """The last two of fourteen departments were half as large again as the others."""
+    figure, panels = plt.subplots(2, 4, figsize=(8, 3), sharey=True)
+    for one in panels[1, 1:]:
+        one.remove()
+    figure.supxlabel("below all")
+    tab = shown(browser, tmp_path, figure, 390)
+    boxes = [one.bounding_box() for one in tab.locator(".windows svg").all()]
+    below, panels = max(boxes, key=lambda b: b["y"]), sorted(boxes, key=lambda b: b["y"])[:-1]
+    assert len(panels) == 5
+    assert panels[0]["y"] == panels[1]["y"] < panels[-1]["y"]
+    assert max(b["width"] for b in panels) < 1.1 * min(b["width"] for b in panels)
+    last = panels[-1]
+    assert 0 < below["y"] - last["y"] - last["height"] < 30
+    tab.close()
+
+
 def test_panels_that_share_their_rows_each_have_their_names(browser, tmp_path):
     """Half of the residuals, and of all groups, stood beyond the edge of the screen."""
     figure, grid = plt.subplots(2, 3, figsize=(8, 4), sharex=True, sharey=True)

@@ -232,7 +232,7 @@ def _by_group(
     mark: dict[str, Any] = {"color": theme.PARTIAL, "marker": "_", "label": "mean of the group"}
     axes.scatter(range(len(order)), means[order], s=40, **mark)
     of = "" if len(order) == len(means) else f"{len(order)} of "
-    axes.set(xticks=[], xlabel=f"{of}{len(means)} {groups_of(model, grouping)}, sorted")
+    axes.set(xticks=[], xlabel=f"{of}{len(means):,} {groups_of(model, grouping)}, sorted")
 
 
 def _far_in_words(model: Regression, left_out: LeftOut, z: np.ndarray) -> str:

@@ -160,7 +160,7 @@ def residual_checks(model: Regression, left_out: LeftOut) -> list[dict[str, Any]
     if model.linked and not model.spreads:
         return found
     return found + [
-        noise_check(p, grouping.name if len(design.groupings) > 1 else "group")
+        noise_check(p, model.words(grouping.name) if len(design.groupings) > 1 else "group")
         for grouping in design.groupings
         if (p := same_noise(model, left_out, grouping)) is not None
     ]

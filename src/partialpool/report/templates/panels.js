@@ -2,6 +2,7 @@
 // Each is drawn again from the one figure. Panels of a row whose ticks are named on the left alone get
 // that axis again; those that need their neighbour stay beside it, as scales of colour do.
 const NS = "http://www.w3.org/2000/svg";
+const MOST_BESIDE = 4;
 const narrow = matchMedia("(max-width: 44rem)");
 const box = (parts) => {
   const all = parts.map((part) => part.getBBox()).filter((b) => b.width || b.height);
@@ -96,6 +97,14 @@ const stack = () => {
     place.className = "windows";
     place.setAttribute("aria-hidden", "true");
     place.append(...found);
+    // fillers of no height: or the last row, if it has fewer panels, would draw them larger
+    const last = found.findLast((frame) => frame.style.flexBasis !== "100%");
+    for (let i = 1; i < MOST_BESIDE; i++) {
+      const filler = document.createElement("div");
+      filler.className = "filler";
+      filler.style.flexBasis = last.style.flexBasis;
+      last.after(filler);
+    }
     figure.append(place);
     figure.classList.add("stacked");
   }
