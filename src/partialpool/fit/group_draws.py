@@ -107,10 +107,8 @@ def draw_effects(
                 w = own[0]
                 for d in range(q):
                     w[d, c] = centre[d, c] + axes[d, q - 1, c] * o
-                    rest = i
-                    for e in range(q - 1):
-                        w[d, c] += (rest % k - k // 2) * axes[d, e, c]
-                        rest //= k
+                    if q > 1:
+                        w[d, c] += (i - k // 2) * axes[d, 0, c]
                 for d in range(q):
                     out[d, s + c, g] = 0.0
                     for e in range(d + 1):

@@ -95,8 +95,6 @@ def integrals(
                         inverse[s + c, g, d, e] = roots[0, d, e, c] if e <= d else 0.0
             for i in range(k ** (q - 1)):
                 nearby = length(i, k, q)
-                if not nearby:
-                    continue
                 weight, middle = heights[i, :nearby], nearby // 2
                 known = line_of(i, k, rows, root, rooms)
                 one, two, three = lane[4], lane[5], lane[6]

@@ -220,12 +220,8 @@ def room_for(q, widest, most, lanes, kept):
 
 @numba.njit(cache=True)
 def length(i, k, q):
-    """Nodes of a line of a lattice: of the cube those in the ball inside it are taken."""
-    rest, room = i, (k // 2 + 0.5) ** 2
-    for _ in range(q - 1):
-        room -= (rest % k - k // 2) ** 2
-        rest //= k
-    return 2 * int(np.sqrt(room)) + 1 if room >= 0 else 0
+    """Nodes of line i of a lattice: of a square those in the circle inside it are taken."""
+    return k if q == 1 else 2 * int(np.sqrt((k // 2 + 0.5) ** 2 - (i - k // 2) ** 2)) + 1
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
@@ -284,11 +280,7 @@ def lattice(rows, L, near, shift, scale, k, apart, rooms):
             volume[c] *= axes[d, d, c]
     lines = k ** (q - 1)
     for i in range(lines):
-        nearby = length(i, k, q)
-        if not nearby:
-            tops[i], totals[i] = -np.inf, 0.0
-            continue
-        weight = heights[i if len(heights) > 1 else 0, :nearby]
+        weight = heights[i if len(heights) > 1 else 0, : length(i, k, q)]
         known = line_of(i, k, rows, L, rooms)
         step, level, slope, quad = others
         line(

@@ -112,20 +112,17 @@ def peak(
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 def beside(eta, Z, moved, side):
-    """Linear predictors (n, lanes) with all effects `moved` (q, lanes) but the last, into side."""
+    """Linear predictors (n, lanes) with the first of two effects `moved` (2, lanes), into side."""
     for i in range(Z.shape[1]):
         for c in range(moved.shape[1]):
             side[i, c] = eta[i, c] + Z[0, i] * moved[0, c]
-        for d in range(1, len(Z) - 1):
-            for c in range(moved.shape[1]):
-                side[i, c] += Z[d, i] * moved[d, c]
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
 def peaks(
     poisson, eta, trials, count, shape, Z, L, linear, w, C, side, bends, room, lane
 ):  # fmt: skip
-    """The same of several effects ``L w``: w (q, lanes), and C a root of the inverse curvature.
+    """The same of two effects ``L w``: w (2, lanes), and C a root of the inverse curvature.
 
     C is lower triangular: along its last axis the last effect alone changes.
     """
@@ -260,14 +257,11 @@ def place(number, middle, L, centre, axes, told, along, moved, step, level, slop
     `quad` the curvature of w'w / 2.
     """
     q, lanes = along.shape
-    last, K = q - 1, 2 * middle + 1
+    last = q - 1
     for c in range(lanes):
         level[c] = slope[c] = quad[c] = 0.0
         for d in range(q):
-            w, rest = centre[d, c], number
-            for e in range(last):  # the number's digits are its places along all axes but the last
-                w += (rest % K - middle) * axes[d, e, c] if e <= d else 0.0
-                rest //= K
+            w = centre[d, c] + (0.0 if q == 1 else (number - middle) * axes[d, 0, c])
             along[d, c] = w
             level[c] -= 0.5 * w * w
             slope[c] -= w * axes[d, last, c]
