@@ -188,6 +188,11 @@ def test_two_swept_settings_make_heat_maps(swept):
     assert texts == ["50 %", "60 %"]
     assert [axes.get_title() for axes in found.figure.axes] == ["slope of <i>", "b"]
     assert found.sentence in found.description
+    assert "empty" not in found.sentence
+    # no coverage of a truth on the boundary
+    del rows[0]["metrics"]["coverage of 50% intervals"]["b"]
+    found = study_plots.over_two(rows, "coverage of 50% intervals", first, second)
+    assert "A cell of b is empty where the true value is 0" in found.sentence
 
 
 def test_a_page_is_written_once_and_anew_when_a_run_changes(tmp_path):

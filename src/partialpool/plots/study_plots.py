@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import binom
 
-from partialpool.data.text import capital, number, percent, rounded, typeset
+from partialpool.data.text import capital, listed, number, percent, rounded, typeset
 from partialpool.plots import theme
 from partialpool.plots.study_answer import MOST, Rows, called_in, estimated, order, runs_in_words
 from partialpool.posterior.finding import Finding
@@ -161,7 +161,7 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
     found = _metric(rows, metric)
     names = list(found)[:MOST]
     columns = _columns(len(names))
-    lines = -(-len(names) // columns)
+    lines, nominal = -(-len(names) // columns), _nominal(metric)
     xs, ys = (sorted({r["settings"][k] for r in rows}, key=order) for k in (across, down))
     figure = Figure((min((0.75 * len(xs) + 1.1) * columns, 9.0), (0.45 * len(ys) + 1.1) * lines))
     panels = figure.subplots(lines, columns, squeeze=False)
@@ -172,7 +172,7 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
         for row, value in found[name]:
             grid[ys.index(row["settings"][down]), xs.index(row["settings"][across])] = value
         low, high = np.nanmin(grid), np.nanmax(grid)
-        if (nominal := _nominal(metric)) is not None:  # a few per cent are chance
+        if nominal is not None:  # a few per cent are chance
             low, high = nominal - FAR, nominal + FAR
         panel.imshow(grid, cmap="cividis", aspect="auto", vmin=low, vmax=high)
         for (i, j), value in np.ndenumerate(grid):
@@ -187,8 +187,14 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
         panel.tick_params(length=0)
         for spine in panel.spines.values():
             spine.set_visible(False)
-    what = f"{typeset(metric)}, by {across} and {down}."
-    return theme.finding(metric, figure, what, _words(found, metric, across, down))
+    what, says = f"{typeset(metric)}, by {across} and {down}.", _words(found, metric, across, down)
+    most = max(map(len, found.values()))
+    if nominal is not None and (edge := [name for name in names if len(found[name]) < most]):
+        says += (
+            f" A cell of {listed(edge)} is empty where the true value is 0, the boundary of a "
+            "standard deviation, which no interval can hold."
+        )
+    return theme.finding(metric, figure, what, says)
 
 
 def _columns(panels: int) -> int:
