@@ -1,17 +1,20 @@
 """Figures on a telephone, in a real browser: panels below each other, one as narrow as it is."""
 
+import io
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
 
-from partialpool.plots import theme
+from partialpool.plots import palette, theme
 from partialpool.posterior.finding import Finding
 from partialpool.report import drawings, page
 
 
-def shown(browser, tmp_path, figure, width):
+def shown(browser, tmp_path, figure, width, **options):
     """A tab with the figure as a page has it."""
     svg = Finding("two", "", figure=figure).svg
     plt.close(figure)
@@ -21,10 +24,11 @@ def shown(browser, tmp_path, figure, width):
     place = tmp_path / "page.html"
     place.write_text(
         f"<!DOCTYPE html><html><meta charset='utf-8'><style>{style}</style>"
+        f"<svg width=0 height=0>{palette.bitmap_filter()}</svg>"
         f"<figure>{text}</figure><script>{script}</script></html>",
         encoding="utf-8",
     )
-    tab = browser.new_page(viewport={"width": width, "height": 800})
+    tab = browser.new_page(viewport={"width": width, "height": 800}, **options)
     tab.goto(place.as_uri())
     return tab
 
@@ -59,6 +63,20 @@ def test_panels_come_one_below_the_other_on_a_telephone(browser, tmp_path):
     # who does not see it has the description once
     assert tab.locator("[role=img]").count() == 1
     assert tab.locator(".windows").get_attribute("aria-hidden") == "true"
+    tab.close()
+
+
+def test_bitmaps_of_panels_have_the_colours_of_the_dark(browser, tmp_path):
+    """What is drawn again lies in a tree of its own, where not every rule of a style reaches."""
+    figure, panels = plt.subplots(1, 2, figsize=(8, 3))
+    for panel in panels:
+        panel.set(xlim=(0, 1), ylim=(0, 1))
+        panel.add_patch(plt.Rectangle((0, 0), 1, 1, color=theme.PARTIAL, rasterized=True))
+    tab = shown(browser, tmp_path, figure, 390, color_scheme="dark")
+    for one in tab.locator(".windows svg").all():
+        seen = np.array(Image.open(io.BytesIO(one.screenshot())).convert("RGB"))
+        middle = seen[seen.shape[0] // 2, seen.shape[1] // 2]
+        np.testing.assert_allclose(middle, 255 * np.array(to_rgb(palette.DARK["partial"])), atol=2)
     tab.close()
 
 

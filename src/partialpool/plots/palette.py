@@ -51,7 +51,7 @@ def rules() -> str:
         ";".join(f"--fig-{name}:{color}" for name, color in colors.items())
         for colors in (COLORS, DARK)
     )
-    dark = f":root{{{dark}}}svg image{{filter:url(#dark-bitmaps)}}"
+    dark = f":root{{{dark}}}image{{filter:url(#dark-bitmaps)}}"
     return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{{dark}}}"
 
 
