@@ -189,8 +189,14 @@ def test_two_swept_settings_make_heat_maps(swept):
     assert [axes.get_title() for axes in found.figure.axes] == ["slope of <i>", "b"]
     assert found.sentence in found.description
     assert "empty" not in found.sentence
-    # no coverage of a truth on the boundary
+    panel = found.figure.axes[0]
+    assert panel.yaxis_inverted()
+    assert not panel.images  # or the dark would give it other colours
+    # a run without the parameter; and no coverage of a truth on the boundary
     del rows[0]["metrics"]["coverage of 50% intervals"]["b"]
+    found = study_plots.over_two(rows, "coverage of 50% intervals", first, second)
+    assert "empty" not in found.sentence
+    rows[0]["summary"]["truth"] = {"b": 0.0, "c": 0.0}
     found = study_plots.over_two(rows, "coverage of 50% intervals", first, second)
     assert "A cell of b is empty where the true value is 0" in found.sentence
 

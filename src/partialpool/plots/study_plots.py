@@ -174,7 +174,11 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
         low, high = np.nanmin(grid), np.nanmax(grid)
         if nominal is not None:  # a few per cent are chance
             low, high = nominal - FAR, nominal + FAR
-        panel.imshow(grid, cmap="cividis", aspect="auto", vmin=low, vmax=high)
+        # cells, and no bitmap: the dark gives those other colours
+        edges = [np.arange(n + 1) - 0.5 for n in (len(xs), len(ys))]
+        cells = np.ma.masked_invalid(grid)
+        panel.pcolormesh(*edges, cells, cmap="cividis", vmin=low, vmax=high, edgecolors="face")
+        panel.invert_yaxis()
         for (i, j), value in np.ndenumerate(grid):
             if np.isfinite(value):
                 light = high > low and (value - low) / (high - low) > 0.55
@@ -188,13 +192,23 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
         for spine in panel.spines.values():
             spine.set_visible(False)
     what, says = f"{typeset(metric)}, by {across} and {down}.", _words(found, metric, across, down)
-    most = max(map(len, found.values()))
-    if nominal is not None and (edge := [name for name in names if len(found[name]) < most]):
+    if nominal is not None and (edge := [n for n in _on_the_edge(rows, metric) if n in names]):
         says += (
             f" A cell of {listed(edge)} is empty where the true value is 0, the boundary of a "
             "standard deviation, which no interval can hold."
         )
     return theme.finding(metric, figure, what, says)
+
+
+def _on_the_edge(rows: Rows, metric: str) -> list[str]:
+    """Parameters in words that a run with a true value of 0 has no such metric of."""
+    found: dict[str, None] = {}
+    for row in rows:
+        truth = row["summary"].get("truth") or {}
+        zero = [name for name, value in truth.items() if value == 0]
+        found |= dict.fromkeys(name for name in zero if name not in row["metrics"].get(metric, {}))
+    called = called_in(rows)
+    return [called.get(name, name) for name in found]
 
 
 def _columns(panels: int) -> int:
