@@ -213,20 +213,25 @@ def test_bitmaps_in_figures_have_the_colours_of_the_dark(browser, tmp_path):
     svg = Finding("bitmaps", figure=drawing).svg
     plt.close(drawing)
     assert "<image" in svg
-    output = v4.new_output("display_data", data={"image/svg+xml": svg})
-    cells = [v4.new_markdown_cell("# A"), v4.new_code_cell("1", outputs=[output])]
-    page = exporter.render(v4.new_notebook(cells=cells), summary())
-    (tmp_path / "page.html").write_text(page, encoding="utf-8")
-    (tmp_path / "thumbnail.svg").write_text(palette.dressed(svg), encoding="utf-8")
+    for name, shown_as in (("page.html", Finding.dressed(svg)), ("other.html", svg)):
+        output = v4.new_output("display_data", data={"image/svg+xml": shown_as})
+        cells = [v4.new_markdown_cell("# A"), v4.new_code_cell("1", outputs=[output])]
+        page = exporter.render(v4.new_notebook(cells=cells), summary())
+        (tmp_path / name).write_text(page, encoding="utf-8")
+    (tmp_path / "thumbnail.svg").write_text(Finding.dressed(svg), encoding="utf-8")
     picture = "<meta name='color-scheme' content='light dark'><img src='thumbnail.svg'>"
     (tmp_path / "index.html").write_text(picture, encoding="utf-8")
-    for name, place in (("page.html", "figure svg"), ("index.html", "img")):
+    # bitmaps of others, such as heat maps, keep the colours that they have
+    light = {name: palette.COLORS.get(name, palette.INK) for name in shown}
+    places = (("page.html", "figure svg"), ("index.html", "img"), ("other.html", "figure svg"))
+    for name, place in places:
         tab = browser.new_page(color_scheme="dark")
         tab.goto((tmp_path / name).as_uri())
         seen = np.array(
             Image.open(io.BytesIO(tab.locator(place).first.screenshot())).convert("RGB")
         )
-        for k, color in enumerate(shown.values()):
+        colors = light if name == "other.html" else shown
+        for k, color in enumerate(colors.values()):
             found = seen[len(seen) // 2, int((k + 0.5) / 4 * seen.shape[1])]
             np.testing.assert_allclose(found, 255 * np.array(to_rgb(color)), atol=2)
         tab.close()

@@ -16,7 +16,7 @@ from partialpool.report import drawings, page
 
 def shown(browser, tmp_path, figure, width, **options):
     """A tab with the figure as a page has it."""
-    svg = Finding("two", "", figure=figure).svg
+    svg = palette.marked(Finding("two", "", figure=figure).svg)
     plt.close(figure)
     text = drawings.inline_svg(svg, "Two panels.", "f-")
     style = page.asset("style.css")["text"]

@@ -51,7 +51,7 @@ def rules() -> str:
         ";".join(f"--fig-{name}:{color}" for name, color in colors.items())
         for colors in (COLORS, DARK)
     )
-    dark = f":root{{{dark}}}image{{filter:url(#dark-bitmaps)}}"
+    dark = f":root{{{dark}}}image.drawn{{filter:url(#dark-bitmaps)}}"
     return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{{dark}}}"
 
 
@@ -63,6 +63,11 @@ def bitmap_filter() -> str:
         'color-interpolation-filters="sRGB">'
         f'<feColorMatrix values="{rows} 0 0 0 1 0"/></filter>'
     )
+
+
+def marked(svg: str) -> str:
+    """A drawing in our colours whose bitmaps `rules` tell from those of others, which stay."""
+    return svg.replace("<image ", '<image class="drawn" ')
 
 
 def named(svg: str) -> str:

@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from partialpool.plots.palette import CHOSEN, COLORS, INK, dressed
+from partialpool.plots.palette import CHOSEN, COLORS, INK, dressed, marked
 from partialpool.posterior.finding import Finding
 
 #: The first for what needs no telling apart, the others for chosen points and other things in turn.
@@ -71,7 +71,7 @@ def use() -> None:
             "ytick.color": INK,
         },
     )
-    Finding.dressed = staticmethod(dressed)
+    Finding.dressed = staticmethod(lambda svg: dressed(marked(svg)))
     if "inline" in mpl.get_backend():
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
