@@ -2,16 +2,16 @@
 
 From a lattice at a random place: as exact as the integral that its nodes add up to. Uniform numbers
 are Philox's (Salmon et al. 2011), a function of seed, draw, group and attempt: the draws of a group
-are the same whichever others are drawn, on any number of threads. As in `group_modes` some draws
+are the same whichever others are drawn, on any number of threads. As in `group_rows` some draws
 are taken at a time, side by side in `lanes`.
 """
 
 import numba
 import numpy as np
 
-from partialpool.fit.elementary import exponentials
-from partialpool.fit.group_lattice import chunks, lattice, length, room_for
-from partialpool.fit.group_modes import predictors
+from partialpool.fit.group_lattice import lattice, length
+from partialpool.fit.group_modes import room_for
+from partialpool.fit.group_rows import rows_of, side_by_side
 
 
 @numba.njit(cache=True)
@@ -44,10 +44,9 @@ def uniforms(key, draws, groups, attempt):
 
 
 @numba.njit(cache=True)
-def chosen(u, k, lane, rooms):
+def chosen(u, k, lane, work):
     """Line of the node of a lattice up to which the shares add up to u, and its place k from -r."""
-    _, _, _, _, heights, (_, totals, share), _, roots, _ = rooms
-    q = roots.shape[1]
+    heights, totals, share, q = work.heights, work.totals, work.share, len(work.w)
     lines, i, o = k ** (q - 1), 0, 0
     while i < lines - 1 and u > share[i, lane] * totals[i, lane]:
         u -= share[i, lane] * totals[i, lane]
@@ -60,51 +59,33 @@ def chosen(u, k, lane, rooms):
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def draw_effects(
-    poisson, common, X, offset, y, trials, count, Z, start, coefficients, L, shape, near, shift,
-    scale, K, outer, moved_by, shares, some, key, first, out, begin, end,
-):  # fmt: skip
+def draw_effects(data, values, lattices, some, key, first, out, begin, end):
     """One draw of the effects of some groups (G,) for each of S values of the rest, into out.
 
     Arguments as for `group_kernels.integrals`; `key` is the seed, `first` the number of the first
     draw, and out (q, S, G).
     """
-    S, q = len(L), len(Z)
+    start, K, q = data.start, lattices.K, len(data.Z)
     widest, most = (start[1:] - start[:-1]).max(), K[some].max() if len(some) else 1
-    _, lanes = chunks(S, widest)
     for chunk in range(begin, end):
-        s = min(chunk * lanes, S - lanes)
-        fresh = chunk * lanes - s  # those before it belong to another chunk
-        at = np.ascontiguousarray(coefficients[s : s + lanes].T)
-        root = np.ascontiguousarray(L[s : s + lanes].transpose(1, 2, 0))
-        shapes = shape[s : s + lanes]
-        less = np.log(shapes) if shapes.max() > 0 else np.zeros(lanes)
-        lesser = np.copy(less)
-        eta, exp_eta = np.empty((widest, lanes)), np.empty((widest, lanes))
-        rooms = room_for(q, widest, most, lanes, True)
-        _, room, _, _, _, _, (own, _), roots, _ = rooms
-        centre, apart, axes, u = own[1], own[5], roots[1], np.empty(lanes)
+        at = side_by_side(values, chunk, widest)
+        s, lanes, L = at.first, len(at.shape), at.L
+        work = room_for(q, widest, most, lanes, True)
+        centre, apart, axes, w = work.centre, work.apart, work.axes, work.w
+        u, logs = np.empty(lanes), np.empty(lanes)
         for g in range(len(some)):
             j = some[g]
-            a, b, k = start[j], start[j + 1], K[j]
-            if len(moved_by):
-                for c in range(lanes):
-                    lesser[c] = less[c] - moved_by[outer[j], s + c]
-            predictors(X[a:b], offset[a:b], at, lesser, eta)
-            if common:
-                exponentials(eta, b - a, exp_eta, room[0])
+            k = K[j]
+            rows = rows_of(data, values, j, at, work.lane[11], work.rows[0])
             for c in range(lanes):
                 u[c], apart[0, c] = philox(key, first + s + c, j, 0)
                 for d in range(1, q):
                     apart[d, c] = philox(key, first + s + c, j, d)[0]
                 for d in range(q):
                     apart[d, c] -= 0.5
-            yy, tt, cc, zz = y[a:b], trials[a:b], count[a:b], Z[:, a:b]
-            rows = (poisson, common, eta, exp_eta, yy, tt, cc, shapes, zz)
-            lattice(rows, root, near[j], shift[j], scale[j], k, apart, rooms)
-            for c in range(fresh, lanes):
-                i, o = chosen(u[c], k, c, rooms)
-                w = own[0]
+            lattice(rows, L, lattices, j, work, logs)
+            for c in range(at.fresh, lanes):
+                i, o = chosen(u[c], k, c, work)
                 for d in range(q):
                     w[d, c] = centre[d, c] + axes[d, q - 1, c] * o
                     if q > 1:
@@ -112,4 +93,4 @@ def draw_effects(
                 for d in range(q):
                     out[d, s + c, g] = 0.0
                     for e in range(d + 1):
-                        out[d, s + c, g] += root[d, e, c] * w[e, c]
+                        out[d, s + c, g] += L[d, e, c] * w[e, c]

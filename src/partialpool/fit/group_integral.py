@@ -13,7 +13,8 @@ import numpy as np
 from partialpool.fit import group_draws, group_kernels
 from partialpool.fit.counted_rows import CountedRows
 from partialpool.fit.group_kernels import DERIVATIVES, MOMENTS, VALUES
-from partialpool.fit.group_lattice import LANES, chunks
+from partialpool.fit.group_lattice import Lattices
+from partialpool.fit.group_rows import LANES, Data, Values, chunks
 from partialpool.fit.integral import AIM, AT_A_TIME, Integral, Moments
 from partialpool.fit.kernels import WORTH_THREADS
 
@@ -224,16 +225,17 @@ class GroupIntegral(Integral):
         rows, q = self.rows, L.shape[1]
         each = max(LANES, AT_A_TIME // (rows.n_groups * q**2))
         own = shape if rows.family == "negbinomial" else np.zeros(len(L))
-        kind, responses = (rows.poisson, rows.common), (rows.y, rows.trials, rows.count)
-        fixed = (*kind, rows.X, rows.offset, *responses, np.ascontiguousarray(rows.Z.T), rows.start)
+        responses = (rows.y, rows.trials, rows.count)
+        Z = np.ascontiguousarray(rows.Z.T)
+        data = Data(rows.poisson, rows.common, rows.X, rows.offset, *responses, Z, rows.start)
+        lattices = Lattices(self.near, self.shift, self.scale, self.nodes)
         none = np.empty((0, len(L)))
         around = [none if lanes is None else lanes for lanes in (moved, shares)]
         for first in range(0, len(L), each):
             part = slice(first, min(first + each, len(L)))
-            values = (np.ascontiguousarray(value[part]) for value in (coefficients, L, own))
-            lattice = (self.near, self.shift, self.scale, self.nodes, self.outer)
-            lanes = (np.ascontiguousarray(value[:, part]) for value in around)
-            yield part, (*fixed, *values, *lattice, *lanes)
+            here = [np.ascontiguousarray(value[part]) for value in (coefficients, L, own)]
+            lanes = [np.ascontiguousarray(value[:, part]) for value in around]
+            yield part, (data, Values._make([*here, self.outer, *lanes]), lattices)
 
     def _integrals(
         self, part: slice, data: Any, some: np.ndarray, what: int

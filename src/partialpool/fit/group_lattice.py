@@ -1,34 +1,32 @@
 """Compiled lattices over each group's effects (docs/method.md, eq. (54) and (55)).
 
-Shapes: S values of the parameters, n rows sorted by group, J groups, q = 1 or 2 varying
-coefficients. A group's integral is a sum over a lattice about its mode; along a line of the lattice
-exp(linear predictor) of every row is a geometric series, so that a node of a row costs a product
-and no exponential. Some values of the parameters are taken at a time, side by side in `lanes` (see
-`group_modes`).
+Shapes as in `group_rows`. A group's integral is a sum over a lattice about its mode; along a line
+of the lattice exp(linear predictor) of every row is a geometric series, so that a node of a row
+costs a product and no exponential.
 """
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
 from partialpool.fit.elementary import exponentials, logarithms
-from partialpool.fit.group_modes import beside, mode, odds, place, spacing
+from partialpool.fit.group_modes import mode, place, spacing
+from partialpool.fit.group_rows import beside, odds
 from partialpool.fit.kernels import FAST
 
 #: Log up to which products of ``1 + exp(e)`` are gathered before a logarithm is taken, and trials
 #: of a row up to which it is.
 ROOM, FEW = 600.0, 16
-#: Values of the parameters that are taken at a time, and numbers in an array of theirs by row.
-LANES, AT_A_TIME = 32, 200_000
-#: Places for numbers of every lane that loops need.
-PLACES = 12
 
 
-@numba.njit(cache=True)
-def chunks(S, widest):
-    """How many chunks of how many values of the parameters each; the last two may overlap."""
-    most = min(LANES, max(4, AT_A_TIME // max(widest, 1)))
-    number = max(1, -(-S // most))
-    return number, -(-S // number)
+class Lattices(NamedTuple):
+    """Of `GroupIntegral`: near, shift and scale (J, q), and the nodes K (J,) along each axis."""
+
+    near: np.ndarray
+    shift: np.ndarray
+    scale: np.ndarray
+    K: np.ndarray
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
@@ -63,20 +61,20 @@ def multiply(product, power, factors):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def line(
-    poisson, common, eta, exp_eta, trials, count, shape, z, middle, step, slope, quad, weight, top,
-    total, room, nodes, lane,
-):  # fmt: skip
+def line(rows, eta, work, weight, top, total):
     """Heights of the nodes of a line: weight (K, lanes), times the exponential of top (lanes,).
 
-    The linear predictors are ``eta + z (middle + k step)``, and the exponent, but for the rows'
-    parts that curve, ``slope k - quad k² / 2``, with k = -r .. r. `total` is the sum of weight.
+    The linear predictors are those of `line_of`, and the exponent, but for the rows' parts that
+    curve, ``slope k - quad k² / 2`` with k = -r .. r. `total` is the sum of weight.
     """
+    poisson, trials, count, shape = rows.poisson, rows.trials, rows.counted, rows.shape
+    z, middle, step, slope, quad = rows.Z[-1], work.moved[-1], work.step, work.slope, work.quad
+    room, nodes, lane = work.rows, work.nodes, work.lane
     n, (K, lanes) = len(z), weight.shape
     r = K // 2
     product, power, spare, extra = nodes[0, :K], nodes[1, :K], nodes[2, :K], nodes[3, :K]
     t = room[2]
-    odds(common, eta, exp_eta, z, middle, t, room)
+    odds(rows, eta, z, middle, t, room)
     for k in range(K):
         j = k - r
         for c in range(lanes):
@@ -165,13 +163,14 @@ def line(
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def residuals(
-    poisson, y, trials, count, shape, z, step, chance, left, leaning, room, nodes, lane
-):  # fmt: skip
-    """Expected residuals over a line's nodes into left (n, lanes), by `odds` in the room.
+def residuals(rows, eta, work, chance, left, leaning):
+    """Expected residuals over a line's nodes into left (n, lanes).
 
     Into `leaning` those times the nodes' places k = -r .. r.
     """
+    poisson, y, trials, count, shape = rows.poisson, rows.y, rows.trials, rows.counted, rows.shape
+    z, step, room, nodes, lane = rows.Z[-1], work.step, work.rows, work.nodes, work.lane
+    odds(rows, eta, z, work.moved[-1], room[2], room)
     K, lanes = chance.shape
     r = K // 2
     t, power, whole, tilt = room[2], nodes[1, :K], lane[1], lane[2]
@@ -203,72 +202,33 @@ def residuals(
 
 
 @numba.njit(cache=True)
-def room_for(q, widest, most, lanes, kept):
-    """Room for `lattice`: groups of `widest` rows at most, and lattices of `most` nodes an axis.
-
-    Heights of one line, or where `kept` of all.
-    """
-    lines = most ** (q - 1)
-    nodes, lane = np.empty((4, most, lanes)), np.empty((PLACES, lanes))
-    heights = np.empty((lines if kept else 1, most, lanes))
-    each = (np.empty((lines, lanes)), np.empty((lines, lanes)), np.empty((lines, lanes)))
-    own = np.empty((6, q, lanes)), np.empty((4, lanes))
-    room = np.empty((3, max(widest, most, 2), lanes))
-    roots = np.empty((4, q, q, lanes))
-    return np.empty((widest, lanes)), room, nodes, lane, heights, each, own, roots, np.empty(q)
-
-
-@numba.njit(cache=True)
 def length(i, k, q):
     """Nodes of line i of a lattice: of a square those in the circle inside it are taken."""
     return k if q == 1 else 2 * int(np.sqrt((k // 2 + 0.5) ** 2 - (i - k // 2) ** 2)) + 1
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def line_of(i, k, rows, L, rooms):
+def line_of(i, k, rows, L, work):
     """Set up a line by `place`; its rows' linear predictors (n, lanes) but for the last effect."""
-    _, _, eta, _, _, _, _, _, Z = rows
-    side, _, _, _, _, _, (own, others), roots, told = rooms
-    centre, along, moved = own[1], own[2], own[3]
-    step, level, slope, quad = others
-    place(i, k // 2, L, centre, roots[1], told, along, moved, step, level, slope, quad)
-    if len(Z) == 1:
-        return eta
-    beside(eta, Z, moved, side)
-    return side
+    place(i, k // 2, L, work)
+    if len(rows.Z) == 1:
+        return rows.eta
+    beside(rows, work.moved, work.side)
+    return work.side
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def lattice(rows, L, near, shift, scale, k, apart, rooms):
-    """A group's lattice of k nodes along each axis: log of its integral (lanes,).
+def lattice(rows, L, lattices, j, work, value):
+    """Make group j's lattice in `work`; into value (lanes,) the log of its integral.
 
-    In the room are then w and C of `mode`, heights (lines, k, lanes) of the nodes if kept, as many
-    of a line as its `length` says, their sums by line, and what a line's heights are multiplied by
-    so that all add up to one.
-
-    Parameters
-    ----------
-    rows : tuple
-        ``(poisson, common, eta, exp_eta, y, trials, count, shape, Z)`` of the group.
-    L : (q, q, lanes) array
-    near, shift, scale : (q,) arrays
-        Of `GroupIntegral`.
-    k : int
-    apart : (q, lanes) array
-        How far the lattice is moved along its axes, in distances of nodes.
-    rooms : tuple
-        Of `room_for`.
+    L is (q, q, lanes); how far the lattice is moved stands in ``work.apart``.
     """
-    poisson, common, eta, exp_eta, y, trials, count, shape, Z = rows
-    side, room, nodes, lane, heights, (tops, totals, share), (own, others), roots, told = rooms
-    w, centre, moved = own[0], own[1], own[3]
-    C, axes, bends = roots[0], roots[1], roots[2:]
-    q, lanes = w.shape
-    mode(
-        poisson, common, eta, exp_eta, y, trials, count, shape, Z, L, near, told, w, C, side, bends,
-        room, lane,
+    w, C, centre, axes, volume, share = (
+        work.w, work.C, work.centre, work.axes, work.volume, work.share
     )  # fmt: skip
-    volume = own[4, 0]
+    q, lanes = w.shape
+    shift, scale, k = lattices.shift[j], lattices.scale[j], lattices.K[j]
+    mode(rows, L, lattices.near[j], work)
     for c in range(lanes):
         volume[c] = (2 * np.pi) ** (-0.5 * q)
         for d in range(q):
@@ -276,20 +236,16 @@ def lattice(rows, L, near, shift, scale, k, apart, rooms):
             for e in range(q):
                 axes[d, e, c] = C[d, e, c] * scale[e] * spacing(k) if e <= d else 0.0
                 centre[d, c] += C[d, e, c] * shift[e] if e <= d else 0.0
-                centre[d, c] += axes[d, e, c] * apart[e, c]
+                centre[d, c] += axes[d, e, c] * work.apart[e, c]
             volume[c] *= axes[d, d, c]
-    lines = k ** (q - 1)
+    lines, heights, tops, totals = k ** (q - 1), work.heights, work.tops, work.totals
     for i in range(lines):
         weight = heights[i if len(heights) > 1 else 0, : length(i, k, q)]
-        known = line_of(i, k, rows, L, rooms)
-        step, level, slope, quad = others
-        line(
-            poisson, common, known, exp_eta, trials, count, shape, Z[q - 1], moved[q - 1],
-            step, slope, quad, weight, tops[i], totals[i], room, nodes, lane,
-        )  # fmt: skip
+        known = line_of(i, k, rows, L, work)
+        line(rows, known, work, weight, tops[i], totals[i])
         for c in range(lanes):
-            tops[i, c] += level[c]
-    value = lane[5]
+            tops[i, c] += work.level[c]
+    whole, logs = work.lane[4:5], work.lane[5:6]
     for c in range(lanes):
         high, total = -np.inf, 0.0
         for i in range(lines):
@@ -299,11 +255,11 @@ def lattice(rows, L, near, shift, scale, k, apart, rooms):
             total += share[i, c] * totals[i, c]
         for i in range(lines):
             share[i, c] /= total
-        lane[4, c], value[c] = total * volume[c], high
-    logarithms(lane[4:5], 1, lane[6:7], lane[7:8])
+        whole[0, c], value[c] = total * volume[c], high
+    logarithms(whole, 1, logs, work.lane[6:7])
+    y, eta = rows.y, rows.eta
     for i in range(len(y)):
         for c in range(lanes):
             value[c] += y[i] * eta[i, c]
     for c in range(lanes):
-        value[c] += lane[6, c]
-    return value
+        value[c] += logs[0, c]

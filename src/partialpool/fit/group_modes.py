@@ -1,20 +1,97 @@
 """Compiled: modes of a group's effects, and the lattices about them (docs/method.md, eq. (55)).
 
-Several values of the parameters, `lanes` of them, stand side by side on the last axis of every
-array: the loops over them are the innermost, and take several at a time. n rows of a group,
-q = 1 or 2 varying coefficients.
+Shapes as in `group_rows`.
 """
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
-from partialpool.fit.elementary import exponentials
+from partialpool.fit.group_rows import beside, odds
 from partialpool.fit.kernels import FAST
 
 #: Squared distance from the mode, by the curvature, at which Newton's method ends; most steps.
 CLOSE, MAX_STEPS = 0.02, 100
-#: Linear predictors beyond which no probability changes.
-FARTHEST = 700.0
+#: Places for numbers of every lane that loops need.
+PLACES = 12
+
+
+class Work(NamedTuple):
+    """Arrays in which a group's lattice is made.
+
+    Attributes
+    ----------
+    rows : (3, n, lanes) array
+        Numbers by row that loops need; the last are exponentials by `odds`.
+    side : (n, lanes) array
+        Linear predictors along a line of the lattice.
+    nodes : (4, K, lanes) array
+        Numbers by node of a line that loops need.
+    lane : (PLACES, lanes) array
+    w, C : (q, lanes), (q, q, lanes) arrays
+        Standard normals of the effects at the mode, and a lower triangular root of the inverse
+        curvature: along its last axis the last effect alone changes.
+    bends : (2, q, q, lanes) array
+        Curvatures on the way to the mode.
+    told : (q,) array
+        The sum of ``y z``.
+    centre, axes, apart : (q, lanes), (q, q, lanes), (q, lanes) arrays
+        Middle of the lattice, distances of its nodes along its axes, and how far it is moved along
+        them, in such distances.
+    volume : (lanes,) array
+        What a node stands for.
+    along, moved : (q, lanes) arrays
+        Standard normals in the middle of a line, and effects there.
+    step, level, slope, quad : (lanes,) arrays
+        Of `place`.
+    heights : (lines, K, lanes) array
+        Of the nodes of all lines, as many of a line as its `length` says; or of one line only.
+    tops, totals, share : (lines, lanes) arrays
+        Logarithm of what the heights of a line are multiplied by, their sums, and what they have to
+        be multiplied by so that all add up to one.
+    """
+
+    rows: np.ndarray
+    side: np.ndarray
+    nodes: np.ndarray
+    lane: np.ndarray
+    w: np.ndarray
+    C: np.ndarray
+    bends: np.ndarray
+    told: np.ndarray
+    centre: np.ndarray
+    axes: np.ndarray
+    apart: np.ndarray
+    volume: np.ndarray
+    along: np.ndarray
+    moved: np.ndarray
+    step: np.ndarray
+    level: np.ndarray
+    slope: np.ndarray
+    quad: np.ndarray
+    heights: np.ndarray
+    tops: np.ndarray
+    totals: np.ndarray
+    share: np.ndarray
+
+
+@numba.njit(cache=True)
+def room_for(q, widest, most, lanes, kept):
+    """Room for `lattice`: groups of `widest` rows at most, and lattices of `most` nodes an axis.
+
+    Heights of one line, or where `kept` of all.
+    """
+    lines, effects, roots = most ** (q - 1), np.zeros((5, q, lanes)), np.empty((4, q, q, lanes))
+    lane, each = np.empty((PLACES + 5, lanes)), np.empty((3, lines, lanes))
+    place = lane[PLACES:]
+    return Work(
+        np.empty((3, max(widest, most, 2), lanes)), np.empty((widest, lanes)),
+        np.empty((4, most, lanes)), lane[:PLACES], effects[0], roots[0], roots[1:3], np.empty(q),
+        effects[1], roots[3], effects[2], place[0], effects[3], effects[4], place[1], place[2],
+        place[3], place[4], np.empty((lines if kept else 1, most, lanes)), each[0], each[1],
+        each[2],
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -26,58 +103,16 @@ def spacing(K):
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def predictors(X, offset, coefficients, less, eta):
-    """Linear predictors eta (n, lanes) without the effects; `less` (lanes,) is taken from them."""
-    n, p = X.shape
-    lanes = len(less)
-    for i in range(n):
-        for c in range(lanes):
-            eta[i, c] = offset[i] - less[c]
-        for k in range(p):
-            x = X[i, k]
-            if x != 0.0:
-                for c in range(lanes):
-                    eta[i, c] += x * coefficients[k, c]
-        for c in range(lanes):
-            eta[i, c] = min(max(eta[i, c], -FARTHEST), FARTHEST)
-
-
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def odds(common, eta, exp_eta, z, move, out, room):
-    """Exponentials of ``eta + z move`` into out (n, lanes).
-
-    Where `common`, all z are one number, and exponentials of eta are known.
-    """
-    n, lanes = len(z), len(move)
-    at = room[0]
-    if not common:
-        for i in range(n):
-            for c in range(lanes):
-                at[i, c] = eta[i, c] + z[i] * move[c]
-        exponentials(at, n, out, room[1])
-    elif n:
-        factor = room[1]
-        for c in range(lanes):
-            at[0, c] = z[0] * move[c]
-        exponentials(at, 1, factor, out)
-        for i in range(n):
-            for c in range(lanes):
-                out[i, c] = exp_eta[i, c] * factor[0, c]
-
-
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def peak(
-    poisson, common, eta, exp_eta, trials, count, shape, z, unit, linear, quad, x, curvature, room,
-    lane,
-):  # fmt: skip
-    """Mode x and curvature (lanes,) of ``linear x - quad x² / 2`` and what the rows lack.
+def peak(rows, unit, linear, x, curvature, work):
+    """Mode x and curvature (lanes,) of ``linear x - x² / 2`` and what the rows lack.
 
     Their predictors are ``eta + z unit x``. Newton's method from x; where the curvature may change
     on the way, by a change b of a linear predictor at most, a step is 2 / (2 + b) of it, less than
     log(1 + b) / b, with which no step is too long (Sun & Tran-Dinh 2019).
     """
+    z, eta, trials, count, shape = rows.Z[0], rows.eta, rows.trials, rows.counted, rows.shape
     n, lanes = len(z), len(x)
-    t, move, total, bend = room[2], lane[0], lane[1], lane[2]
+    t, move, total, bend = work.rows[2], work.lane[0], work.lane[1], work.lane[2]
     widest = 0.0
     for i in range(n):
         widest = max(widest, abs(z[i]))
@@ -85,9 +120,9 @@ def peak(
         for c in range(lanes):
             move[c] = unit[c] * x[c]
             total[c] = bend[c] = 0.0
-        odds(common, eta, exp_eta, z, move, t, room)
+        odds(rows, eta, z, move, t, work.rows)
         for i in range(n):
-            if poisson:
+            if rows.poisson:
                 for c in range(lanes):
                     mean = z[i] * min(t[i, c], 1e100)
                     total[c] += mean
@@ -100,8 +135,8 @@ def peak(
                     bend[c] += z[i] * mean * p
         worst = 0.0
         for c in range(lanes):
-            slope = linear[c] - quad[c] * x[c] - unit[c] * total[c]
-            curvature[c] = quad[c] + unit[c] * unit[c] * bend[c]
+            slope = linear[c] - x[c] - unit[c] * total[c]
+            curvature[c] = 1 + unit[c] * unit[c] * bend[c]
             step = slope / curvature[c]
             change = widest * abs(unit[c] * step)
             x[c] += step * (2 / (2 + change) if change > 0.5 else 1.0)
@@ -111,25 +146,14 @@ def peak(
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def beside(eta, Z, moved, side):
-    """Linear predictors (n, lanes) with the first of two effects `moved` (2, lanes), into side."""
-    for i in range(Z.shape[1]):
-        for c in range(moved.shape[1]):
-            side[i, c] = eta[i, c] + Z[0, i] * moved[0, c]
-
-
-@numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def peaks(
-    poisson, eta, trials, count, shape, Z, L, linear, w, C, side, bends, room, lane
-):  # fmt: skip
-    """The same of two effects ``L w``: w (2, lanes), and C a root of the inverse curvature.
-
-    C is lower triangular: along its last axis the last effect alone changes.
-    """
+def peaks(rows, L, linear, work):
+    """The same of two effects ``L w``: w and C of `Work`."""
+    Z, trials, count, shape, w, C = rows.Z, rows.trials, rows.counted, rows.shape, work.w, work.C
     q, n = Z.shape
     lanes = w.shape[1]
+    room, lane, side, poisson = work.rows, work.lane, work.side, rows.poisson
     t, moved, total, mean, bend = room[2], lane[0:q], lane[3 : 3 + q], room[0, 0], room[1, 0]
-    B, A = bends[0], bends[1]
+    B, A = work.bends[0], work.bends[1]
     widest = np.zeros(q)
     for i in range(n):
         for d in range(q):
@@ -142,8 +166,8 @@ def peaks(
                 moved[d, c] = 0.0
                 for e in range(d + 1):
                     moved[d, c] += L[d, e, c] * w[e, c]
-        beside(eta, Z, moved, side)
-        odds(False, side, side, Z[q - 1], moved[q - 1], t, room)
+        beside(rows, moved, side)
+        odds(rows, side, Z[q - 1], moved[q - 1], t, room)
         for i in range(n):  # by the effects themselves
             for c in range(lanes):
                 if poisson:
@@ -208,14 +232,9 @@ def peaks(
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def mode(
-    poisson, common, eta, exp_eta, y, trials, count, shape, Z, L, near, told, w, C, side, bends,
-    room, lane,
-):  # fmt: skip
-    """Standard normals w (q, lanes) of the effects at the mode, and C as above.
-
-    They are looked for from effects `near` (q,); `told` (q,) becomes the sum of ``y z``.
-    """
+def mode(rows, L, near, work):
+    """Find w, C and told of `Work`, from effects `near` (q,)."""
+    Z, y, told, w, C, lane = rows.Z, rows.y, work.told, work.w, work.C, work.lane
     q, n = Z.shape
     lanes = w.shape[1]
     linear = lane[7 : 7 + q]
@@ -234,28 +253,23 @@ def mode(
             for e in range(d, q):
                 linear[d, c] += told[e] * L[e, d, c]
     if q > 1:
-        peaks(
-            poisson, eta, trials, count, shape, Z, L, linear, w, C, side, bends, room, lane
-        )  # fmt: skip
+        peaks(rows, L, linear, work)
         return
-    one, curvature = lane[9], lane[10]
-    one[:] = 1.0
-    peak(
-        poisson, common, eta, exp_eta, trials, count, shape, Z[0], L[0, 0], linear[0], one, w[0],
-        curvature, room, lane,
-    )  # fmt: skip
+    curvature = lane[10]
+    peak(rows, L[0, 0], linear[0], w[0], curvature, work)
     for c in range(lanes):
         C[0, 0, c] = 1 / np.sqrt(curvature[c])
 
 
 @numba.njit(cache=True, error_model="numpy", fastmath=FAST)
-def place(number, middle, L, centre, axes, told, along, moved, step, level, slope, quad):
-    """Set up a line of a group's lattice: the standard normals of its middle, `along` (q, lanes).
+def place(number, middle, L, work):
+    """Set up a line of a group's lattice: `along` of its middle, and `moved`.
 
-    `moved` are the effects there, `step` (lanes,) that of the last effect along the line; `level`
-    the exponent at its middle, but for what rows have without effects, `slope` along the line, and
-    `quad` the curvature of w'w / 2.
+    `step` is that of the last effect along the line; `level` the exponent at its middle, but for
+    what rows have without effects, `slope` along the line, and `quad` the curvature of w'w / 2.
     """
+    along, moved, centre, axes, told = work.along, work.moved, work.centre, work.axes, work.told
+    step, level, slope, quad = work.step, work.level, work.slope, work.quad
     q, lanes = along.shape
     last = q - 1
     for c in range(lanes):
