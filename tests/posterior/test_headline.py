@@ -11,6 +11,7 @@ from partialpool.data.text import rounded
 from partialpool.posterior import effects
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.headline import headline
+from partialpool.posterior.headline_groups import OPEN
 
 LABELS = {"y": "reaction time", "age": "years at school", "sex[M]": "boys", "sex[F]": "girls"}
 UNITS = {"y": "ms", "age": "years"}
@@ -54,13 +55,39 @@ def middle(values, between, unit=" ms"):
     return f"the middle 90 % from {low} to {high}{unit}"
 
 
+def between(values, at):
+    """Standard deviation of an intercept and a slope together, at a place."""
+    level, slope = values["1|pupil_sigma"], values["age|pupil_sigma"]
+    both = 2 * values["cor(1,age|pupil)"] * level * slope * at
+    return np.sqrt(level**2 + both + slope**2 * at**2)
+
+
 def test_a_slope_in_the_words_and_units_of_the_study():
     fitted = fit("y ~ age + sex + (age | pupil)", labels=LABELS, units=UNITS)
     amount, interval = figures(fitted.values["age"])
-    groups = middle(fitted.values["age"], fitted.values["age|pupil_sigma"])
+    values, at = fitted.values, table()["age"].mean()
+    groups = middle(values["age"], values["age|pupil_sigma"], " ms per year")
+    level, spread = figures(between(values, at))
     assert headline(fitted) == (
         f"Each year at school adds {amount} to the reaction time {interval}; "
-        f"pupils differ in the effect of years at school: {groups}."
+        f"pupils differ in the effect of years at school: {groups}, and in level, at the mean of "
+        f"the predictors, by a standard deviation of {level} {spread}."
+    )
+
+
+@pytest.mark.parametrize("groups", ["(1 | pupil)", "(0 + age | pupil)"])
+def test_that_groups_differ_is_not_said_where_their_spread_may_be_zero(groups):
+    """The same rows without any difference between pupils: an interval that begins at zero."""
+    rng = np.random.default_rng(0)
+    rows = table().assign(y=lambda t: 4 * t["age"] + rng.normal(0, 3, 120))
+    fitted = fit(f"y ~ age + {groups}", rows, units=UNITS)
+    (sd,) = fitted.model.design.sd_names
+    low, high = np.quantile(fitted.values[sd], [0.05, 0.95])
+    assert low < OPEN * high
+    what, unit = ("level", " ms") if groups[1] == "1" else ("the effect of age", " ms per year")
+    amount, spread = figures(fitted.values[sd], unit)
+    assert headline(fitted).endswith(
+        f"; how far pupils differ in {what} is open: a standard deviation of {amount} {spread}."
     )
 
 
@@ -90,7 +117,7 @@ def test_groups_differ_in_a_contrast_to_the_same_side():
     groups = middle(-fitted.values["trained"], fitted.values["trained|pupil_sigma"], unit="")
     said = headline(fitted)
     assert said.startswith("Trained 1 against trained 0: y is ")
-    assert said.endswith(f"); pupils differ in the effect of trained: {groups} lower.")
+    assert f"); pupils differ in the effect of trained: {groups} lower, and in level" in said
 
 
 def test_numbers_for_levels_have_labels_too():
@@ -122,12 +149,9 @@ def test_of_many_levels_the_farthest():
 def test_groups_differ_at_the_mean_of_what_varies():
     """Variance of an intercept and a slope together, at the mean age."""
     fitted = fit("y ~ 1 + (age | pupil)")
-    values, at = fitted.values, table()["age"].mean()
-    level, slope = values["1|pupil_sigma"], values["age|pupil_sigma"]
-    both = 2 * values["cor(1,age|pupil)"] * level * slope * at
-    between = np.sqrt(level**2 + both + slope**2 * at**2)
+    values, sd = fitted.values, between(fitted.values, table()["age"].mean())
     said = headline(fitted)
-    assert said.endswith(f"pupils differ: {middle(values['Intercept'], between, '')}.")
+    assert said.endswith(f"pupils differ: {middle(values['Intercept'], sd, '')}.")
 
 
 def test_a_sign_that_is_open_has_a_probability():
@@ -175,10 +199,12 @@ def test_a_meta_analysis_without_predictors():
         units={"est": "points"},
     )
     amount, interval = figures(fitted.values["Intercept"], unit=" points")
-    groups = middle(fitted.values["Intercept"], fitted.values["1|school_sigma"], unit=" points")
+    level, spread = figures(fitted.values["1|school_sigma"], unit=" points")
     said = headline(fitted)
     assert said.startswith(f"The average effect of coaching is {amount} {interval[:-1]}")
-    assert said.endswith(f"; schools differ: {groups}.")
+    assert said.endswith(
+        f"; how far schools differ is open: a standard deviation of {level} {spread}."
+    )
 
 
 def test_without_intercept_and_without_groups():
@@ -194,10 +220,15 @@ def test_students_t_says_which_noise_predicts_better(gap, clear):
     rows = pd.DataFrame(
         {"elpd_diff": [0, gap], "dse": [0, 13.2]}, ["Student's t", "Gaussian noise"]
     )
-    said = headline(fit("y ~ age + (1 | pupil)"), Finding("noise", table=rows))
+    fitted = fit("y ~ age + (1 | pupil)", family="student")
+    said = headline(fitted, Finding("noise", table=rows))
+    theirs = fitted.gaussian.values["age"]
+    amount, interval = figures(theirs, unit="")
+    moved = abs(fitted.values["age"].mean() - theirs.mean()) / theirs.std()
     assert said.endswith(
         f" Student's t predicts rows better than Gaussian noise{clear}: by {rounded(gap, 13.2)} "
-        "in log predictive density (standard error 13)."
+        "in log predictive density (standard error 13). With Gaussian noise the first of these "
+        f"effects is {amount} {interval}, {moved:.2g} of its posterior standard deviations away."
     )
 
 

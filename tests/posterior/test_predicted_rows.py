@@ -82,3 +82,24 @@ def test_a_factor_that_is_a_predictor_too_has_no_new_level():
     assert "new" in {*rows["Block"]}
     one = pp.Model("yield ~ nitro + Block + (1 | Block)", table)
     assert {*predictions.chosen_rows(one)["Block"]} <= {*table["Block"]}
+
+
+def test_a_group_keeps_what_is_one_number_in_each():
+    """A patient's own age is a fact; a new patient may have any."""
+    table = pd.DataFrame({"g": np.repeat([*"abcdef"], 4), "y": np.arange(24.0) % 7})
+    table["age"] = np.repeat([30.0, 50, 20, 60, 40, 70], 4)
+    rows = predictions.chosen_rows(pp.Model("y ~ age + (1 | g)", table))
+    assert rows["g"].tolist() == ["a", "d", "f", *["new"] * 3]
+    assert rows["age"].tolist() == [30, 60, 70, 20, 50, 70]
+
+
+@pytest.mark.parametrize("formula", ["y ~ 1 + (1 | a / b)", "y ~ 1 + (1 | a) + (1 | c)"])
+def test_what_lies_in_a_new_group_is_new(formula):
+    """Cask a of another batch is another cask, by the formula or by the data."""
+    a, b = np.repeat([*"pqr"], 8), np.tile(np.repeat([*"uv"], 4), 3)
+    table = pd.DataFrame({"y": np.arange(24.0) % 7, "a": a, "b": b})
+    table["c"] = table["a"] + table["b"]
+    inner = "b" if "b" in formula else "c"
+    rows = predictions.chosen_rows(pp.Model(formula, table))
+    assert rows["a"].tolist()[3:] == ["q", "new"]
+    assert rows[inner].tolist()[3:] == ["new", "new"]

@@ -64,6 +64,13 @@ class Grouping:
             return self._counts
         return np.bincount(self.codes, minlength=self.n_levels)
 
+    def within(self, other: "Grouping") -> np.ndarray | None:
+        """In which group (J,) of another factor each group lies; None where one lies in several."""
+        found = np.full(self.n_levels, -1)
+        found[self.codes] = other.codes
+        nested = (found >= 0).all() and (found[self.codes] == other.codes).all()
+        return found if nested else None
+
     def effect(self, k: int) -> str:
         """Name of the group effects of column `k` of `Z`, such as ``Days|Subject``."""
         return f"{self.z_names[k]}|{safe(self.name)}"

@@ -192,7 +192,7 @@ def predictions_in_words(model: Regression, table: pd.DataFrame, names: Sequence
         ends.append(f"{mean} ({low} to {high}) for {names[at]}")
     what = response(model)
     return (
-        f"{what[0].upper()}{what[1:]} goes from {' to '.join(ends)}; it is least sure for "
-        f"{names[int(wide.argmax())]}. For a new group it is averaged over where groups lie. "
+        f"{what[0].upper()}{what[1:]} goes from {' to '.join(ends)}; its widest interval is that "
+        f"for {names[int(wide.argmax())]}. For a new group it is averaged over where groups lie. "
         f"Intervals are {PROBABILITY:.0%} equal-tailed."
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +19,7 @@ from partialpool.posterior.fitted import POOLING, Fitted
 from partialpool.posterior.names import groups_of
 from partialpool.posterior.predictions import line, main_predictor
 from partialpool.posterior.responses import mean, observed
+from partialpool.posterior.sizes import rows_and_groups, sizes
 from partialpool.posterior.varying import alone, estimable, grouping_of, named
 
 #: Most groups that get a panel of their own; more are thinned evenly by size.
@@ -97,7 +98,7 @@ def data(model: Regression) -> Finding:
         theme.legend(figure, [plt.Line2D([], [], color=theme.NONE, lw=1, label=label)])
     against = name or " and ".join(grouping.name for grouping in groupings) or "the rows' order"
     what = f"Scatter plot of {design.response} against {against}"
-    says = _rows_and_groups(model)
+    says = rows_and_groups(model)
     if crowded:
         what = f"Means of {design.response} by group, sorted, a panel for each factor"
         says += (
@@ -112,7 +113,7 @@ def data(model: Regression) -> Finding:
     found = theme.finding("data", figure, what, says)
     if len(groupings) < 2:
         return found
-    table = _sizes(model)
+    table = sizes(model)
     formats = {name: (name, "{:,}") for name in table} | {
         "median": ("median rows of a group", "{:,g}")
     }
@@ -194,66 +195,12 @@ def _least_squares(axes: Axes, design: Design, grouping: Grouping, x: np.ndarray
     return drawn
 
 
-def _sizes(model: Regression) -> pd.DataFrame:
-    """How many groups each factor has, and how many rows these."""
-    groupings = model.design.groupings
-    return pd.DataFrame(
-        {
-            "groups": [grouping.n_levels for grouping in groupings],
-            "fewest rows": [grouping.counts.min() for grouping in groupings],
-            "median": [float(np.median(grouping.counts)) for grouping in groupings],
-            "most rows": [grouping.counts.max() for grouping in groupings],
-        },
-        index=[model.words(grouping.name) for grouping in groupings],
-    )
-
-
-def _rows_and_groups(model: Regression) -> str:
-    """How many rows there are, in how many groups, and what was left out."""
-    design = model.design
-    says = f"{design.n_rows:,} rows."
-    if design.groupings:
-        factors = [
-            f"in **{grouping.n_levels:,} {groups_of(model, grouping)}**, {_each(grouping.counts)}"
-            for grouping in design.groupings
-        ]
-        known = "; bars are one known standard error either way" if design.se is not None else ""
-        says = f"**{design.n_rows:,} rows** {', and '.join(factors)}{known}."
-    shown = len(design.y)
-    if shown < design.n_rows:
-        says += f" Figures show a random sample of {shown:,} of them; the fit knows all."
-    else:
-        says += "".join(f" {_crossing(model, *pair)}" for pair in combinations(design.groupings, 2))
-    return " ".join([says, model.dropped, model.unidentified]).strip()
-
-
-def _each(counts: np.ndarray) -> str:
-    """How many rows groups have."""
-    low, high = counts.min(), counts.max()
-    if low == high:
-        return f"{low:,} {'row' if low == 1 else 'rows'} each"
-    return f"{low:,} to {high:,} rows each, median {np.median(counts):,g}"
-
-
-def _crossing(model: Regression, one: Grouping, other: Grouping) -> str:
-    """Whether the groups of two factors are nested or crossed, and how far."""
-    words = {grouping.name: model.words(grouping.name) for grouping in (one, other)}
-    pairs = len(np.unique(np.column_stack([one.codes, other.codes]), axis=0))
-    possible = one.n_levels * other.n_levels
-    if pairs == possible:
-        return f"Every {words[one.name]} occurs with every {words[other.name]} (crossed)."
-    for inner, outer in ((one, other), (other, one)):
-        if pairs == inner.n_levels:
-            return f"Each {words[inner.name]} occurs with one {words[outer.name]} only (nested)."
-    both = " and ".join(words.values())
-    return f"Of {possible:,} pairs of {both}, {pairs:,} occur (partly crossed)."
-
-
 def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     """A panel per group: its rows, and the line of each way to pool with the partial interval.
 
-    A group that cannot tell its own line has none. Of other factors, a line has the effects of
-    those in which the group's rows are all alike, and is for the average of the others.
+    A group that cannot tell its own line has none; where the predictor is one number in each group,
+    what is unpooled is a level there, and no line. Of other factors a line has the effects of those
+    in which the groups lie, and is for the average of the others.
 
     Parameters
     ----------
@@ -276,32 +223,41 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     columns = min(6, len(groups))
     figure, panels = theme.panels(len(groups), columns, (10 / columns, 1.75))
     grid = np.linspace(table[name].min(), table[name].max(), 25)
-    inside, averaged = 0, set()
+    around = [g.name for g in design.groupings if grouping.within(g) is not None]
+    averaged = {g.name for g in design.groupings} - {*around}
+    x = table[name].to_numpy(float)
+    level = all(np.ptp(x[grouping.codes == j]) == 0 for j in np.unique(grouping.codes))
+    inside = 0
     y = observed(model, np.arange(len(design.y)))
     for panel, j in zip(panels, groups, strict=True):
         mine = grouping.codes == j
-        new = pd.concat([table[mine].head(1)] * len(grid)).assign(**{name: grid})
-        alike = [g.name for g in design.groupings if np.ptp(g.codes[mine]) == 0]
-        averaged |= {g.name for g in design.groupings} - {*alike}
+        places = np.append(grid, x[mine][0])
+        new = pd.concat([table[mine].head(1)] * len(places)).assign(**{name: places})
         # many rows at the same place are one dot
         dots = np.unique(np.column_stack([table.loc[mine, name], y[mine]]), axis=0)
         panel.scatter(
             dots[:, 0], dots[:, 1], s=9, color=theme.DATA, linewidths=0, rasterized=len(dots) > 2000
         )
-        drawn = _mean(fitted, new, alike)
-        lines = {"complete": _mean(fitted.ways["complete"], new, alike).mean(0)}
+        drawn = _mean(fitted, new, around)
+        lines = {"complete": _mean(fitted.ways["complete"], new, around).mean(0)}
         if known[j]:
-            others = [factor for factor in alike if factor != grouping.name]
+            others = [factor for factor in around if factor != grouping.name]
             lines["none"] = _line(none, new, others).mean(0) + grouping.rows(new)[0] @ own[j]
             if model.linked:
-                lines["none"] = _mean(none, new, alike).mean(0)
+                lines["none"] = _mean(none, new, around).mean(0)
         lines["partial"] = drawn.mean(0)
         low, high = interval(drawn)
-        panel.fill_between(grid, low, high, color=theme.PARTIAL, alpha=0.2, linewidth=0)
+        panel.fill_between(grid, low[:-1], high[:-1], color=theme.PARTIAL, alpha=0.2, linewidth=0)
         for way, middle in lines.items():
-            panel.plot(grid, middle, color=theme.COLORS[way], lw=1.4, label=POOLING[way])
+            style: dict[str, Any] = {"color": theme.COLORS[way], "label": POOLING[way]}
+            if level and way == "none":
+                panel.plot(places[-1:], middle[-1:], "D", ms=5, **style)
+            else:
+                panel.plot(grid, middle[:-1], lw=1.4, **style)
         if known[j]:
-            inside += bool(((lines["none"] >= low) & (lines["none"] <= high)).all())
+            at = slice(-1, None) if level else slice(None)
+            within = (lines["none"] >= low) & (lines["none"] <= high)
+            inside += bool(within[at].all())
         panel.set_title(f"{grouping.levels[j]} ({grouping.counts[j]:,})", fontsize=8, pad=2)
     theme.alike(panels, columns, grid, y)
     if table[name].nunique() <= FEW_VALUES:
@@ -312,19 +268,25 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     theme.legend(figure)
     of = "All" if len(groups) == grouping.n_levels else f"{len(groups)} of {grouping.n_levels:,}"
     own_lines, lacking = int(known[groups].sum()), np.isin(np.arange(len(known)), groups) & ~known
-    called = groups_of(model, grouping)
+    called, what = groups_of(model, grouping), "level" if level else "line"
     says = (
         f"{of} {called}, with their number of rows in brackets; the band is the "
         f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In "
-        f"{inside or 'none'} of the {own_lines} panels with an unpooled line this stays inside "
+        f"{inside or 'none'} of the {own_lines} panels with an unpooled {what} this "
+        f"{'lies' if level else 'stays'} inside "
         f"that band{': there pooling' if inside else ', so that pooling nowhere'} moves a group's "
-        "line by less than its uncertainty. How far it draws all groups together is a matter of "
+        f"{what} by less than its uncertainty. How far it draws all groups together is a matter of "
         "their spread, see the shrinkage."
     )
+    if level:
+        says += (
+            f" In each group {model.words(name)} is one number, so that a group on its own tells "
+            "its level there, a diamond, and no line."
+        )
     if lacking.any():
         other = "other cannot tell its" if lacking.sum() == 1 else "others cannot tell their"
         says += (
-            f" The {other} own line from the rows, so that none is drawn: "
+            f" The {other} own {what} from the rows, so that none is drawn: "
             f"{named(grouping, lacking)}."
         )
     if averaged:

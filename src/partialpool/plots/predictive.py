@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy import stats
 
-from partialpool.data.text import number, rounded
+from partialpool.data.text import number
 from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
 from partialpool.plots import discrete, theme
@@ -32,6 +32,8 @@ SHOWN = 50
 NEARBY = 0.99
 #: Letters in a line of what a predicted row is called: on a telephone no more have room.
 LETTERS = 24
+#: How many times as wide as the next an interval must be to be called the widest.
+APART = 1.06
 #: Groups that get a column of their own in residual plots.
 MAX_GROUPS = 80
 
@@ -305,19 +307,22 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
         )
     wide = (table["observation_upper"] - table["observation_lower"]).to_numpy()
     share = ((table["upper"] - table["lower"]) / wide) ** 2
-    surest, least = int(wide.argmin()), int(wide.argmax())
-    row = table.iloc[surest]
-    ends = ("observation_lower", "observation_upper")
-    mean, low, high = (rounded(row[name], row["sd"]) for name in ("mean", *ends))
+    least, second = np.argsort(-wide)[:2] if len(wide) > 1 else (0, 0)
+    # quantiles of some thousand draws: closer ones could as well come in another order
+    named = f", widest for {names[least]}" if wide[least] > APART * wide[second] else ""
     says = (
-        f"The surest prediction is that for {names[surest]}: {mean}, a new observation "
-        f"within {low} to {high}; the least sure "
-        f"that for {names[least]}, {wide[least] / wide[surest]:.2g} times as wide. The line's "
-        f"own interval makes up {share.median():.0%} of the squared width of a new observation's "
-        f"in the median. Intervals are {PROBABILITY:.0%} equal-tailed."
+        f"The interval of a new observation is {number(wide.min(), 3)} to {number(wide.max(), 3)}"
+        f"{_unit(model)} wide{named}. The line's own interval makes up {share.median():.0%} of the "
+        "squared width of a new observation's in the median. Intervals are "
+        f"{PROBABILITY:.0%} equal-tailed."
     )
     what = f"Predictions for {len(table)} rows with intervals."
     return theme.finding("predictions", figure, what, says)
+
+
+def _unit(model: Regression) -> str:
+    unit = model.units.get(model.design.response)
+    return f" {unit}" if unit else ""
 
 
 def sensitivities(fitted: Fitted) -> Finding:

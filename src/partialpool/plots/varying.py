@@ -140,8 +140,8 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
         ends = [
-            f"{rounded(middle[j], sd)} ({grouping.levels[j]}, in truth the "
-            f"{word} with probability {likely(float((extreme == j).mean()), 0)})"
+            f"{rounded(middle[j], sd)} ({grouping.levels[j]}, the {word} of all "
+            f"with probability {likely(float((extreme == j).mean()), 0)})"
             for j, extreme, word in (
                 (extremes[0], total.argmin(1), "lowest"),
                 (extremes[1], total.argmax(1), "highest"),
@@ -149,18 +149,31 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         ]
         says.append(
             f"the **{one.name}** of {called}{with_line} goes from {' to '.join(ends)}, and "
-            f"for {apart} of {J:,} groups the interval of the deviation from the population's line "
-            "leaves out zero"
+            f"for {apart or 'none'} of {J:,} groups the interval of the deviation from "
+            f"{_origin(one)} line leaves out zero"
         )
     theme.legend(figure)
-    few = "" if J <= ROWS else f" Of {J:,} groups the {ROWS // 2} highest and lowest are shown."
+    few = (
+        ""
+        if J <= ROWS
+        else f" Of {J:,} groups the {ROWS // 2} highest and {ROWS // 2} lowest are shown."
+    )
     text = f"{capital('; '.join(says))}. Intervals are {PROBABILITY:.0%} equal-tailed.{few}"
-    if len(fitted.model.design.groupings) > 1:
-        text += (
-            " Coefficients are for the average group of other factors, deviations by themselves."
-        )
+    crossed = [
+        fitted.model.words(other.name)
+        for other in fitted.model.design.groupings
+        if other.name != grouping.name
+        and fitted.model.words(other.name) not in coefficients[0].within
+    ]
+    if crossed:
+        text += f" Coefficients are for the average {' and '.join(crossed)}."
     what = "Intervals of each group's coefficients."
     return theme.finding(of_factor("forest", fitted.model.design, grouping), figure, what, text)
+
+
+def _origin(one: Varying) -> str:
+    """Whose line a group deviates from."""
+    return f"its {' and '.join(one.within)}'s" if one.within else "the population's"
 
 
 def _population(panel: Any, one: Varying, order: np.ndarray, places: np.ndarray) -> None:

@@ -6,24 +6,29 @@ import numpy as np
 import pandas as pd
 from formulae import model_description
 
-from partialpool.data.text import capital, number, percent, rounded, singular
+from partialpool.data.text import capital, number, rounded, singular
 from partialpool.design.formula import read
-from partialpool.design.matrices import Grouping
-from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, leave_one_out, responses
 from partialpool.posterior.contrasts import contrasts, counted, predictors, response
 from partialpool.posterior.effects import (
     Change,
     average_changes,
-    largest,
     ratio,
-    shares_between,
-    told,
 )
-from partialpool.posterior.finding import NORMAL, Finding
+from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import groups_in_words
+from partialpool.posterior.headline_groups import (
+    between_groups,
+    figures,
+    in_groups,
+    level_spread,
+    levels,
+    linked_range,
+    range_of_groups,
+    sign_of,
+    typical,
+)
 
 #: Share of the variance below which predictors explain next to nothing.
 LITTLE = 0.01
@@ -43,8 +48,9 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
     str
         Plain text. An effect has its posterior mean and 90 % equal-tailed interval, and where
         that includes zero the probability of its sign. The range of groups is that of their
-        middle 90 %, ends averaged over the draws; where they differ in their level alone, it is
-        the standard deviation between them at the mean of the predictors. Groups of several
+        middle 90 %, ends averaged over the draws; of their level it is the standard deviation
+        between them at the mean of the predictors. Where the interval of a standard deviation
+        begins below `OPEN` of its end, how far groups differ is open. Groups of several
         factors come first where the predictors explain less than `LITTLE` of the variance, and
         groups more. With a link, effects
         are on the response's scale for a group whose effects are zero, with the odds or rate ratio
@@ -58,7 +64,7 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
         changes = _few(average_changes(fitted, columns[0]))
         says = "; ".join(_change(model, change) + _ratio(fitted, change) for change in changes)
         says += _largest(fitted, columns[0])
-        differ = _groups(fitted, changes[0])
+        differ = in_groups(fitted, changes[0])
         if _groups_say_more(fitted):
             differ = differ.removeprefix("; ")
             then = says if says[:2].isupper() else f"{says[0].lower()}{says[1:]}"
@@ -67,7 +73,7 @@ def headline(fitted: Fitted, noise: Finding | None = None) -> str:
             says += differ
     else:
         says = _average(fitted)
-    return f"{says}. {_noise(noise)}".strip()
+    return f"{says}. {_noise(fitted, noise)}".strip()
 
 
 def _groups_say_more(fitted: Fitted) -> bool:
@@ -77,7 +83,9 @@ def _groups_say_more(fitted: Fitted) -> bool:
         return False
     beta = [fitted.population[name].mean() for name in design.x_names]
     explained = np.var(design.X @ beta) / np.var(design.y)
-    between = sum((_between(fitted, g) ** 2).mean() for g in design.groupings) / np.var(design.y)
+    between = sum((between_groups(fitted, g) ** 2).mean() for g in design.groupings) / np.var(
+        design.y
+    )
     return bool(explained < LITTLE < between)
 
 
@@ -128,15 +136,15 @@ def _interaction(fitted: Fitted, column: str, other: str) -> str:
         each = _each(model, other)
         there = f"with {each[0].lower()}{each[1:]} that changes"
         further = (two.draws - one.draws) / step
-    says = f"{_change(model, one)}{place}; {there} by {_figures(model, further)}"
-    return says + _groups(fitted, one)
+    says = f"{_change(model, one)}{place}; {there} by {figures(model, further)}"
+    return says + in_groups(fitted, one)
 
 
 def _change(model: Regression, change: Change) -> str:
     """What one unit, or one level against another, does to the response."""
     response, values = response_in_words(model), change.draws
-    sign = _sign(values)
-    size = _figures(model, (sign or 1) * values)
+    sign = sign_of(values)
+    size = figures(model, (sign or 1) * values)
     remark = "" if change.constant else ", on average over the rows"
     if model.linked:
         remark += _for_typical(model)
@@ -183,35 +191,13 @@ def _offsets(model: Regression, low: pd.DataFrame, high: pd.DataFrame) -> float:
     return float((model.design.offset_of(high) - model.design.offset_of(low))[0])
 
 
-def _typical(fitted: Fitted) -> np.ndarray:
-    """The line (S,) of a typical group at the mean of the predictors, offsets included."""
-    design = fitted.model.design
-    at_mean = draws.population_line(design, fitted.population, design.X.mean(0)[None])[:, 0]
-    return at_mean + (0.0 if design.offset is None else design.offset.mean())
-
-
 def _linked_average(fitted: Fitted) -> str:
     """The mean response of a typical group, where there are no predictors."""
     model = fitted.model
-    values = responses.mean(model, fitted.population, _typical(fitted))
+    values = responses.mean(model, fitted.population, typical(fitted))
     what = response(model)
-    says = f"{what[0].upper()}{what[1:]}{_for_typical(model)} is {_figures(model, values)}"
-    return says + "".join(_linked_range(fitted, grouping) for grouping in model.design.groupings)
-
-
-def _linked_range(fitted: Fitted, grouping: Grouping) -> str:
-    """How groups differ in level: on the link's scale, and their middle 90 % on the response's."""
-    model, between, line = fitted.model, _between(fitted, grouping), _typical(fitted)
-    ends = [responses.mean(model, fitted.population, line + k * between) for k in (-NORMAL, NORMAL)]
-    low, high = (rounded(float(end.mean()), float(end.std())) for end in ends)
-    groups, place = groups_in_words(model, grouping), ""
-    if predictors(model):
-        place = ", at the mean of the predictors"
-    spread = f"{_plain_figures(between)} {ratio(model).scale}"
-    return (
-        f"; {groups} differ in level, with a standard deviation of {spread}: the middle 90 % from "
-        f"{low} to {high}{_unit(model)}{place}"
-    )
+    says = f"{what[0].upper()}{what[1:]}{_for_typical(model)} is {figures(model, values)}"
+    return says + "".join(linked_range(fitted, grouping) for grouping in model.design.groupings)
 
 
 def _for_typical(model: Regression) -> str:
@@ -223,134 +209,48 @@ def _for_typical(model: Regression) -> str:
     return f" for a typical {word}"
 
 
-def _plain_figures(values: np.ndarray) -> str:
-    """Mean and 90 % interval, without a unit."""
-    sd, (low, high) = float(values.std()), draws.interval(values)
-    mean, low_, high_ = (rounded(float(value), sd) for value in (values.mean(), low, high))
-    return f"{mean} (90 % interval {low_} to {high_})"
-
-
 def _average(fitted: Fitted) -> str:
     """The population's mean, in a model without predictors."""
     model, design = fitted.model, fitted.model.design
     if model.linked:
         return _linked_average(fitted)
     if "Intercept" not in design.x_names:
-        differ = "".join(_level_spread(fitted, grouping) for grouping in design.groupings)
+        differ = "".join(level_spread(fitted, grouping) for grouping in design.groupings)
         return f"The model has no average of {response_in_words(model)}{differ}"
     values = fitted.population["Intercept"]
     name = model.words(design.response)
     average = name if name.startswith(("average ", "mean ")) else f"average {name}"
-    says = f"The {average} is {_figures(model, values)}"
+    says = f"The {average} is {figures(model, values)}"
     if len(design.groupings) > 1:
-        return says + _levels(fitted, [*design.groupings])
+        return says + levels(fitted, [*design.groupings])
     for grouping in design.groupings:
-        says += _range(fitted, grouping, values, _between(fitted, grouping), 1)
+        says += range_of_groups(fitted, grouping, values, between_groups(fitted, grouping))
     return says
 
 
-def _groups(fitted: Fitted, change: Change) -> str:
-    """How groups differ in a change, or in their level where the change is the same for all."""
-    says, sign = "", _sign(change.draws)
-    word = {1: " higher", -1: " lower", 0: ""}[sign] if change.high is not None else ""
-    alike: list[Grouping] = []
-    for grouping in fitted.model.design.groupings:
-        if fitted.model.linked:
-            says += _linked_range(fitted, grouping)
-            continue
-        between = change.between[grouping.name]
-        if between.mean() < 1e-9 * abs(change.draws).mean():
-            alike.append(grouping)
-        else:
-            what = f" in the effect of {fitted.model.words(change.column)}"
-            says += _range(fitted, grouping, change.draws, between, sign or 1, what) + word
-    if len(alike) > 1:
-        return says + _levels(fitted, alike)
-    return says + "".join(_level_spread(fitted, grouping) for grouping in alike)
-
-
-def _levels(fitted: Fitted, groupings: list[Grouping]) -> str:
-    """How the groups of several factors differ in level, those that differ most first."""
-    model, between = fitted.model, {g.name: _between(fitted, g) for g in groupings}
-    share: dict[str, np.ndarray] = {}
-    everyone = len(groupings) == len(model.design.groupings)
-    if model.family == "gaussian" and model.se is None and everyone:
-        # those of the section on variance
-        share = shares_between(fitted, draws.some_rows(model.design, seed=fitted.seed))
-    _, probability = largest(share or between)
-    order = sorted(groupings, key=lambda grouping: -between[grouping.name].mean())
-    words = [groups_in_words(model, grouping) for grouping in order]
-    sizes = [_figures(model, between[grouping.name]) for grouping in order]
-    sizes = [size.replace(" (", ", ").removesuffix(")") for size in sizes]
-    if share:
-        parts = [told(share[grouping.name]) for grouping in order]
-        sizes = [f"{size}; {part}" for size, part in zip(sizes, parts, strict=True)]
-        sizes[0] += " of the variance that the population leaves"
-    doubt = "" if probability > 0.95 else f" with probability {percent(probability)}"
-    says = f"; in level {words[0]} differ most{doubt} (standard deviation {sizes[0]})"
-    for word, size in zip(words[1:], sizes[1:], strict=True):
-        says += f", then {word} ({size})"
-    return f"{says}, and {told(1 - np.sum([*share.values()], axis=0))} is noise" if share else says
-
-
-def _between(fitted: Fitted, grouping: Grouping) -> np.ndarray:
-    """Standard deviation (S,) of the groups' lines at the mean of the predictors."""
-    root = covariance_root(grouping, fitted.population)
-    return np.linalg.norm(grouping.Z.mean(0) @ root, axis=-1)
-
-
-def _range(
-    fitted: Fitted,
-    grouping: Grouping,
-    values: np.ndarray,
-    between: np.ndarray,
-    sign: int,
-    what: str = "",
-) -> str:
-    """The range of the middle 90 % of groups, and in what they differ."""
-    ends = sorted(sign * float((values + k * between).mean()) for k in (-NORMAL, NORMAL))
-    low, high = (rounded(end, float(between.mean())) for end in ends)
-    unit = _unit(fitted.model)
-    groups = groups_in_words(fitted.model, grouping)
-    return f"; {groups} differ{what}: the middle 90 % from {low} to {high}{unit}"
-
-
-def _level_spread(fitted: Fitted, grouping: Grouping) -> str:
-    size = _figures(fitted.model, _between(fitted, grouping))
-    groups = groups_in_words(fitted.model, grouping)
-    return f"; {groups} differ in level, with a standard deviation of {size}"
-
-
-def _noise(noise: Finding | None) -> str:
-    """Which noise predicts better, and by how much."""
+def _noise(fitted: Fitted, noise: Finding | None) -> str:
+    """Which noise predicts better, and by how much; and what the first effect is with the other."""
     if noise is None or noise.table is None or len(noise.table) < 2:
         return ""
     best, other = noise.table.index[:2]
     gap, error = noise.table.loc[other, ["elpd_diff", "dse"]].astype(float)
     clear = "" if leave_one_out.worse(gap, error).startswith("clearly") else ", not clearly"
-    return (
+    says = (
         f"{best} predicts rows better than {other}{clear}: by {rounded(gap, error)} in log "
         f"predictive density (standard error {rounded(error, error)})."
     )
-
-
-def _figures(model: Regression, values: np.ndarray) -> str:
-    """Mean and 90 % interval with their unit, and the direction where that is not plain."""
-    sd = float(values.std())
-    low, high = draws.interval(values)
-    mean, low_, high_ = (rounded(float(value), sd) for value in (values.mean(), low, high))
-    doubt = ""
-    if low < 0 < high:
-        positive = float((values > 0).mean())
-        word = "positive" if positive >= 0.5 else "negative"
-        doubt = f"; {word} with probability {percent(max(positive, 1 - positive))}"
-    return f"{mean}{_unit(model)} (90 % interval {low_} to {high_}{doubt})"
-
-
-def _sign(values: np.ndarray) -> int:
-    """Sign of a change whose interval leaves zero out, else 0."""
-    low, high = draws.interval(values)
-    return 1 if low > 0 else -1 if high < 0 else 0
+    columns = predictors(fitted.model)
+    if not columns:
+        return says
+    ours, theirs = (
+        _few(average_changes(each, columns[0]))[0] for each in (fitted, fitted.gaussian)
+    )
+    moved = abs(ours.draws.mean() - theirs.draws.mean()) / theirs.draws.std()
+    return (
+        f"{says} With Gaussian noise the first of these effects is "
+        f"{figures(fitted.model, theirs.draws)}, {moved:.2g} of its posterior standard "
+        "deviations away."
+    )
 
 
 def _each(model: Regression, column: str) -> str:
@@ -372,10 +272,3 @@ def response_in_words(model: Regression) -> str:
         return response(model)
     name, words = model.design.response, model.words(model.design.response)
     return words if name == words or words.startswith("the ") else f"the {words}"
-
-
-def _unit(model: Regression) -> str:
-    unit = model.units.get(model.design.response)
-    if model.family == "binomial":  # a probability has none
-        return ""
-    return f" {unit}" if unit else ""

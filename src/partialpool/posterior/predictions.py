@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +138,11 @@ def chosen_rows(
     wanted : str or sequence of mappings, optional
         A path or name that `load` takes, or rows as mappings of column to value. When not given:
         the smallest group of the first factor, one of median size, the largest, and a new one, at
-        the lowest, the middle and the highest value of the main predictor; other columns keep what
-        the group has. With several factors, rows that are new in one of them alone stand before
-        the one that is new in all. A column of a factor that is a predictor as well, as the variety
-        in ``yield ~ variety + (1 | block/variety)``, has no new level.
+        the lowest, the middle and the highest value of the main predictor, or at a group's own
+        where that is one number in each; other columns keep what the group has. With several
+        factors, rows that are new in one of them, and in those that lie in it, stand before the one
+        that is new in all. A column of a factor that is a predictor as well, as the variety in
+        ``yield ~ variety + (1 | block/variety)``, has no new level.
 
     Returns
     -------
@@ -194,16 +196,33 @@ def _typical_rows(model: Regression) -> pd.DataFrame:
         new[part] = next(w for w in ("new", *(f"new {k}" for k in range(99))) if w not in taken)
     if len(factors) > 1 and len(design.groupings) > 1:
         known = rows[len(rows) // 2]
-        rows += [known.assign(**{part: new[part].iloc[0]}) for part in free]
+        some_new = [known.assign(**new[_new_with(design, part, free)].iloc[0]) for part in free]
+        rows += [row for row in some_new if (row[free].to_numpy() != new[free].to_numpy()).any()]
     if free or not factors:
         rows.append(new)
     name = main_predictor(model)
     if name is None or name in factors:
         return pd.concat(rows, ignore_index=True)
     ends = table[name].quantile([0, 0.5, 1], interpolation="nearest").unique()
-    return pd.concat(
-        [row.assign(**{name: value}) for row in rows for value in ends], ignore_index=True
-    )
+    alike = table[name].groupby
+    fixing = [g for g in design.groupings if (alike(g.codes).max() == alike(g.codes).min()).all()]
+    found = []
+    for row in rows:
+        old = {
+            part for part in factors if part not in free or row[part].iloc[0] != new[part].iloc[0]
+        }
+        fixed = any(old.issuperset(grouping.columns) for grouping in fixing)
+        found += [row] if fixed else [row.assign(**{name: value}) for value in ends]
+    return pd.concat(found, ignore_index=True)
+
+
+def _new_with(design: Design, part: str, free: Sequence[str]) -> list[str]:
+    """Columns of groups that are new where one is: itself, and those of groups that lie in it."""
+    named = {part}
+    for inner, outer in permutations(design.groupings, 2):
+        if part in outer.columns and inner.within(outer) is not None:
+            named |= {*inner.columns}
+    return [column for column in free if column in named]
 
 
 def group_columns(design: Design) -> list[str]:

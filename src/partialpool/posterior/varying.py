@@ -32,9 +32,12 @@ class Varying:
     explained : tuple of str
         Predictors of the group, or their products with a varying column, that the line takes in:
         no group on its own can tell them from its own coefficient (`Design.absorbed`).
+    within : tuple of str
+        Factors by which the coefficient varies too and in one group of which each group lies, in
+        words: the line takes in the effects of those.
     line : (S, J) or (S, 1) array
         What the population's part says of each group, or of all alike; at the average group of the
-        other factors by which the coefficient varies.
+        factors by which the coefficient varies too and that are crossed with this one.
     deviation : (S, J) array
         How far the group is from there: its effect.
     mean : (J,) array
@@ -43,6 +46,7 @@ class Varying:
 
     name: str
     explained: tuple[str, ...]
+    within: tuple[str, ...]
     line: np.ndarray
     deviation: np.ndarray
     mean: np.ndarray
@@ -87,7 +91,7 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
     found = []
     for k, z_name in enumerate(grouping.z_names):
         line = np.zeros((n_draws(values), 1))
-        explained = []
+        explained, within = [], []
         for column, (at, factor) in absorbed.items():
             if at == k:
                 name = design.x_names[column]
@@ -98,10 +102,15 @@ def varying(fitted: Fitted, grouping: Grouping) -> list[Varying]:
         for other in design.groupings:
             if other.name != grouping.name and z_name in other.z_names:
                 effect = values[other.effect(other.z_names.index(z_name))]
-                line = line + effect.mean(1, keepdims=True)
+                around = grouping.within(other)
+                within += [] if around is None else [fitted.model.words(other.name)]
+                line = line + (
+                    effect.mean(1, keepdims=True) if around is None else effect[:, around]
+                )
         name = of_coefficient(fitted.model, draws.coefficient(z_name))
         deviation = values[grouping.effect(k)]
-        found.append(Varying(name, tuple(dict.fromkeys(explained)), line, deviation, means[:, k]))
+        known = tuple(dict.fromkeys(explained)), tuple(within)
+        found.append(Varying(name, *known, line, deviation, means[:, k]))
     return found
 
 
