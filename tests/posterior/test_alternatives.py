@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 import partialpool as pp
+from partialpool.data.text import rounded
 from partialpool.posterior import alternatives, leave_group_out
 from partialpool.posterior.fitted import Fitted
 
@@ -205,16 +206,37 @@ def test_what_changes_in_the_answer_is_said(children):
     assert found.table.at["no interaction", "estimate"] == pytest.approx(other.mean())
     assert np.isnan(found.table.at["sex alone", "estimate"])
     assert found.sentence.startswith(
-        f"With one unit more of age, distance changes by {slope.mean():.3f} in this model, "
-        f"{other.mean():.3f} in no interaction"
+        f"With one unit more of age, distance changes by {shown(slope)} in this model, "
+        f"{shown(other)} in no interaction"
     )
     third = children.fits["no groups"].values
     third = third["age"] + 16 / 27 * third["age:Sex[Male]"]
     moved = max(abs(x.mean() - slope.mean()) for x in (other, third)) / slope.std()
     assert third.std() > 1.3 * slope.std()
     assert found.sentence.endswith(
-        f": at most {moved:.2g} of its posterior standard deviations apart; it is not in sex alone."
+        f": at most {moved:.2g} posterior standard deviations of this model apart; it is not in "
+        "sex alone."
     )
+
+
+def test_that_an_interval_includes_zero_in_some_models_alone_is_said(children, monkeypatch):
+    """As of a treatment whose effect is there without the interaction, and not with it."""
+    rng = np.random.default_rng(0)
+    sure, unsure = 2 + rng.standard_normal(4000) / 2, 1 + 2 * rng.standard_normal(4000)
+    values = {alternatives.THIS: sure, "no interaction": unsure}
+    monkeypatch.setattr(alternatives.Compared, "_answer", lambda self: ("It is", values))
+    said = children.answers().sentence
+    assert f"It is {shown(sure)} in this model, {shown(unsure)} in no interaction" in said
+    assert "; the interval includes zero in no interaction alone;" in said
+    values[alternatives.THIS] = unsure
+    assert "zero" not in children.answers().sentence
+
+
+def shown(values):
+    """Mean and 90 % interval as the page writes them."""
+    sd, ends = values.std(), np.quantile(values, [0.05, 0.95])
+    mean, low, high = (rounded(float(value), sd) for value in (values.mean(), *ends))
+    return f"{mean} ({low} to {high})"
 
 
 def test_priors_go_along_where_they_belong(sleep):

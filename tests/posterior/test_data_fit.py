@@ -5,6 +5,7 @@ under the model, replications with 0.05, counted over all their figures.
 """
 
 import re
+from string import ascii_letters
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,12 +19,13 @@ from partialpool.posterior import data_fit, predictions
 from partialpool.posterior.leave_one_out import LeftOut
 
 GROUPS, ROWS = 10, 12
+LETTERS = [*ascii_letters]
 
 
 def residuals(z, *factors, family="gaussian", pit=None):
     """A model of data whose leave-one-out residuals (N,) are known, and what was left out."""
     groupings = [
-        SimpleNamespace(name=name, codes=codes, levels=list("abcdefghij"))
+        SimpleNamespace(name=name, codes=codes, levels=LETTERS, n_levels=len(np.unique(codes)))
         for name, codes in zip("gh", factors, strict=False)
     ]
     design = SimpleNamespace(y=z, groupings=groupings, response="y")
@@ -250,13 +252,44 @@ def test_every_draw_is_replicated_where_that_is_cheap():
     assert len(predictions.replicate(fit, many, np.random.default_rng(0))) == 336  # every third
 
 
+def test_calibration_looks_at_the_tails_too():
+    """52 of 236 rows beyond 90 % intervals, the rest so that the curve is hardly off.
+
+    The binomial p-value is 4e-8 where Kolmogorov and Smirnov's is above the limit.
+    """
+    inside = np.linspace(0.06, 0.94, 184)
+    pit = np.concatenate([inside, np.linspace(0.001, 0.049, 26), np.linspace(0.951, 0.999, 26)])
+    model, left_out = residuals(np.zeros(236), pit=pit)
+    found = data_fit.calibration(left_out)
+    assert found.curve > 0.01
+    assert found.outside == 52 / 236
+    assert found.tails == pytest.approx(
+        stats.binom.sf(51, 236, 0.1), rel=0.2
+    )  # and those of so few
+    assert not data_fit.calibration_check(left_out)["passed"]
+    assert "22%" in predictive.pit(model, left_out).sentence
+
+
+def test_a_few_groups_with_enough_rows_do_not_speak_for_all():
+    """Of a sample of very many rows most groups have one or two."""
+    rng = np.random.default_rng(3)
+    codes = np.concatenate([np.repeat([0, 1], 6), np.arange(2, 30)])
+    model, left_out = residuals(rng.standard_normal(len(codes)), codes)
+    grouping = model.design.groupings[0]
+    assert len(data_fit.spreads(model, left_out, grouping)) == 2
+    assert data_fit.same_noise(model, left_out, grouping) is None
+    said = predictive.residuals(model, left_out).sentence
+    assert "is not tested: 2 of 30 have 5 rows or more among these 40" in said
+
+
 def test_calibration_is_said_with_its_limit_and_no_other_test_marks_points():
     model, left_out = residuals(np.zeros(60), pit=np.linspace(0.005, 0.995, 60))
     found = predictive.pit(model, left_out)
-    assert "test does not reject that (p = 1, limit 0.01)" in found.sentence
+    assert "do not reject that" in found.sentence
+    assert "times two is 1 (limit 0.01)" in found.sentence
     model, left_out = residuals(np.zeros(60), pit=np.linspace(0.005, 0.3, 60))
     found = predictive.pit(model, left_out)
-    assert "test rejects that (p = " in found.sentence
+    assert "Two tests reject that" in found.sentence
     assert not data_fit.calibration_check(left_out)["passed"]
     assert not [
         c for axes in found.figure.axes for c in axes.collections if len(c.get_offsets()) > 1

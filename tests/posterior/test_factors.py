@@ -261,7 +261,7 @@ def test_groups_of_each_factor_are_looked_at(grid):
 def test_a_model_of_several_factors_is_described_factor_by_factor(grid):
     equations = overview.equations(grid.model).sentence
     assert r"\mathbf{b}_{2,j} &\sim \text{Normal}(\mathbf{0}, \Sigma_2)" in equations
-    assert "every `a` deviates from it in `Intercept`" in equations
+    assert "every `a` deviates from it in intercept" in equations
     assert "30 rows in 6 groups of a and 5 groups of b" in overview.priors(grid.model).sentence
     roles = overview.columns(grid.model).table["role"]
     assert roles["a"] == roles["b"] == "group"

@@ -78,7 +78,7 @@ def test_methods_say_what_was_done_and_cite_what_was_used(fit):
         "Gaussian noise",
         "180 rows in 18 groups of Subject",
         str(fit.model.priors["sigma"]),
-        "4 chains of 250 draws, seed 1",
+        "1,000 independent draws, seed 1",
         f"{len(verdict.checks)} were passed",
         "Each day adds.",
         f"slope of Days {rounded(days['mean'], days['sd'])} (",
@@ -87,6 +87,12 @@ def test_methods_say_what_was_done_and_cite_what_was_used(fit):
     ):
         assert words in text
     assert "peerj" not in text  # an exact fit does without PyMC
+    far = {"name": "Farthest row", "value": 6.13, "threshold": "≤ 4.03", "passed": False}
+    held = {"fit": {"checks": [far, far | {"name": "Far rows", "passed": True}]}}
+    text = manuscript.methods(fit, result(fit, verdict) | held, [])
+    assert "2 checks of the model against the data 1 missed: Farthest row 6.13 (wanted ≤ 4" in text
+    held["fit"]["checks"].pop(0)
+    assert "Of 1 check of the model against the data none was missed." in manuscript.methods(fit, result(fit, verdict) | held, [])
     fit.posterior.attrs["method"], before = "nutpie", fit.posterior.attrs["method"]
     assert "peerj" in manuscript.methods(fit, result(fit, verdict), [])
     fit.posterior.attrs["method"] = before

@@ -59,8 +59,8 @@ def test_the_words_say_where_there_is_most_and_how_many_pass_the_limit():
     levels = Levels.of(fit, dose)
     says = natural_scale.in_words(fit, dose)
     assert says.startswith("High instead of low goes with 0.")
-    most = levels.median.argmax()
-    assert f"; dose (low) is highest in {levels.names[most]}, with a median of" in says
+    most = levels.extreme[:, 0].argmax()
+    assert f"; dose (low) is most likely highest in {levels.names[most]}, with a median of" in says
     line = np.log(levels.median)
     assert levels.extreme.sum(0).tolist() == [1, 1]
     assert levels.extreme[most, 0] == levels.extreme[:, 0].max()
@@ -74,8 +74,8 @@ def test_the_words_say_where_there_is_most_and_how_many_pass_the_limit():
 def test_without_groups_a_limit_or_predictors_there_is_nothing_to_say_of_them():
     model = pp.Model("y ~ 1 + (1 | g)", table())
     says = natural_scale.in_words(model.fit(seed=1), Natural("dose", "mg"))
-    assert says.startswith("Dose is highest in g")
-    assert "likely" not in says
+    assert says.startswith("Dose is most likely highest in g")
+    assert "new measurement" not in says
     model = pp.Model("y ~ x", table())
     assert natural_levels.levels(model.fit(seed=1), Natural("dose")) is None
 

@@ -53,7 +53,7 @@ def test_the_spread_shown_for_no_pooling_is_that_of_the_groups_own_lines(sleep, 
     for name, own, error in (("Intercept", lines[0], 15.2), ("Days", lines[1], 2.8)):
         shown = table.loc[name]
         assert shown["no pooling", "mean"] == pytest.approx(own.mean(), rel=1e-6)
-        assert shown["no pooling", "sd over groups"] == pytest.approx(own.std(), rel=1e-6)
+        assert shown["no pooling", "sd"] == pytest.approx(own.std(), rel=1e-6)
         # the posterior sd of a subject's line is another figure
         assert abs(own.std() - error) > 1
     slope, intercept = np.polyfit(SLEEP["Days"], SLEEP["Reaction"], 1)

@@ -85,11 +85,11 @@ def test_priors_that_were_set_are_told_from_defaults():
             },
         }.items()
     }
-    assert says["none"] == "all are defaults, scaled to the data"
-    assert (
-        says["one"] == "you set slope of Days: say why; the others are defaults, scaled to the data"
+    assert says["none"] == "all as by default, scaled to the data"
+    assert says["one"] == (
+        "slope of Days: set for this study, say why; the others as by default, scaled to the data"
     )
-    assert says["all"].startswith("you set intercept, slope of Days, sd of")
+    assert says["all"].startswith("intercept, slope of Days, sd of")
     assert "default" not in says["all"]
     known = pp.Model(
         "est ~ 1 + (1 | school)",
@@ -98,7 +98,9 @@ def test_priors_that_were_set_are_told_from_defaults():
         se="se",
     )
     said = overview._priors_in_words(known)  # that of sigma is no prior of this model
-    assert said == ["you set intercept and sd of the intercept between schools: say why"]
+    assert said == [
+        "intercept and sd of the intercept between schools: set for this study, say why"
+    ]
     assert not any("|" in said for said in says.values())
 
 

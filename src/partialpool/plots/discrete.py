@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from partialpool.data.text import number, rounded
+from partialpool.data.text import number, percent, rounded
 from partialpool.design.families import LINKS
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
@@ -22,6 +22,8 @@ from partialpool.posterior.responses import observed, scores
 MAX_BARS = 30
 #: Most bars that are labelled.
 MOST_LABELS = 12
+#: How many times the data's mean, or what part of it, a mean under the priors is told of as far.
+FAR_OFF = 100
 #: Bins of a reliability diagram, each of as many rows.
 BINS = 10
 
@@ -67,6 +69,12 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
             else "off beside the data (beyond the 1 % or 99 % point): see the sensitivity below."
         )
     )
+    wide = np.mean((drawn > FAR_OFF * middle) | (drawn < middle / FAR_OFF))
+    if counts and wide > 0:
+        says += (
+            f" In {percent(wide)} of these data sets it is more than {FAR_OFF} times that of the "
+            f"data, or less than a {FAR_OFF}th of it."
+        )
     if counts and (drawn == 0).any():
         says += " The first bar holds data sets of nothing but zeros too."
     return theme.finding("prior_check", figure, f"Histogram of the {what} under the priors.", says)
@@ -115,8 +123,9 @@ def bars(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding
     theme.legend(figure)
     there = zip(names, ours, low, high, strict=True)
     outside = [name for name, n, least, most in there if not least <= n <= most]
+    what = "ranges of values" if "–" in names[0] else "values"
     says = (
-        f"Of {len(names)} values, {len(names) - len(outside)} occur as often as the "
+        f"Of {len(names)} {what}, {len(names) - len(outside)} occur as often as the "
         f"{PROBABILITY:.0%} interval of the model's own replications says"
     )
     says += f"; not {', '.join(outside[:6])}" if outside else ""
@@ -172,12 +181,13 @@ def reliability(model: Regression, left_out: LeftOut) -> Finding:
     theme.legend(figure)
     off = int((np.abs(seen - x) > width * error).sum())
     check = data_fit.calibration_check(left_out)
-    word = "gives no reason to doubt it" if check["passed"] else "speaks against it"
+    word = "give no reason to doubt it" if check["passed"] else "speak against it"
     says = (
         f"In {len(parts) - off} of {len(parts)} bins of {len(parts[0]):,} rows the observed {what} "
         f"lies where a calibrated model's would, all bins together in {1 - data_fit.LEVEL:.0%} of "
-        f"data sets. A Kolmogorov–Smirnov test of the rows' randomized probabilities {word} "
-        f"(p = {check['value']:.2g}, limit {data_fit.LEVEL:g})."
+        f"data sets. The tests of the rows' randomized probabilities (Kolmogorov and Smirnov's, "
+        f"and that 10 % lie outside 90 % intervals) {word}: the smaller p-value times two is "
+        f"{check['value']:.2g} (limit {data_fit.LEVEL:g})."
     )
     return theme.finding("reliability", figure, f"Observed {what} against predictions.", says)
 

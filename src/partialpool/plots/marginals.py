@@ -212,6 +212,9 @@ def against_exact(
         f"{_expected_extreme(len(means)):.1f}. The farthest marginal is that of **{far}**, "
         f"{shown.loc[far, 'wasserstein']:.3f} posterior standard deviations away."
     )
+    effects = [name for grouping in fitted.model.design.groupings for name in grouping.effects]
+    if not set(effects) <= set(comparison.index.str.replace(r"\[.*", "", regex=True)):
+        says += " The checks in full take in further group effects."
     what = f"Densities of {', '.join(names)}: this fit over the exact posterior."
     found = theme.finding("against_exact", figure, what, says)
     called = readable(fitted.model)

@@ -175,13 +175,14 @@ def pit(model: Regression, left_out: LeftOut) -> Finding:
         f"probability that a prediction without the row is below its {model.words(name)}"
     )
     axes.set_ylabel("ECDF minus uniform")
-    check = data_fit.calibration_check(left_out)
-    tails = np.mean((left_out.pit < 0.05) | (left_out.pit > 0.95))
-    word = "does not reject that" if check["passed"] else "rejects that"
+    check, found = data_fit.calibration_check(left_out), data_fit.calibration(left_out)
+    word = "do not reject that" if check["passed"] else "reject that"
     says = (
-        f"If the predictions are calibrated the {n:,} probabilities are uniform; a "
-        f"Kolmogorov–Smirnov test {word} (p = {check['value']:.2g}, limit {data_fit.LEVEL:g}). "
-        f"{tails:.0%} of the rows fall outside their 90 % predictive interval, where 10 % should. "
+        f"If the predictions are calibrated the {n:,} probabilities are uniform, and 10 % of the "
+        f"rows fall outside their 90 % predictive interval; here {found.outside:.0%} do. Two tests "
+        f"{word}: Kolmogorov and Smirnov's of the curve (p = {found.curve:.2g}) and the binomial "
+        f"one of the share (p = {found.tails:.2g}), of which the smaller times two is "
+        f"{check['value']:.2g} (limit {data_fit.LEVEL:g}). "
         "The band holds the "
         "whole curve of a calibrated model with probability 99 % or more."
     )
@@ -257,9 +258,15 @@ def _far_in_words(model: Regression, left_out: LeftOut, z: np.ndarray) -> str:
 def _noise_in_words(model: Regression, left_out: LeftOut, grouping: Grouping) -> str:
     """How alike the noise of groups is, by the check of that; empty where there is none."""
     p = data_fit.same_noise(model, left_out, grouping)
-    if p is None:
-        return ""
     found = data_fit.spreads(model, left_out, grouping)
+    if not found:
+        return ""
+    if p is None:
+        return (
+            f"Whether {groups_of(model, grouping)} are equally noisy is not tested: {len(found):,} "
+            f"of {grouping.n_levels:,} have {data_fit.MIN_ROWS} rows or more among these "
+            f"{len(left_out.rows):,}."
+        )
     away = pd.Series({grouping.levels[code]: values.mean() for code, values in found.items()})
     called = model.words(grouping.name)
     word = "does not reject" if data_fit.noise_check(p, "group")["passed"] else "rejects"

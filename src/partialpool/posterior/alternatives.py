@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import rounded
+from partialpool.data.text import listed, rounded
 from partialpool.design.default_priors import KINDS
 from partialpool.design.formula import read
 from partialpool.fit.regression import Regression
@@ -209,13 +209,16 @@ class Compared:
         table = pd.DataFrame.from_dict(rows, orient="index", columns=names)
         first, *others = self.fits
         sd = values[first].std()
-        figures = {n: rounded(table.at[n, "estimate"], each.std()) for n, each in values.items()}
+        figures = {name: _with_interval(table.loc[name], values[name].std()) for name in values}
         told = [f"{figures[n]} in {n}" for n in others if n in values]
         says = f"{what} {figures[first]} in {first}"
         says += f", {', '.join(told)}" if told else ""
         if told:
             moved = max(abs(table.at[n, "estimate"] - table.at[first, "estimate"]) for n in values)
-            says += f": at most {moved / sd:.2g} of its posterior standard deviations apart"
+            says += f": at most {moved / sd:.2g} posterior standard deviations of {first} apart"
+            zero = [n for n in values if table.at[n, "lower"] < 0 < table.at[n, "upper"]]
+            if 0 < len(zero) < len(values):
+                says += f"; the interval includes zero in {listed(zero)} alone"
         lacking = [name for name in others if name not in values]
         says += f"; it is not in {', '.join(lacking)}" if lacking else ""
         return Finding("answers", f"{says}.", table=table, columns=HEADINGS)
@@ -235,6 +238,12 @@ class Compared:
             for name, fitted in self.fits.items()
             if asked[0] in contrasts.predictors(fitted.model)
         }
+
+
+def _with_interval(row: pd.Series, sd: float) -> str:
+    """An estimate with its interval: ``10.4 (7.6 to 13.2)``."""
+    mean, low, high = (rounded(row[name], sd) for name in ("estimate", "lower", "upper"))
+    return f"{mean} ({low} to {high})"
 
 
 def fit_all(fitted: Fitted, others: Mapping[str, Regression]) -> dict[str, Fitted]:

@@ -31,12 +31,13 @@ MAX_WASSERSTEIN = 0.1
 MAX_ELEMENTS, CHECKED_GROUPS = 2000, 500
 #: What each check of a fit is about.
 MEANING = {
-    "R-hat": "chains agree; worst is {}; limit of Vehtari et al. (2021)",
+    "R-hat": "chains, or batches of independent draws, agree; worst is {}; limit of Vehtari et al. "
+    "(2021)",
     "Bulk ESS": "effective draws for the centre; worst is {}; limit of Vehtari et al. (2021)",
     "Tail ESS": "effective draws for the 5 % and 95 % quantiles; worst is {}; limit of "
     "Vehtari et al. (2021)",
-    "Divergences": "transitions that left the typical set; the posterior has a part that the "
-    "sampler cannot enter; none should be",
+    "Divergences": "transitions that left the typical set, as where the posterior has a part "
+    "that the sampler cannot enter; none should be",
     "Tree depth": "transitions cut off at the largest tree; the sampler is slow, not wrong",
     "Energy (BFMI)": "how well momentum refreshes explore the energy; limit of Betancourt (2017)",
     "Pareto k̂": "tail of the importance weights of the exact fit; limit of Vehtari et al. (2024)",

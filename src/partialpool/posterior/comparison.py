@@ -1,17 +1,18 @@
 """The same data under other models: other ways to pool, and Gaussian noise beside Student's t."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import number
+from partialpool.data.text import listed, number
+from partialpool.design.matrices import Grouping
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
-from partialpool.posterior.names import of_coefficient, readable
+from partialpool.posterior.names import groups_of, of_coefficient, readable
 from partialpool.posterior.predictions import in_words
 from partialpool.posterior.varying import estimable, too_uncertain
 
@@ -24,10 +25,10 @@ LIGHTEST = 5
 def coefficients(ways: Mapping[str, Fitted]) -> Finding:
     """Population coefficients under each way to pool: posterior mean and sd.
 
-    With no pooling of a factor there is no population in what varies by it; the column shows mean
+    With no pooling of a factor there is no population in what varies by it; the table shows mean
     and standard deviation *over the groups'* separate estimates instead, of the groups that have
-    one. A coefficient into which a group's own estimate mixes others, such as the intercept beside
-    a predictor of the group, has no such figure.
+    one, and says so. A coefficient into which a group's own estimate mixes others, such as the
+    intercept beside a predictor of the group, has no such figure.
 
     Parameters
     ----------
@@ -50,13 +51,31 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
                     known[of_coefficient(model, draws.coefficient(name))] = able
                     means = fitted.figures(grouping)[0][able, k]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
+            says.append(_over_groups(model, grouping, [*known], common))
             says.append(too_uncertain(model, grouping, known))
-        columns[way_name(model, way), "mean"] = figures["mean"]
-        columns[way_name(model, way), "sd over groups" if grouping else "sd"] = figures["sd"]
+        for figure in ("mean", "sd"):
+            columns[way_name(model, way), figure] = figures[figure]
     table = pd.DataFrame(columns).loc[_compared(model)]
     formats = {column: (column, ESTIMATE) for column in table.columns}
     sentence = " ".join(filter(None, says))
     return Finding("pooling", sentence, table=table, columns=formats, names=readable(model))
+
+
+def _over_groups(
+    model: Regression, grouping: Grouping, varying: Sequence[str], common: Sequence[str]
+) -> str:
+    """Which figures of no pooling are over groups, and what the groups share all the same."""
+    called = readable(model)
+    if not varying:
+        return ""
+    says = (
+        f"Without pooling {groups_of(model, grouping)}, mean and sd of the {listed(varying)} are "
+        "over their separate estimates"
+    )
+    shared = [called.get(name, name) for name in common]
+    others = [model.words(g.name) for g in model.design.groupings if g is not grouping]
+    shared += [f"the effects of {word}" for word in others]
+    return f"{says}; {listed(shared)} they share." if shared else f"{says}."
 
 
 def _compared(model: Regression) -> list[str]:
@@ -91,16 +110,15 @@ def _evidence(ways: Mapping[str, Fitted]) -> str:
     gap = evidence[best] - evidence[other]
     called = {way: way_name(partial.model, way) for way in evidence}
     says = (
-        f"The log evidence is highest for **{called[best]}** ({evidence[best]:,.1f}), {gap:,.1f} "
-        f"below it for {called[other]}"
+        f"The log evidence is highest for **{called[best]}** ({evidence[best]:,.1f}); that of "
+        f"{called[other]} is {gap:,.1f} lower"
     )
     if gap < MENTION:
         says += f"; a difference below {MENTION:g} is no reason to prefer either"
         says += " (Kass & Raftery 1995)"
     return (
         f"{says}. It hangs on the priors of the standard deviations: the wider they are, the less "
-        "it favours partial pooling. No pooling, each group on its own, has none: it needs a "
-        "prior, and takes none."
+        "it favours partial pooling. No pooling has no evidence: it takes no prior."
     )
 
 

@@ -5,7 +5,7 @@ has a threshold, and the sentence on a page is made from the same check, so that
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,8 @@ FIGURES_LEVEL = 0.05
 FAR = 3.0
 #: Fewest rows of a group whose noise is compared with that of the others.
 MIN_ROWS = 5
+#: Share of the groups that must have as many.
+MOST_GROUPS = 0.5
 #: What residuals are measured in, by the family of the noise.
 UNITS = dict.fromkeys(RESPONSES, "standard normal quantiles")
 UNITS["gaussian"] = "predictive standard deviations"
@@ -187,22 +189,59 @@ def spreads(model: Regression, left_out: LeftOut, grouping: Grouping) -> dict[in
 
 
 def same_noise(model: Regression, left_out: LeftOut, grouping: Grouping) -> float | None:
-    """p-value of Brown and Forsythe's test; None with fewer than two groups of enough rows.
+    """p-value of Brown and Forsythe's test; None where most groups have too few rows for it.
 
-    It is an analysis of variance of distances from the groups' medians, so that one far row does
-    not decide it.
+    Of very many rows only a sample is left out one by one, and what the few groups with enough of
+    these say would be taken for all. It is an analysis of variance of distances from the groups'
+    medians, so that one far row does not decide it.
     """
     groups = [*spreads(model, left_out, grouping).values()]
-    return float(stats.f_oneway(*groups).pvalue) if len(groups) > 1 else None
+    enough = len(groups) > 1 and len(groups) >= MOST_GROUPS * grouping.n_levels
+    return float(stats.f_oneway(*groups).pvalue) if enough else None
+
+
+class Calibration(NamedTuple):
+    """How the rows lie in their predictive distributions, by two tests.
+
+    Attributes
+    ----------
+    curve : float
+        p-value of Kolmogorov and Smirnov's test that their probabilities are uniform, which sees
+        little of the tails.
+    outside : float
+        Share of the rows outside their 90 % predictive intervals.
+    tails : float
+        p-value of that share, by the binomial distribution.
+    """
+
+    curve: float
+    outside: float
+    tails: float
+
+    @property
+    def p(self) -> float:
+        """The smaller p-value, for two tests (Bonferroni)."""
+        return min(1.0, 2 * min(self.curve, self.tails))
+
+
+def calibration(left_out: LeftOut) -> Calibration:
+    """Hold the rows' leave-one-out probabilities against the uniform distribution."""
+    outside = (left_out.pit < 0.05) | (left_out.pit > 0.95)
+    return Calibration(
+        float(stats.kstest(left_out.pit, "uniform").pvalue),
+        float(outside.mean()),
+        float(stats.binomtest(int(outside.sum()), len(outside), 0.1).pvalue),
+    )
 
 
 def calibration_check(left_out: LeftOut) -> dict[str, Any]:
     """Whether rows lie in their predictive distributions as often as these say."""
-    p = stats.kstest(left_out.pit, "uniform").pvalue
-    meaning = "p-value (Kolmogorov–Smirnov) that the rows' leave-one-out probabilities are uniform"
-    meaning += f"; {RULE}"
+    meaning = (
+        "p-value that the rows' leave-one-out probabilities are uniform (Kolmogorov–Smirnov) and "
+        f"10 % lie outside 90 % intervals (binomial), the smaller of both times two; {RULE}"
+    )
     remedy = "the noise has another shape or width than the model's"
-    return one("Calibration", p, "≥", LEVEL, meaning, remedy)
+    return one("Calibration", calibration(left_out).p, "≥", LEVEL, meaning, remedy)
 
 
 def conflict_check(

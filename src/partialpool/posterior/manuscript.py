@@ -15,6 +15,7 @@ from partialpool.design.families import LINKS
 from partialpool.posterior.finding import SIGNS, Finding
 
 if TYPE_CHECKING:  # a run that fits nothing need not wait for what fits
+    from partialpool.fit.regression import Regression
     from partialpool.posterior.fitted import Fitted
 
 #: Above this many parameters, those of single groups have no LaTeX command.
@@ -165,8 +166,8 @@ def methods(fitted: "Fitted", result: Mapping[str, Any], findings: Iterable[str]
     says = [
         f"The model `{model.formula}` (in lme4's syntax), with {noise[model.family]}{known}, was "
         f"fitted to {sizes(model)} with partialpool {version['partialpool']}.",
-        f"Priors: {attrs['priors']}.",
-        _drawn(attrs, version["pymc"]),
+        f"Priors: {_priors(model, result['names'])}.",
+        _drawn(fitted, version["pymc"]),
     ]
     checks = result["checks"]
     passed = sum(check["passed"] for check in checks)
@@ -175,7 +176,7 @@ def methods(fitted: "Fitted", result: Mapping[str, Any], findings: Iterable[str]
         for check in checks
     )
     says += [f"Of {len(checks)} checks of the computation, with ArviZ {version['arviz']}, "
-             f"{passed} were passed: {each}."]  # fmt: skip
+             f"{passed} were passed: {each}.", _missed(result.get("fit"))]  # fmt: skip
     used = ["partialpool", *(["pymc"] if sampled else []), "arviz", *findings]
     cited = [REFERENCES[name].format(version=version.get(name, "")) for name in REFERENCES
              if name in used]  # fmt: skip
@@ -198,12 +199,36 @@ def _own_version() -> str:
         return "(not installed)"
 
 
-def _drawn(attrs: Mapping[str, Any], version: str) -> str:
+def _priors(model: "Regression", called: Mapping[str, str]) -> str:
+    """Each parameter in words with its prior."""
+    each = [f"{called.get(name, name)}, {prior}" for name, prior in model.priors.items()]
+    return "; ".join(each)
+
+
+def _missed(fit: Mapping[str, Any] | None) -> str:
+    """Which checks of the fit to the data were missed, which a text must not hide."""
+    if not fit:
+        return ""
+    missed = [check for check in fit["checks"] if not check["passed"]]
+    each = "; ".join(
+        f"{check['name']} {number(check['value'])} (wanted {check['threshold']})"
+        for check in missed
+    )
+    said = f"{len(missed)} missed: {each}" if missed else "none was missed"
+    count = len(fit["checks"])
+    return f"Of {count} check{'s' * (count != 1)} of the model against the data {said}."
+
+
+def _drawn(fitted: "Fitted", version: str) -> str:
     """How the posterior was drawn from."""
-    size = f"{attrs['chains']} chains of {attrs['draws']:,} draws"
+    from partialpool.posterior.checks import route
+
+    attrs = fitted.attrs
     if attrs["method"] == "exact":
-        says = f"The posterior was drawn from without a Markov chain ({attrs['route']}): {size}"
-        return f"{says}, seed {attrs['seed']}."
+        number_of = attrs["chains"] * attrs["draws"]
+        says = f"The posterior was drawn from without a Markov chain ({route(fitted)})"
+        return f"{says}: {number_of:,} independent draws, seed {attrs['seed']}."
+    size = f"{attrs['chains']} chains of {attrs['draws']:,} draws"
     return (
         f"The posterior was sampled with {attrs['method']} ({attrs['route']}; PyMC {version}): "
         f"{size} after {attrs['tune']:,} for tuning, seed {attrs['seed']}."

@@ -15,7 +15,7 @@ from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import coefficient
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import readable, sizes
+from partialpool.posterior.names import of_coefficient, readable, sizes
 from partialpool.posterior.predictions import group_columns
 
 NOISE = {
@@ -198,20 +198,21 @@ def _in_order(level: str) -> list[tuple[bool, int, str]]:
 def equations(regression: Regression) -> Finding:
     """The model of a row in mathematics, then in words."""
     design = regression.design
-    names = ", ".join(map(code, design.x_names)) or "none"
+    called, answer = readable(regression), _called(regression, design.response)
+    names = ", ".join(called.get(name, name) for name in design.x_names) or "none"
     says = [
-        f"{code(design.response)} is a sum over the population's columns ({names}), each with one "
-        "coefficient for all rows"
+        f"{answer} is a sum of what the population's coefficients say of a row ({names}), the same "
+        "for all rows"
     ]
     if regression.linked:
         binary = regression.family == "binomial" and not regression.spreads
         law, words = LINKED["binary" if binary else regression.family]
         trials = code(read(regression.formula).trials)
-        told = words.format(response=code(design.response), trials=trials)
-        says = [f"{told} over the population's columns ({names})"]
+        told = words.format(response=answer, trials=trials)
+        says = [f"{told} of what the population's coefficients say of a row ({names})"]
         if design.offset is not None:
-            says[0] += ", with an offset whose coefficient is one,"
-        says[0] += " each with one coefficient for all rows"
+            says[0] += ", with an offset whose coefficient is one"
+        says[0] += ", the same for all rows"
     line, effects = r"\mathbf{x}_i^\top \boldsymbol{\beta}", ""
     several = len(design.groupings) > 1
     for place, grouping in enumerate(design.groupings, 1):
@@ -221,13 +222,13 @@ def equations(regression: Regression) -> Finding:
             own = f"_{place}"
         line += rf" + \mathbf{{z}}_{row}^\top \mathbf{{b}}_{of_row}"
         effects += rf" \\ \mathbf{{b}}_{group} &\sim \text{{Normal}}(\mathbf{{0}}, \Sigma{own})"
-        says.append(_deviations(grouping))
+        says.append(_deviations(regression, grouping))
     if design.groupings:
-        matrices = r"matrices $\Sigma_1$, $\Sigma_2$, …" if several else r"$\Sigma$"
+        matrices = [rf"$\Sigma_{place}$" for place in range(1, len(design.groupings) + 1)]
         says.append(
-            "how much is learned from all groups together: the square roots of the diagonal of "
-            f"{matrices} are standard deviations between groups, and set how "
-            "strongly groups are pooled"
+            "how far groups deviate is learned from all of them together: the square roots of the "
+            f"diagonal of {listed(matrices) if several else r'$\Sigma$'} are standard deviations "
+            "between groups, and set how strongly groups are pooled"
         )
     if regression.linked:
         if design.offset is not None:
@@ -256,15 +257,19 @@ def _answers(model: Regression) -> str:
     return f"; {code(answers[1])} is the success"
 
 
-def _deviations(grouping: Grouping) -> str:
+def _called(model: Regression, name: str) -> str:
+    """The label of a column, or its own name as code."""
+    words = model.words(name)
+    return words if words != name else code(name)
+
+
+def _deviations(model: Regression, grouping: Grouping) -> str:
     """In which coefficients the groups of a factor deviate from the population."""
-    together = [
-        " and ".join(code(coefficient(grouping.z_names[k])) for k in block)
-        for block in grouping.blocks
-    ]
+    names = [of_coefficient(model, coefficient(name)) for name in grouping.z_names]
+    together = [" and ".join(names[k] for k in block) for block in grouping.blocks]
     correlated = " (correlated)" if grouping.correlated_pairs else ""
     apart = ", and apart from that in ".join(together)
-    return f"every {code(grouping.name)} deviates from it in {apart}{correlated}"
+    return f"every {_called(model, grouping.name)} deviates from it in {apart}{correlated}"
 
 
 def guideline(fitted: Fitted) -> Finding:
@@ -322,16 +327,16 @@ def guideline(fitted: Fitted) -> Finding:
 
 
 def _priors_in_words(model: Regression) -> list[str]:
-    """Where the priors come from, and what is left to say of those that were set."""
+    """Where the priors come from, and what is left to say of those that are no defaults."""
     defaults = resolve(model.design, None, model.family)
     priors = _priors(model)
     given = [n for n, prior in priors.items() if n not in defaults or defaults[n] != prior]
     called = readable(model)
     # a bar would end a cell of the table
     names = [called.get(name, name).replace("|", r"\|") for name in given]
-    words = [f"you set {listed(names)}: say why"] if given else []
+    words = [f"{listed(names)}: set for this study, say why"] if given else []
     if len(given) < len(priors):
-        words.append(f"{'the others' if given else 'all'} are defaults, scaled to the data")
+        words.append(f"{'the others' if given else 'all'} as by default, scaled to the data")
     return words
 
 
