@@ -92,7 +92,8 @@ def test_methods_say_what_was_done_and_cite_what_was_used(fit):
     text = manuscript.methods(fit, result(fit, verdict) | held, [])
     assert "2 checks of the model against the data 1 missed: Farthest row 6.13 (wanted ≤ 4" in text
     held["fit"]["checks"].pop(0)
-    assert "Of 1 check of the model against the data none was missed." in manuscript.methods(fit, result(fit, verdict) | held, [])
+    text = manuscript.methods(fit, result(fit, verdict) | held, [])
+    assert "Of 1 check of the model against the data none was missed." in text
     fit.posterior.attrs["method"], before = "nutpie", fit.posterior.attrs["method"]
     assert "peerj" in manuscript.methods(fit, result(fit, verdict), [])
     fit.posterior.attrs["method"] = before
