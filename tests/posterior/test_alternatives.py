@@ -104,7 +104,7 @@ def test_bad_groups_are_left_out_for_real_up_to_a_number(children, monkeypatch):
         (weighted, "Pareto k is above 0.70 in 1 of 27 for no interaction: what"),
         (
             found,
-            "Fits of their own leave out the groups that had a Pareto k above 0.70, 1 in all",
+            "1 group was left out by a fit without, for a Pareto k above 0.70.",
         ),
     ):
         alone = {"no interaction": fit}

@@ -272,7 +272,7 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     says = (
         f"{of} {called}, with their number of rows in brackets; the band is the "
         f"{PROBABILITY:.0%} equal-tailed interval of the partially pooled line. In "
-        f"{inside or 'none'} of the {own_lines} panels with an unpooled {what} this "
+        f"{_of_all(inside, own_lines)} panels with an unpooled {what} this "
         f"{'lies' if level else 'stays'} inside "
         f"that band{': there pooling' if inside else ', so that pooling nowhere'} moves a group's "
         f"{what} by less than its uncertainty. How far it draws all groups together is a matter of "
@@ -296,6 +296,11 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
         f"lines of {', '.join(POOLING.values())}."
     )
     return theme.finding(of_factor("group_lines", design, grouping), figure, what, says)
+
+
+def _of_all(count: int, whole: int) -> str:
+    """A number of some: "all 18", "none of the 18", "3 of the 18"."""
+    return f"all {whole}" if count == whole > 0 else f"{count or 'none'} of the {whole}"
 
 
 def of_factor(name: str, design: Design, grouping: Grouping) -> str:

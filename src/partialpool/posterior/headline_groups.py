@@ -7,7 +7,7 @@ from partialpool.design.matrices import Grouping
 from partialpool.fit.exact_fit import covariance_root
 from partialpool.fit.regression import Regression
 from partialpool.posterior import draws, responses
-from partialpool.posterior.contrasts import predictors
+from partialpool.posterior.contrasts import predictors, response
 from partialpool.posterior.effects import Change, largest, ratio, shares_between, told
 from partialpool.posterior.finding import NORMAL
 from partialpool.posterior.fitted import Fitted
@@ -127,7 +127,10 @@ def linked_range(fitted: Fitted, grouping: Grouping) -> str:
     spread = f"{_SD} {_plain_figures(between)} {ratio(model).scale}"
     if is_open(between):
         return f"{says}: {spread}"
-    return f"{says}, with {spread}: the middle 90 % from {low} to {high}{unit_of(model)}{place}"
+    return (
+        f"{says}, with {spread}: {response(model)} of the middle 90 % goes from {low} to {high}"
+        f"{unit_of(model)}{place}"
+    )
 
 
 def between_groups(fitted: Fitted, grouping: Grouping) -> np.ndarray:

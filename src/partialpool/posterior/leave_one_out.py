@@ -297,7 +297,7 @@ def worse(gap: float, error: float) -> str:
     Vehtari 2025); above, two of them are asked for.
     """
     if gap < 4:
-        return "too close to tell, for below 4 this error is not reliable"
+        return "too close to tell: below 4 this error is not to be trusted"
     how = "clearly worse, by more than" if gap > 2 * error else "not clearly worse, within"
     return f"{how} two standard errors"
 
@@ -346,10 +346,8 @@ def in_words(
     if k < FEW_DRAWS_LIMIT:
         limit += f" (the limit for these draws; {FEW_DRAWS_LIMIT:g} for more)"
     if refitted:
-        text += (
-            f"Fits of their own leave out the {noun} that had a Pareto k {limit}, {refitted} in "
-        )
-        text += "all, so that nothing is wrong with their figures. "
+        were = f"{noun} were" if refitted != 1 else f"{noun.removesuffix('s')} was"
+        text += f"{refitted} {were} left out by a fit without, for a Pareto k {limit}. "
         limit = f"above {k:.2f}"
     if not any(bad.values()):
         return text + f"No Pareto k is {'left ' if refitted else ''}{limit}: these figures hold."

@@ -201,14 +201,14 @@ def equations(regression: Regression) -> Finding:
     called, answer = readable(regression), _called(regression, design.response)
     names = ", ".join(called.get(name, name) for name in design.x_names) or "none"
     says = [
-        f"{answer} is a sum of what the population's coefficients say of a row ({names}), the same "
-        "for all rows"
+        f"{'' if answer[0] == '`' else 'the '}{answer.removeprefix('the ')} is a sum of what the "
+        f"population's coefficients say of a row ({names}), the same for all rows"
     ]
     if regression.linked:
         binary = regression.family == "binomial" and not regression.spreads
         law, words = LINKED["binary" if binary else regression.family]
         trials = code(read(regression.formula).trials)
-        told = words.format(response=answer, trials=trials)
+        told = words.format(response=code(design.response), trials=trials)
         says = [f"{told} of what the population's coefficients say of a row ({names})"]
         if design.offset is not None:
             says[0] += ", with an offset whose coefficient is one"

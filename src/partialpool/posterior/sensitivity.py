@@ -155,7 +155,10 @@ def sentence(table: pd.DataFrame) -> str:
     ]
     calm = table[~table["diagnosis"].isin(words)]
     if says:
-        rest = f", below that for {len(calm)} of {len(table)} parameters" if len(calm) else ""
+        rest = ""
+        if len(calm):
+            one = len(calm) == 1
+            rest = f", and below that for {calm.index[0] if one else f'the {len(calm)} others'}"
         return (
             f"Power-scaling sensitivity to the prior is {THRESHOLD:g} or more for "
             f"{'; '.join(says)}{rest}."
