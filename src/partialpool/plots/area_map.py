@@ -47,7 +47,7 @@ def areas(fitted: Fitted, natural: Natural | None, shapes: Areas) -> Finding:
     at = shapes.of(found.names, found.called)
     on = at >= 0
     name = natural.label if natural else contrasts.response(fitted.model)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4.9))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(theme.WIDTH, 4.9))
     bounds = _bounds(found.median[on], logarithmic=natural is not None)
     _draw(left, shapes, at, found.median, bounds, partial(number, digits=3))
     left.set_title(theme.wrapped(f"median of {name}", 40))

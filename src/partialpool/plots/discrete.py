@@ -41,7 +41,7 @@ def prior_check(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> 
     """
     drawn, ours = _means(model, replicated, rows), _means(model, model.design.y[rows][None], rows)
     middle = float(ours[0])
-    figure, axes = plt.subplots(figsize=(8, 3.0))
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 3.0))
     counts = LINKS[model.family] == "log"
     low, high = (0.0, 1.0) if model.design.trials is not None else (drawn.min(), drawn.max())
     bins = np.linspace(low, high, 26)
@@ -101,7 +101,7 @@ def bars(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding
     ours, (low, high) = _counts(y, values), interval(found)
     counts = model.spreads
     shape = np.sqrt if counts else np.asarray
-    figure, axes = plt.subplots(figsize=(8, 3.2))
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 3.2))
     places = np.arange(len(names))
     axes.bar(places, shape(ours), width=0.7, color=theme.DATA, alpha=0.6, label="the data")
     middle = found.mean(0)
@@ -168,7 +168,7 @@ def reliability(model: Regression, left_out: LeftOut) -> Finding:
     x = np.array([p[part].mean() for part in parts])
     seen = np.array([y[part].mean() for part in parts])
     error = np.array([np.sqrt((left_out.sd[part] ** 2).sum()) / len(part) for part in parts])
-    figure, axes = plt.subplots(figsize=(5.2, 4.2))
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 4.2))
     ends = np.array([min(x.min(), seen.min()), max(x.max(), seen.max())])
     axes.plot(ends, ends, color=theme.INK, lw=0.8, ls=":", label="calibrated")
     width = float(stats.norm.isf(data_fit.LEVEL / 2 / len(parts)))

@@ -70,8 +70,8 @@ def data(model: Regression) -> Finding:
     groupings = design.groupings
     n = max(1, len(groupings))
     crowded = _crowded(model)
-    wide = 3 if crowded and n > 2 else 2
-    size = (8 if n == 1 else 10 / wide, 4.2 if n == 1 else 3.4)
+    wide = theme.columns_of(n, 3 if crowded and n > 2 else 2)
+    size = (10 / wide, 4.2 if n == 1 else 3.4)
     figure, panels = theme.panels(n, wide, size, sharey=True)
     rng = np.random.default_rng(0)  # jitter only
     y = observed(model, np.arange(len(design.y)))
@@ -220,7 +220,7 @@ def group_lines(fitted: Fitted, factor: str | None = None) -> Finding:
     known = np.all([estimable(none, grouping, k) for k in coefficients], axis=0)
     own, _ = none.figures(grouping)
     groups = chosen_groups(grouping)
-    columns = min(6, len(groups))
+    columns = theme.columns_of(len(groups), 6)
     figure, panels = theme.panels(len(groups), columns, (10 / columns, 1.75))
     grid = np.linspace(table[name].min(), table[name].max(), 25)
     around = [g.name for g in design.groupings if grouping.within(g) is not None]

@@ -36,7 +36,7 @@ def levels(fitted: Fitted, natural: Natural) -> Finding | None:
     found = Levels.of(fitted, natural)
     order = np.argsort(found.median, kind="stable")
     some, places = first_and_last(order)
-    figure, axes = plt.subplots(figsize=(8, 0.22 * (len(some) + 1) + 1.1))
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 0.22 * (len(some) + 1) + 1.1))
     axes.hlines(places, found.lower[some], found.upper[some], color=theme.PARTIAL, alpha=0.6)
     axes.scatter(found.median[some], places, s=14, color=theme.PARTIAL, zorder=3, label="median")
     if natural.limit is not None:

@@ -28,6 +28,8 @@ from partialpool.posterior.predictions import replicate_prior, statistics
 
 #: Replicated data sets that are drawn.
 SHOWN = 50
+#: Rows, and different values of them, from which on a density is drawn.
+FEW_ROWS = 20
 #: Share of the replications that a histogram of a figure with long tails shows.
 NEARBY = 0.99
 #: Letters in a line of what a predicted row is called: on a telephone no more have room.
@@ -57,7 +59,7 @@ def prior_check(model: Regression, rows: np.ndarray, rng: np.random.Generator) -
     shown = shown[np.argsort(np.median(shown, axis=1))]
     low, high = interval(shown, axis=1)
     ends = interval(y)
-    figure, axes = plt.subplots(figsize=(8, 3.2))
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 3.2))
     axes.axhspan(*ends, color=theme.DATA, alpha=0.45, linewidth=0, label="the data")
     label, color = "a data set that the priors imply", theme.COLORS["prior"]
     axes.vlines(range(len(shown)), low, high, lw=3, color=color, label=label)
@@ -97,16 +99,28 @@ def _width(ratio: float, position: float) -> str:
 
 
 def densities(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Finding:
-    """Density of the response at rows (n,) and of replications (S, n) of it."""
+    """Density of the response at rows (n,) and of replications (S, n) of it.
+
+    Of few rows, or few different values, it is the cumulative distribution.
+    """
     if model.linked:
         return discrete.bars(model, replicated, rows)
     y, name = model.design.y[rows], model.design.response
-    figure, axes = plt.subplots(figsize=(8, 3.2))
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 3.2))
     thin: dict[str, Any] = {"color": theme.PARTIAL, "lw": 0.7, "alpha": 0.35}
+    smooth = len(y) >= FEW_ROWS and len(np.unique(y)) >= FEW_ROWS
     for k, one in enumerate(spread(replicated, SHOWN)):
-        axes.plot(*density(one), **thin, label=f"{SHOWN} replications" if k == 0 else None)
-    axes.plot(*density(y), color=theme.INK, lw=2, label="the data")
-    theme.without_heights(axes, model.label(name))
+        label = f"{SHOWN} replications" if k == 0 else None
+        if smooth:
+            axes.plot(*density(one), **thin, label=label)
+        else:
+            axes.ecdf(one, **thin, label=label)
+    if smooth:
+        axes.plot(*density(y), color=theme.INK, lw=2, label="the data")
+        theme.without_heights(axes, model.label(name))
+    else:  # of which a density is mostly the width of its kernel
+        axes.ecdf(y, color=theme.INK, lw=2, label="the data")
+        axes.set(xlabel=model.label(name), ylabel="share of rows up to there")
     theme.legend(figure)
     low, high = interval(replicated)
     inside = np.mean((y >= low) & (y <= high))
@@ -114,7 +128,8 @@ def densities(model: Regression, replicated: np.ndarray, rows: np.ndarray) -> Fi
         f"The 90 % interval of its own replications holds {inside:.0%} of the rows (more than "
         "90 % is usual, for the model has seen them)."
     )
-    what = f"Density of {name} over those of {SHOWN} replications."
+    shape = "Density" if smooth else "Cumulative distribution"
+    what = f"{shape} of {name} over those of {SHOWN} replications."
     return theme.finding("densities", figure, what, says)
 
 
@@ -169,7 +184,7 @@ def pit(model: Regression, left_out: LeftOut) -> Finding:
     name, n = model.design.response, len(left_out.pit)
     hidden = dict.fromkeys(("title", "xlabel", "ylabel", "p_value_text"), False)
     figure, (axes,), _ = ecdf_pit(
-        {name: left_out.pit}, figure_kwargs={"figsize": (8, 3.2)}, visuals=hidden
+        {name: left_out.pit}, figure_kwargs={"figsize": (theme.WIDTH, 3.2)}, visuals=hidden
     )
     axes.set_xlabel(
         f"probability that a prediction without the row is below its {model.words(name)}"
@@ -291,7 +306,7 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
     """
     called = [theme.wrapped(name, LETTERS) for name in names]
     lines = max(name.count("\n") for name in called)
-    figure, axes = plt.subplots(figsize=(8, (0.34 + 0.13 * lines) * len(table) + 1.1))
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, (0.34 + 0.13 * lines) * len(table) + 1.1))
     places = np.arange(len(table))[::-1]
     for kind, label, color, width in (
         ("observation_", "a new observation", theme.DATA, 1.5),
@@ -338,7 +353,7 @@ def sensitivities(fitted: Fitted) -> Finding:
     table: Any = found.table
     if table["prior"].isna().all():
         return replace(found, names=readable(fitted.model))
-    figure, axes = plt.subplots(figsize=(8, 0.32 * len(table) + 1.1))
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 0.32 * len(table) + 1.1))
     places = np.arange(len(table))[::-1]
     for column, color, marker in (("prior", "prior", "D"), ("likelihood", "partial", "o")):
         axes.scatter(table[column], places, color=theme.COLORS[color], marker=marker, label=column)

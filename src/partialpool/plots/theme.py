@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from partialpool.plots.palette import CHOSEN, COLORS, INK, dressed, marked
 from partialpool.posterior.finding import Finding
 
+#: Inches of a figure as wide as the text of a page.
+WIDTH = 9.0
 #: The first for what needs no telling apart, the others for chosen points and other things in turn.
 PALETTE = [COLORS["partial"], *CHOSEN]
 #: The colours by their meaning; those of priors and true values come with a style.
@@ -44,7 +46,7 @@ def use() -> None:
         style="ticks",
         palette=PALETTE,
         rc={
-            "figure.figsize": (8, 4.2),
+            "figure.figsize": (WIDTH, 4.2),
             "figure.dpi": 110,
             "figure.facecolor": "none",
             "savefig.facecolor": "none",
@@ -98,15 +100,30 @@ def finding(name: str, figure: Figure, what: str, says: str) -> Finding:
 def panels(
     n: int, columns: int, size: tuple[float, float], **options: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels of `size` inches, at most `columns` side by side."""
-    columns = min(columns, n)
+    """A figure of n panels of `size` inches, at most so many side by side: `columns_of`.
+
+    Where fewer are, they are as much wider, to fill the text's width.
+    """
+    most, columns = min(columns, n), columns_of(n, columns)
     rows = -(-n // columns)
     width, height = size
-    whole = (width * columns + 0.4, height * rows + 0.6)
+    whole = (max(WIDTH, width * most + 0.4), height * rows + 0.6)
     figure, axes = plt.subplots(rows, columns, figsize=whole, squeeze=False, **options)
     for panel in axes.flat[n:]:
         panel.set_visible(False)
     return figure, list(axes.flat[:n])
+
+
+def columns_of(n: int, most: int) -> int:
+    """How many of n panels stand side by side: no more rows than needed, and these alike.
+
+    Examples
+    --------
+    >>> columns_of(4, 3), columns_of(6, 4), columns_of(14, 6), columns_of(2, 3)
+    (2, 3, 5, 2)
+    """
+    rows = -(-n // min(n, most))
+    return -(-n // rows)
 
 
 def alike(panels: Sequence[Axes], columns: int, x: np.ndarray, y: np.ndarray) -> None:

@@ -56,7 +56,7 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
     none = alone(fitted, grouping)
     partial, separate = varying(fitted, grouping), varying(none, grouping)
     alike: dict[str, np.ndarray] = {}
-    figure, panels = theme.panels(len(partial), len(partial), (4.6, 3.6))
+    figure, panels = theme.panels(len(partial), 2, (4.3, 3.6))
     sentences, called = [], groups_of(fitted.model, grouping)
     word = fitted.model.words(grouping.name)
     few = False
@@ -121,8 +121,7 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
     grouping = grouping_of(fitted.model.design, factor)
     coefficients = varying(fitted, grouping)
     J, called = grouping.n_levels, kind_in_words(fitted.model, grouping)
-    size = (4.6 if len(coefficients) > 1 else 7.6, 0.17 * min(J, ROWS) + 0.6)
-    figure, panels = theme.panels(len(coefficients), len(coefficients), size)
+    figure, panels = theme.panels(len(coefficients), 2, (4.3, 0.17 * min(J, ROWS) + 0.6))
     says = []
     for panel, one in zip(panels, coefficients, strict=True):
         middle, total = one.middle, one.total
@@ -199,7 +198,7 @@ def variance(fitted: Fitted, rows: np.ndarray) -> Finding:
     """
     found = effects.variance_explained(fitted, rows)
     table: Any = found.table
-    figure, axes = plt.subplots(figsize=(8, 0.34 * len(table) + 0.9))
+    figure, axes = plt.subplots(figsize=(theme.WIDTH, 0.34 * len(table) + 0.9))
     places = np.arange(len(table))[::-1]
     axes.hlines(places, table["q05"], table["q95"], color=theme.PARTIAL, lw=4, alpha=0.5)
     axes.scatter(table["mean"], places, color=theme.PARTIAL, s=24, zorder=3)
