@@ -289,7 +289,7 @@ def test_calibration_is_said_with_its_limit_and_no_other_test_marks_points():
     assert "times two is 1 (limit 0.01)" in found.sentence
     model, left_out = residuals(np.zeros(60), pit=np.linspace(0.005, 0.3, 60))
     found = predictive.pit(model, left_out)
-    assert "Two tests reject that" in found.sentence
+    assert "Two tests together reject that" in found.sentence
     assert not data_fit.calibration_check(left_out)["passed"]
     assert not [
         c for axes in found.figure.axes for c in axes.collections if len(c.get_offsets()) > 1

@@ -191,7 +191,7 @@ def pit(model: Regression, left_out: LeftOut) -> Finding:
     )
     axes.set_ylabel("ECDF minus uniform")
     check, found = data_fit.calibration_check(left_out), data_fit.calibration(left_out)
-    word = "do not reject that" if check["passed"] else "reject that"
+    word = "do not reject that" if check["passed"] else "together reject that"
     says = (
         f"If the predictions are calibrated the {n:,} probabilities are uniform, and 10 % of the "
         f"rows fall outside their 90 % predictive interval; here {found.outside:.0%} do. Two tests "

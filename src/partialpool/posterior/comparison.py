@@ -1,23 +1,27 @@
 """The same data under other models: other ways to pool, and Gaussian noise beside Student's t."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import listed, number
-from partialpool.design.matrices import Grouping
+from partialpool.data.text import number
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks, draws, leave_one_out
 from partialpool.posterior.finding import ESTIMATE, Finding
 from partialpool.posterior.fitted import Fitted, unpooled_key, way_name
-from partialpool.posterior.names import groups_of, of_coefficient, readable
+from partialpool.posterior.names import of_coefficient, readable
 from partialpool.posterior.predictions import in_words
 from partialpool.posterior.varying import estimable, too_uncertain
 
 #: Difference of log evidences that is worth more than a bare mention (Kass & Raftery 1995).
 MENTION = 1.0
+#: What stands under no pooling.
+OVER_GROUPS = (
+    "Without pooling, mean and sd of what varies by a factor are over its groups' separate "
+    "estimates; all else, as the noise, the groups share."
+)
 #: Rows that are shown because they count least.
 LIGHTEST = 5
 
@@ -36,7 +40,7 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
         `Fitted.ways`.
     """
     model = ways["partial"].model
-    design, columns, says = model.design, {}, [_evidence(ways)]
+    design, columns, says, over = model.design, {}, [_evidence(ways)], False
     groupings = {unpooled_key(design, grouping): grouping for grouping in design.groupings}
     for way, fitted in ways.items():
         common = [name for name in _compared(model) if name in fitted.dataset]
@@ -51,31 +55,15 @@ def coefficients(ways: Mapping[str, Fitted]) -> Finding:
                     known[of_coefficient(model, draws.coefficient(name))] = able
                     means = fitted.figures(grouping)[0][able, k]
                     figures.loc[draws.coefficient(name)] = means.mean(), means.std()
-            says.append(_over_groups(model, grouping, [*known], common))
+            over = over or bool(known)
             says.append(too_uncertain(model, grouping, known))
         for figure in ("mean", "sd"):
             columns[way_name(model, way), figure] = figures[figure]
     table = pd.DataFrame(columns).loc[_compared(model)]
     formats = {column: (column, ESTIMATE) for column in table.columns}
+    says.insert(1, OVER_GROUPS if over else "")
     sentence = " ".join(filter(None, says))
     return Finding("pooling", sentence, table=table, columns=formats, names=readable(model))
-
-
-def _over_groups(
-    model: Regression, grouping: Grouping, varying: Sequence[str], common: Sequence[str]
-) -> str:
-    """Which figures of no pooling are over groups, and what the groups share all the same."""
-    called = readable(model)
-    if not varying:
-        return ""
-    says = (
-        f"Without pooling {groups_of(model, grouping)}, mean and sd of the {listed(varying)} are "
-        "over their separate estimates"
-    )
-    shared = [called.get(name, name) for name in common]
-    others = [model.words(g.name) for g in model.design.groupings if g is not grouping]
-    shared += [f"the effects of {word}" for word in others]
-    return f"{says}; {listed(shared)} they share." if shared else f"{says}."
 
 
 def _compared(model: Regression) -> list[str]:

@@ -297,7 +297,7 @@ def worse(gap: float, error: float) -> str:
     Vehtari 2025); above, two of them are asked for.
     """
     if gap < 4:
-        return "too close to tell: below 4 this error is not to be trusted"
+        return "too close to tell, as below 4 that error is not to be trusted"
     how = "clearly worse, by more than" if gap > 2 * error else "not clearly worse, within"
     return f"{how} two standard errors"
 
