@@ -82,7 +82,8 @@ def shrinkage(fitted: Fitted, factor: str | None = None) -> Finding:
         panel.vlines(x[some], low[some], high[some], color=theme.PARTIAL, alpha=0.3)
         sizes = 12 + 60 * grouping.counts[some] / grouping.counts.max()
         style: dict[str, Any] = {"color": theme.PARTIAL, "alpha": 0.85, "linewidths": 0}
-        panel.scatter(x[some], y[some], s=sizes, label="a group, sized by its rows", **style)
+        sized = ", sized by its rows" if np.ptp(grouping.counts) else ""
+        panel.scatter(x[some], y[some], s=sizes, label=f"a group{sized}", **style)
         ends = np.array([x[known].min(), x[known].max()])
         panel.plot(ends, ends, color=theme.NONE, lw=1.4, label="no pooling")
         before, after = np.std(x[known]), np.std(y[known])

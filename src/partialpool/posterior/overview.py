@@ -260,7 +260,7 @@ def _answers(model: Regression) -> str:
 def _called(model: Regression, name: str) -> str:
     """The label of a column, or its own name as code."""
     words = model.words(name)
-    return words if words != name else code(name)
+    return words if words != name or name in model.labels else code(name)
 
 
 def _deviations(model: Regression, grouping: Grouping) -> str:

@@ -158,7 +158,7 @@ def sentence(table: pd.DataFrame) -> str:
         rest = ""
         if len(calm):
             one = len(calm) == 1
-            rest = f", and below that for {calm.index[0] if one else f'the {len(calm)} others'}"
+            rest = f", and below that for {f'**{calm.index[0]}**' if one else f'the {len(calm)} others'}"
         return (
             f"Power-scaling sensitivity to the prior is {THRESHOLD:g} or more for "
             f"{'; '.join(says)}{rest}."
