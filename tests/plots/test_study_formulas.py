@@ -51,6 +51,20 @@ def test_the_ranking_is_that_of_the_fits_themselves(runs):
     assert ">The formulas compared</h2>" in page
 
 
+def test_families_are_models_of_the_same_rows_too(runs):
+    """A study that sweeps the noise says which family predicts best."""
+    rows, left = runs
+    families = ["gaussian", "student"]
+    rows = [
+        row | {"swept": ["family"], "settings": {"family": family, "seed": 1}}
+        for row, family in zip(rows, families, strict=True)
+    ]
+    ((title, found),) = study_formulas.comparisons(rows)
+    assert title == "The families compared"
+    assert "gaussian predicts best; student is " in found.sentence
+    assert ">The families compared</h2>" in index.render_study("sleep", rows, "abc")
+
+
 def test_what_is_kept_reads_back(runs):
     rows, left = runs
     one = left[FORMULAS[0]]

@@ -89,7 +89,7 @@ def test_a_sentence_tells_conflict_from_a_strong_prior():
     says = sensitivity.sentence(table)
     at = [says.index(words) for words in ("**a** (prior and data pull", "**b** (the prior matters")]
     assert at[0] < at[1] < says.index("**c** (the prior speaks")
-    assert says.endswith(", and below that for **d**.")
+    assert says.endswith(", and below that for the other.")
     calm = sensitivity.sentence(table.loc[["d"]])
     assert calm == (
         "Power-scaling sensitivity to the prior is below 0.05 for every parameter; the largest is "

@@ -1,4 +1,4 @@
-"""The runs of a study whose grid goes over formulas, compared as models of the same rows."""
+"""The runs of a study whose grid goes over formulas or families, as models of the same rows."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +16,10 @@ from partialpool.posterior.finding import Finding
 from partialpool.posterior.left_out_file import Kept
 
 Rows = Sequence[Mapping[str, Any]]
-#: The setting whose values are models, and the most comparisons that a page has.
-FORMULA, MOST = "formula", 6
+#: The settings whose values are models, and what those are called together.
+MODELS = {"formula": "formulas", "family": "families"}
+#: Most comparisons that a page has.
+MOST = 6
 
 
 def comparisons(rows: Rows) -> list[tuple[str, Finding]]:
@@ -35,15 +37,17 @@ def comparisons(rows: Rows) -> list[tuple[str, Finding]]:
     """
     cases: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: row["settings"]["seed"]):
-        others = [key for key in row["swept"] if key != FORMULA]
+        others = [key for key in row["swept"] if key not in MODELS]
         case = ", ".join(f"{key} {row['settings'][key]}" for key in others)
-        cases.setdefault(case, {}).setdefault(row["settings"][FORMULA], row)
+        name = ", ".join(row["settings"][key] for key in MODELS if key in row["swept"])
+        cases.setdefault(case, {}).setdefault(name, row)
     found = []
+    what = " and ".join(called for key, called in MODELS.items() if key in rows[0]["swept"])
     for case, models in cases.items():
         read = {name: left_out_file.kept(Path(row["folder"])) for name, row in models.items()}
         known = {name: one for name, one in read.items() if one is not None}
         if len(known) > 1:
-            title = "The formulas compared" + (f", {case}" if case else "")
+            title = f"The {what} compared" + (f", {case}" if case else "")
             found.append((title, _comparison({name: models[name] for name in known}, known)))
     return found[:MOST]
 
@@ -92,7 +96,7 @@ def _comparison(models: Mapping[str, Mapping[str, Any]], found: Mapping[str, Kep
         f"{name}: {number(float(behind[name]))} and {number(float(worse[name]))}"
         for name in ranked.index
     ]
-    what = f"Two panels, a line for each formula, best first. {capital('; '.join(rows))}."
+    what = f"Two panels, a line for each model, best first. {capital('; '.join(rows))}."
     return theme.finding("formulas", figure, what, says)
 
 

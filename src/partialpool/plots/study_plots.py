@@ -29,7 +29,7 @@ def pictures(rows: Rows) -> list[tuple[str, Finding]]:
         Each with ``name``, ``settings``, ``swept``, ``summary``, ``metrics`` and the ``folder``.
     """
     found, swept = [("Estimates", estimates(rows))], rows[0]["swept"]
-    if "formula" in swept:
+    if {"formula", "family"} & {*swept}:
         from partialpool.plots import study_formulas  # which loads ArviZ
 
         found += study_formulas.comparisons(rows)

@@ -157,8 +157,8 @@ def sentence(table: pd.DataFrame) -> str:
     if says:
         rest = ""
         if len(calm):
-            one = len(calm) == 1
-            rest = f", and below that for {f'**{calm.index[0]}**' if one else f'the {len(calm)} others'}"
+            others = f"the {len(calm)} others" if len(calm) > 1 else "the other"
+            rest = f", and below that for {others}"
         return (
             f"Power-scaling sensitivity to the prior is {THRESHOLD:g} or more for "
             f"{'; '.join(says)}{rest}."
