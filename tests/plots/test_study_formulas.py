@@ -53,7 +53,7 @@ def test_the_ranking_is_that_of_the_fits_themselves(runs):
 
 def test_families_are_models_of_the_same_rows_too(runs):
     """A study that sweeps the noise says which family predicts best."""
-    rows, left = runs
+    rows, _ = runs
     families = ["gaussian", "student"]
     rows = [
         row | {"swept": ["family"], "settings": {"family": family, "seed": 1}}
@@ -63,6 +63,10 @@ def test_families_are_models_of_the_same_rows_too(runs):
     assert title == "The families compared"
     assert "gaussian predicts best; student is " in found.sentence
     assert ">The families compared</h2>" in index.render_study("sleep", rows, "abc")
+    sampled = [row | {"summary": row["summary"] | {"log_evidence": None}} for row in rows]
+    ((_, found),) = study_formulas.comparisons(sampled)
+    assert len(found.figure.axes) == 1
+    assert "nan" not in found.description
 
 
 def test_what_is_kept_reads_back(runs):

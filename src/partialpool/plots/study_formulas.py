@@ -77,26 +77,26 @@ def _comparison(models: Mapping[str, Mapping[str, Any]], found: Mapping[str, Kep
     rule = leave_one_out.RULE
     says = leave_one_out.in_words(ranked, elpds, each, "rows", refitted, rule)
     says = f"{evidence_in_words(table)} {says}".strip().replace("**", "")
-    figure = Figure((8.8, 0.34 * len(ranked) + 1.2))
-    panels = figure.subplots(1, 2, sharey=True)
-    places = range(len(ranked))[::-1]
-    behind = table["log_evidence"].loc[ranked.index] - table["log_evidence"].max()
-    panels[0].plot(behind, places, "o", color=theme.PARTIAL, ms=5)
-    panels[0].set_xlabel("log evidence, behind the likeliest")
     worse, error = -ranked["elpd_diff"], ranked["dse"]
-    panels[1].hlines(places, worse - 2 * error, worse + 2 * error, color=theme.PARTIAL, alpha=0.6)
-    panels[1].plot(worse, places, "o", color=theme.PARTIAL, ms=5)
-    panels[1].set_xlabel("leave-one-out density, behind the best,\nwith two standard errors")
+    behind = table["log_evidence"].loc[ranked.index] - table["log_evidence"].max()
+    known = bool(behind.notna().all())  # sampled fits have none
+    figure = Figure((theme.WIDTH, 0.34 * len(ranked) + 1.2))
+    panels = list(figure.subplots(1, 1 + known, sharey=True, squeeze=False).flat)
+    places, told = range(len(ranked))[::-1], [number(float(gap)) for gap in worse]
+    if known:
+        panels[0].plot(behind, places, "o", color=theme.PARTIAL, ms=5)
+        panels[0].set_xlabel("log evidence, behind the likeliest")
+        told = [f"{number(float(gap))} and {one}" for gap, one in zip(behind, told, strict=True)]
+    panels[-1].hlines(places, worse - 2 * error, worse + 2 * error, color=theme.PARTIAL, alpha=0.6)
+    panels[-1].plot(worse, places, "o", color=theme.PARTIAL, ms=5)
+    panels[-1].set_xlabel("leave-one-out density, behind the best,\nwith two standard errors")
     for panel in panels:
         panel.axvline(0, color=theme.INK, lw=0.8, ls=":")
         panel.locator_params(axis="x", nbins=4)
     panels[0].set_yticks(places, [theme.wrapped(name) for name in ranked.index])
     panels[0].set_ylim(-0.7, len(ranked) - 0.3)
-    rows = [
-        f"{name}: {number(float(behind[name]))} and {number(float(worse[name]))}"
-        for name in ranked.index
-    ]
-    what = f"Two panels, a line for each model, best first. {capital('; '.join(rows))}."
+    rows = [f"{name}: {figures}" for name, figures in zip(ranked.index, told, strict=True)]
+    what = f"A line for each model, best first. {capital('; '.join(rows))}."
     return theme.finding("formulas", figure, what, says)
 
 
