@@ -294,3 +294,13 @@ def test_calibration_is_said_with_its_limit_and_no_other_test_marks_points():
     assert not [
         c for axes in found.figure.axes for c in axes.collections if len(c.get_offsets()) > 1
     ]
+
+
+def test_far_rows_that_share_the_smallest_value_are_pointed_at():
+    """Readings of nothing that were given a number, such as radon's four of 0.1 pCi/L."""
+    z = np.concatenate([np.linspace(-2, 2, 97), [-5.0, -5.0, -5.0]])
+    model, left_out = residuals(z)
+    said = predictive.residuals(model, left_out).sentence
+    assert " 3 of them have one value, −5, the smallest there is" in said
+    model, left_out = residuals(np.append(z[:98], 6.0))
+    assert "of them have one value" not in predictive.residuals(model, left_out).sentence

@@ -34,7 +34,9 @@ def test_factors_are_those_of_least_squares_under_flat_priors():
     sd = np.sqrt(np.diag(np.linalg.inv(X.T @ X)) * rss[0] / 56)
     says = beta[1:, None] + sd[1:, None] * stats.t(56).ppf([0.5, 0.05, 0.95])
     assert np.allclose(np.log(found.table.to_numpy()), says, atol=4 * 0.034 * sd[1:].max())
-    assert found.sentence.startswith("One unit more of x goes with **1.")
+    assert found.sentence.startswith("One unit more of x goes with **45 % more** dose (90 %")
+    strong = natural_scale._times_in_words("x", np.array([3.0, 2.5, 3.6]), Natural("dose"))
+    assert strong == "x goes with **3.00 times** as much dose (90 % interval 2.50 to 3.60)"
 
 
 def test_levels_and_the_share_above_the_limit():
@@ -58,7 +60,12 @@ def test_the_words_say_where_there_is_most_and_how_many_pass_the_limit():
     fit, dose = model.fit(seed=1), Natural.of(model, DOSE)
     levels = Levels.of(fit, dose)
     says = natural_scale.in_words(fit, dose)
-    assert says.startswith("High instead of low goes with 0.")
+    times = natural_scale.times(fit, dose).table.iloc[0]
+    assert times["upper"] < 1
+    less, low, high = (f"{100 * (1 - times[name]):.0f}" for name in ("times", "upper", "lower"))
+    assert says.startswith(
+        f"High instead of low goes with {less} % less dose (90 % interval {low} to {high} %)"
+    )
     most = levels.extreme[:, 0].argmax()
     assert f"; dose (low) is most likely highest in {levels.names[most]}, with a median of" in says
     line = np.log(levels.median)

@@ -25,6 +25,7 @@ from partialpool.posterior.contrasts import (
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.names import groups_of
 from partialpool.posterior.predictions import line
 from partialpool.posterior.responses import mean
 
@@ -68,11 +69,14 @@ def conditional_effects(fitted: Fitted) -> Finding | None:
         )
     theme.legend(figure, marks)
     told = "; ".join(says.values())
-    sentence = f"{told[0].upper()}{told[1:]}. Bands and bars are {PROBABILITY:.0%} equal-tailed."
+    sentence = f"{told[0].upper()}{told[1:]}. Intervals are {PROBABILITY:.0%} equal-tailed."
     if any(len(predictors(model)) > 1 + bool(_partner(model, name)[0]) for name in columns):
         sentence += " Other predictors are at their mean or most frequent value."
     if grouped:
-        sentence += f" Pale are {grouped} groups, with their own values of what they share."
+        what = groups_of(model, model.design.groupings[0])
+        sentence += (
+            f" Pale are {grouped} {what}; a predictor that is one number in each has that number."
+        )
     what = f"The line along {', '.join(map(model.words, columns))}, a panel for each."
     return theme.finding("conditional_effects", figure, what, sentence)
 

@@ -264,10 +264,28 @@ def _far_in_words(model: Regression, left_out: LeftOut, z: np.ndarray) -> str:
         f"{far['threshold']}); the farthest is {data_fit.where(model, left_out.rows[row])}, "
         f"at {z[row]:+.1f} (limit {farthest['threshold']} either way)."
     )
+    says += _at_an_end(model, left_out, np.abs(z) > FAR)
     if far["passed"] and farthest["passed"]:
         return says
     remedy = data_fit.HEAVIER[model.family]
     return f"{says} {remedy[0].upper()}{remedy[1:]}."
+
+
+def _at_an_end(model: Regression, left_out: LeftOut, far: np.ndarray) -> str:
+    """How many far rows (n,) have the smallest or the largest value of all, where several have.
+
+    Of few different values many rows have these.
+    """
+    y, says = model.design.y[left_out.rows], ""
+    if model.linked or len(np.unique(y)) < FEW_ROWS:
+        return says
+    for word, end in (("smallest", y.min()), ("largest", y.max())):
+        if (count := int((far & (y == end)).sum())) > 1:
+            says += (
+                f" {count} of them have one value, {number(end)}, the {word} there is, as where "
+                "something could not be measured beyond it."
+            )
+    return says
 
 
 def _noise_in_words(model: Regression, left_out: LeftOut, grouping: Grouping) -> str:

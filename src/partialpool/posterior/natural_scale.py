@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import capital, closest, likely, listed, number, rounded
+from partialpool.data.text import capital, closest, likely, listed, number, percent, rounded
 from partialpool.fit.regression import Regression
 from partialpool.posterior import contrasts, draws, responses
 from partialpool.posterior.averages import change
@@ -186,6 +186,12 @@ def times(fitted: Fitted, natural: Natural) -> Finding:
 
 def _times_in_words(name: str, ends: np.ndarray, natural: Natural) -> str:
     """A factor with its interval, to the digits that this deserves."""
+    if ends.max() < 1 or (ends.min() > 1 and ends.max() < 2):
+        less = ends.max() < 1
+        shares = sorted((1 - ends if less else ends - 1).tolist()[1:])
+        low, high = percent(shares[0]).removesuffix(" %"), percent(shares[1])
+        much = f"**{percent(abs(float(ends[0]) - 1))} {'less' if less else 'more'}** {natural.name}"
+        return f"{name} goes with {much} (90 % interval {low} to {high})"
     median, low, high = (rounded(float(end), gaussian_sd(ends.min(), ends.max())) for end in ends)
     much = f"**{median} times** as much {natural.name}"
     return f"{name} goes with {much} (90 % interval {low} to {high})"
