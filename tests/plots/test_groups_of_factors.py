@@ -219,7 +219,7 @@ def test_a_nested_group_takes_in_the_group_in_which_it_lies():
     level = values["Intercept"][:, None] + values["1|batch"][:, batches]
     np.testing.assert_allclose(one.total, level + values["1|batch:cask"])
     says = varying.forest(fitted, "batch:cask").sentence
-    assert re.search(r"lowest of all in E:b \(54\.6\d*; .*highest in H:b \(65\.", says)
+    assert re.search(r"from 54\.6\d* \(E:b, the lowest .* to 65\.\d+ \(H:b, the highest", says)
     assert "the interval of the deviation from its batch's line leaves out zero" in says
     # 0.08 of the variance between two means of assays and more is noise, and no more than that is
     # what a cask is drawn in by

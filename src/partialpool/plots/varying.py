@@ -135,19 +135,20 @@ def forest(fitted: Fitted, factor: str | None = None) -> Finding:
         with_line = f", {listed(one.explained)} included," if one.explained else ""
         words = fitted.model.words(grouping.name)
         panel.set(xlabel=f"{one.name} of {words}{with_line.rstrip(',')}", ylim=(-1, places[-1] + 1))
-        chances = [np.bincount(f(total, axis=1), minlength=J) for f in (np.argmin, np.argmax)]
-        extremes = [int(chance.argmax()) for chance in chances]
+        # by medians, so that a scale that bends has the same order
+        extremes = [f(np.median(total, axis=0)) for f in (np.argmin, np.argmax)]
         sd = max(float(total[:, j].std()) for j in extremes)
         low, high = interval(one.deviation)
         apart = int(((low > 0) | (high < 0)).sum())
         ends = [
-            f"{grouping.levels[j]} ({rounded(middle[j], sd)}; probability "
-            f"{likely(float(chance[j] / len(total)), 0)})"
-            for j, chance in zip(extremes, chances, strict=True)
+            f"{rounded(middle[j], sd)} ({grouping.levels[j]}, the {word} of all "
+            f"with probability {likely(float((extreme == j).mean()), 0)})"
+            for j, extreme, word in zip(
+                extremes, (total.argmin(1), total.argmax(1)), ("lowest", "highest"), strict=True
+            )
         ]
         says.append(
-            f"the **{one.name}** of {called}{with_line} is most likely lowest of all in {ends[0]} "
-            f"and highest in {ends[1]}, and "
+            f"the **{one.name}** of {called}{with_line} goes from {' to '.join(ends)}, and "
             f"for {apart or 'none'} of {J:,} groups the interval of the deviation from "
             f"{_origin(one)} line leaves out zero"
         )

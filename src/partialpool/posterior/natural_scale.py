@@ -198,20 +198,20 @@ def _times_in_words(name: str, ends: np.ndarray, natural: Natural) -> str:
 
 
 def levels_in_words(levels: Levels, natural: Natural) -> str:
-    """Where there is most likely most and least, and how many groups pass the limit."""
-    most, least = (int(at) for at in levels.extreme.argmax(0))
+    """Where there is most and least, and how many groups pass the limit."""
+    most, least = int(levels.median.argmax()), int(levels.median.argmin())
     where = f" ({levels.place})" if levels.place else ""
 
     def median(j: int, rank: int) -> str:
         ends = f"{number(levels.lower[j], 3)} to {number(levels.upper[j], 3)}"
-        sure = likely(float(levels.extreme[j, rank]), 0)
+        sure, word = likely(float(levels.extreme[j, rank]), 0), ("highest", "lowest")[rank]
         return (
-            f"with a median of {natural.amount(levels.median[j])} (90 % interval {ends}; "
-            f"probability {sure})"
+            f"with a median of {natural.amount(levels.median[j])} (90 % interval {ends}; the "
+            f"{word} of all with probability {sure})"
         )
 
     says = (
-        f"{natural.name}{where} is most likely highest in **{levels.names[most]}**, "
+        f"{natural.name}{where} is highest in **{levels.names[most]}**, "
         f"{median(most, 0)}, and "
         f"lowest in {levels.names[least]}, {median(least, 1)}"
     )
