@@ -9,7 +9,7 @@ from PIL import Image
 from test_panels import shown
 
 from partialpool.plots import theme
-from partialpool.report import page
+from partialpool.report import markup, page
 
 
 def edges(box):
@@ -86,4 +86,19 @@ def test_what_has_no_ticks_needs_no_neighbour(browser, tmp_path):
     right.plot([0, 1], [0, 1])
     tab = shown(browser, tmp_path, figure, 390)
     assert tab.locator("figure.stacked").count() == 1
+    tab.close()
+
+
+def test_lines_of_a_formula_stand_below_each_other_at_their_signs(browser, tmp_path):
+    """Browsers centre all columns unless a style sheet says otherwise."""
+    formula = r"\begin{align} y &= 1 & b &= 2 \\ aaa &= 33 & cc &= 4 \end{align}"
+    text = markup.mathml(formula, block=True)
+    style = page.asset("style.css")["text"]
+    (tmp_path / "page.html").write_text(f"<!DOCTYPE html><style>{style}</style>{text}")
+    tab = browser.new_page()
+    tab.goto((tmp_path / "page.html").as_uri())
+    signs = [sign.bounding_box()["x"] for sign in tab.locator("mo").all()]
+    assert len(signs) == 4
+    assert signs[0] == pytest.approx(signs[2], abs=1)
+    assert signs[1] == pytest.approx(signs[3], abs=1)
     tab.close()
