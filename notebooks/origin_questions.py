@@ -347,11 +347,11 @@ def _walk(chains: np.ndarray, figures: pd.Series) -> str:
     """What Metropolis chains (C, draws) make of eps, and that they are short."""
     medians, n = np.median(chains, axis=1), chains.shape[1]
     partly = figures["rhat"] > checks.MAX_RHAT
-    says = "**And partly the chains**: in" if partly else "The chains agree: in"
-    says += f" chains of {n:,} draws" if n >= KEPT else f" chains as short as these ({n:,} draws; "
-    says += "" if n >= KEPT else f"the origin kept {KEPT:,})"
+    says = "**And partly the chains**" if partly else "The chains agree"
+    short = f" (as short as {n:,} draws; the origin kept {KEPT:,})" if n < KEPT else ""
     return (
-        f"{says} on the left, by Metropolis, eps has {figures['ess_bulk']:.0f} effective draws of "
+        f"{says}: in those of Metropolis{short} eps has {figures['ess_bulk']:.0f} "
+        f"effective draws of "
         f"{chains.size:,} and an R-hat of {figures['rhat']:.2f}, with medians from "
         f"{medians.min():.2f} to {medians.max():.2f} by chain."
     )
@@ -384,7 +384,7 @@ def _eps_there(panel: Axes, result: pd.DataFrame) -> None:
 def usual(radon: Fitted) -> Finding:
     """The answer to the third question, and the pooling of its groups."""
     found = varying.shrinkage(radon)
-    return replace(found, sentence=f"{regression_headline(radon)}. {found.sentence}")
+    return replace(found, sentence=f"{regression_headline(radon)} {found.sentence}")
 
 
 def headline(

@@ -130,8 +130,8 @@ def test_eps_follows_the_data(exact):
     low, high = np.quantile(result["q50"][:10], [0.05, 0.95])
     assert f"lies between {low:.2f} and {high:.2f}" in finding.sentence
     assert "the data cannot tell eps from 0" in finding.sentence
-    assert "The chains agree: in chains as short as these (" in finding.sentence
-    assert "the origin kept 100,000" in finding.sentence
+    assert "The chains agree: in those of Metropolis (as short" in finding.sentence
+    assert "the origin kept 100,000)" in finding.sentence
 
 
 @pytest.mark.parametrize(("eps", "tells"), [(0.0, "cannot tell"), (3.0, "tell")])
@@ -150,7 +150,8 @@ def test_whether_data_tell_eps_from_zero_is_computed(eps, tells):
 def test_short_chains_are_said_to_be_short():
     figures = pd.Series({"rhat": 1.8, "ess_bulk": 6.0})
     short = origin_questions._walk(np.ones((4, 1000)), figures)
-    assert short.startswith("**And partly the chains**: in chains as short as these (1,000 draws;")
+    assert short.startswith("**And partly the chains**: in those of Metropolis (as ")
+    assert "(as short as 1,000 draws; the origin kept 100,000)" in short
     assert "as short" not in origin_questions._walk(np.ones((2, 100_000)), figures)
 
 
@@ -198,4 +199,6 @@ def test_the_headline_answers(exact):
         in text
     )
     usual = origin_questions.usual(exact)
-    assert text.removesuffix(".").rpartition("many counties: ")[2].lower() in usual.sentence.lower()
+    told = text.removesuffix(".").rpartition("many counties: ")[2]
+    assert told.lower() in usual.sentence.lower()
+    assert ".." not in usual.sentence

@@ -101,4 +101,7 @@ def test_lines_of_a_formula_stand_below_each_other_at_their_signs(browser, tmp_p
     assert len(signs) == 4
     assert signs[0] == pytest.approx(signs[2], abs=1)
     assert signs[1] == pytest.approx(signs[3], abs=1)
+    boxes = [name.bounding_box() for name in tab.locator("mi").all()]
+    ends = [box["x"] + box["width"] for box in boxes if box["width"]]  # of y, b, aaa and cc
+    assert ends[:2] == pytest.approx([ends[4], ends[6]], abs=1)
     tab.close()
