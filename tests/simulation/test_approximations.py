@@ -76,14 +76,15 @@ def test_the_headline_says_what_a_spread_means_and_what_the_approximation_makes_
     assert approximations.headline(model, made, SD) == (
         f"Herds differ by a standard deviation of {draws.mean():.2f} on the log-odds scale (90 % "
         f"interval {low:.2f} to {high:.2f}): between two herds taken at random, alike in all else, "
-        f"the odds differ by a median factor of {factor:.1f}. Laplace's approximation makes it "
-        f"{made[0].draws[SD].mean():.2f}, and none of its sampler's checks objects."
+        f"the odds differ by a median factor of {factor:.1f}. Laplace's approximation makes the "
+        f"standard deviation {made[0].draws[SD].mean():.2f}, and none of its sampler's checks "
+        "objects."
     )
     # the median factor is that of pairs
     pairs = np.random.default_rng(0).normal(0, draws.mean(), (2, 100_000))
     assert np.exp(np.median(np.abs(pairs[0] - pairs[1]))) == pytest.approx(factor, rel=0.02)
     half = replace(made[0], draws={SD: draws / 2}, trusted=False)
-    assert "Laplace's approximation halves it to" in approximations.headline(
+    assert "Laplace's approximation halves the standard deviation to" in approximations.headline(
         model, [half, made[1]], SD
     )
     assert approximations.headline(model, [half, made[1]], SD).endswith("its sampler objects.")

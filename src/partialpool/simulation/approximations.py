@@ -226,7 +226,8 @@ def headline(model: Regression, found: Sequence[Approximation], name: str) -> st
     else:
         says = f"{capital(readable(model).get(name, name))} is {figures.format('')}."
     ratio = theirs.mean() / ours.mean()
-    makes = "halves it to" if 0.45 < ratio < 0.55 else "makes it"
+    what = "it" if grouping is None else "the standard deviation"
+    makes = f"halves {what} to" if 0.45 < ratio < 0.55 else f"makes {what}"
     objects = "none of its sampler's checks objects" if first.trusted else "its sampler objects"
     other = rounded(float(theirs.mean()), float(theirs.std()))
     return f"{says} {first.name} {makes} {other}, and {objects}."
