@@ -105,3 +105,15 @@ def test_lines_of_a_formula_stand_below_each_other_at_their_signs(browser, tmp_p
     ends = [box["x"] + box["width"] for box in boxes if box["width"]]  # of y, b, aaa and cc
     assert ends[:2] == pytest.approx([ends[4], ends[6]], abs=1)
     tab.close()
+
+
+def test_a_label_that_reaches_into_the_next_row_keeps_no_panel_off_the_screen(browser, tmp_path):
+    """The name of one axis was a little longer than its panel is high."""
+    options = {"layout": "none", "gridspec_kw": {"hspace": 0}}
+    figure, grid = plt.subplots(2, 2, figsize=(9, 4), sharex=True, sharey="row", **options)
+    for panel in grid.flat:
+        panel.set(ylim=(0, 1))
+    tab = shown(browser, tmp_path, figure, 390)
+    views = tab.locator(".windows svg use:first-child").all()
+    assert [view.get_attribute("href") for view in views] == [f"#f-axes_{n}" for n in (1, 2, 3, 4)]
+    tab.close()

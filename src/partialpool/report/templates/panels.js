@@ -42,6 +42,9 @@ const whole = (one, panels) => {
   }
   return { ...room, id: one.id, borrowed };
 };
+// whether two stand in one row: words of one may reach a little into the next
+const level = (a, b) => Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top)
+  > 0.1 * Math.min(a.height, b.height);
 const windows = (svg) => {
   const figure = svg.querySelector(":scope > g[id$='figure_1']");
   if (!figure) return [];
@@ -56,8 +59,7 @@ const windows = (svg) => {
   const alone = panels.every((one, i) => one.width > width / 7 && panels.every((other, k) => {
     if (i === k) return true;
     const across = Math.min(one.right, other.right) - Math.max(one.left, other.left);
-    const down = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
-    if (down <= 0) return true;
+    if (!level(one, other)) return true;
     return across < 0.1 * Math.min(one.width, other.width) && told[i] === told[k];
   }));
   if (!alone || panels.every((one) => one.width > 0.6 * width)) return [];
@@ -65,10 +67,10 @@ const windows = (svg) => {
     const place = box([part]), upright = /text_/.test(part.id) && place.height > place.width;
     if (!upright) return { ...place, id: part.id, over: true };
     const top = Math.min(...panels.map((one) => one.top)) - 1;
-    return { ...place, top, bottom: top, said: part.textContent.trim() };
+    return { ...place, top, bottom: top, height: 0, said: part.textContent.trim() };
   });
   return [...others, ...panels].sort((a, b) => (
-    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 0 ? a.left - b.left : a.top - b.top
+    level(a, b) ? a.left - b.left : a.top - b.top
   )).map((one) => {
     const frame = document.createElement("div");
     if (one.said) { // what stands upright beside all panels is told above them
