@@ -126,10 +126,11 @@ def test_panels_that_share_their_rows_each_have_their_names(browser, tmp_path):
     assert tab.locator(".windows .said").inner_text() == "↑ what they share"
     assert legend["y"] + legend["height"] <= said["y"]
     assert all(said["y"] + said["height"] <= panel["y"] + 1 for panel in panels)
-    # an axis of each row is lent to where the own one of a panel is, and one of each column
+    # an axis of each row is lent to where the own one of a panel is, and one of each column; over
+    # the empty place that of another column with the same numbers
     lent = [use.get_attribute("href") for use in tab.locator(".windows use[transform]").all()]
     lent = sorted(name.rpartition("_")[2] for name in lent)
-    assert lent == ["2", "2", "7", "8", "9"]
+    assert lent == ["2", "2", "7", "8", "9", "9"]
     gaps = tab.evaluate(r"""() => [...document.querySelectorAll(".windows svg")].flatMap(view => {
         const [panel, ...axes] = view.querySelectorAll("use");
         const of = (use) => document.getElementById(use.getAttribute("href").slice(1));
@@ -137,14 +138,14 @@ def test_panels_that_share_their_rows_each_have_their_names(browser, tmp_path):
             const ground = of(panel).querySelector("[id*='patch_']").getBBox();
             const mark = of(axis).querySelector("use");
             const [right, down] = axis.getAttribute("transform").match(/-?[\d.]+/g).map(Number);
-            return right ? Number(mark.getAttribute("x")) + right - ground.x
-                : Number(mark.getAttribute("y")) + down - ground.y - ground.height;
+            return down ? Number(mark.getAttribute("y")) + down - ground.y - ground.height
+                : Number(mark.getAttribute("x")) + right - ground.x;
         });
     })""")
-    assert gaps == pytest.approx([0] * 5, abs=0.01)
-    # all panels but the one over the empty place have numbers below and beside them
+    assert gaps == pytest.approx([0] * 6, abs=0.01)
+    # all panels have numbers below and beside them
     uses = [panel.locator("use").count() for panel in tab.locator(".windows svg").all()]
-    assert uses == [1, 2, 3, 2, 1, 2]
+    assert uses == [1, 2, 3, 3, 1, 2]
     tab.close()
 
 

@@ -5,6 +5,7 @@ const MOST_BESIDE = 4;
 const axis = (part, along) => ({
   id: part ? part.id : "", place: part ? box([part]) : null,
   named: Boolean(part && part.querySelector("text")),
+  said: part ? [...part.querySelectorAll("[id*='tick_'] text")].map((e) => e.textContent).join() : "",
   steps: part ? [...part.querySelectorAll("use")].map((e) => e.getAttribute(along)).join(" ") : "",
 });
 const panel = (group) => {
@@ -25,7 +26,17 @@ const beside = (one, panels) => lender(one, panels, "upright", (others) => other
 ));
 const under = (one, panels) => lender(one, panels, "across", (others) => others.find(
   (other) => other.ground.top > one.ground.top && other.ground.bottom < other.across.place.bottom,
-));
+)) || common(one, panels);
+// steps from where a panel begins, and that of a column which ends early: what all with its steps say
+const places = ({ across, ground }) => across.steps.split(" ").map((x) => Number(x) - ground.left);
+const common = (one, panels) => {
+  if (one.across.named || !one.across.steps) return null;
+  const own = places(one), others = panels.filter((other) => {
+    const theirs = other.across.named ? places(other) : [];
+    return theirs.length === own.length && own.every((x, i) => Math.abs(x - theirs[i]) < 0.1);
+  });
+  return others.every(({ across }) => across.said === others[0].across.said) ? others.at(-1) : null;
+};
 // the panel with room for what it takes
 const whole = (one, panels) => {
   const left = beside(one, panels), below = under(one, panels), borrowed = [];
@@ -38,7 +49,7 @@ const whole = (one, panels) => {
   if (below) {
     const by = one.ground.bottom - below.ground.bottom;
     room.bottom = Math.max(room.bottom, below.across.place.bottom + by);
-    borrowed.push({ id: below.across.id, by: `0 ${by}` });
+    borrowed.push({ id: below.across.id, by: `${one.ground.left - below.ground.left} ${by}` });
   }
   return { ...room, id: one.id, borrowed };
 };
