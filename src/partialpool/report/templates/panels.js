@@ -48,8 +48,11 @@ const whole = (one, panels) => {
   }
   if (below) {
     const by = one.ground.bottom - below.ground.bottom;
-    room.bottom = Math.max(room.bottom, below.across.place.bottom + by);
-    borrowed.push({ id: below.across.id, by: `${one.ground.left - below.ground.left} ${by}` });
+    const over = one.ground.left - below.ground.left, { place } = below.across;
+    room.left = Math.min(room.left, place.left + over);
+    room.right = Math.max(room.right, place.right + over);
+    room.bottom = Math.max(room.bottom, place.bottom + by);
+    borrowed.push({ id: below.across.id, by: `${over} ${by}` });
   }
   return { ...room, id: one.id, borrowed };
 };
