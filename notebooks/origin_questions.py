@@ -4,6 +4,7 @@ Why did starting from the maximum hurt? And is the non-zero eps a failure to con
 data say? Both are asked of the origin's model, ``y ~ x + (0 + x | i)`` with its own priors.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,15 +17,18 @@ from matplotlib.axes import Axes
 from scipy.optimize import minimize
 
 import partialpool as pp
-from partialpool.data.text import rounded
-from partialpool.plots import palette, theme
+from partialpool.data.text import capital, number, percent, rounded
+from partialpool.fit.regression import Regression
+from partialpool.model import Fit
+from partialpool.plots import palette, theme, varying
 from partialpool.plots.marginals import density
-from partialpool.posterior import checks
+from partialpool.posterior import checks, overview
 from partialpool.posterior.draws import interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
 from partialpool.posterior.headline import headline as regression_headline
-from partialpool.posterior.verdict import Verdict
+from partialpool.posterior.names import readable
+from partialpool.posterior.verdict import Verdicts
 from partialpool.simulation.simulate import (
     ORIGIN_FORMULA,
     ORIGIN_NAMES,
@@ -36,8 +40,17 @@ from partialpool.simulation.simulate import (
 FLOOR = 1e-4
 #: Below this a scale is on its way to zero.
 LOW = 0.01
+#: After so many steps the optimiser is stopped on its way.
+STEPS = 1000
+#: Draws of each chain that the origin kept.
+KEPT = 100_000
+#: Data tell a value from the likeliest one where its density is below this share of the highest:
+#: half of the 95 % quantile of chi-squared with one degree of freedom lower on the log scale.
+TOLD = np.exp(-1.92)
 #: The two scales, by our names.
 SCALES = {"x|i_sigma": "sigma_b", "sigma": "eps"}
+#: How the exact interval is drawn under traces.
+EXACT_BAND: dict[str, Any] = {"color": theme.COLORS["exact"], "alpha": 0.3, "linewidth": 0}
 
 
 def as_origin(fit: Fitted) -> Fitted:
@@ -55,7 +68,26 @@ def _renamed(tree: xr.DataTree) -> xr.DataTree:
     return xr.DataTree.from_dict({"posterior": renamed})
 
 
-def estimates(fit: Fitted, verdict: Verdict) -> Finding:
+def priors(model: Regression) -> Finding:
+    """The priors under the origin's names."""
+    return replace(overview.priors(model), names=ORIGIN_NAMES)
+
+
+def check(fit: Fit) -> Verdicts:
+    """The verdict on a fit, in which parameters have the origin's names."""
+    verdict, called = fit.check(), readable(fit.model)
+    its = {called.get(name, name): own for name, own in ORIGIN_NAMES.items()}
+    its |= {called["x|i"]: f"b − mu_b of {fit.model.words('i')}", "intercept": "a"}
+    pattern = "|".join(sorted(map(re.escape, its), key=len, reverse=True))
+
+    def told(one: dict[str, Any]) -> dict[str, Any]:
+        return one | {"help": re.sub(rf"\b({pattern})\b", lambda f: its[f[0]], one["help"])}
+
+    fitting = replace(verdict.fit, checks=[*map(told, verdict.fit.checks)])
+    return replace(verdict, checks=[*map(told, verdict.checks)], fit=fitting)
+
+
+def estimates(fit: Fitted, verdict: Verdicts) -> Finding:
     """Figures of the four parameters under the origin's names, and the verdict in words."""
     found = checks.estimates(fit)
     assert found.table is not None
@@ -128,6 +160,26 @@ def _marginal_density(exact: Fitted, values: np.ndarray) -> np.ndarray:
     return target(u) - target.scale_values(u)[1]  # without the Jacobian of the coordinates
 
 
+def density_at_zero(exact: Fitted) -> float:
+    """The exact density of eps at zero, as a share of the highest."""
+    most = exact.values["sigma"].max()
+    eps = np.concatenate([[1e-8], np.linspace(0, most, 201)[1:]])
+    between = np.linspace(exact.values["x|i_sigma"].min(), exact.values["x|i_sigma"].max(), 60)
+    grid = np.array([[e, s] for e in eps for s in between])
+    heights = _marginal_density(exact, grid).reshape(len(eps), -1)
+    shares = np.exp(heights - heights.max()).sum(1)
+    return float(shares[0] / shares.max())
+
+
+def _zero(exact: Fitted) -> str:
+    """What the exact posterior says of eps and zero."""
+    share = density_at_zero(exact)
+    # on a grid, and the highest place may lie so near zero that nobody would see it
+    high = "as high at 0 as anywhere" if share > 0.995 else f"at 0 {percent(share)} of the highest"
+    tell = "cannot tell" if share > TOLD else "tell"
+    return f"the data {tell} eps from 0, for its exact density is {high}"
+
+
 def climb(
     table: pd.DataFrame, rng: np.random.Generator, starts: int = 10
 ) -> tuple[Finding, dict[str, Any]]:
@@ -156,14 +208,16 @@ def climb(
 
     free, floor = (None, None), np.log(FLOOR)
     bounds = [free, free, (floor, np.log(100)), (floor, np.log(10)), *[free] * n]
-    options = {"maxiter": 1000, "maxfun": 2000}
-    ends = []
+    options = {"maxiter": STEPS, "maxfun": 2 * STEPS}
+    ends, steps = [], []
     for _ in range(starts):
         scales = np.log(rng.uniform(0.1, 3, 2))
         v = np.concatenate([rng.normal(0, 3, 2), scales, rng.normal(0, 3, n)])
         end = minimize(downhill, v, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         ends.append(end.x)
-    ends.sort(key=lambda v: downhill(v)[0])
+        steps.append(end.nit)
+    order = np.argsort([downhill(v)[0] for v in ends])
+    ends, steps = [ends[k] for k in order], [steps[k] for k in order]
     best = ends[0]
     start = {
         "Intercept": best[0],
@@ -172,20 +226,22 @@ def climb(
         "sigma": np.exp(best[3]),
         "x|i": best[4:] - best[1],
     }
-    return _ends(np.array(ends), np.array([-downhill(v)[0] for v in ends])), start
+    return _ends(np.array(ends), np.array([-downhill(v)[0] for v in ends]), np.array(steps)), start
 
 
-def _ends(ends: np.ndarray, heights: np.ndarray) -> Finding:
+def _ends(ends: np.ndarray, heights: np.ndarray, steps: np.ndarray) -> Finding:
     sigma_b, eps = np.exp(ends[:, 2:4]).T
-    result = pd.DataFrame({"sigma_b": sigma_b, "eps": eps, "log_density": heights})
-    gone = np.mean((sigma_b < LOW) | (eps < LOW))
-    low, high = f"{eps.min():.2g}", f"{eps.max():.2g}"
-    says = (
-        f"From {len(ends)} random starts the optimiser brought a scale below {LOW} in {gone:.0%} "
-        f"of the cases (it was stopped at {FLOOR:g}); eps ended "
-        + (f"at {low}." if low == high else f"between {low} and {high}.")
-    )
-    columns = {name: (name.replace("_d", " d"), "{:.4g}") for name in result.columns}
+    result = pd.DataFrame({"sigma_b": sigma_b, "eps": eps, "log_density": heights, "steps": steps})
+    floor = int((np.minimum(sigma_b, eps) < 1.001 * FLOOR).sum())
+    stopped = int((steps >= STEPS).sum())
+    says = f"Of {len(ends)} random starts {np.sum(eps < LOW)} led to eps below {LOW}"
+    if other := np.sum(sigma_b < LOW):
+        says += f" and {other} to sigma_b below it, the other infinity"
+    parts = [f"{floor} of them ended at {FLOOR:g}, below which no scale may go"] if floor else []
+    parts += [f"{stopped} had not ended after {STEPS:,} steps"] if stopped else []
+    says += f": {', and '.join(parts)}." if parts else "."
+    columns = {name: (name, "{:#.4g}") for name in ("sigma_b", "eps")}
+    columns |= {"log_density": ("log density", "{:,.1f}"), "steps": ("steps", "{:,}")}
     return Finding("ends", says, table=result, columns=columns, index=False)
 
 
@@ -206,16 +262,26 @@ def starts(fits: Mapping[str, Fitted], exact: Fitted) -> Finding:
         column[-1].set_xlabel("draw")
         worst = checks.summarize(fit.dataset, SCALES)
         sentences.append(
-            f"{label}: R-hat up to {worst['rhat'].max():.2f}, {worst['ess_bulk'].min():.0f} "
-            "effective draws, "
-            + " and ".join(f"{share:.0%} of the draws of {name}" for name, share in inside.items())
-            + " in the exact 90 % interval"
+            f"{capital(label)}: R-hat up to {worst['rhat'].max():.2f}, "
+            f"{worst['ess_bulk'].min():.0f} effective draws, "
+            + " and ".join(f"{percent(part)} of the draws of {at}" for at, part in inside.items())
+            + " in the exact 90 % interval; eps begins "
+            + _range(fit.dataset["sigma"].to_numpy()[:, 0])
         )
     for panel, short in zip(panels[:, 0], SCALES.values(), strict=True):
         panel.set_ylabel(short)
-    says = "; ".join(sentences) + " (90 % of exact draws are, by definition)."
+    band = plt.Rectangle((0, 0), 1, 1, **EXACT_BAND, label="exact 90 % interval")
+    theme.legend(figure, [band])
+    says = ". ".join(sentences) + ". Of exact draws 90 % are in the interval, by definition. Draw "
+    says += "0 is the first after tuning, which is not shown."
     what = "Traces from different starts over the exact 90 % interval."
     return theme.finding("starts", figure, what, says)
+
+
+def _range(values: np.ndarray) -> str:
+    """Where values lie, in words."""
+    low, high = (number(float(value), 2) for value in (values.min(), values.max()))
+    return f"at {low}" if low == high else f"between {low} and {high}"
 
 
 def _traces(panel: Axes, chains: np.ndarray, low: float, high: float) -> None:
@@ -224,7 +290,7 @@ def _traces(panel: Axes, chains: np.ndarray, low: float, high: float) -> None:
     at = np.arange(chains.shape[1])[::step]
     for chain in chains:
         panel.plot(at, np.maximum(chain[::step], 1e-8), lw=0.7, alpha=0.8)
-    panel.axhspan(low, high, color=theme.COLORS["exact"], alpha=0.3, linewidth=0)
+    panel.axhspan(low, high, **EXACT_BAND)
     panel.set(yscale="log")
 
 
@@ -261,22 +327,34 @@ def eps_from_the_data(
     noisy = over_data_sets[over_data_sets["eps"] > 0]
     held = (noisy["q05"] <= noisy["eps"]) & (noisy["eps"] <= noisy["q95"])
     shares = "; ".join(
-        f"{share:.0%} for eps = {eps:g}" for eps, share in held.groupby(noisy["eps"]).mean().items()
+        f"{percent(share)} for eps = {eps:g}"
+        for eps, share in held.groupby(noisy["eps"]).mean().items()
     )
-    figures = checks.summarize(metropolis.dataset, ["sigma"]).loc["sigma"]
-    medians = np.median(chains, axis=1)
     says = (
-        f"**Mostly the data.** The exact posterior median of eps is {np.median(ours):.2f} here, "
-        f"and over {len(none)} data sets without any noise it lies between {low:.2f} and "
-        f"{high:.2f} in 90 % of them: each point has a slope of its own to absorb its noise, so "
-        "that only points near x = 0 speak about eps. **And partly the chains**: in the "
-        f"Metropolis chains on the left eps has {figures['ess_bulk']:.0f} effective draws of "
-        f"{chains.size:,} and an R-hat of {figures['rhat']:.2f}, with medians from "
-        f"{medians.min():.2f} to {medians.max():.2f} by chain. Where there is noise the 90 % "
-        f"intervals hold the true eps in {shares} of the data sets."
+        f"**Mostly no.** The exact posterior, which has no chains, lies above zero as well: "
+        f"{_zero(exact)}, and what cannot be negative has a positive median, here "
+        f"{rounded(float(np.median(ours)), ours.std())}. Over {len(none)} data sets without any "
+        f"noise the median lies between {low:.2f} and {high:.2f} in 90 % of them: each point has a "
+        "slope of its own to absorb its noise, so that only points near x = 0 speak about eps. "
+        f"{_walk(chains, checks.summarize(metropolis.dataset, ['sigma']).loc['sigma'])} Where "
+        f"there is noise the 90 % intervals hold the true eps in {shares} of the data sets."
     )
     what = "Posterior of eps, here and over simulated data."
     return theme.finding("eps", figure, what, says)
+
+
+def _walk(chains: np.ndarray, figures: pd.Series) -> str:
+    """What Metropolis chains (C, draws) make of eps, and that they are short."""
+    medians, n = np.median(chains, axis=1), chains.shape[1]
+    partly = figures["rhat"] > checks.MAX_RHAT
+    says = "**And partly the chains**" if partly else "The chains agree"
+    short = f" (as short as {n:,} draws; the origin kept {KEPT:,})" if n < KEPT else ""
+    return (
+        f"{says}: in those of Metropolis{short} eps has {figures['ess_bulk']:.0f} "
+        f"effective draws of "
+        f"{chains.size:,} and an R-hat of {figures['rhat']:.2f}, with medians from "
+        f"{medians.min():.2f} to {medians.max():.2f} by chain."
+    )
 
 
 def _eps_here(panel: Axes, exact: np.ndarray, chains: np.ndarray, true: float) -> None:
@@ -303,6 +381,12 @@ def _eps_there(panel: Axes, result: pd.DataFrame) -> None:
     panel.set(xlabel="true eps", ylabel="eps: median, 90 % interval", title="many data sets")
 
 
+def usual(radon: Fitted) -> Finding:
+    """The answer to the third question, and the pooling of its groups."""
+    found = varying.shrinkage(radon)
+    return replace(found, sentence=f"{regression_headline(radon)} {found.sentence}")
+
+
 def headline(
     fit: Fitted, exact: Fitted, truth: Mapping[str, float], radon: Fitted | None = None
 ) -> str:
@@ -310,15 +394,18 @@ def headline(
     mu_b, ours, known = fit.values["x"], fit.values["sigma"], exact.values["sigma"]
     mean, low, high = (rounded(x, mu_b.std()) for x in (mu_b.mean(), *interval(mu_b)))
     median, certain = (rounded(float(np.median(x)), known.std()) for x in (ours, known))
-    why = (
-        "The data, not the chains, keep eps from zero" if truth["eps"] == 0 else "And eps is known"
-    )
     says = (
         f"mu_b is {mean} (90 % interval {low} to {high}; true value {truth['mu_b']:g}). Starting "
         "from the maximum hurt because there is none: the joint density rises without end as a "
-        f"scale goes to zero. {why}: its median is {median} here and {certain} in the exact "
-        f"posterior, which has no chains that could fail (true value {truth['eps']:g})."
+        "scale goes to zero. "
     )
+    medians = f"{median} here and {certain} in the exact posterior, which has no chains that could "
+    medians += f"fail (true value {truth['eps']:g})."
+    if truth["eps"] == 0:
+        says += f"The chains are not what keeps eps from zero: {_zero(exact)}, and what cannot "
+        says += f"be negative has a positive median, {medians}"
+    else:
+        says += f"And eps is known: its median is {medians}"
     if radon is None:
         return says
     usual = regression_headline(radon).partition(";")[0]

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import origin_questions
 import partialpool as pp
 from conftest import op_by_op
 from partialpool.batch.staleness import dependencies
-from partialpool.data.text import rounded
+from partialpool.data.text import percent, rounded
 from partialpool.simulation import simulate
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "origin.ipynb"
@@ -75,7 +76,14 @@ def test_the_optimiser_runs_to_the_floor(exact):
     finding, start = origin_questions.climb(exact.model.table, np.random.default_rng(0), starts=3)
     ends = finding.table
     assert ((ends["eps"] < 0.01) | (ends["sigma_b"] < 0.01)).all()
-    assert "in 100% of the cases" in finding.sentence
+    assert finding.sentence.startswith(
+        f"Of 3 random starts {(ends['eps'] < 0.01).sum()} led to eps below 0.01"
+    )
+    at_floor = (ends[["sigma_b", "eps"]].min(axis=1) < 1.0001e-4).sum()
+    stopped = (ends["steps"] == origin_questions.STEPS).sum()
+    assert at_floor + stopped == 3
+    assert (f"{at_floor} of them ended at 0.0001" in finding.sentence) == (at_floor > 0)
+    assert (f"{stopped} had not ended after 1,000 steps" in finding.sentence) == (stopped > 0)
     assert ends["log_density"].is_monotonic_decreasing
     x, y = (exact.model.table[name].to_numpy() for name in "xy")
     top = origin_questions.joint_density(
@@ -85,12 +93,28 @@ def test_the_optimiser_runs_to_the_floor(exact):
     assert top == pytest.approx(ends["log_density"].max())
 
 
+def test_every_end_of_the_optimiser_is_told():
+    """One end was the other infinity, and most were stopped before the floor."""
+    ends = np.log([[1, 1, 0.9, 2e-4], [1, 1, 1e-4, 5.7], [1, 1, 0.8, 1e-4]])
+    found = origin_questions._ends(ends, np.array([3.0, 2, 1]), np.array([1000, 120, 600]))
+    assert found.sentence == (
+        "Of 3 random starts 2 led to eps below 0.01 and 1 to sigma_b below it, the other "
+        "infinity: 2 of them ended at 0.0001, below which no scale may go, and 1 had not ended "
+        "after 1,000 steps."
+    )
+    assert found.readable()["sigma_b"].tolist() == ["0.9000", "0.0001000", "0.8000"]
+
+
 def test_starts_count_the_draws_within_the_exact_intervals(exact):
     finding = origin_questions.starts({"exact": exact, "again": exact}, exact)
-    assert (
-        len(re.findall("90% of the draws of sigma_b and 90% of the draws of eps", finding.sentence))
-        == 2
-    )
+    shares = "90 % of the draws of sigma_b and 90 % of the draws of eps"
+    assert finding.sentence.count(shares) == 2
+    assert finding.sentence.startswith("Exact: R-hat")
+    assert ". Again: R-hat" in finding.sentence
+    first = exact.dataset["sigma"].to_numpy()[:, 0]
+    assert f"eps begins between {first.min():.2g} and {first.max():.2g}" in finding.sentence
+    (legend,) = finding.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["exact 90 % interval"]
     assert len(finding.figure.axes) == 4
 
 
@@ -102,9 +126,49 @@ def test_eps_follows_the_data(exact):
     finding = origin_questions.eps_from_the_data(result, exact, exact, 0.0)
     noisy = result[result["eps"] == 2]
     held = np.mean((noisy["q05"] <= 2) & (noisy["q95"] >= 2))
-    assert f"hold the true eps in {held:.0%} for eps = 2 of the data sets" in finding.sentence
+    assert f"hold the true eps in {percent(held)} for eps = 2 of the data" in finding.sentence
     low, high = np.quantile(result["q50"][:10], [0.05, 0.95])
     assert f"lies between {low:.2f} and {high:.2f}" in finding.sentence
+    assert "the data cannot tell eps from 0" in finding.sentence
+    assert "The chains agree: in those of Metropolis (as short" in finding.sentence
+    assert "the origin kept 100,000)" in finding.sentence
+
+
+@pytest.mark.parametrize(("eps", "tells"), [(0.0, "cannot tell"), (3.0, "tell")])
+def test_whether_data_tell_eps_from_zero_is_computed(eps, tells):
+    """Nothing in data without noise keeps eps from zero."""
+    table = simulate.origin(np.random.default_rng(1), eps=eps)
+    fit = pp.Model(simulate.ORIGIN_FORMULA, table, simulate.ORIGIN_PRIORS).fit(draws=4000)
+    share, draws = origin_questions.density_at_zero(fit), fit.values["sigma"]
+    assert (share > 0.5) == (eps == 0)
+    # draws have the same density: near zero and where most of them lie
+    counts = np.histogram(draws, np.linspace(0, draws.max(), 16))[0]
+    assert counts[0] / counts.max() == pytest.approx(share, abs=0.15)
+    assert f"the data {tells} eps from 0" in origin_questions._zero(fit)
+
+
+def test_short_chains_are_said_to_be_short():
+    figures = pd.Series({"rhat": 1.8, "ess_bulk": 6.0})
+    short = origin_questions._walk(np.ones((4, 1000)), figures)
+    assert short.startswith("**And partly the chains**: in those of Metropolis (as ")
+    assert "(as short as 1,000 draws; the origin kept 100,000)" in short
+    assert "as short" not in origin_questions._walk(np.ones((2, 100_000)), figures)
+
+
+def test_parameters_are_called_what_the_origin_calls_them():
+    table = simulate.origin(np.random.default_rng(1), n=30)
+    model = pp.Model(simulate.ORIGIN_FORMULA, table, simulate.ORIGIN_PRIORS, labels={"i": "point"})
+    priors = origin_questions.priors(model)
+    assert re.findall("<td[^>]*>(a|mu_b|sigma_b|eps)</td>", priors.to_html()) == [
+        *("a", "mu_b", "sigma_b", "eps")
+    ]
+    assert "30 rows in 30 points" in priors.sentence
+    fit = model.fit("nuts", draws=100, tune=100, chains=2)
+    verdict = origin_questions.check(fit)
+    told = " ".join(check["help"] for check in [*verdict.checks, *verdict.fit.checks])
+    assert not re.search("slope of x|sd of the noise|intercept", told)
+    assert re.search(r"worst is (a|mu_b|sigma_b|eps|b − mu_b of point \d+);", told)
+    assert verdict.status == fit.check().status
 
 
 def test_the_origin_speaks_its_own_names(exact):
@@ -128,8 +192,13 @@ def test_the_headline_answers(exact):
     assert f"mu_b is {mean} (90 % interval" in text
     median = rounded(summary.at["sigma", "q50"], summary.at["sigma", "sd"])
     assert "Starting from the maximum hurt because there is none" in text
-    assert f"not the chains, keep eps from zero: its median is {median} here" in text
+    assert f"{origin_questions._zero(exact)}, and what cannot be negative has" in text
+    assert f"a positive median, {median} here" in text
     assert (
         "(true value 0). The usual case, radon in the houses of many counties: each unit of x"
         in text
     )
+    usual = origin_questions.usual(exact)
+    told = text.removesuffix(".").rpartition("many counties: ")[2]
+    assert told.lower() in usual.sentence.lower()
+    assert ".." not in usual.sentence

@@ -357,3 +357,10 @@ def test_names_of_statistics_fit_into_their_panels():
     found = predictive.statistics_check(model, replicated, np.arange(30))
     lines = [line for panel in found.figure.axes for line in panel.get_xlabel().splitlines()]
     assert max(map(len, lines)) <= 26
+
+
+def test_no_interval_can_hold_a_boundary_and_none_is_counted_for_it(radon):
+    truth = {"basement": -10.0, "sigma": 0.0}
+    found = marginals.traces(radon, ["basement", "sigma"], truth)
+    assert "holds the true value for 0 of 1 parameters. " in found.sentence
+    assert found.sentence.endswith("of sigma is 0, the boundary, which none can hold.")

@@ -290,3 +290,15 @@ def test_any_notebook_becomes_a_page(tmp_path):
     assert "left out" not in soup.get_text()
     assert "raw" not in soup.get_text()
     assert soup.find("pre").get_text().strip() == "# no title"
+
+
+def test_numbers_stay_with_their_units_and_signs():
+    """They stood in two lines: "in 1 / % of data sets", "5 / ms", "p = / 0.011", "R- / hat"."""
+    found = summary()
+    found["headline"] = "Adds 10.4 ms, 90 % of the time."
+    found["checks"][0]["help"] = "p = 0.011 in 1 % of data sets"
+    cell = v4.new_markdown_cell("R-hat ≤ 1.01 after 2 min 5 s")
+    page_ = exporter.render(v4.new_notebook(cells=[cell]), found).replace("&nbsp;", "\xa0")
+    assert "10.4\xa0ms, 90\xa0% of" in page_
+    assert "p\xa0=\xa00.011 in 1\xa0%" in page_
+    assert "R\u2011hat\xa0≤\xa01.01 after 2\xa0min 5\xa0s" in page_

@@ -20,7 +20,7 @@ def shown(browser, tmp_path, figure, width, **options):
     plt.close(figure)
     text = drawings.inline_svg(svg, "Two panels.", "f-")
     style = page.asset("style.css")["text"]
-    script = page.asset("page.js", "panels.js", "narrow.js")["text"]
+    script = page.asset("page.js", "drawing.js", "panels.js", "narrow.js")["text"]
     place = tmp_path / "page.html"
     place.write_text(
         f"<!DOCTYPE html><html><meta charset='utf-8'><style>{style}</style>"
@@ -126,20 +126,26 @@ def test_panels_that_share_their_rows_each_have_their_names(browser, tmp_path):
     assert tab.locator(".windows .said").inner_text() == "↑ what they share"
     assert legend["y"] + legend["height"] <= said["y"]
     assert all(said["y"] + said["height"] <= panel["y"] + 1 for panel in panels)
-    # one axis of each row is drawn, and lent twice: to where the own one of a panel is
-    lent = tab.locator(".windows use[transform]").all()
-    assert len(lent) == 3
-    assert len({use.get_attribute("href") for use in lent}) == 2
+    # an axis of each row is lent to where the own one of a panel is, and one of each column; over
+    # the empty place that of another column with the same numbers
+    lent = [use.get_attribute("href") for use in tab.locator(".windows use[transform]").all()]
+    lent = sorted(name.rpartition("_")[2] for name in lent)
+    assert lent == ["2", "2", "7", "8", "9", "9"]
     gaps = tab.evaluate(r"""() => [...document.querySelectorAll(".windows svg")].flatMap(view => {
-        const [panel, axis] = view.querySelectorAll("use");
-        if (!axis) return [];
+        const [panel, ...axes] = view.querySelectorAll("use");
         const of = (use) => document.getElementById(use.getAttribute("href").slice(1));
-        const ground = of(panel).querySelector("[id*='patch_']");
-        const mark = of(axis).querySelector("use");
-        const by = Number(axis.getAttribute("transform").match(/\((\S+)/)[1]);
-        return [Number(mark.getAttribute("x")) + by - ground.getBBox().x];
+        return axes.map((axis) => {
+            const ground = of(panel).querySelector("[id*='patch_']").getBBox();
+            const mark = of(axis).querySelector("use");
+            const [right, down] = axis.getAttribute("transform").match(/-?[\d.]+/g).map(Number);
+            return down ? Number(mark.getAttribute("y")) + down - ground.y - ground.height
+                : Number(mark.getAttribute("x")) + right - ground.x;
+        });
     })""")
-    assert gaps == pytest.approx([0, 0, 0], abs=0.01)
+    assert gaps == pytest.approx([0] * 6, abs=0.01)
+    # all panels have numbers below and beside them
+    uses = [panel.locator("use").count() for panel in tab.locator(".windows svg").all()]
+    assert uses == [1, 2, 3, 3, 1, 2]
     tab.close()
 
 

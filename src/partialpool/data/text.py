@@ -9,6 +9,8 @@ from typing import Any
 
 #: Units of a duration with their seconds, the longest first.
 UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+#: What stands on the line of the number before it: short units, and the sign of percent.
+KEPT = r"%|(?:ms|s|min|h|d|sd|points?|pCi/L)(?!\w)"
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -143,14 +145,19 @@ def typeset(text: str) -> str:
 
 
 def bound(text: str) -> str:
-    r"""Words in which no line ends between a number and its sign of percent.
+    r"""Words in which no line ends between a number and its unit or sign, nor within R-hat.
 
     Examples
     --------
-    >>> bound("90 % of 5 or 75 %")
-    '90\xa0% of 5 or 75\xa0%'
+    >>> bound("90 % of 5 or 75 %"), bound("p = 0.011, 5 ms in 2 min 5 s")
+    ('90\xa0% of 5 or 75\xa0%', 'p\xa0=\xa00.011, 5\xa0ms in 2\xa0min 5\xa0s')
+    >>> bound("R-hat \u2264 1.01, 5 days; 5 sd")
+    'R\u2011hat\xa0\u2264\xa01.01, 5 days; 5\xa0sd'
     """
-    return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
+    text = re.sub(rf"(?<=\d) (?={KEPT})", "\N{NO-BREAK SPACE}", text)
+    text = re.sub(r"(?<=[\w)]) ([=<>≤≥]) (?=[−\d])", "\N{NO-BREAK SPACE}\\1 ", text)
+    text = re.sub(r"([=<>≤≥]) (?=[−\d])", "\\1\N{NO-BREAK SPACE}", text)
+    return text.replace("R-hat", "R\N{NON-BREAKING HYPHEN}hat")
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:

@@ -117,6 +117,10 @@ class IntegratedPosterior:
             value += self.integral(*values.place)
         return np.where(np.isfinite(value), value, -np.inf)
 
+    def log_prior(self, u: np.ndarray) -> np.ndarray:
+        """The part of the log density that is not the likelihood's, Jacobian included: (S,)."""
+        return self._values(u)[1]
+
     def _values(self, u: np.ndarray) -> tuple[Values, np.ndarray]:
         """Parameters, and the log prior with the Jacobian."""
         return self._made(*self._placed(u))

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from partialpool.data.text import listed
 from partialpool.fit.regression import Regression
 from partialpool.plots import theme
 from partialpool.posterior import checks
@@ -111,12 +112,16 @@ def traces(
     )
     known = [name for name in names if name in true]
     if known:
-        rows = summary.loc[known].itertuples()
+        # what is never negative has no draw below a true value of 0
+        edge = [n for n in known if true[n] == 0 and float(draws[n].min()) > 0]
+        rows = summary.loc[[name for name in known if name not in edge]].itertuples()
         held = sum(row.q05 <= true[row.Index] <= row.q95 for row in rows)
         says += (
-            f" The 90 % equal-tailed interval holds the true value for {held} of {len(known)} "
-            "parameters."
+            f" The 90 % equal-tailed interval holds the true value for {held} of "
+            f"{len(known) - len(edge)} parameters."
         )
+        if edge:
+            says += f" The true value of {listed(edge)} is 0, the boundary, which none can hold."
     what = f"Densities and traces of {', '.join(names)}, a line style per chain."
     return replace(theme.finding("traces", figure, what, says), names=called)
 

@@ -6,25 +6,36 @@ are told otherwise. Every posterior is drawn from with the same care; what diffe
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import optimize
 
-from partialpool.data.text import number, rounded
+from partialpool.data.text import capital, number, rounded, short
+from partialpool.design.families import LINKS
+from partialpool.design.matrices import Grouping
 from partialpool.fit import importance, integrated_fit
 from partialpool.fit.integral import LIMIT
-from partialpool.fit.integrated import certified_at
+from partialpool.fit.integrated import FINE, certified_at, prepared
 from partialpool.fit.integrated_design import integrated_posterior, start
 from partialpool.fit.regression import Regression
+from partialpool.posterior.draws import interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import readable
+from partialpool.posterior.names import groups_in_words, readable
 
 #: Key of the stream of the draws.
 STREAM = 14
 #: What the certified fit is called, and one node.
 CERTIFIED, LAPLACE = "certified", "Laplace's approximation"
+#: What the highest point of the likelihood is called, with the certified integral.
+MAXIMUM = "certified, maximum of the likelihood"
+#: Link -> its scale, and what differs by a factor there.
+SCALES = {"logit": ("log-odds", "odds"), "log": ("logarithmic", "rates")}
+#: Median distance between two draws from a standard normal distribution.
+APART = NormalDist().inv_cdf(0.75) * 2**0.5
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,32 @@ def approximate(model: Regression, nodes: int, total: int, seed: int) -> Approxi
     )
 
 
+def maximum(model: Regression) -> dict[str, float]:
+    """Estimates at the maximum of the likelihood, with the certified integral and without priors.
+
+    The climb is that to the mode, from which the priors' part is taken away.
+
+    Parameters
+    ----------
+    model : Regression
+        Whose group effects can be integrated out, `Regression.certifiable`.
+    """
+    target = integrated_posterior(model.family, model.design, model.priors, model.thresholds)
+    target, mode, root = prepared(target, start(target))
+    steps = FINE * np.eye(target.dimension)
+
+    def minus(v: np.ndarray) -> tuple[float, np.ndarray]:
+        u = mode + root @ v
+        value, slope = target.gradient(u[None])
+        prior = target.log_prior(np.vstack([u, u + steps, u - steps]))
+        up, down = np.split(prior[1:], 2)
+        return -float(value[0] - prior[0]), -root.T @ (slope[0] - (up - down) / (2 * FINE))
+
+    found = optimize.minimize(minus, np.zeros(len(mode)), jac=True, options={"gtol": 1e-2})
+    drawn = integrated_fit.drawn(model, target, (mode + root @ found.x)[None])
+    return {name: float(drawn[name][0]) for name in model.parameters if name in drawn}
+
+
 def of_fit(fitted: Fitted, name: str) -> Approximation:
     """A fit beside the approximations: the certified one, or one that is sampled row by row."""
     attrs = fitted.attrs
@@ -97,6 +134,7 @@ def table(
     shown: Sequence[str],
     quoted: Mapping[str, Mapping[str, float]] | None = None,
     source: str = "",
+    best: Mapping[str, float] | None = None,
 ) -> Finding:
     """Posterior means and standard deviations of some parameters by each way to integrate.
 
@@ -111,10 +149,14 @@ def table(
         Method -> parameter -> estimate, of other packages.
     source : str
         Where these are from.
+    best : mapping, optional
+        Parameter -> `maximum`.
     """
     rows: dict[str, dict[Any, Any]] = {}
-    for name, estimates in (quoted or {}).items():
-        rows[f"{name}, quoted"] = {(key, "estimate"): estimates.get(key, np.nan) for key in shown}
+    maxima = {f"{name}, quoted": estimates for name, estimates in (quoted or {}).items()}
+    maxima |= {MAXIMUM: best} if best else {}
+    for name, estimates in maxima.items():
+        rows[name] = {(key, "estimate"): estimates.get(key, np.nan) for key in shown}
     for one in found:
         rows[one.name] = {
             (key, figure): by(one.draws[key])
@@ -129,21 +171,28 @@ def table(
     frame.columns = pd.MultiIndex.from_tuples(columns)
     called = readable(model)
     formats: dict[Any, Any] = {
-        column: ((called.get(column[0], column[0]), column[1]), "{:.3g}") for column in columns
+        column: ((called.get(column[0], column[0]), column[1]), "{:#.3g}") for column in columns
     }
     formats["log evidence", ""] = (("log evidence", ""), "{:,.1f}")
     formats["error of the integral", ""] = (("error of the integral", ""), "{:.2g}")
     says = sentence(model, found, shown[0])
+    if best:
+        ours, at = found_by(found, CERTIFIED).draws[shown[0]], best[shown[0]]
+        says += (
+            f" The maximum of the likelihood with the certified integral is {at:.2f}, which is "
+            f"{abs(ours.mean() - at) / ours.std():.1f} posterior standard deviations from the "
+            "posterior mean: so much is between a highest point and an average, and no fault of "
+            "an integral."
+        )
     if quoted:
         whence = f", from {source}" if source else ""
-        says += f" Quoted figures are estimates of other packages{whence}."
+        says += f" Quoted figures are maxima of the likelihood by other packages{whence}."
     return Finding("approximations", says, table=frame, columns=formats)
 
 
 def sentence(model: Regression, found: Sequence[Approximation], name: str) -> str:
     """How far the first approximation is from the certified posterior in a parameter."""
-    by_name = {one.name: one for one in found}
-    exact, first = by_name[CERTIFIED], found[0]
+    exact, first = found_by(found, CERTIFIED), found[0]
     ours, theirs = exact.draws[name], first.draws[name]
     called = readable(model).get(name, name)
     apart = abs(theirs.mean() - ours.mean()) / ours.std()
@@ -161,14 +210,37 @@ def sentence(model: Regression, found: Sequence[Approximation], name: str) -> st
 
 
 def headline(model: Regression, found: Sequence[Approximation], name: str) -> str:
-    """The answer in one sentence: a parameter by the first approximation and certified."""
-    exact = next(one for one in found if one.name == CERTIFIED)
-    ours, theirs = exact.draws[name], found[0].draws[name]
-    what = readable(model).get(name, name)
-    notices = "does not notice" if found[0].trusted else "objects"
-    return (
-        f"{what[0].upper()}{what[1:]}: {rounded(float(ours.mean()), float(ours.std()))} (posterior "
-        f"standard deviation {ours.std():.2g}), certified; {found[0].name} says "
-        f"{rounded(float(theirs.mean()), float(theirs.std()))} ({theirs.std():.2g}), and its "
-        f"sampler {notices}."
-    )
+    """The answer: a parameter by the certified integral and by the first approximation."""
+    exact, first = found_by(found, CERTIFIED), found[0]
+    ours, theirs = exact.draws[name], first.draws[name]
+    mean, low, high = (rounded(float(x), float(ours.std())) for x in (ours.mean(), *interval(ours)))
+    figures = f"{mean}{{}} (90 % interval {low} to {high})"
+    grouping = _level_of(model, name)
+    if grouping is not None:
+        groups = groups_in_words(model, grouping)
+        scale, differ = SCALES[LINKS[model.family]]
+        says = f"{capital(groups)} differ by a standard deviation of "
+        says += figures.format(f" on the {scale} scale")
+        says += f": between two {groups} taken at random, alike in all else, the {differ} differ "
+        says += f"by a median factor of {short(float(np.exp(APART * ours.mean())))}."
+    else:
+        says = f"{capital(readable(model).get(name, name))} is {figures.format('')}."
+    ratio = theirs.mean() / ours.mean()
+    what = "it" if grouping is None else "the standard deviation"
+    makes = f"halves {what} to" if 0.45 < ratio < 0.55 else f"makes {what}"
+    objects = "none of its sampler's checks objects" if first.trusted else "its sampler objects"
+    other = rounded(float(theirs.mean()), float(theirs.std()))
+    return f"{says} {first.name} {makes} {other}, and {objects}."
+
+
+def found_by(found: Sequence[Approximation], name: str) -> Approximation:
+    """The approximation of that name."""
+    return next(one for one in found if one.name == name)
+
+
+def _level_of(model: Regression, name: str) -> Grouping | None:
+    """The factor of which a parameter is the spread of the intercepts."""
+    for grouping in model.design.groupings:
+        if name in grouping.sd_names and name == f"1|{grouping.name}_sigma":
+            return grouping
+    return None

@@ -14,7 +14,7 @@ if (button) {
 }
 // The contents list is folded where it would push the page down, and follows the reader elsewhere.
 const contents = document.querySelector(".contents details");
-const wide = matchMedia("(min-width: 70rem)");
+const wide = matchMedia("(min-width: 72rem)");
 const fold = () => { if (contents) contents.open = wide.matches; };
 wide.addEventListener("change", fold);
 fold();

@@ -1,8 +1,13 @@
-// The keyboard stops at what scrolls sideways, and only there.
-const boxes = new ResizeObserver((seen) => {
-  for (const { target } of seen) {
-    if (target.scrollWidth > target.clientWidth + 1) target.tabIndex = 0;
-    else target.removeAttribute("tabindex");
-  }
-});
-for (const box of document.querySelectorAll("[tabindex='0']")) boxes.observe(box);
+// What scrolls sideways, and only that: the keyboard stops there, and its edges say that there is more.
+const edges = (box) => {
+  const more = box.scrollWidth - box.clientWidth;
+  box.classList.toggle("before", more > 1 && box.scrollLeft > 1);
+  box.classList.toggle("beyond", more > 1 && box.scrollLeft < more - 1);
+  if (more > 1) box.tabIndex = 0;
+  else box.removeAttribute("tabindex");
+};
+const boxes = new ResizeObserver((seen) => seen.forEach(({ target }) => edges(target)));
+for (const box of document.querySelectorAll("[tabindex='0']")) {
+  boxes.observe(box);
+  box.addEventListener("scroll", () => edges(box), { passive: true });
+}
