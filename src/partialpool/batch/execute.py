@@ -31,6 +31,7 @@ NOTHING: dict[str, Any] = {
     **{
         "status": "error",
         "checks": [],
+        "checked": "",
         "estimates": [],
         "omitted": [],
         "findings": [],

@@ -114,6 +114,7 @@ def record(
     result = {
         "status": status,
         "checks": [dict(check) for check in checks],
+        "checked": getattr(verdict, "of", ""),
         "fit": None if fit is None else {"status": fit.status, "checks": list(fit.checks)},
         "title": title,
         "question": question,
