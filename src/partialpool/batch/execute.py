@@ -35,7 +35,7 @@ NOTHING: dict[str, Any] = {
         "estimates": [],
         "omitted": [],
         "findings": [],
-        "seconds": {"fit": None},
+        "seconds": {"fit": None, "loading": None},
     },
     **{"parameters": {}, "truth": {}, "metrics": {}, "names": {}},
 }

@@ -7,11 +7,9 @@ import arviz_stats as azs
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from partialpool.data.text import duration, in_words, listed, short
 from partialpool.plots import theme
@@ -75,7 +73,7 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
         right.spines["bottom"].set_visible(False)
     panels[0].set(yscale="log" if log else "linear", ylim=_ends(ends, log))
     if log:
-        _plain(panels[0].yaxis)
+        theme.round_numbers(panels[0].yaxis)
     panels[-2].set(xlabel="share of the kept draws", xlim=(0, 1))
     panels[-1].set_xlabel("density")
     figure.supylabel(f"{called} (log scale)" if log else called, fontsize=10)  # panels are too low
@@ -162,7 +160,7 @@ def funnels(comparison: Comparison) -> Finding:
         panel.tick_params(labelbottom=True)  # nothing is below it
     inside = np.quantile(exact[0], [0.0005, 0.9995])
     panels[0].set(yscale="log", xlim=_ends([inside]), ylim=_ends(ends, log=True))
-    _plain(panels[0].yaxis)
+    theme.round_numbers(panels[0].yaxis)
     figure.supxlabel(f"{name}, deviation from the population", fontsize=10)
     figure.supylabel(f"{spread} (log scale)", fontsize=10)
     marks = {
@@ -278,7 +276,7 @@ def distances(comparison: Comparison) -> Finding:
         panel.axvline(most, color=theme.INK, lw=1, ls=":")
         span = [*rows[column], most]
         panel.set(xlabel=title, xlim=(min(span) / 1.6, max(span) * 1.6))
-        _plain(panel.xaxis)
+        theme.round_numbers(panel.xaxis)
     limits = Line2D([], [], color=theme.INK, lw=1, ls=":", label="limit")
     _verdict_legend(figure, comparison, limits)
     far_from = rows["wasserstein"][comparison.sampled]
@@ -353,15 +351,6 @@ def _verdict_legend(figure: Figure, comparison: Comparison, *more: Line2D) -> No
         Line2D([], [], mfc="none", mew=1.8, label="a check missed", **style),
     ]
     theme.legend(figure, [*handles, *more])
-
-
-def _plain(axis: Axis) -> None:
-    """Numbers such as 0.05 and 2 on a log axis."""
-    low, high = axis.get_view_interval()
-    powers = LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=6)
-    axis.set_major_locator(MaxNLocator(5) if high < 5 * low else powers)
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(NullLocator())
 
 
 def _names(labels: Iterable[str]) -> str:

@@ -122,6 +122,13 @@ def run_batch(
     return pd.DataFrame(rows)
 
 
+def example(plan: Plan, seed: int) -> Regression:
+    """The model of the first data set that `run` makes of a plan with a fixed truth."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+    model = template(plan, rng)
+    return model.with_response(respond(model, plan.truth, rng)[2])
+
+
 def run(
     plan: Plan,
     seed: int,
