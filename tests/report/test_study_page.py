@@ -322,13 +322,7 @@ def test_colours_of_a_heat_map_are_read_off_and_its_numbers_are_legible():
     figure = study_plots.over_two(rows, figures.BIAS, "n", "noise").figure
     limits = {tuple(panel.collections[0].get_clim()) for panel in figure.axes[:2]}
     assert limits == {(-1.5, 1.5)}  # one scale, pale at zero
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "−1.5",
-        "−0.75",
-        "0",
-        "0.75",
-        "1.5",
-    ]
+    assert [one.get_text() for one in figure.legends[0].get_texts()] == ["−1.5", "0", "1.5"]
     for name in (study_plots.SIGNED, study_plots.UNSIGNED):
         for color in mpl.colormaps[name](np.linspace(0, 1, 50)):
             assert contrast(heat_map.ink_on(color), color) >= 4.5

@@ -52,14 +52,14 @@ def ink_on(color: Any) -> str:
 
 
 def key(colors: Colormap, middle: float, far: float, share: bool) -> list[Patch]:
-    """What five colours about a middle stand for; a share goes on beyond the last ones."""
+    """What the middle and the ends of the colours stand for; a share goes on beyond these."""
     ends = {-1.0: " or less", 1.0: " or more"} if share else {}
     shown = []
-    for part in (-1.0, -0.5, 0.0, 0.5, 1.0):
-        value = middle + part * far
+    for end in (-1.0, 0.0, 1.0):
+        part, value = end, middle + end * far
+        said = (percent(value) if share else number(value, 2)) + ends.get(end, "")
         if share and value > 1:
-            continue
-        said = (percent(value) if share else number(value, 2)) + ends.get(part, "")
+            part, said = (1 - middle) / far, percent(1)
         color = to_hex(colors((part + 1) / 2))
         shown.append(Patch(facecolor=color, edgecolor=theme.INK, lw=0.5, label=said))
     return shown

@@ -189,6 +189,7 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
         if numeric:
             if min(values) > 0 and max(values) / min(values) >= 8:
                 panel.set_xscale("log")
+                panel.set_xlabel(f"{SIZES.get(key, key)} (log scale)")
             if len(values) <= TICKS:
                 panel.set_xticks(values, [f"{v:g}" for v in values], minor=False)
                 panel.minorticks_off()
@@ -197,7 +198,9 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
             panel.set_xlim(-0.5, len(values) - 0.5)
     all_points = [value for pairs in found.values() for _, value in pairs]
     first = panels[0]
+    says_log = ""
     if min(all_points) > 0 and max(all_points) / min(all_points) >= 8:
+        says_log = " (log scale)"
         first.set_yscale("log")
         first.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         first.yaxis.set_minor_locator(NullLocator())
@@ -208,7 +211,7 @@ def over_one(rows: Rows, metric: str, key: str) -> Finding:
     for panel in panels:
         panel.tick_params(labelleft=True)  # each may stand alone, on a telephone
     for panel in panels[::columns]:
-        panel.set_ylabel(theme.wrapped(typeset(metric), 26))
+        panel.set_ylabel(theme.wrapped(f"{typeset(metric)}{says_log}", 26))
     if together and len(names) > 1:
         theme.legend(figure)
     says = _words(found, metric, key) + _beyond(rows, found, metric, "the band of ")
@@ -300,8 +303,8 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
             grid[ys.index(row["settings"][down]), xs.index(row["settings"][across])] = value
         ends = (middle - far, middle + far) if signed else (np.nanmin(grid), np.nanmax(grid))
         heat_map.cells(panel, grid, colors, ends, partial(_short, metric=metric))
-        panel.set_xticks(range(len(xs)), [f"{x}" for x in xs])
-        panel.set_yticks(range(len(ys)), [f"{y}" for y in ys])
+        panel.set_xticks(range(len(xs)), [number(x) for x in xs])
+        panel.set_yticks(range(len(ys)), [number(y) for y in ys])
         panel.set(xlabel=SIZES.get(across, across), ylabel=SIZES.get(down, down))
         panel.set_title(theme.wrapped(name, 40) if len(found) > 1 else "")
         panel.tick_params(length=0)
