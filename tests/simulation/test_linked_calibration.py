@@ -154,7 +154,7 @@ def test_a_plan_has_the_parameters_of_its_family(family):
     assert len(model.thresholds) == (3 if family == "cumulative" else 0)
     said = plans.describe(plan).sentence
     assert plans.WORDS[family][0] in said
-    assert "`x` is drawn evenly from 0 to 1." in said
+    assert "`x` is drawn evenly from 0 to 1," in said
 
 
 @pytest.mark.parametrize(

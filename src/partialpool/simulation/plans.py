@@ -239,8 +239,8 @@ def describe(plan: Plan) -> Finding:
     return Finding(
         "study",
         f"Model `{model.formula}` with {sizes}, fitted by **{plan.method}**{how} with {plan.draws} "
-        f"draws each. In every data set `x` is drawn evenly from 0 to {end:g}. "
-        f"{_response(plan)}".strip(),
+        f"draws each. `x` is drawn evenly from 0 to {end:g}, anew for every data set with the "
+        f"fixed truth. {_response(plan)}".strip(),
         table=table,
         index=False,
         names=readable(model),
