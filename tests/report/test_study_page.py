@@ -2,12 +2,16 @@
 
 from types import SimpleNamespace
 
+import matplotlib as mpl
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from scipy.stats import binom
 
 from partialpool.data.text import bound
-from partialpool.plots import study_answer, study_plots, theme
+from partialpool.plots import heat_map, study_answer, study_plots, theme
 from partialpool.report import index
+from partialpool.simulation import figures
 
 
 def row(name, swept, mean, *, metric=None, truth=None):
@@ -35,7 +39,7 @@ def test_page_shows_runs_estimates_and_metrics_as_text():
     assert "<b>study" not in html
     assert 'href="n-30/report.html"' in html
     assert "a&lt;i&gt; 1.0 to 10.0" in html  # posterior means
-    assert "from 41 % (n 10) to 50 % (n 100)" in html
+    assert "from 41 % (10 points) to 50 % (100 points)" in html
     assert html.count('role="img"') == 2
     assert "http://" not in html.replace("http://www.w3.org", "")
 
@@ -46,7 +50,7 @@ def test_title_question_and_answer_come_first():
         one["summary"]["headline"] = f"It is {one['settings']['n']}."
     story = {"title": "T<i>", "question": "Q<i>?", "about": "A *very* <i> long story"}
     html = index.render_study("demo", rows, "abc", story)
-    pieces = ["<h1>T&lt;i&gt;", "Q&lt;i&gt;?", "n 10:", "It is 10.", "n 30:", "It is 30."]
+    pieces = ["<h1>T&lt;i&gt;", "Q&lt;i&gt;?", "10 points:", "It is 10.", "30 points:", "It is 30."]
     pieces += ["<em>very</em>", 'id="runs"']
     places = [html.index(piece) for piece in pieces]
     assert places == sorted(places)
@@ -61,8 +65,11 @@ def test_runs_that_differ_each_answer_and_those_that_agree_answer_once():
     rows = [row(f"n-{n}", {"n": n}, float(n)) for n in (10, 30, 50)]
     for one, says in zip(rows, ("It is <1>.", "It is 2.", "It is <1>."), strict=True):
         one["summary"]["headline"] = says
-    assert study_answer.answers(rows) == [("n 10 and n 50", "It is <1>."), ("n 30", "It is 2.")]
-    assert "n 10 and n 50:</span> It is &lt;1&gt;." in index.render_study("demo", rows)
+    assert study_answer.answers(rows) == [
+        ("10 points and 50 points", "It is <1>."),
+        ("30 points", "It is 2."),
+    ]
+    assert "10 points and 50 points:</span> It is &lt;1&gt;." in index.render_study("demo", rows)
     rows[1]["summary"]["headline"] = "It is <1>."
     assert study_answer.answers(rows) == [("", "It is <1>.")]
     many = [row(f"n-{n}", {"n": n}, float(n)) for n in range(study_answer.MANY + 1)]
@@ -83,13 +90,14 @@ def test_the_index_gives_the_answer_of_the_study(tmp_path):
         one |= {"settings": {"n": n}, "headline": f"Off by {error}.", "checks": []}
         found.append((run, one | {"metrics": {study_answer.ERROR: {"a<i>": error}}}))
     changed = {"changes": [], "groups": [], "first": False, "date": None}
-    says = "From n = 5 to n = 80 the root mean squared error goes from 0.60 to 0.10"
+    says = "From 5 points to 80 points the root mean squared error goes from 0.60 to 0.10"
     html = index.render(tmp_path, found, changed)
     assert bound(says) in html
     assert "Off by" not in html
     found[2][1]["settings"] = {"n": 70}
     html = index.render(tmp_path, found, changed)
-    assert bound("From n = 5 to n = 20 the root mean squared error goes from 0.60 to 0.30") in html
+    says = "From 5 points to 20 points the root mean squared error goes from 0.60 to 0.30"
+    assert bound(says) in html
 
 
 def test_runs_that_broke_are_named_and_bring_the_page_up_to_date(tmp_path):
@@ -123,7 +131,10 @@ def test_a_study_of_many_fits_answers_as_a_whole():
         one["metrics"] = {study_answer.ERROR: {"a<i>": error}}
         one["summary"] |= {"headline": f"Off by {error}.", "names": {"a<i>": "slope"}}
         one["summary"] |= {"fit": {"status": "look"}}
-    says = "From n = 5 to n = 100 the root mean squared error goes from 0.59 to 0.13 for the slope."
+    says = (
+        "From 5 points to 100 points the root mean squared error goes from 0.59 to 0.13 for the "
+        "slope."
+    )
     assert study_answer.answer(rows) == says
     html = index.render_study("demo", rows)
     assert bound(says) in html
@@ -138,7 +149,7 @@ def test_a_study_of_many_fits_answers_as_a_whole():
     for one in rows:
         one["swept"], one["settings"] = ["n", "noise"], one["settings"] | {"noise": 2}
     assert study_answer.answer(rows) == (
-        "The root mean squared error goes from 0.13 (n = 100, noise = 2) to 0.59 (n = 5, noise = "
+        "The root mean squared error goes from 0.13 (100 points, noise 2) to 0.59 (5 points, noise "
         "2) for the slope."
     )
     del rows[0]["metrics"][study_answer.ERROR]
@@ -158,13 +169,22 @@ def test_each_parameter_has_a_panel_and_shares_their_range_of_chance():
     band = found.figure.axes[0].patches[0]
     ends = binom.ppf([0.025, 0.975], 100, 0.5) / 100
     assert [band.get_y(), band.get_y() + band.get_height()] == pytest.approx(list(ends))
-    assert "50 % in 100 data sets" in found.sentence
-    assert "from 50 % (a<i>, n 5) to 60 % (b, n 5)" in found.sentence
+    assert "from 50 % (a<i>, 5 points) to 60 % (b, 5 points)" in found.sentence
+    # 0.6 of 100 is the upper end of the band; binom.cdf(39) + sf(60) is 0.035
+    assert (
+        "Of 4 shares of 100 data sets 0 lie outside the band of 40 % to 60 %, where of a coverage "
+        "of 50 % chance alone leaves about 0.1." in found.sentence
+    )
+    rows[1]["metrics"]["coverage of 50% intervals"]["b"] = 0.61
+    found = study_plots.over_one(rows, "coverage of 50% intervals", "n")
+    assert "100 data sets 1 lies outside" in found.sentence
     rows[0]["summary"]["settings"] = {}
-    assert "The band" not in study_plots.over_one(rows, "coverage of 50% intervals", "n").sentence
+    assert "the band" not in study_plots.over_one(rows, "coverage of 50% intervals", "n").sentence
+    told = [says.sentence for _, says in study_plots.pictures(rows)]
+    assert sum("on average over the prior" in says for says in told) == 1
 
 
-@pytest.mark.parametrize("metric", ["error of the groups' lines over partial pooling's", "bias"])
+@pytest.mark.parametrize("metric", [figures.RATIO, figures.BIAS])
 def test_no_label_of_an_axis_is_cut(metric):
     rows = [row(f"n-{n}", {"n": n}, float(n)) for n in (5, 20)]
     for one in rows:
@@ -224,3 +244,108 @@ def test_a_page_is_written_once_and_anew_when_a_run_changes(tmp_path):
     assert page.stat().st_mtime_ns > before
     assert index.write_studies(tmp_path / "reports", found(runs[:1])) == []
     assert not page.exists()
+
+
+def many(n, *, bias, error, truth=1.0, ratio=None):
+    one = row(f"n-{n}", {"n": n}, float(n), truth=truth)
+    one["summary"] |= {"settings": {"recoveries": 101, "calibrations": 500}, "averaged": 500}
+    one["metrics"] = {figures.BIAS: {"a<i>": bias}, figures.ERROR: {"a<i>": error}}
+    if ratio is not None:
+        one["metrics"][figures.RATIO] = {"complete pooling": 2.0, "no pooling": ratio}
+    return one
+
+
+def test_a_bias_has_its_monte_carlo_error_and_a_line_at_zero():
+    """Of 101 data sets about a bias of 0.3 with an error of 0.5 the sd is 0.4, its error 0.04."""
+    rows = [many(5, bias=0.3, error=0.5), many(20, bias=0.0, error=0.4)]
+    found = study_plots.over_one(rows, figures.BIAS, "n")
+    assert "Of 2 Monte Carlo intervals (95 %) 1 excludes zero" in found.sentence
+    lines = found.figure.axes[0].lines
+    bar = next(line for line in lines if list(line.get_xdata()) == [5, 5])
+    assert list(bar.get_ydata()) == pytest.approx([0.3 - 1.96 * 0.04, 0.3 + 1.96 * 0.04])
+    assert any(list(line.get_ydata()) == [0, 0] for line in lines)
+
+
+def test_where_partial_pooling_loses_is_named_and_runs_left_out_too():
+    rows = [many(5, bias=0, error=1, ratio=0.715), many(20, bias=0, error=1, ratio=1.05)]
+    rows.append(many(80, bias=0, error=1))
+    found = dict(study_plots.pictures(rows))
+    says = next(one.sentence for title, one in found.items() if title.startswith("Error of the"))
+    assert "it is worse than no pooling at 5 points (0.715)." in says
+    assert says.endswith(" Left out is 80 points: without noise no pooling has no error.")
+
+
+def test_what_a_page_does_not_draw_it_does_not_speak_of():
+    """Upright marks were told of where nothing is known to be true, and averages everywhere."""
+    known, unknown = [row("a", {}, 1.0, truth=1), row("b", {}, 2.0)], [row("b", {}, 2.0)] * 2
+    assert "Upright marks" in study_plots.estimates(known).sentence
+    says = study_plots.estimates(unknown).sentence
+    assert "Upright marks" not in says
+    assert "A dot is a posterior mean" in says
+    assert (
+        "average of the posterior means"
+        in study_plots.estimates([many(5, bias=0, error=1)] * 2).sentence
+    )
+
+
+def test_seeds_are_joined_by_no_line_and_settings_have_their_ticks():
+    rows = [row(f"seed-{k}", {}, 1.0) | {"metrics": {"error": {"a<i>": k}}} for k in (1, 2)]
+    for k, one in enumerate(rows, 1):
+        one["settings"] = {"seed": k}
+    panel = study_plots.over_one(rows, "error", "seed").figure.axes[0]
+    assert panel.lines[0].get_linestyle() == "None"
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["1", "2"]
+    rows = [many(n, bias=0, error=1 / n) for n in (5, 20)]
+    panel = study_plots.over_one(rows, figures.ERROR, "n").figure.axes[0]
+    assert list(panel.get_xticks()) == [5, 20]
+    assert panel.get_xlabel() == "points"
+
+
+def test_a_study_answers_whether_intervals_keep_their_promise():
+    rows = [many(5, bias=0, error=0.5, truth=2.0), many(20, bias=0, error=0.2, truth=2.0)]
+    for one, share in zip(rows, (0.938, 0.97), strict=True):
+        one["metrics"][figures.PROMISE] = {"a<i>": share, "b": 0.95}
+    assert study_answer.answer(rows) == (
+        "From 5 points to 20 points the root mean squared error goes from 0.50 to 0.20 for the "
+        "a<i> (true value 2). Of data sets with truths from the prior the 95 % intervals hold the "
+        "truth in 93.8 % to 97.0 %, by run and parameter; chance leads 95 of 100 such shares of "
+        "500 data sets to 93.1 % to 96.9 %."
+    )
+    assert figures.PROMISE.capitalize() not in [title for title, _ in study_plots.pictures(rows)]
+
+
+def test_colours_of_a_heat_map_are_read_off_and_its_numbers_are_legible():
+    rows = []
+    for k, (n, noise) in enumerate([(5, 1), (5, 2), (20, 1), (20, 2)]):
+        one = many(n, bias=k - 1.5, error=2.0)
+        one["swept"], one["settings"] = ["n", "noise"], {"n": n, "noise": noise, "seed": 0}
+        one["metrics"][figures.BIAS]["b"] = 0.01
+        rows.append(one)
+    figure = study_plots.over_two(rows, figures.BIAS, "n", "noise").figure
+    limits = {tuple(panel.collections[0].get_clim()) for panel in figure.axes[:2]}
+    assert limits == {(-1.5, 1.5)}  # one scale, pale at zero
+    assert [one.get_text() for one in figure.legends[0].get_texts()] == ["−1.5", "0", "1.5"]
+    for name in (study_plots.SIGNED, study_plots.UNSIGNED):
+        for color in mpl.colormaps[name](np.linspace(0, 1, 50)):
+            assert contrast(heat_map.ink_on(color), color) >= 4.5
+
+
+def contrast(one, other):
+    """By WCAG 2.2."""
+    light = []
+    for color in (one, other):
+        rgb = np.array(to_rgb(color))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        light.append(linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+    return max(light) / min(light)
+
+
+def test_effective_draws_a_second_count_the_code_that_is_loaded(tmp_path):
+    """The study page left loading out, the page of samplers did not: 154730 and 13,000 a second."""
+    run = SimpleNamespace(name="r", settings={}, swept=[], seed=0, folder=tmp_path)
+    summary = row("r", {}, 1.0)["summary"] | {"settings": {}}
+    summary["parameters"]["a<i>"]["ess_bulk"] = 3000.0
+    summary["seconds"] = {"fit": 0.02, "loading": 0.23, "total": 3.0}
+    assert index._side(run, summary)["metrics"][study_answer.RATE] == {"this run": 3000 / 0.25}
+    rows = [index._side(run, summary) | {"settings": {"seed": k}} for k in (1, 2)]
+    assert "12,000 (seed 1)" in study_plots.over_one(rows, study_answer.RATE, "seed").sentence

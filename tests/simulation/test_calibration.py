@@ -242,7 +242,11 @@ def test_recovery_counts_errors():
     assert row["rmse"] == pytest.approx(np.sqrt(6 / 4))
     assert row["covered"] == 0.5
     assert row["contraction"] == 0.75
-    assert "least about `a`: 75%" in found.sentence
+    assert "least about `a`: 75.0 %" in found.sentence
+    readable = found.readable().loc["a"]
+    assert readable["bias"] == "1.00"  # to two digits of its error, 0.41
+    assert readable["contraction"] == "75.0 %"
+    assert calibration.recovery(table, {"a": 1e3}).readable().at["a", "contraction"] == "> 99.9 %"
 
 
 def test_one_compiled_model_serves_all_data_sets(tmp_path):
@@ -305,6 +309,18 @@ def test_coverage_at_fixed_truths_is_explained():
     said = calibration.recovery(table, {"x": 5.0, "x|i_sigma": 5.0, "sigma": 5.0}).sentence
     assert "No interval can hold the truth of `sigma`: it is 0" in said
     share = calibration.held(table[table["parameter"] == "x"], 0.5).mean()
-    assert f"the 50% intervals of `x`: {share:.0%} hold the truth" in said
+    assert f"the 50 % intervals of `x`: {100 * share:.0f} % hold the truth" in said
+    # six intervals were looked at, and the data leave a quarter of nothing of a prior of sd 5
+    p = calibration.coverage(table[table["parameter"] == "x"])["p"].min() * 6
+    assert p < 1e-4
+    assert "p below 0.0001, corrected for so many" in said
+    assert "the prior can, of whose variance the data leave 4 %" in said
+    wide = calibration.recovery(table, {"x": 50.0, "x|i_sigma": 5.0, "sigma": 5.0}).sentence
+    assert "nor does its own prior, of whose variance the data leave 0.0 %" in wide
+    few = table[table["data_set"] < 10]
+    assert (
+        "Chance explains that by the limit of 0.001."
+        in calibration.recovery(few, {"x": 5.0}).sentence
+    )
     without = calibration.recovery(table[table["parameter"] != "sigma"], {"x": 5.0})
     assert "No interval can hold" not in without.sentence

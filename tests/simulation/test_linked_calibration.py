@@ -12,7 +12,7 @@ from partialpool.data.text import listed
 from partialpool.fit.kernels import threads
 from partialpool.fit.regression import Regression
 from partialpool.plots import recovery
-from partialpool.simulation import calibration, lines, many_fits, plans
+from partialpool.simulation import calibration, headline, lines, many_fits, plans
 
 FAMILIES = tuple(plans.WORDS)
 #: Few data, so that every parameter's prior matters.
@@ -154,7 +154,7 @@ def test_a_plan_has_the_parameters_of_its_family(family):
     assert len(model.thresholds) == (3 if family == "cumulative" else 0)
     said = plans.describe(plan).sentence
     assert plans.WORDS[family][0] in said
-    assert "`x` goes from 0 to 1" in said
+    assert "`x` is drawn evenly from 0 to 1," in said
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_pooling_is_told_on_the_scale_of_the_line():
     said = recovery.pooling_errors(table, plan.scale).sentence
     assert f"Errors are in {plan.scale}" in said
     assert "a normal distribution of sd 10 holds a group" in said
-    assert f"in {plan.scale}" in calibration.headline(table, table, plan.scale)
+    assert f"in {plan.scale}" in headline.headline(table, table, plan.scale)
     # thresholds are parameters of the population, though their names have brackets
-    own = set(calibration.metrics(table)["bias"])
+    own = set(calibration.metrics(table, table)["bias"])
     assert own == set(plan.truth), listed(sorted(own))
     assert set(calibration.recovery(table, plans.prior_sds(plan)).table.index) == set(plan.truth)

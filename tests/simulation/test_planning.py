@@ -10,7 +10,7 @@ import partialpool as pp
 from partialpool.plots import theme
 from partialpool.plots.planning import curves
 from partialpool.posterior.fitted import Fitted
-from partialpool.simulation import planning
+from partialpool.simulation import planning, planning_words
 
 FLAT = {"coefficients": "Normal(0, 100)", "sd": "HalfNormal(5)", "sigma": "HalfNormal(20)"}
 
@@ -47,10 +47,11 @@ def test_a_region_of_equivalence_and_what_is_said(pilot, tmp_path):
     assert found.at[(4, 2), "share"] < 0.2
     assert (found["low"] < found["share"] + 1e-12).all()
     assert (found["share"] - 1e-12 < found["high"]).all()
-    says = planning.sentence(pilot.model, found.reset_index(), plan)
+    says = planning_words.sentence(pilot.model, found.reset_index(), plan)
     assert says.startswith("If the slope of x is 0, its 95 % interval lies within −0.2 to 0.2 in")
-    assert "from 30 groups of g on with 10 rows each (100 %; 93 % to 100 %)" in says
-    none = planning.sentence(pilot.model, found.reset_index().query("groups == 2"), plan)
+    assert "groups of g on with 10 rows each (" in says
+    assert "the 95 % Monte Carlo intervals of the shares leave open" in says
+    none = planning_words.sentence(pilot.model, found.reset_index().query("groups == 2"), plan)
     assert (
         "with none of the numbers of groups of g with 4 rows each that were tried (at most" in none
     )
@@ -106,15 +107,56 @@ def test_the_answer_has_units_and_its_picture_one_colour(pilot):
     plan = planning.plan(model, [5, 10], [None, 4], {"x": 5.0})
     rows = [["x", size, n, 0.9, 0.8, 0.95, 1.0] for size in (0, 4) for n in (5, 10)]
     found = pd.DataFrame(rows, columns=list(planning.HEADINGS))
-    says = planning.sentence(model, found, plan)
+    says = planning_words.sentence(model, found, plan)
     assert says.startswith("If the slope of x is 5 ms per day, its 95 % interval excludes zero in")
-    assert "from 5 persons on with 4 rows each (90 %; 80 % to 95 %)" in says
+    assert "with 5 persons already with all 10 rows each and with 5 persons already with 4" in says
     panel = curves(model, found, plan).figure.axes[0]
     assert {line.get_color() for line in panel.lines[:2]} == {theme.PARTIAL}
     assert len({line.get_linestyle() for line in panel.lines[:2]}) == 2
     assert panel.get_ylabel() == "share whose interval excludes zero"
-    table = planning.table(model, found, plan).readable()
+    table = planning_words.table(model, found, plan).readable()
     assert {"persons", "intervals that exclude zero"} <= {*table}
-    assert planning.trust(found.assign(trusted=True, data_set=0)).sentence == (
+    assert "average width of the interval, ms per day" in table
+    assert set(table["rows in each group"]) == {"all 10", "4"}
+    assert planning_words.trust(found.assign(trusted=True, data_set=0)).sentence == (
         "All 4 fits passed the check that each makes of itself."
     )
+
+
+def test_how_many_groups_is_told_to_what_the_simulations_know(pilot):
+    """81 % of 18 and 79 % of 24 groups were told as 18 against 36: neither differs from 80 %."""
+    plan = planning.plan(pilot.model, [12, 18, 24, 36], [None, 4], {"x": 5.0})
+    rows = [
+        ["x", size, n, share, share - 0.06, share + 0.05, 1.0]
+        for size, shares in ((0, (0.62, 0.81, 0.86, 0.96)), (4, (0.5, 0.7, 0.79, 0.92)))
+        for n, share in zip(plan.groups, shares, strict=True)
+    ]
+    found = pd.DataFrame(rows, columns=list(planning.HEADINGS))
+    says = planning_words.sentence(pilot.model, found, plan)
+    assert "from about 18 groups of g on with all 10 rows each (15 to 24)" in says
+    assert "from about 25 groups of g on with 4 rows each (21 to 30)" in says
+    few = planning_words.sentence(pilot.model, found[found["groups"] < 24], plan)
+    assert "from about 18 groups of g on with all 10 rows each (15 to more)" in few
+    assert "none of the numbers of groups of g with 4 rows each that were tried (at most 70" in few
+
+
+@pytest.mark.parametrize(
+    ("shares", "at"),
+    [([0.7, 0.9, 0.95], 20**0.5), ([0.9, 0.9, 0.9], 0), ([0.9, 0.7, 0.9], 50**0.5)],
+)
+def test_the_crossing_is_on_a_line_between_logarithms(shares, at):
+    sizes = np.array([4, 5, 10])
+    assert planning_words.crossing(sizes, np.array(shares)) == pytest.approx(at)
+    assert planning_words.crossing(sizes, np.array(shares) - 0.5) == np.inf
+
+
+def test_what_a_planned_study_may_do_otherwise_is_told(pilot):
+    plan = planning.plan(pilot.model, [3], [4], {"x": 1.0})
+    says = planning_words.describe(pilot, plan, 100).sentence
+    assert "Rows that a group keeps are drawn at random" in says
+    assert "differ in the" not in says  # the slope is the same in all groups
+    model = pp.Model("y ~ x + (x | g)", pilot.model.table, FLAT)
+    both = planning_words.describe(Fitted.of(model, draws=100), plan, 100).sentence
+    assert "How much groups of g differ in the slope of x stays as the posterior has it" in both
+    whole = planning.plan(pilot.model, [3], [None], {})
+    assert "at random" not in planning_words.describe(pilot, whole, 100).sentence

@@ -31,10 +31,11 @@ NOTHING: dict[str, Any] = {
     **{
         "status": "error",
         "checks": [],
+        "checked": "",
         "estimates": [],
         "omitted": [],
         "findings": [],
-        "seconds": {"fit": None},
+        "seconds": {"fit": None, "loading": None},
     },
     **{"parameters": {}, "truth": {}, "metrics": {}, "names": {}},
 }

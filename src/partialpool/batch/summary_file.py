@@ -114,6 +114,7 @@ def record(
     result = {
         "status": status,
         "checks": [dict(check) for check in checks],
+        "checked": getattr(verdict, "of", ""),
         "fit": None if fit is None else {"status": fit.status, "checks": list(fit.checks)},
         "title": title,
         "question": question,
@@ -123,7 +124,7 @@ def record(
         "omitted": omitted,
         "log_evidence": attrs.get("log_evidence") if log_evidence is None else log_evidence,
         "log_evidence_se": attrs.get("log_evidence_se") if log_evidence is None else None,
-        "seconds": {"fit": attrs.get("fit_seconds")},
+        "seconds": {"fit": attrs.get("fit_seconds"), "loading": attrs.get("loading_seconds")},
         "data_sha256": attrs.get("data_sha256"),
         "truth": dict(truth or {}),
         "names": dict(names or {}),

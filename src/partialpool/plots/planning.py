@@ -10,7 +10,8 @@ from partialpool.plots import theme
 from partialpool.plots.conditional import STYLES
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.names import groups_in_words, readable
-from partialpool.simulation.planning import ENOUGH, Plan, aim, sentence
+from partialpool.simulation.planning import ENOUGH, Plan
+from partialpool.simulation.planning_words import aim, rows_each, sentence
 
 
 def curves(model: Regression, found: pd.DataFrame, plan: Plan) -> Finding:
@@ -30,7 +31,7 @@ def curves(model: Regression, found: pd.DataFrame, plan: Plan) -> Finding:
     for panel, name in zip(panels, names, strict=True):
         for size, (dashes, marker) in zip(sizes, cycle(STYLES)):
             rows = found[(found["coefficient"] == name) & (found["per_group"] == size)]
-            label = f"{size} rows in each" if size else "as many rows in each as in the data"
+            label = f"{rows_each(model, int(size))} in each"
             at = rows["groups"] * (1 + 0.02 * sizes.index(size))  # bars beside each other
             panel.vlines(at, rows["low"], rows["high"], lw=3, **theme.INTERVAL)
             panel.plot(
@@ -38,7 +39,8 @@ def curves(model: Regression, found: pd.DataFrame, plan: Plan) -> Finding:
             )
         panel.axhline(ENOUGH, color=theme.INK, lw=0.9, ls=":")
         panel.set_title(theme.wrapped(words.get(name, name)))
-        panel.set(xlabel=groups_in_words(model, model.design.only), ylim=(0, 1.02))
+        groups = groups_in_words(model, model.design.only)
+        panel.set(xlabel=f"{groups} (log scale)", ylim=(0, 1.02))
         panel.set_xscale("log")
         panel.set_xticks(list(plan.groups), [f"{size:,}" for size in plan.groups])
         panel.minorticks_off()

@@ -1,22 +1,24 @@
 """Pictures of many fits of simulated data; the numbers are `calibration`'s."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
 from scipy.stats import binom, kstest
 
-from partialpool.data.text import in_words, number, percent
+from partialpool.data.text import capital, in_words, number, percent, rounded
 from partialpool.fit.regression import ALONE_LINKED
-from partialpool.plots import theme
+from partialpool.plots import groups, theme
 from partialpool.plots.marginals import ecdf_pit
 from partialpool.posterior.agreement import explained
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import POOLING
-from partialpool.simulation import calibration
+from partialpool.simulation import calibration, headline
 from partialpool.simulation.calibration import called
+from partialpool.simulation.many_fits import example
+from partialpool.simulation.plans import Plan
 
 #: Size of a panel in inches, and letters in a line along each of its sides.
 SIZE, ALONG, UP = (3.1, 2.3), 36, 28
@@ -29,6 +31,13 @@ def _words(name: str, names: Names) -> str:
 
 def _listed(every: Iterable[str], names: Names) -> str:
     return ", ".join(_words(name, names) for name in every)
+
+
+def first(plan: Plan, seed: int) -> Finding:
+    """The first data set with the fixed truth, so that its noise can be seen."""
+    found = groups.data(example(plan, seed))
+    says = f"The first of the data sets with the fixed truth: {found.sentence}"
+    return replace(found, name="example", sentence=says, table=None)
 
 
 def rank_histograms(table: pd.DataFrame, names: Names = None) -> Finding:
@@ -136,11 +145,12 @@ def estimates(table: pd.DataFrame, names: Names = None, most: int = 60) -> Findi
     found = calibration.errors(table).loc[every]
     z = (found["bias"] / found["bias_se"]).abs()
     worst = found.loc[z.idxmax()]
-    figures = f"{number(worst['estimate'], 3)} for {number(worst['truth'])}"
-    says = (
-        f"Over {table['data_set'].nunique():,} data sets the average posterior mean lies farthest "
-        f"from the truth for {called(str(worst.name), names)}: {figures}, "
-        f"{z.max():.1f} Monte Carlo errors away. "
+    n, told = table["data_set"].nunique(), rounded(worst["estimate"], worst["bias_se"])
+    says = f"Drawn are the first {most} of {n:,} data sets. " if n > most else ""
+    says += (
+        f"Over {f'all {n:,}' if n > most else f'{n:,} data sets'} the average posterior mean lies "
+        f"farthest from the truth for {called(str(worst.name), names)}: {told} for "
+        f"{number(worst['truth'])}, {z.max():.1f} Monte Carlo errors away. "
     )
     if z.max() <= explained(len(z)):
         says += (
@@ -170,32 +180,37 @@ def pooling_errors(table: pd.DataFrame, scale: str = "") -> Finding:
     exact = calibration.without_noise(table)
     others = ["complete"] if exact else ["complete", "none"]
     shown = ways[[*others, "partial"]].to_numpy()
-    figure, panels = theme.panels(len(others), 2, (4, 3), sharex=True, sharey=True)
+    # no shared ticks, for on a telephone each panel stands alone
+    figure, panels = theme.panels(len(others), 2, (4, 3))
     ends = shown.min(), shown.max()
+    room = (ends[1] / ends[0]) ** 0.06
     sentences = []
     for panel, way in zip(panels, others, strict=True):
         panel.plot(ends, ends, color=theme.INK, lw=0.9, ls=":")
         panel.plot(ways["partial"], ways[way], "o", ms=3, alpha=0.6, color=theme.COLORS[way])
-        panel.set(xscale="log", yscale="log", ylabel=f"by {POOLING[way]}")
-        for axis in (panel.xaxis, panel.yaxis):  # a few round numbers, not powers of ten
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter(lambda x, _: f"{x:g}")
-            axis.set_minor_locator(NullLocator())
-        panel.set_xlabel(f"error by partial pooling{f' ({scale})' if scale else ''}")
+        panel.set(xscale="log", yscale="log", ylabel=f"by {POOLING[way]} (log scale)")
+        panel.set(xlim=(ends[0] / room, ends[1] * room), ylim=(ends[0] / room, ends[1] * room))
+        for axis in (panel.xaxis, panel.yaxis):
+            theme.round_numbers(axis)
+        by = f"error by partial pooling{f', {scale}' if scale else ''} (log scale)"
+        panel.set_xlabel(by)
         if exact:
             continue
         row = calibration.pooling(table).loc[way]
         sentences.append(
-            f"{POOLING[way]}'s error is {row['ratio']:.2f} times partial pooling's (95 % interval "
-            f"{row['low']:.2f} to {row['high']:.2f}), which is the better one in {row['wins']:.0%} "
-            "of the data sets"
+            f"{POOLING[way]}'s error is {number(row['ratio'], 3, zeros=True)} times partial "
+            f"pooling's (95 % interval {number(row['low'], 3, zeros=True)} to "
+            f"{number(row['high'], 3, zeros=True)}); partial pooling has the smaller error in "
+            f"{percent(row['wins'])} of the data sets."
         )
-    says = calibration.exact_lines(table) if exact else f"{'; '.join(sentences)}."
-    says = says[0].upper() + says[1:]
+    says = " ".join(map(capital, [calibration.exact_lines(table)] if exact else sentences))
+    if not exact and (others := headline.not_better(table)):
+        says += f" {capital('; '.join(others))}.{headline.told_too_noisy(table)}"
     if scale:
         says += (
-            f" Errors are in {scale}. With no pooling, only a normal distribution of sd "
-            f"{ALONE_LINKED:g} holds a group whose answers are all alike, or counts all zero."
+            f" Errors are in {scale}: lines are those of the linear predictor. With no pooling, "
+            f"only a normal distribution of sd {ALONE_LINKED:g} holds a group whose answers are "
+            "all alike, or counts all zero."
         )
-    what = "Errors of the groups' lines, a point per data set."
+    what = "Errors of the groups' lines, a point per data set; on the dotted line both are alike."
     return theme.finding("pooling", figure, what, says)

@@ -7,11 +7,9 @@ import arviz_stats as azs
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from partialpool.data.text import duration, in_words, listed, short
 from partialpool.plots import theme
@@ -20,7 +18,8 @@ from partialpool.posterior import checks
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import thinned
 from partialpool.posterior.names import readable
-from partialpool.simulation.methods import APART, Comparison, grade
+from partialpool.simulation.method_words import APART, grade, unpunctuated
+from partialpool.simulation.methods import Comparison
 
 #: Most points of one chain in a trace, and of one method in a funnel.
 TRACE_POINTS, POINTS = 400, 1500
@@ -66,7 +65,7 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
             if np.std(chain) > 1e-3 * np.std(exact):  # a chain that never moved has no density
                 right.plot(*_density(chain, log)[::-1], lw=0.9, **style)
         rhat[words] = float(azs.rhat(comparison.fits[words].dataset[[name]])[name])
-        left.set_title(f"{words}: R-hat {rhat[words]:.2f}, {draws.size:,} draws", loc="left")
+        left.set_title(f"{words}: R-hat {rhat[words]:.3f}, {draws.size:,} draws", loc="left")
         if value is not None and (not log or value > 0):
             left.axhline(value, **theme.TRUTH)
             right.axhline(value, **theme.TRUTH)
@@ -74,7 +73,7 @@ def sampler_traces(comparison: Comparison, name: str | None = None) -> Finding:
         right.spines["bottom"].set_visible(False)
     panels[0].set(yscale="log" if log else "linear", ylim=_ends(ends, log))
     if log:
-        _plain(panels[0].yaxis)
+        theme.round_numbers(panels[0].yaxis)
     panels[-2].set(xlabel="share of the kept draws", xlim=(0, 1))
     panels[-1].set_xlabel("density")
     figure.supylabel(f"{called} (log scale)" if log else called, fontsize=10)  # panels are too low
@@ -99,28 +98,31 @@ def _trace_conclusion(name: str, rhat: Mapping[str, float], kind: str) -> str:
         return f"Draws of {name} from the {kind} fit are independent."
     apart = [words for words, value in rhat.items() if value > checks.MAX_RHAT]
     together = [words for words in rhat if words not in apart]
-    says = []
+    says, chains = [], f"On {name}, the chains of"
     stuck = [words for words in apart if rhat[words] > APART]
     slow = [words for words in apart if words not in stuck]
     if stuck:
         says.append(
-            f"On {name}, the chains of {_names(stuck)} contradict each other (R-hat up to "
-            f"{max(rhat.values()):.2f}): each tells of the part in which it is stuck."
+            f"{chains} {_names(stuck)} contradict each other (R-hat up to "
+            f"{max(rhat.values()):.3f}): each tells of the part in which it is stuck."
         )
+        chains = "Those of"
     if slow:
         top = max(rhat[words] for words in slow)
-        says.append(f"The chains of {_names(slow)} {grade(top)} (R-hat at most {top:.3f}).")
+        says.append(f"{chains} {_names(slow)} {grade(top)} (R-hat at most {top:.3f}).")
+        chains = "Those of"
     if together:
         top = max(rhat[words] for words in together)
-        says.append(f"Those of {_names(together)} tell one story (R-hat at most {top:.3f}).")
+        says.append(f"{chains} {_names(together)} tell one story (R-hat at most {top:.3f}).")
+    says.append("R-hat is that of this parameter; the table has the largest of all.")
     return " ".join(says)
 
 
 def funnels(comparison: Comparison) -> Finding:
     """Each sampler's draws over the exact ones, where the posterior is most like a funnel.
 
-    The plane is a standard deviation (log scale) against one group's effect, chosen by
-    `funnel_pair`; divergent transitions are marked.
+    The plane is a standard deviation (log scale) against one group's effect, its deviation from
+    the population, chosen by `funnel_pair`; divergent transitions are marked.
     """
     scale, effect, k, ratio = funnel_pair(comparison)
     groupings = comparison.model.design.groupings
@@ -145,10 +147,10 @@ def funnels(comparison: Comparison) -> Finding:
         stats = fitted.posterior["sample_stats"].to_dataset()
         count = "cannot report divergences"
         if "diverging" in stats:
-            count = f"{int(stats['diverging'].sum()):,} divergences"
             shown = thinned(stats, len(x))["diverging"]  # as the draws of very many groups are
             bad = shown.to_numpy().ravel().astype(bool)
             panel.scatter(x[bad], y[bad], s=9, rasterized=True, **theme.DIVERGED)
+            count = _divergences(int(stats["diverging"].sum()), x[bad], y[bad])
         if true is not None:  # in the order of the levels
             panel.axvline(true[k], **theme.TRUTH | {"linewidth": 1.2})
         ends.append(np.quantile(y, [0.005, 0.5]))
@@ -158,8 +160,8 @@ def funnels(comparison: Comparison) -> Finding:
         panel.tick_params(labelbottom=True)  # nothing is below it
     inside = np.quantile(exact[0], [0.0005, 0.9995])
     panels[0].set(yscale="log", xlim=_ends([inside]), ylim=_ends(ends, log=True))
-    _plain(panels[0].yaxis)
-    figure.supxlabel(name, fontsize=10)
+    theme.round_numbers(panels[0].yaxis)
+    figure.supxlabel(f"{name}, deviation from the population", fontsize=10)
     figure.supylabel(f"{spread} (log scale)", fontsize=10)
     marks = {
         f"{kind} draws": ("o", theme.EXACT),
@@ -175,8 +177,9 @@ def funnels(comparison: Comparison) -> Finding:
     theme.legend(figure, handles)
     says = (
         f"Where {spread} is in its lowest {100 * NECK:.0f} %, the {kind} posterior of "
-        f"{name} is {ratio:.1f} times narrower than where it is above its median"
-        f"{'' if ratio >= FUNNEL else ', which is hardly a funnel'}. "
+        f"{name}, of which the deviation from the population is drawn, is {ratio:.1f} times "
+        f"narrower than where it is above its median, which {'is' if ratio >= FUNNEL else 'is not'}"
+        f" called a funnel here (from {FUNNEL:g} times on). "
         f"The {kind} posterior has {100 * NECK:.0f} % of its draws there, {', '.join(said)}."
     )
     what = (
@@ -184,6 +187,13 @@ def funnels(comparison: Comparison) -> Finding:
         f"{kind} draws."
     )
     return theme.finding("funnels", figure, what, says)
+
+
+def _divergences(count: int, x: np.ndarray, y: np.ndarray) -> str:
+    """How many transitions diverged, and at how many places where crosses coincide."""
+    says = f"{count:,} divergence{'' if count == 1 else 's'}"
+    places = len({*zip(x.tolist(), y.tolist(), strict=True)})
+    return f"{says} at {places:,} place{'' if places == 1 else 's'}" if places < len(x) else says
 
 
 def funnel_pair(comparison: Comparison) -> tuple[str, str, int, float]:
@@ -216,27 +226,27 @@ def funnel_pair(comparison: Comparison) -> tuple[str, str, int, float]:
 
 def speed(comparison: Comparison) -> Finding:
     """Effective draws per second of the worst parameter, on a log axis."""
-    rows = comparison.rows[["seconds", "ess", "ess_per_second", "verdict"]]
+    rows = comparison.rows[["seconds", "ess", "ess_per_second"]].assign(good=comparison.good)
     rows = rows.sort_values("ess_per_second")
     pace, own, kind = rows["ess_per_second"], comparison.own, comparison.kind
     figure, (axes,) = theme.panels(1, 1, (7.6, 0.42 * len(rows) + 0.5))
-    _dots(axes, pace, rows["verdict"], own)
-    beside: dict[str, Any] = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
+    _dots(axes, pace, rows["good"], own)
+    above: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points", "va": "bottom"}
     for at, value in enumerate(pace):
-        axes.annotate(short(value), (value, at), fontsize=9, **beside)
+        axes.annotate(short(value), (value, at), fontsize=9, ha="center", **above)
     axes.set_xlabel("effective draws of the worst parameter per second (log scale)")
-    axes.set_xlim(pace.min() / 2, pace.max() * 4)
-    _verdict_legend(figure)
+    axes.set_xlim(pace.min() / 3, pace.max() * 3)
+    _verdict_legend(figure, comparison)
     others = rows.loc[comparison.sampled]
-    passed = others.loc[others["verdict"] != "failed", "ess_per_second"]
+    passed = others.loc[others["good"], "ess_per_second"]
     says = f"The {kind} fit gives {short(pace[own])} effective draws per second"
     if len(passed):
         says += (
-            f", about {float(f'{pace[own] / passed.max():.1g}'):,.0f} times as many as the "
-            f"fastest sampler that passed, {unpunctuated(passed.idxmax())}"
+            f", about {short(pace[own] / passed.max())} times as many as the fastest sampler whose "
+            f"checks all passed, {unpunctuated(passed.idxmax())}"
         )
     elif len(others):
-        says += ", and no sampler passed"
+        says += ", and no sampler passed all checks"
     if len(others):
         slow = others["ess_per_second"].idxmin()
         says += (
@@ -262,12 +272,13 @@ def distances(comparison: Comparison) -> Finding:
     }
     figure, panels = theme.panels(2, 2, (4.3, 0.42 * len(rows) + 0.6), sharey=True)
     for panel, (column, (title, most)) in zip(panels, columns.items(), strict=True):
-        _dots(panel, rows[column], rows["verdict"], comparison.own)
+        _dots(panel, rows[column], comparison.good, comparison.own)
         panel.axvline(most, color=theme.INK, lw=1, ls=":")
         span = [*rows[column], most]
         panel.set(xlabel=title, xlim=(min(span) / 1.6, max(span) * 1.6))
-        _plain(panel.xaxis)
-    _verdict_legend(figure, Line2D([], [], color=theme.INK, lw=1, ls=":", label="limit"))
+        theme.round_numbers(panel.xaxis)
+    limits = Line2D([], [], color=theme.INK, lw=1, ls=":", label="limit")
+    _verdict_legend(figure, comparison, limits)
     far_from = rows["wasserstein"][comparison.sampled]
     far, near = far_from[far_from > limit], far_from[far_from <= limit]
     says = (
@@ -319,37 +330,27 @@ def _ends(intervals: list[np.ndarray], log: bool = False) -> tuple[float, float]
     return low - 0.1 * (high - low), high + 0.1 * (high - low)
 
 
-def _dots(axes: Axes, values: Any, verdicts: Any, own: str) -> None:
-    """A row for each method: its figure on a log axis, an open dot where its checks failed."""
+def _dots(axes: Axes, values: Any, good: Any, own: str) -> None:
+    """A row for each method: its figure on a log axis, an open dot where it missed a check."""
     for at, (words, value) in enumerate(values.items()):
         color = theme.COLORS["exact" if words == own else "partial"]
-        face = "none" if verdicts[words] == "failed" else color
+        face = color if good[words] else "none"
         axes.plot(value, at, "o", ms=8, mfc=face, mec=color, mew=1.8, clip_on=False)
     axes.set(xscale="log", ylim=(-0.7, len(values) - 0.3))
     axes.set_yticks(range(len(values)), values.index)
     axes.grid(axis="x", alpha=0.3)
 
 
-def _verdict_legend(figure: Figure, *more: Line2D) -> None:
-    color = theme.PARTIAL
-    style: dict[str, Any] = {"marker": "o", "ls": "", "ms": 7, "mec": color}
-    passed = Line2D([], [], mfc=color, label="checks passed", **style)
-    failed = Line2D([], [], mfc="none", mew=1.8, label="checks failed", **style)
-    figure.legend(handles=[passed, failed, *more], loc="outside upper right", ncols=3)
-
-
-def _plain(axis: Axis) -> None:
-    """Numbers such as 0.05 and 2 on a log axis."""
-    low, high = axis.get_view_interval()
-    powers = LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=6)
-    axis.set_major_locator(MaxNLocator(5) if high < 5 * low else powers)
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(NullLocator())
-
-
-def unpunctuated(label: str) -> str:
-    """A method's name without its comma, for use in a list."""
-    return label.replace(", ", " ")
+def _verdict_legend(figure: Figure, comparison: Comparison, *more: Line2D) -> None:
+    """Our fit, and samplers by their checks, those against the exact posterior among them."""
+    style: dict[str, Any] = {"marker": "o", "ls": "", "ms": 7}
+    handles = [Line2D([], [], color=theme.EXACT, label=f"{comparison.kind} fit", **style)]
+    style |= {"mec": theme.PARTIAL}
+    handles += [
+        Line2D([], [], mfc=theme.PARTIAL, label="checks passed", **style),
+        Line2D([], [], mfc="none", mew=1.8, label="a check missed", **style),
+    ]
+    theme.legend(figure, [*handles, *more])
 
 
 def _names(labels: Iterable[str]) -> str:

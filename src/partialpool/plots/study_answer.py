@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from partialpool.data.text import listed, number, short
+from partialpool.data.text import listed, number, percent, short
+from partialpool.simulation.figures import ERROR, PROMISE, SIZES
 
 #: Most parameters in one picture, or one sentence.
 MOST = 6
 #: Most different answers of runs that stand beside each other.
 MANY = 4
-#: The metric by which a study of many fits is told as a whole.
-ERROR = "root mean squared error"
+#: Metric of every study, computed from its summaries: of whole fits, with the code they load.
+RATE = "effective draws per second, worst parameter"
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -38,7 +39,7 @@ def answers(rows: Rows) -> list[tuple[str, str]]:
 
 
 def answer(rows: Rows) -> str:
-    """What a study of many fits says as a whole: how errors change with its swept settings.
+    """What a study of many fits says as a whole: how errors change, and whether intervals hold.
 
     Of one setting, from its least value to its largest; of several, from the least error to the
     largest. Runs that differ only by their seeds count by their mean. Empty where runs have no
@@ -63,31 +64,63 @@ def answer(rows: Rows) -> str:
         }
         if len(swept) == 1 and {order_of[0], order_of[-1]} <= {*errors}:
             ends = (short(errors[place]) for place in (order_of[0], order_of[-1]))
-            each.append(f"{' to '.join(ends)} for the {called.get(name, name)}")
+            each.append(f"{' to '.join(ends)} for the {called.get(name, name)}{_true(rows, name)}")
         elif len(swept) > 1 and len(errors) > 1:
             least, most = (choose(errors, key=lambda e: errors[e]) for choose in (min, max))
             ends = (f"{short(errors[e])} ({_at(swept, e)})" for e in (least, most))
-            each.append(f"{' to '.join(ends)} for the {called.get(name, name)}")
+            each.append(f"{' to '.join(ends)} for the {called.get(name, name)}{_true(rows, name)}")
     if not each:
         return ""
     if len(swept) > 1:
-        return f"The {ERROR} goes from {'; from '.join(each)}."
+        return f"The {ERROR} goes from {'; from '.join(each)}.{_promise(rows)}"
     ends = (_at(swept, place) for place in (order_of[0], order_of[-1]))
-    return f"From {' to '.join(ends)} the {ERROR} goes from {listed(each)}."
+    return f"From {' to '.join(ends)} the {ERROR} goes from {listed(each)}.{_promise(rows)}"
+
+
+def _true(rows: Rows, name: str) -> str:
+    """The true value of a parameter, where all runs have the same."""
+    values = {(row["summary"].get("truth") or {}).get(name) for row in rows}
+    value = values.pop() if len(values) == 1 else None
+    return "" if value is None else f" (true value {number(value)})"
+
+
+def _promise(rows: Rows) -> str:
+    """Whether 95 % intervals hold truths from the prior as often as they say."""
+    shares = [
+        share
+        for row in rows
+        for share in row["metrics"].get(PROMISE, {}).values()
+        if share is not None
+    ]
+    if not shares:
+        return ""
+    says = (
+        f" Of data sets with truths from the prior the 95 % intervals hold the truth in "
+        f"{percent(min(shares), 1)} to {percent(max(shares), 1)}, by run and parameter"
+    )
+    counts = {row["summary"].get("settings", {}).get("calibrations") for row in rows}
+    n = counts.pop() if len(counts) == 1 else None
+    if n:
+        ends = (percent(0.95 + 1.96 * side * (0.95 * 0.05 / n) ** 0.5, 1) for side in (-1, 1))
+        says += f"; chance leads 95 of 100 such shares of {n:,} data sets to {' to '.join(ends)}"
+    return f"{says}."
 
 
 def _at(swept: Sequence[str], place: Sequence[Any]) -> str:
-    """A place among the settings: n = 10, noise = 0."""
-    return ", ".join(f"{key} = {number(v)}" for key, v in zip(swept, place, strict=True))
+    """A place among the settings: 10 points, noise 0."""
+    return ", ".join(told(key, value) for key, value in zip(swept, place, strict=True))
+
+
+def told(key: str, value: Any) -> str:
+    """A setting in words: 10 points, noise 0."""
+    return f"{number(value)} {SIZES[key]}" if key in SIZES else f"{key} {number(value)}"
 
 
 def runs_in_words(rows: Rows) -> list[str]:
     """What runs are called beside each other: by what differs, or by their names."""
     keys = [*rows[0]["swept"], "seed"]
     differ = [key for key in keys if len({str(row["settings"].get(key)) for row in rows}) > 1]
-    called = [
-        ", ".join(f"{key} {number(row['settings'].get(key))}" for key in differ) for row in rows
-    ]
+    called = [", ".join(told(key, row["settings"].get(key)) for key in differ) for row in rows]
     return called if len({*called}) == len(rows) else [row["name"] for row in rows]
 
 

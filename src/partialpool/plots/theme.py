@@ -13,7 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullLocator
 
 from partialpool.plots.palette import CHOSEN, COLORS, INK, dressed, marked
 from partialpool.posterior.finding import Finding
@@ -158,6 +160,20 @@ def legend(figure: Figure, handles: list[Any] | None = None) -> None:
         handles = [*named.values()]
     columns = min(len(handles), max(1, int(figure.get_figwidth() / 2)))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+
+
+def round_numbers(axis: Axis) -> None:
+    """Numbers such as 0.05 and 2 on a log axis, three of them or more where there is room."""
+    low, high = axis.get_view_interval()
+    choices: list[Locator] = [LogLocator(subs=subs, numticks=9) for subs in ((1,), (1, 2, 5))]
+    choices += [MaxNLocator(5), MaxNLocator(9)]
+    for locator in choices:
+        axis.set_major_locator(locator)
+        ticks = axis.get_majorticklocs()
+        if np.sum((low <= ticks) & (ticks <= high)) >= 3:
+            break
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def without_heights(axes: Axes, label: str) -> None:

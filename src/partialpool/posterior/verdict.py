@@ -116,10 +116,13 @@ class Verdict(Checks):
         The fit's figures, parameter by parameter: `checks.summarize` of what is `checked`.
     comparison : pandas.DataFrame or None
         Distance from the exact posterior, parameter by parameter.
+    of : str
+        Whose checks these are, where a page has several fits.
     """
 
     summary: pd.DataFrame
     comparison: pd.DataFrame | None = None
+    of: str = ""
     name, title, about = "checks", "Verdict", "checks"
 
     @property

@@ -20,8 +20,6 @@ ORDER = ("error", "failed", "missing", "warned", "passed")
 FITS = ("good", "look", "poor")
 #: Most estimates shown per run.
 MAX_ESTIMATES = 4
-#: Metric of every study, shown first; others follow.
-RATE = "effective draws per second, worst parameter"
 #: Length and margin of the strips that compare an estimate over a study's runs, in pixels.
 STRIP, EDGE = 104, 5
 
@@ -204,8 +202,10 @@ def _side(run: Any, summary: dict[str, Any]) -> dict[str, Any]:
     settings = {key: run.settings[key] for key in run.swept}
     metrics = dict(summary.get("metrics", {}))
     sizes = [p["ess_bulk"] for p in summary["parameters"].values() if p.get("ess_bulk")]
-    if sizes and summary["seconds"]["fit"]:
-        metrics[RATE] = {"this run": min(sizes) / summary["seconds"]["fit"]}
+    seconds = summary["seconds"]
+    if sizes and seconds["fit"]:
+        whole = seconds["fit"] + (seconds.get("loading") or 0)
+        metrics[study_answer.RATE] = {"this run": min(sizes) / whole}
     return {
         "name": run.name,
         "settings": settings | {"seed": run.seed},

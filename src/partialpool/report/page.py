@@ -45,6 +45,7 @@ def makers() -> list[Path]:
         "plots/palette.py",
         "plots/study_answer.py",
         "plots/study_plots.py",
+        "simulation/figures.py",
         "data/text.py",
     )
     return [file for name in names for file in paths.code(paths.PACKAGE / name)]

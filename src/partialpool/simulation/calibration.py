@@ -13,26 +13,30 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import beta, binomtest, chisquare
 
-from partialpool.data.text import code, in_words, listed, number, percent, short
+from partialpool.data.text import code, in_words, listed, number, percent, rounded, short
 from partialpool.posterior.agreement import FALSE_ALARM
-from partialpool.posterior.finding import Finding
+from partialpool.posterior.finding import NOTHING, Finding
+from partialpool.posterior.fitted import POOLING
 from partialpool.posterior.verdict import Verdict, one
+from partialpool.simulation import figures
 
 #: Nominal probability of an equal-tailed interval -> the columns of its ends.
 INTERVALS = {0.5: ("q25", "q75"), 0.8: ("q10", "q90"), 0.95: ("q2.5", "q97.5")}
 #: Share of fits that may distrust themselves before the study fails.
 MAX_ALARMS = 0.01
 BINS = 20
+#: Part of its prior's variance that data leave where that prior says next to nothing.
+LEFT = 0.01
 #: Column of a table of recovery -> its heading and format where people read it.
 HEADINGS = {
     "truth": ("truth", "{:.3g}"),
     "estimate": ("average estimate", "{:#.3g}"),
-    "bias": ("bias", "{:.2g}"),
-    "bias_se": ("its MC error", "{:.1g}"),
+    "bias": ("bias", "{}"),
+    "bias_se": ("its MC error", "{:#.2g}"),
     "rmse": ("root mean squared error", "{:#.2g}"),
     "width": ("width of 95 % intervals", "{:#.3g}"),
     "covered": ("truth in them", "{:.0%}"),
-    "contraction": ("contraction", "{:.0%}"),
+    "contraction": ("contraction", "{}"),
 }
 #: The same of a table of alarms.
 ALARM_HEADINGS = {
@@ -181,8 +185,8 @@ def exact_lines(table: pd.DataFrame) -> str:
     error = once(table)[["partial", "complete"]].mean()
     return (
         "there is no noise, so that every group's own line passes through its points and no "
-        f"pooling has no error; the groups' lines are off by {error['partial']:.2g} on average "
-        f"with partial pooling and by {error['complete']:.2g} with complete pooling."
+        f"pooling has no error; the groups' lines are off by {short(error['partial'])} on average "
+        f"with partial pooling and by {short(error['complete'])} with complete pooling."
     )
 
 
@@ -192,15 +196,27 @@ def recovery(
     """The table of `errors` for the population's parameters, by their words in `names`."""
     found = errors(of_population(table), prior_sd)
     least = found["contraction"].idxmin()
+    taken = {name: _contraction(share) for name, share in found["contraction"].items()}
     return Finding(
         "recovery",
         "Contraction is the part of the prior's variance that the data take away. They say least "
-        f"about {called(least, names)}: {found.at[least, 'contraction']:.0%}. "
-        f"{_coverage_at_truths(table, names)}",
+        f"about {called(least, names)}: {taken[least]}. "
+        f"{_coverage_at_truths(table, found['contraction'], names)}",
         table=found,
         columns=HEADINGS,
         names=names or {},
+        cells={
+            "bias": [rounded(row["bias"], row["bias_se"]) for _, row in found.iterrows()],
+            "contraction": [*taken.values()],
+        },
     )
+
+
+def _contraction(share: float) -> str:
+    """Never all: data leave something."""
+    if np.isnan(share):
+        return NOTHING
+    return percent(share, 1) if share < 0.9995 else "> 99.9 %"
 
 
 def of_population(table: pd.DataFrame) -> pd.DataFrame:
@@ -208,29 +224,49 @@ def of_population(table: pd.DataFrame) -> pd.DataFrame:
     return table[~table["parameter"].str.contains(r"\|.*\[")]
 
 
-def _coverage_at_truths(table: pd.DataFrame, names: Mapping[str, str] | None) -> str:
+def _coverage_at_truths(
+    table: pd.DataFrame, contraction: pd.Series, names: Mapping[str, str] | None
+) -> str:
     """How often intervals hold fixed truths, and why that need not be as often as they say."""
     found, edge = coverage(table), on_the_edge(table)
     says = (
         "Intervals hold the truth as often as they say on average over the prior, not at each "
         "value: more often where the prior draws estimates towards it, less often where it draws "
-        "them away."
+        "them away. So this is no check of the fit, as the calibration above is."
     )
     rest = found[~found["parameter"].isin(edge)]
     if len(rest):
         worst = rest.loc[rest["p"].idxmin()]
+        name, p = worst["parameter"], min(1.0, worst["p"] * len(rest))
+        told = f"p = {number(p, 2)}" if p >= 1e-4 else "p below 0.0001"
         says += (
-            f" The most surprising here are the {worst['nominal']:.0%} intervals of "
-            f"{called(worst['parameter'], names)}: {worst['covered']:.0%} hold the truth (95 % "
-            f"Monte Carlo interval {worst['low']:.0%} to {worst['high']:.0%}; "
-            f"p = {worst['p']:.2g}, the smallest of {len(rest)})."
+            f" The most surprising of {len(rest)} here are the {percent(worst['nominal'])} "
+            f"intervals of {called(name, names)}: {percent(worst['covered'])} hold the truth (95 % "
+            f"Monte Carlo interval {percent(worst['low'])} to {percent(worst['high'])}; {told}, "
+            f"corrected for so many). "
         )
+        left = 1 - contraction.get(name, np.nan)
+        if p >= FALSE_ALARM:
+            says += f"Chance explains that by the limit of {FALSE_ALARM:g}."
+        elif left < LEFT:
+            says += (
+                f"Chance hardly explains that, by the limit of {FALSE_ALARM:g}, nor does its own "
+                f"prior, of whose variance the data leave {percent(left, 1)}: other priors, bad "
+                "luck or a fault may, and data sets with another seed tell."
+            )
+        else:
+            says += f"Chance does not explain that, by the limit of {FALSE_ALARM:g}"
+            says += "." if np.isnan(left) else _by_the_prior(left)
     if edge:
         says += (
             f" No interval can hold the truth of {listed([called(name, names) for name in edge])}: "
             "it is 0, the boundary of a standard deviation, and every draw lies above it."
         )
     return says
+
+
+def _by_the_prior(left: float) -> str:
+    return f"; the prior can, of whose variance the data leave {percent(left)}."
 
 
 def on_the_edge(table: pd.DataFrame) -> list[str]:
@@ -266,13 +302,13 @@ def alarms(tables: dict[str, pd.DataFrame]) -> Finding:
 
 def _alarm_sentence(name: str, row: Mapping[str, float]) -> str:
     missed = [
-        f"{row[f'off_{kind}']:.1%} of fits {how}"
-        for kind, how in (("trusted", "without alarm"), ("distrusted", "with one"))
+        f"{percent(row[f'off_{kind}'], 1)} of the 95 % intervals of fits {how} miss the truth"
+        for kind, how in (("trusted", "without an alarm"), ("distrusted", "with one"))
         if not np.isnan(row[f"off_{kind}"])
     ]
     return (
         f"{name.capitalize()}: {row['distrusted']:,} of {row['fits']:,} fits raised an alarm; "
-        f"of the 95 % intervals {' and '.join(missed)} miss the truth."
+        f"{' and '.join(missed)}."
     )
 
 
@@ -301,66 +337,29 @@ def parameters(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     return found.to_dict("index")
 
 
-def metrics(recovered: pd.DataFrame) -> dict[str, dict[str, float]]:
+def metrics(recovered: pd.DataFrame, calibrated: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Figures to compare over a study's runs: name -> parameter -> value.
 
-    Coverage is that of the fixed truth. Over truths from the prior it is right on average whatever
-    the truth, so that runs which differ in the truth alone would show one figure.
+    Coverage is that of the fixed truth. Over truths from the prior, `figures.PROMISE`, it is right
+    on average whatever the truth, so that runs which differ in the truth alone have one figure.
     """
     population = of_population(recovered)
     found = coverage(population)
     found = found[~found["parameter"].isin(on_the_edge(recovered))]
-    figures = {
+    told = {
         f"coverage of {nominal:.0%} intervals at the true values": rows.set_index("parameter")[
             "covered"
         ].to_dict()
         for nominal, rows in found.groupby("nominal")
     }
-    off = errors(population)
-    figures |= {
-        "bias": off["bias"].to_dict(),
-        "root mean squared error": off["rmse"].to_dict(),
+    off, kept = errors(population), coverage(calibrated).set_index("parameter")
+    told |= {
+        figures.BIAS: off["bias"].to_dict(),
+        figures.ERROR: off["rmse"].to_dict(),
         "width of 95 % intervals": off["width"].to_dict(),
+        figures.PROMISE: kept.loc[kept["nominal"] == 0.95, "covered"].to_dict(),
     }
     if not without_noise(recovered):
         ratios = pooling(recovered)["ratio"]
-        figures["error of the groups' lines over partial pooling's"] = {
-            "complete pooling": ratios["complete"],
-            "no pooling": ratios["none"],
-        }
-    return figures
-
-
-def headline(
-    calibrated: pd.DataFrame,
-    recovered: pd.DataFrame,
-    scale: str = "",
-    names: Mapping[str, str] | None = None,
-) -> str:
-    """The study's result: how far off estimates and groups' lines are, and whether intervals hold.
-
-    Estimates are those of coefficients and of standard deviations between groups; `scale` is
-    `Plan.scale`.
-    """
-    off = errors(of_population(recovered))["rmse"]
-    shown = [n for n in off.index if n in ("Intercept", "x") or ("|" in n and n.endswith("_sigma"))]
-    each = listed([f"{short(off[n])} for the {called(n, names)}" for n in shown])
-    says = (
-        f"Estimates are off by {each} (root mean square over "
-        f"{recovered['data_set'].nunique():,} data sets with the fixed truth); "
-    )
-    if without_noise(recovered):
-        says += exact_lines(recovered)
-    else:
-        ratios, where = pooling(recovered)["ratio"], f", in {scale}," if scale else ""
-        says += (
-            f"the groups' lines{where} are off by {number(ratios['none'], 3)} times as much with "
-            f"no pooling and {number(ratios['complete'], 3)} times as much with complete pooling "
-            "as with partial pooling."
-        )
-    found = coverage(calibrated)
-    share = found.loc[found["nominal"] == 0.95, "covered"]
-    return says + (
-        f" Over {calibrated['data_set'].nunique():,} data sets with truths from the prior the "
-        f"95 % intervals hold the truth in {percent(share.min(), 1)} to {percent(share.max(), 1)}."
-    )
+        told[figures.RATIO] = {POOLING[way]: ratios[way] for way in ("complete", "none")}
+    return told

@@ -72,7 +72,10 @@ FITS: dict[str, Way] = {"exact": lines.fit_exactly, "nutpie": fit_by_nutpie}
 def run_batch(
     plan: Plan, seed: int, number: int, size: int, fit: Way | None = None
 ) -> pd.DataFrame:
-    """Simulate and fit `size` data sets on one set of predictors.
+    """Simulate and fit `size` data sets.
+
+    With a fixed truth each has predictors of its own, or their errors would not be independent.
+    With truths from the prior they share them, for intervals hold these given any predictors.
 
     Returns
     -------
@@ -84,11 +87,13 @@ def run_batch(
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     model = template(plan, rng)
-    design = model.design
-    others = {"complete": model.pooled(), "none": lines.unpooled(model)} if plan.pooling else {}
+    others = _others(plan, model)
     rows: list[dict[str, Any]] = []
     for k in range(size):
-        truth = dict(plan.truth) or from_prior(design, model.priors, rng)
+        if k and plan.truth:
+            model = template(plan, rng)
+            others = _others(plan, model)
+        truth = dict(plan.truth) or from_prior(model.design, model.priors, rng)
         b, line, y = respond(model, truth, rng)
         asked = model.with_response(y)
         begun = time.perf_counter()
@@ -104,7 +109,7 @@ def run_batch(
         for name, other in others.items():
             way = other.with_response(y)
             shared[name] = lines.error(way, *lines.of_lines(way, rng, plan.draws), line)
-        for grouping in design.groupings:
+        for grouping in model.design.groupings:
             for name in grouping.effects:
                 label = f"{name}[{grouping.levels[0]}]"
                 truth[label], values[label] = float(b[name][0]), effects[name][:, 0]
@@ -120,6 +125,18 @@ def run_batch(
                 | {"rank": below / (draws.size + 1)}
             )
     return pd.DataFrame(rows)
+
+
+def _others(plan: Plan, model: Regression) -> dict[str, Regression]:
+    """The other ways to pool that a plan asks for."""
+    return {"complete": model.pooled(), "none": lines.unpooled(model)} if plan.pooling else {}
+
+
+def example(plan: Plan, seed: int) -> Regression:
+    """The model of the first data set that `run` makes of a plan with a fixed truth."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+    model = template(plan, rng)
+    return model.with_response(respond(model, plan.truth, rng)[2])
 
 
 def run(

@@ -6,21 +6,20 @@ With a link the exact fit is the certified one, and is called so.
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import capital, duration, in_words, listed, short
+from partialpool.data.text import capital, listed, number
 from partialpool.design.priors import METHODS, PARAMETRIZATIONS
 from partialpool.fit.fitting import CERTIFIED
 from partialpool.fit.regression import Regression
 from partialpool.posterior import checks
 from partialpool.posterior.agreement import explained
-from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import readable
+from partialpool.posterior.verdict import WARNINGS, Verdict
 
 #: What a reader sees instead of the words of a study file.
 WORDS = {
@@ -31,22 +30,8 @@ WORDS = {
     "noncentered": "non-centred",
     "marginal": "marginal",
 }
-#: R-hat from which on chains have not met: the limit of Gelman & Rubin's time.
-APART = 1.1
-#: Effective draws below which the Monte Carlo error of a mean is a tenth of a posterior sd.
-FEW = 100
-#: Column of the table of methods -> its heading and format where people read it.
-HEADINGS = {
-    "seconds": ("seconds", "{:.3g}"),
-    "draws": ("draws", "{:,}"),
-    "ess": ("effective draws", "{:,.0f}"),
-    "ess_per_second": ("effective per second", "{:,.2f}"),
-    "rhat": ("R-hat", "{:.3f}"),
-    "divergences": ("divergences", "{:,.0f}"),
-    "z": ("means: |z|", "{:.1f}"),
-    "wasserstein": ("marginals: distance", "{:.3f}"),
-    "verdict": ("verdict", "{}"),
-}
+#: How checks against the reference end; all others are a method's own.
+AGAINST = (": means", ": marginals")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +45,9 @@ class Comparison:
         in all chains, ``ess`` and ``worst`` (bulk effective draws of the parameter that has the
         fewest, and its name), ``ess_per_second``, ``rhat`` (largest), ``divergences`` (NaN where
         there are none to count), ``z`` and ``wasserstein`` (largest distances from the exact
-        posterior, see `checks.compare`), ``z_at``, ``z_limit``, ``wasserstein_at``, ``verdict``.
+        posterior, see `checks.compare`), ``z_at``, ``z_limit``, ``wasserstein_at``, ``reached``
+        (whether both distances are within their limits), and ``missed`` (checks of its own, which
+        need no exact posterior, that it missed, in words).
     fits : dict of str to Fitted
         By the same words.
     reference : Fitted
@@ -90,6 +77,17 @@ class Comparison:
     def sampled(self) -> list[str]:
         """Methods other than ours."""
         return [label for label in self.rows.index if label != self.own]
+
+    @property
+    def good(self) -> pd.Series:
+        """Whether a method reached the posterior and missed no check of its own."""
+        return self.rows["reached"] & (self.rows["missed"] == "")
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on our fit, by which a comparison passes or fails."""
+        found = checks.check(self.fits[self.own])
+        return replace(found, of=f"the {self.kind} fit")
 
 
 def kind_of(model: Regression) -> str:
@@ -185,9 +183,9 @@ def compare_methods(
         # importing PyMC is not part of anybody's time
         from partialpool.fit import pymc_models  # noqa: F401
     fits = {}
-    for number, (words, (name, parametrization)) in enumerate(wanted.items(), 1):
+    for k, (words, (name, parametrization)) in enumerate(wanted.items(), 1):
         if progress:
-            progress(f"{number} of {len(wanted)}: {words}")
+            progress(f"{k} of {len(wanted)}: {words}")
         kept = metropolis_draws if name == "metropolis" else draws
         burnt = metropolis_draws if name == "metropolis" else tune
         sizes = {"draws": kept, "tune": burnt, "chains": chains, "seed": seed}
@@ -222,7 +220,9 @@ def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
     distances = verdict.comparison
     assert distances is not None  # there is a reference
     shown = distances.loc[checks.of_population(fitted.dataset, distances.index), "wasserstein"]
-    z = distances["z"].abs()
+    z, limit = distances["z"].abs(), round(explained(len(distances)), 2)
+    reached = z.max() <= limit and shown.max() <= checks.MAX_WASSERSTEIN
+    own = [check for check in verdict.missed if not check["name"].endswith(AGAINST)]
     seconds = fitted.attrs["fit_seconds"] + fitted.attrs["loading_seconds"]
     return {
         "seconds": seconds,
@@ -234,111 +234,18 @@ def _row(fitted: Fitted, reference: Fitted) -> dict[str, Any]:
         "divergences": values.get("Divergences", {"value": np.nan})["value"],
         "z": z.max(),
         "z_at": z.idxmax(),
-        "z_limit": round(explained(len(z)), 2),
+        "z_limit": limit,
         "wasserstein": shown.max(),
         "wasserstein_at": shown.idxmax(),
-        "verdict": verdict.status,
+        "reached": bool(reached),
+        "missed": listed([_missed(check) for check in own if check["name"] not in WARNINGS]),
     }
 
 
-def headline(comparison: Comparison) -> str:
-    """Which samplers came to the exact posterior, and how fast, in plain text."""
-    rows, kind = comparison.rows, comparison.kind
-    speed = {words: short(each) for words, each in rows["ess_per_second"].items()}
-    first = (
-        f"The {kind} fit gives {speed[comparison.own]} effective draws a second of the parameter "
-        "that has the fewest"
-    )
-    if not comparison.sampled:
-        return f"{first}; no sampler was run beside it."
-    sampled = rows.loc[comparison.sampled]
-    good = sampled[sampled["verdict"] != "failed"]
-    names = listed([words.replace(", ", " ") for words in good.index])
-    count = f"{len(good) or 'None'} of {len(sampled)} samplers"
-    passes = "passes" if len(good) < 2 else "pass"
-    says = f"{count} {passes} every check against the {kind} posterior"
-    says += f": {names}. " if names else ". "
-    if not len(good):
-        return f"{says}{first}."
-    best = good["ess_per_second"].idxmax()
-    return f"{says}{first}, {best.replace(', ', ' ')} {speed[best]}."
-
-
-def method_table(comparison: Comparison) -> Finding:
-    """The figures of every method, and for each in words what came of it."""
-    called, kind = readable(comparison.model), comparison.kind
-    says = [
-        f"* **{words}** {row['verdict']}. "
-        + (_about_own(row, comparison) if words == comparison.own else _about(row, called, kind))
-        for words, row in comparison.rows.iterrows()
-    ]
-    shown = comparison.rows[list(HEADINGS)]
-    pace = [short(value) for value in shown["ess_per_second"]]
-    return Finding(
-        "methods",
-        "\n".join(says),
-        table=shown,
-        columns=HEADINGS,
-        cells={"ess_per_second": pace},
-    )
-
-
-def _about_own(row: pd.Series, comparison: Comparison) -> str:
-    own = comparison.fits[comparison.own]
-    attrs, integral = own.attrs, ""
-    if "integral_error_max" in attrs:
-        integral = (
-            "The log likelihood, group effects integrated out, is right to "
-            f"{attrs['integral_error_max']:.1g}. "
-        )
-    return (
-        f"{row['draws']:,} draws in {duration(row['seconds'])}, of which loading compiled code "
-        f"took {duration(attrs['loading_seconds'])} (route: {checks.route(own)}). {integral}"
-        f"Two {comparison.kind} fits with different seeds have means at most {row['z']:.1f} Monte "
-        f"Carlo errors apart and marginals at most {row['wasserstein']:.3f} posterior standard "
-        "deviations: that much is chance."
-    )
-
-
-def grade(rhat: float) -> str:
-    """What chains with this R-hat do, by the limits `checks.MAX_RHAT` and `APART`."""
-    if rhat <= checks.MAX_RHAT:
-        return "agree"
-    if rhat <= APART:
-        return f"are not quite mixed by the limit of {checks.MAX_RHAT}"
-    return "tell different stories"
-
-
-def _about(row: pd.Series, called: Mapping[str, str], kind: str) -> str:
-    chains = f"Its chains {grade(row['rhat'])} (R-hat {row['rhat']:.3f})"
-    if row["divergences"] > 0:
-        chains += f" and {row['divergences']:,.0f} of {row['draws']:,} transitions diverged"
-    worst = (
-        f"{capital(in_words(row['worst'], called))} is worth {row['ess']:,.0f} independent draws "
-        f"out of {row['draws']:,}, {short(row['ess_per_second'])} per second"
-    )
-    if row["ess"] < checks.MIN_ESS:
-        need = checks.MIN_ESS / row["ess_per_second"]
-        worst += f", so that {checks.MIN_ESS} of them would take {duration(need)} at best"
-    wrong = row["z"] > row["z_limit"]
-    if wrong:
-        means = (
-            f"Its means are up to {row['z']:.1f} Monte Carlo errors from the {kind} ones "
-            f"({in_words(row['z_at'], called)}), which chance does not explain"
-        )
-    elif row["ess"] < FEW:
-        means = (
-            f"With fewer than {FEW} effective draws the Monte Carlo error of a mean is more than a "
-            "tenth of a posterior standard deviation, so that agreement says little"
-        )
-    else:
-        means = (
-            f"Its means are within {row['z']:.1f} Monte Carlo errors of the {kind} ones, which "
-            "chance explains"
-        )
-    far = row["wasserstein"] > checks.MAX_WASSERSTEIN
-    return (
-        f"{chains}. {worst}. {means}, {'and' if far == (wrong or row['ess'] < FEW) else 'but'} its "
-        f"farthest marginal, that of {in_words(row['wasserstein_at'], called)}, lies "
-        f"{row['wasserstein']:.2f} posterior standard deviations from the {kind} one."
-    )
+def _missed(check: Mapping[str, Any]) -> str:
+    """A missed check in few words: "R-hat of 1.012 (limit 1.01)", "5 divergences"."""
+    name, value = check["name"], check["value"]
+    if name == "Divergences":
+        return f"{value:,.0f} divergence{'' if value == 1 else 's'}"
+    told = f"{value:.3f}" if name == "R-hat" else number(value, 3)
+    return f"{name} of {told} (limit {check['threshold'].split()[1]})"

@@ -18,13 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from partialpool.data.text import capital, closest, listed, number, percent, singular
+from partialpool.data.text import closest
 from partialpool.design.matrices import Design
 from partialpool.fit.exact_fit import population_draws
 from partialpool.fit.regression import Regression
-from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
-from partialpool.posterior.names import groups_in_words, groups_of, readable
 from partialpool.simulation import many_fits
 
 #: Share of data sets that should tell, as studies are planned by convention.
@@ -37,10 +35,8 @@ HEADINGS = {
     "share": ("intervals that exclude zero", "{:.0%}"),
     "low": ("95 % Monte Carlo interval from", "{:.0%}"),
     "high": ("to", "{:.0%}"),
-    "width": ("average width of the interval", "{:.3g}"),
+    "width": ("average width of the interval", "{:#.3g}"),
 }
-#: What is said of whole groups.
-WHOLE = "all"
 
 
 @dataclass(frozen=True)
@@ -262,107 +258,3 @@ def shares(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(HEADINGS)).sort_values(
         ["coefficient", "per_group", "groups"], ignore_index=True
     )
-
-
-def sentence(model: Regression, found: pd.DataFrame, plan: Plan) -> str:
-    """The fewest groups of those tried whose share is `ENOUGH`, for each coefficient."""
-    words, groups = readable(model), groups_in_words(model, model.design.only)
-    says = []
-    for name, of_name in found.groupby("coefficient", sort=False):
-        called = f"the {percent(plan.probability)} interval of the {words.get(name, name)}"
-        if name in plan.truth:
-            value = _with_unit(model, name, plan.truth[name])
-            called = f"if the {words.get(name, name)} is {value}, its {called[4:].split(' of ')[0]}"
-        found_by = [_enough(rows, groups) for _, rows in of_name.groupby("per_group", sort=False)]
-        says.append(
-            f"{capital(called)} {aim(plan, name)} in {percent(ENOUGH)} of simulated studies or "
-            f"more {listed(found_by)}."
-        )
-    return (
-        f"{' '.join(says)} Numbers of {groups} are the lowest of those tried; in brackets is the "
-        "share of the simulated studies, with its 95 % Monte Carlo interval."
-    )
-
-
-def aim(plan: Plan, name: str) -> str:
-    """What is asked of the interval of a coefficient."""
-    if name in plan.equivalence:
-        low, high = (number(float(end)) for end in plan.equivalence[name])
-        return f"lies within {low} to {high}"
-    return "excludes zero"
-
-
-def _with_unit(model: Regression, name: str, value: float) -> str:
-    """A coefficient with its unit, where the study gives those of both columns: "5 ms per day"."""
-    unit, per = model.units.get(model.design.response), model.units.get(name)
-    if not unit or not (per or name == "Intercept"):
-        return f"{value:g}"
-    return f"{value:g} {unit} per {singular(per)}" if per else f"{value:g} {unit}"
-
-
-def _enough(rows: pd.DataFrame, groups: str) -> str:
-    """From how many groups on the share is `ENOUGH`."""
-    rows = rows.sort_values("groups")
-    size = rows["per_group"].iloc[0]
-    each = f" with {size} rows each" if size else " with as many rows each as in the data"
-    enough = rows[rows["share"] >= ENOUGH]
-    best = (enough if len(enough) else rows.nlargest(1, "share")).iloc[0]
-    share = f"{percent(best['share'])}; {percent(best['low'])} to {percent(best['high'])}"
-    if len(enough):
-        return f"from {best['groups']:,} {groups} on{each} ({share})"
-    return f"with none of the numbers of {groups}{each} that were tried (at most {share})"
-
-
-def table(model: Regression, found: pd.DataFrame, plan: Plan) -> Finding:
-    """The shares as a table."""
-    words = readable(model)
-    shown = found.assign(
-        coefficient=[words.get(name, name) for name in found["coefficient"]],
-        per_group=[str(size) if size else WHOLE for size in found["per_group"]],
-    )
-    if len(plan.coefficients) == 1:  # which the picture and the sentence name
-        shown = shown.drop(columns="coefficient")
-    asked = {aim(plan, name).split()[0] for name in plan.coefficients}
-    columns = HEADINGS | {"groups": (groups_in_words(model, model.design.only), "{:,}")}
-    if "lies" in asked:  # in a region, of all coefficients or of some
-        says = "intervals that lie inside" if len(asked) == 1 else "intervals that tell"
-        columns["share"] = (says, "{:.0%}")
-    return Finding("sizes", table=shown, columns=columns, index=False)
-
-
-def trust(table: pd.DataFrame) -> Finding:
-    """How many of the fits did not trust themselves."""
-    fits = table.drop_duplicates(["groups", "per_group", "data_set"])["trusted"]
-    bad = int((~fits).sum())
-    says = f"All {len(fits):,} fits passed the check that each makes of itself."
-    if bad:
-        says = (
-            f"{bad:,} of {len(fits):,} fits did not pass the check that each makes of itself; "
-            "their intervals are counted like the others."
-        )
-    return Finding("trust", says)
-
-
-def describe(fitted: Fitted, plan: Plan, data_sets: int) -> Finding:
-    """What is simulated, in words."""
-    grouping = fitted.model.design.only
-    words = readable(fitted.model)
-    given = [
-        f"{words.get(name, name)} = {_with_unit(fitted.model, name, value)}"
-        for name, value in plan.truth.items()
-    ]
-    values = f"given values ({', '.join(given)}) and " if given else ""
-    return Finding(
-        "plan",
-        f"For every pair of sizes {data_sets:,} data sets are simulated: groups, with their "
-        f"predictors, are drawn from the {grouping.n_levels:,} {groups_of(fitted.model, grouping)} "
-        f"of the data, parameters from {values}the posterior, and each data set is fitted exactly "
-        f"with the same priors, {plan.draws} draws each. So the shares below average over what the "
-        f"data leave open{', but for the given values' if given else ''}.",
-    )
-
-
-def headline(model: Regression, found: pd.DataFrame, plan: Plan) -> str:
-    """The study's result: `sentence` for the first coefficient."""
-    first = found[found["coefficient"] == plan.coefficients[0]]
-    return sentence(model, first, plan)

@@ -1,19 +1,20 @@
 """What is simulated in a study of many data sets, and how it is fitted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import closest, listed, number
+from partialpool.data.text import closest, listed, number, plural
 from partialpool.design.families import LINKS
 from partialpool.fit.regression import Regression
 from partialpool.posterior.draws import from_prior
 from partialpool.posterior.finding import NOTHING, Finding
 from partialpool.posterior.names import readable
 from partialpool.simulation import simulate
+from partialpool.simulation.figures import SIZES
 
 
 @dataclass(frozen=True)
@@ -27,25 +28,26 @@ class Kind:
         The sizes that its generator takes.
     make : callable
         The generator, of `simulate`.
+    labels : dict of str to str
+        Words for its factors.
     """
 
     formula: str
     sizes: tuple[str, ...]
     make: Callable[..., pd.DataFrame]
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 KINDS = {
-    "origin": Kind(simulate.ORIGIN_FORMULA, ("n",), simulate.origin),
+    "origin": Kind(simulate.ORIGIN_FORMULA, ("n",), simulate.origin, {"i": "point"}),
     "grouped": Kind("y ~ x + (x | group)", ("groups", "per_group"), simulate.grouped),
     "intercepts": Kind("y ~ x + (1 | group)", ("groups", "per_group"), simulate.grouped),
-    "crossed": Kind("y ~ x + (1 | group) + (1 | item)", ("groups", "items"), simulate.crossed),
-}
-#: Each size in words, after its number.
-SIZES = {
-    "n": "points",
-    "groups": "groups",
-    "per_group": "rows in each",
-    "items": "items",
+    "crossed": Kind(
+        "y ~ x + (1 | group) + (1 | item)",
+        ("groups", "items"),
+        simulate.crossed,
+        {"group": "subject", "item": "item"},
+    ),
 }
 #: Those whose groups have several rows, which families with a link take.
 LINKED_KINDS = ("grouped", "intercepts", "crossed")
@@ -202,7 +204,7 @@ def template(plan: Plan, rng: np.random.Generator) -> Regression:
     if plan.family in LINKS:  # the generator's has noise about a line
         kinds = plan.answers if plan.family == "cumulative" else 2
         table["y"] = np.arange(len(table)) % kinds
-    labels = {"i": "point"} if plan.kind == "origin" else None
+    labels = kind.labels or None
     return Regression(kind.formula, table, plan.priors, family=plan.family, labels=labels)
 
 
@@ -222,8 +224,11 @@ def prior_sds(plan: Plan) -> dict[str, float]:
 def describe(plan: Plan) -> Finding:
     """The study in words."""
     model = template(plan, np.random.default_rng(0))
-    named: Sequence[str] = KINDS[plan.kind].sizes
-    sizes = listed([f"{plan.sizes[name]:,} {SIZES[name]}" for name in named])
+    kind, called = KINDS[plan.kind], dict(SIZES)
+    if "group" in kind.labels:
+        called["groups"] = plural(kind.labels["group"])
+    sizes = listed([f"{plan.sizes[name]:,} {called[name]}" for name in kind.sizes])
+    end = plan.sizes.get("x_max", simulate.X_MAX)
     names = [name for name, prior in model.priors.items() if not prior.fixed]
     table = pd.DataFrame({"parameter": names, "prior": [str(model.priors[n]) for n in names]})
     if plan.truth:
@@ -234,7 +239,8 @@ def describe(plan: Plan) -> Finding:
     return Finding(
         "study",
         f"Model `{model.formula}` with {sizes}, fitted by **{plan.method}**{how} with {plan.draws} "
-        f"draws each. {_response(plan)}".strip(),
+        f"draws each. `x` is drawn evenly from 0 to {end:g}, anew for every data set with the "
+        f"fixed truth. {_response(plan)}".strip(),
         table=table,
         index=False,
         names=readable(model),
@@ -252,4 +258,4 @@ def _response(plan: Plan) -> str:
         says += "thresholds"
     else:
         says += f"; the line is their {line}"
-    return f"{says}, and `x` goes from 0 to {plan.sizes['x_max']:g}. "
+    return f"{says}."

@@ -11,6 +11,8 @@ import pandas as pd
 ORIGIN_NAMES = {"Intercept": "a", "x": "mu_b", "x|i_sigma": "sigma_b", "sigma": "eps"}
 #: The origin's model as an instance of ours: each row its own group.
 ORIGIN_FORMULA = "y ~ x + (0 + x | i)"
+#: Where x ends, which is drawn evenly from zero on.
+X_MAX = 10.0
 #: The origin's priors; its ``Normal(0, 100²)`` has 100² for a standard deviation.
 ORIGIN_PRIORS = {
     "Intercept": "Normal(0, 10000)",
@@ -28,7 +30,7 @@ def origin(
     mu_b: float = 2.0,
     sigma_b: float = 1.0,
     eps: float = 0.0,
-    x_max: float = 10.0,
+    x_max: float = X_MAX,
 ) -> pd.DataFrame:
     """One slope per point: ``y_i = a + b_i x_i + e_i`` with ``b_i ~ Normal(mu_b, sigma_b)``.
 
@@ -85,7 +87,7 @@ def grouped(
     sd_slope: float = 1.0,
     cor: float = 0.0,
     sigma: float = 1.0,
-    x_max: float = 10.0,
+    x_max: float = X_MAX,
 ) -> pd.DataFrame:
     """Several observations per group, with correlated intercepts and slopes.
 
@@ -156,7 +158,7 @@ def crossed(
     sd_intercept: float = 1.0,
     sd_item: float = 0.5,
     sigma: float = 1.0,
-    x_max: float = 10.0,
+    x_max: float = X_MAX,
 ) -> pd.DataFrame:
     """Every group meets every item once: two crossed factors.
 
