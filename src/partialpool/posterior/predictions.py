@@ -204,8 +204,8 @@ def _typical_rows(model: Regression) -> pd.DataFrame:
     if name is None or name in factors:
         return pd.concat(rows, ignore_index=True)
     ends = table[name].quantile([0, 0.5, 1], interpolation="nearest").unique()
-    alike = table[name].groupby
-    fixing = [g for g in design.groupings if (alike(g.codes).max() == alike(g.codes).min()).all()]
+    by = table[name].groupby
+    fixing = [g for g in design.groupings if (by(g.codes).max() == by(g.codes).min()).all()]
     found = []
     for row in rows:
         old = {
