@@ -301,4 +301,5 @@ def test_numbers_stay_with_their_units_and_signs():
     page_ = exporter.render(v4.new_notebook(cells=[cell]), found).replace("&nbsp;", "\xa0")
     assert "10.4\xa0ms, 90\xa0% of" in page_
     assert "p\xa0=\xa00.011 in 1\xa0%" in page_
+    assert page_.count("≤\xa01.01") == 3
     assert "R\u2011hat\xa0≤\xa01.01 after 2\xa0min 5\xa0s" in page_
