@@ -261,6 +261,12 @@ def test_both_verdicts_are_listed_in_full_with_what_they_mean(figure):
     assert "Far rows : 3, where ≤\xa02 is wanted; rows beyond three" in top
 
 
+def test_a_page_with_several_fits_says_whose_checks_its_verdict_is(figure):
+    page = exporter.render(executed(figure), summary(checked="the <i>exact fit"))
+    assert "Computation of the &lt;i&gt;exact fit: 1 of 1 checks was missed." in page
+    assert "Computation: 1 of 1 checks" in exporter.render(executed(figure), summary())
+
+
 def test_estimates_of_many_data_sets_are_called_averages(figure, listed):
     note = "Posterior means over many simulated data sets: their average, and the range"
     for averaged in (None, 100):

@@ -271,7 +271,7 @@ def test_where_partial_pooling_loses_is_named_and_runs_left_out_too():
     rows.append(many(80, bias=0, error=1))
     found = dict(study_plots.pictures(rows))
     says = next(one.sentence for title, one in found.items() if title.startswith("Error of the"))
-    assert "it is worse than no pooling at 5 points (0.715)." in says
+    assert "as for no pooling at 5 points (0.715);" in says
     assert says.endswith(" Left out is 80 points: without noise no pooling has no error.")
 
 

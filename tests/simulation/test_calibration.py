@@ -314,9 +314,12 @@ def test_coverage_at_fixed_truths_is_explained():
     p = calibration.coverage(table[table["parameter"] == "x"])["p"].min() * 6
     assert p < 1e-4
     assert "p below 0.0001, corrected for so many" in said
-    assert "the prior can, of whose variance the data leave 4 %" in said
-    wide = calibration.recovery(table, {"x": 50.0, "x|i_sigma": 5.0, "sigma": 5.0}).sentence
-    assert "nor does its own prior, of whose variance the data leave 0.0 %" in wide
+    assert "its prior can, of whose variance the data leave 4 %" in said
+    wide = calibration.recovery(table, {"x": 50.0, "x|i_sigma": 5.0, "sigma": 50.0}).sentence
+    assert "nor does its own prior, of whose variance the data leave 0.0 %; that of `x|i_s" in wide
+    assert "may, of which they leave 4 %." in wide
+    widest = calibration.recovery(table, dict.fromkeys(["x", "x|i_sigma", "sigma"], 50.0)).sentence
+    assert "nor any other: it is bad luck or a fault, and another seed tells which." in widest
     few = table[table["data_set"] < 10]
     assert (
         "Chance explains that by the limit of 0.001."

@@ -2,12 +2,19 @@
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from partialpool.plots import recovery
 from partialpool.simulation import calibration, figures, headline, many_fits, plans
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open():
+    yield
+    plt.close("all")
 
 
 def table(**columns):
@@ -175,7 +182,7 @@ def test_the_answer_is_how_far_off_estimates_are():
     assert says.startswith(
         "Estimates are off by 1.2 for the slope of x (true value 1), 1.2 for the sd of the "
         "intercept (1) and 3.5 for the sd of the noise (1) (root mean square over 4 data sets with "
-        "these values), for its size most for the sd of the noise, on average 3.50 too high; the "
+        "these values), for its size most for the sd of the noise, on average 3.5 too high; the "
         "groups' lines are 2.00 times as far off with no pooling and 5.00 times with complete "
         "pooling as with partial pooling."
     )

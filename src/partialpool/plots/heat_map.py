@@ -1,6 +1,5 @@
 """Cells of colour with their numbers, and the key to the colours."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ def cells(
     grid: np.ndarray,
     colors: Colormap,
     ends: tuple[float, float],
-    written: Callable[[float], str],
+    texts: np.ndarray,
 ) -> None:
     """A cell for each number, no bitmap: the dark gives those other colours.
 
@@ -29,8 +28,8 @@ def cells(
     colors : matplotlib.colors.Colormap
     ends : (float, float)
         The numbers of the first and the last colour.
-    written : callable
-        A number as it stands in its cell.
+    texts : array of str, (rows, columns)
+        What stands in the cells.
     """
     low, high = ends
     edges = [np.arange(n + 1) - 0.5 for n in grid.shape[::-1]]
@@ -40,7 +39,7 @@ def cells(
     for (i, j), value in np.ndenumerate(grid):
         if np.isfinite(value):
             ink = ink_on(colors(np.clip((value - low) / (high - low), 0, 1) if high > low else 0.0))
-            panel.text(j, i, written(value), ha="center", va="center", color=ink, size=8)
+            panel.text(j, i, str(texts[i, j]), ha="center", va="center", color=ink, size=8)
 
 
 def ink_on(color: Any) -> str:

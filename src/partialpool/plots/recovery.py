@@ -36,6 +36,7 @@ def _listed(every: Iterable[str], names: Names) -> str:
 def first(plan: Plan, seed: int) -> Finding:
     """The first data set with the fixed truth, so that its noise can be seen."""
     found = groups.data(example(plan, seed))
+    found.figure.set_size_inches(*(0.7 * found.figure.get_size_inches()))  # it is no main thing
     says = f"The first of the data sets with the fixed truth: {found.sentence}"
     return replace(found, name="example", sentence=says, table=None)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -253,7 +252,9 @@ def _beyond(rows: Rows, found: Mapping[str, Any], metric: str, band: str = "") -
             for row, value in of_name
             if value < 1
         ]
-        where = f": it is worse than {listed(worse)}" if worse else ", which it is nowhere here"
+        where = ", which it is nowhere here"
+        if worse:
+            where = f", as for {listed(worse)}; pages of the runs have the Monte Carlo intervals"
         return f" Below 1 partial pooling is the worse of the two{where}."
     if metric == RATE:
         return (
@@ -288,7 +289,7 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
     found = _metric(rows, metric)
     names = list(found)[:MOST]
     columns = _columns(len(names))
-    lines, nominal = -(-len(names) // columns), _nominal(metric)
+    lines, nominal, errors = -(-len(names) // columns), _nominal(metric), _errors(rows, metric)
     xs, ys = (sorted({r["settings"][k] for r in rows}, key=order) for k in (across, down))
     figure = Figure((min((0.75 * len(xs) + 1.1) * columns, 9.0), (0.45 * len(ys) + 1.1) * lines))
     panels = figure.subplots(lines, columns, squeeze=False)
@@ -299,10 +300,13 @@ def over_two(rows: Rows, metric: str, across: str, down: str) -> Finding:
     far = FAR if nominal is not None else max(abs(v) for n in names for _, v in found[n]) or 1.0
     for panel, name in zip(panels.flat, names, strict=False):
         grid = np.full((len(ys), len(xs)), np.nan)
+        texts = np.full(grid.shape, "", object)
         for row, value in found[name]:
-            grid[ys.index(row["settings"][down]), xs.index(row["settings"][across])] = value
+            at = ys.index(row["settings"][down]), xs.index(row["settings"][across])
+            error = errors.get((name, row["name"]))
+            grid[at], texts[at] = value, rounded(value, error) if error else _short(value, metric)
         ends = (middle - far, middle + far) if signed else (np.nanmin(grid), np.nanmax(grid))
-        heat_map.cells(panel, grid, colors, ends, partial(_short, metric=metric))
+        heat_map.cells(panel, grid, colors, ends, texts)
         panel.set_xticks(range(len(xs)), [number(x) for x in xs])
         panel.set_yticks(range(len(ys)), [number(y) for y in ys])
         panel.set(xlabel=SIZES.get(across, across), ylabel=SIZES.get(down, down))

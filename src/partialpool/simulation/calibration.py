@@ -245,18 +245,7 @@ def _coverage_at_truths(
             f"Monte Carlo interval {percent(worst['low'])} to {percent(worst['high'])}; {told}, "
             f"corrected for so many). "
         )
-        left = 1 - contraction.get(name, np.nan)
-        if p >= FALSE_ALARM:
-            says += f"Chance explains that by the limit of {FALSE_ALARM:g}."
-        elif left < LEFT:
-            says += (
-                f"Chance hardly explains that, by the limit of {FALSE_ALARM:g}, nor does its own "
-                f"prior, of whose variance the data leave {percent(left, 1)}: other priors, bad "
-                "luck or a fault may, and data sets with another seed tell."
-            )
-        else:
-            says += f"Chance does not explain that, by the limit of {FALSE_ALARM:g}"
-            says += "." if np.isnan(left) else _by_the_prior(left)
+        says += _why(p, name, 1 - contraction, names)
     if edge:
         says += (
             f" No interval can hold the truth of {listed([called(name, names) for name in edge])}: "
@@ -265,8 +254,21 @@ def _coverage_at_truths(
     return says
 
 
-def _by_the_prior(left: float) -> str:
-    return f"; the prior can, of whose variance the data leave {percent(left)}."
+def _why(p: float, name: str, left: pd.Series, names: Mapping[str, str] | None) -> str:
+    """What explains a coverage, where the data have `left` so much of each prior's variance."""
+    if p >= FALSE_ALARM:
+        return f"Chance explains that by the limit of {FALSE_ALARM:g}."
+    says, own = f"Chance does not explain that, by the limit of {FALSE_ALARM:g}", left.get(name)
+    if own is None or np.isnan(own):
+        return f"{says}."
+    if own >= LEFT:
+        return f"{says}; its prior can, of whose variance the data leave {percent(own)}."
+    says += f", nor does its own prior, of whose variance the data leave {percent(own, 1)}"
+    most = left.idxmax()
+    if left[most] >= LEFT:
+        says += f"; that of {called(str(most), names)} may, of which they leave "
+        return f"{says}{percent(left[most])}."
+    return f"{says}, nor any other: it is bad luck or a fault, and another seed tells which."
 
 
 def on_the_edge(table: pd.DataFrame) -> list[str]:
@@ -356,7 +358,7 @@ def metrics(recovered: pd.DataFrame, calibrated: pd.DataFrame) -> dict[str, dict
     told |= {
         figures.BIAS: off["bias"].to_dict(),
         figures.ERROR: off["rmse"].to_dict(),
-        "width of 95 % intervals": off["width"].to_dict(),
+        figures.WIDTH: off["width"].to_dict(),
         figures.PROMISE: kept.loc[kept["nominal"] == 0.95, "covered"].to_dict(),
     }
     if not without_noise(recovered):

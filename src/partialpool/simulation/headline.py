@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from partialpool.data.text import listed, number, percent, rounded, short
+from partialpool.data.text import listed, number, percent, short
 from partialpool.posterior.agreement import explained
 from partialpool.posterior.fitted import POOLING
 from partialpool.simulation.calibration import (
@@ -68,7 +68,7 @@ def _worst(found: pd.DataFrame, edge: list[str], names: Mapping[str, str] | None
     says = f", for its size most for the {called(str(row.name), names)}"
     if abs(row["bias"]) > explained(len(found)) * row["bias_se"]:
         side = "high" if row["bias"] > 0 else "low"
-        says += f", on average {rounded(abs(row['bias']), row['bias_se'])} too {side}"
+        says += f", on average {short(abs(row['bias']))} too {side}"
     return says
 
 
