@@ -104,8 +104,8 @@ def test_headline_names_who_reached_the_exact_posterior(comparison):
     speed = {words: text.short(x) for words, x in comparison.rows["ess_per_second"].items()}
     said = method_words.headline(comparison)
     assert said.startswith(
-        "None of 1 samplers reaches the exact posterior within the limits; own checks show it of 1 "
-        "of the 1 that do not. The exact fit gives "
+        "None of 1 samplers reaches the exact posterior within the limits, as its own checks show. "
+        "The exact fit gives "
     )
     assert f"gives {speed['Exact']} effective draws a second" in said
     rows = comparison.rows.assign(reached=True, missed="")
@@ -129,7 +129,12 @@ def test_near_the_exact_posterior_is_not_what_chains_say_of_themselves(compariso
         "well (A one), B has R-hat of 1.012 (limit 1.01) and C has 5 divergences."
     )
     rows["reached"] = [True, True, True, False]
-    assert method_words.reached(replace(comparison, rows=rows)).startswith("2 of 3 samplers reach ")
+    said = method_words.reached(replace(comparison, rows=rows))
+    assert said.startswith("2 of 3 samplers reach ")
+    assert said.endswith("; the other 1 does not, as its own checks show.")
+    rows["reached"] = [True, False, True, False]
+    said = method_words.reached(replace(comparison, rows=rows))
+    assert said.endswith("; the other 2 do not, which own checks show of 1 of them.")
     verdict = comparison.verdict
     assert verdict.of == "the exact fit"
     own = checks.verdict(comparison.fits["nutpie, centred"].posterior).missed

@@ -61,8 +61,13 @@ def reached(comparison: Comparison) -> str:
         says.append(listed(own))
     if len(far):
         found = int((far["missed"] != "").sum())
-        says.append(f"own checks show it of {found or 'none'} of the {len(far)} that do not")
-    return f"{'; '.join(says)}."
+        their, do = ("its", "does") if len(far) == 1 else ("their", "do")
+        shown = f"as {their} own checks show"
+        if found < len(far):
+            shown = f"which own checks show of {found or 'none'} of them"
+        says.append(f"the other {len(far)} {do} not, {shown}" if len(near) else shown)
+    glue = "; " if len(near) else ", "
+    return f"{glue.join(says)}."
 
 
 def unpunctuated(label: str) -> str:
