@@ -183,10 +183,13 @@ def test_the_answer_is_how_far_off_estimates_are():
         "Estimates are off by 1.2 for the slope of x (true value 1), 1.2 for the sd of the "
         "intercept (1) and 3.5 for the sd of the noise (1) (root mean square over 4 data sets with "
         "these values), for its size most for the sd of the noise, on average 3.5 too high; the "
-        "groups' lines are 2.00 times as far off with no pooling and 5.00 times with complete "
-        "pooling as with partial pooling."
+        "groups' lines are 2.00 times as far off with no pooling, and 5.00 times as far with "
+        "complete pooling, as with partial pooling."
     )
-    assert says.endswith("and those of 95 % in 100.0 % to 100.0 %.")
+    assert says.endswith(
+        " Of 4 data sets with truths from the prior, 95 % intervals hold the truth in 100.0 % to "
+        "100.0 %, by parameter."
+    )
 
 
 def test_a_loss_of_partial_pooling_is_named_with_its_reason():
@@ -206,6 +209,8 @@ def test_a_loss_of_partial_pooling_is_named_with_its_reason():
     for axis in [axis for axes in said.figure.axes for axis in (axes.xaxis, axes.yaxis)]:
         low, high = axis.get_view_interval()
         assert sum(low <= tick <= high for tick in axis.get_majorticklocs()) >= 3
+    level = lost.assign(none=lost["partial"])
+    assert "lines are as far off with no pooling, and " in headline.headline(level, level)
     won = headline.headline(lost.assign(none=2.0), lost.assign(none=2.0))
     assert "better" not in won
 

@@ -48,13 +48,13 @@ def headline(
         f"{_worst(found, on_the_edge(recovered), names)}; "
     )
     says += exact_lines(recovered) if without_noise(recovered) else _lines(recovered, scale)
-    kept, shares = coverage(calibrated), []
-    for nominal, rows in kept.groupby("nominal"):
-        ends = f"{percent(rows['covered'].min(), 1)} to {percent(rows['covered'].max(), 1)}"
-        shares.append(f"those of {percent(nominal)} in {ends}")
+    kept = coverage(calibrated)
+    widest = kept.loc[kept["nominal"] == kept["nominal"].max()]
+    low, high = (percent(share, 1) for share in (widest["covered"].min(), widest["covered"].max()))
     return says + (
-        f" Over {calibrated['data_set'].nunique():,} data sets with truths from the prior, "
-        f"intervals hold the truth, by parameter: {listed(shares)}."
+        f" Of {calibrated['data_set'].nunique():,} data sets with truths from the prior, "
+        f"{percent(widest['nominal'].iloc[0])} intervals hold the truth in {low} to {high}, by "
+        "parameter."
     )
 
 
@@ -75,12 +75,17 @@ def _worst(found: pd.DataFrame, edge: list[str], names: Mapping[str, str] | None
 def _lines(table: pd.DataFrame, scale: str) -> str:
     """How far off the groups' lines are by each way to pool."""
     found, where = pooling(table), f", in {scale}," if scale else ""
-    none, complete = (number(found.at[way, "ratio"], 3, zeros=True) for way in ("none", "complete"))
+    none, complete = (_times(found.at[way, "ratio"]) for way in ("none", "complete"))
     says = (
-        f"the groups' lines{where} are {none} times as far off with no pooling and {complete} "
-        "times with complete pooling as with partial pooling"
+        f"the groups' lines{where} are {none} far off with no pooling, and {complete} far with "
+        "complete pooling, as with partial pooling"
     )
     return f"{says}{''.join(f', so that {one}' for one in not_better(table))}."
+
+
+def _times(ratio: float) -> str:
+    """How a ratio begins a comparison; one that is written as 1 is none."""
+    return "as" if abs(ratio - 1) < 0.005 else f"{number(ratio, 3, zeros=True)} times as"
 
 
 def not_better(table: pd.DataFrame) -> list[str]:
