@@ -22,6 +22,7 @@ from partialpool.posterior.data_fit import FAR
 from partialpool.posterior.draws import PROBABILITY, interval
 from partialpool.posterior.finding import Finding
 from partialpool.posterior.fitted import Fitted
+from partialpool.posterior.headline_groups import unit_of
 from partialpool.posterior.leave_one_out import LeftOut
 from partialpool.posterior.names import groups_of, readable
 from partialpool.posterior.predictions import replicate_prior, statistics
@@ -352,17 +353,12 @@ def predictions(model: Regression, table: pd.DataFrame, names: Sequence[str]) ->
     named = f", widest for {names[least]}" if wide[least] > APART * wide[second] else ""
     says = (
         f"The interval of a new observation is {number(wide.min(), 3)} to {number(wide.max(), 3)}"
-        f"{_unit(model)} wide{named}. The line's own interval makes up {share.median():.0%} of the "
-        "squared width of a new observation's in the median. Intervals are "
+        f"{unit_of(model)} wide{named}. The line's own interval makes up {share.median():.0%} of "
+        "the squared width of a new observation's in the median. Intervals are "
         f"{PROBABILITY:.0%} equal-tailed."
     )
     what = f"Predictions for {len(table)} rows with intervals."
     return theme.finding("predictions", figure, what, says)
-
-
-def _unit(model: Regression) -> str:
-    unit = model.units.get(model.design.response)
-    return f" {unit}" if unit else ""
 
 
 def sensitivities(fitted: Fitted) -> Finding:

@@ -148,22 +148,20 @@ def typical(fitted: Fitted) -> np.ndarray:
 
 def figures(model: Regression, values: np.ndarray) -> str:
     """Mean and 90 % interval with their unit, and the direction where that is not plain."""
-    sd = float(values.std())
     low, high = draws.interval(values)
-    mean, low_, high_ = (rounded(float(value), sd) for value in (values.mean(), low, high))
     doubt = ""
     if low < 0 < high:
         positive = float((values > 0).mean())
         word = "positive" if positive >= 0.5 else "negative"
         doubt = f"; {word} with probability {percent(max(positive, 1 - positive))}"
-    return f"{mean}{unit_of(model)} (90 % interval {low_} to {high_}{doubt})"
+    return _plain_figures(values, unit_of(model), doubt)
 
 
-def _plain_figures(values: np.ndarray, unit: str = "") -> str:
+def _plain_figures(values: np.ndarray, unit: str = "", doubt: str = "") -> str:
     """Mean and 90 % interval."""
     sd, (low, high) = float(values.std()), draws.interval(values)
     mean, low_, high_ = (rounded(float(value), sd) for value in (values.mean(), low, high))
-    return f"{mean}{unit} (90 % interval {low_} to {high_})"
+    return f"{mean}{unit} (90 % interval {low_} to {high_}{doubt})"
 
 
 def sign_of(values: np.ndarray) -> int:
