@@ -20,7 +20,7 @@ MENTION = 1.0
 #: What stands under no pooling.
 OVER_GROUPS = (
     "Without pooling, mean and sd of what varies by a factor are over its groups' separate "
-    "estimates; all else, as the noise, the groups share."
+    "estimates; all else the groups share."
 )
 #: Rows that are shown because they count least.
 LIGHTEST = 5

@@ -240,11 +240,11 @@ def _noise(fitted: Fitted, noise: Finding | None) -> str:
         f"predictive density (standard error {rounded(error, error)})."
     )
     columns = predictors(fitted.model)
-    if not columns:
+    if not columns or crossed(fitted.model):  # of which the headline has another figure
         return says
-    ours, theirs = (
-        _few(average_changes(each, columns[0]))[0] for each in (fitted, fitted.gaussian)
-    )
+    ours = _few(average_changes(fitted, columns[0]))[0]
+    changes = average_changes(fitted.gaussian, columns[0])
+    theirs = next(one for one in changes if (one.low, one.high) == (ours.low, ours.high))
     moved = abs(ours.draws.mean() - theirs.draws.mean()) / theirs.draws.std()
     return (
         f"{says} With Gaussian noise the first of these effects is "
